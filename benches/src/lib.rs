@@ -1,0 +1,1 @@
+//! Benches: micro benches and the load generator

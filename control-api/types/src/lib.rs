@@ -1,0 +1,1 @@
+//! Shapes of the HTTP control API: requests, resources, events, problems

@@ -1,0 +1,1 @@
+//! Sans-IO engine: calls, flows, trunks, admission, CDRs

@@ -1,0 +1,1 @@
+//! Sans-IO media: RTP, RTCP, codecs, SDP, DTMF, prompt player, legs

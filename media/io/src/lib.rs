@@ -1,0 +1,1 @@
+//! Pinned media threads: wheel, sockets, ports

@@ -1,0 +1,1 @@
+//! Audio files to encoded prompts: decode, resample, normalise, encode

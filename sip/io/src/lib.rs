@@ -1,0 +1,1 @@
+//! Tokio transports under the sans-IO SIP core: UDP, TCP, name resolution

@@ -1,0 +1,1 @@
+//! A global allocator that counts, for tests that prove a path does not allocate

@@ -1,0 +1,1 @@
+//! A seeded sans-IO network emulator: loss, delay, jitter, duplication, reordering
