@@ -1,0 +1,105 @@
+//! The workspace as the checks see it: its crates, what they depend on, and where they lie.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+
+/// The crates that are plain values driven by `(now, input)`.
+pub(crate) const SANS_IO: &[&str] = &["sip-core", "media-core", "engine-core", "control-api-types"];
+
+/// A crate of this workspace.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Crate {
+    pub(crate) name: String,
+    /// Relative to the workspace's root.
+    pub(crate) folder: PathBuf,
+    /// Direct dependencies that are crates of this workspace.
+    pub(crate) own: Vec<Edge>,
+}
+
+impl Crate {
+    pub(crate) fn is_sans_io(&self) -> bool {
+        SANS_IO.contains(&self.name.as_str())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Edge {
+    pub(crate) to: String,
+    pub(crate) kind: EdgeKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EdgeKind {
+    /// Normal and build dependencies: what users of the crate get.
+    Normal,
+    /// Tests, examples and benches only.
+    Dev,
+}
+
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    pub(crate) root: PathBuf,
+    pub(crate) crates: Vec<Crate>,
+    /// Normal dependencies of every package of the resolved graph, by package name, ours and others'.
+    pub(crate) normal: BTreeMap<String, Vec<String>>,
+}
+
+impl Workspace {
+    pub(crate) fn load() -> Result<Workspace> {
+        let metadata = MetadataCommand::new().exec().context("cargo metadata")?;
+        Ok(Workspace {
+            root: metadata.workspace_root.clone().into_std_path_buf(),
+            crates: crates(&metadata),
+            normal: normal_dependencies(&metadata)?,
+        })
+    }
+}
+
+fn crates(metadata: &Metadata) -> Vec<Crate> {
+    let members = metadata.workspace_packages();
+    let is_ours = |name: &str| members.iter().any(|member| member.name == name);
+    members
+        .iter()
+        .map(|package| Crate {
+            name: package.name.to_string(),
+            folder: package
+                .manifest_path
+                .parent()
+                .and_then(|folder| folder.strip_prefix(&metadata.workspace_root).ok())
+                .map(|folder| folder.as_std_path().to_owned())
+                .unwrap_or_default(),
+            own: package
+                .dependencies
+                .iter()
+                .filter(|dependency| is_ours(&dependency.name))
+                .map(|dependency| Edge {
+                    to: dependency.name.clone(),
+                    kind: match dependency.kind {
+                        DependencyKind::Development => EdgeKind::Dev,
+                        DependencyKind::Normal | DependencyKind::Build | DependencyKind::Unknown => {
+                            EdgeKind::Normal
+                        }
+                    },
+                })
+                .collect(),
+        })
+        .collect()
+}
+
+fn normal_dependencies(metadata: &Metadata) -> Result<BTreeMap<String, Vec<String>>> {
+    let resolve = metadata.resolve.as_ref().context("cargo metadata gave no resolved graph")?;
+    let mut normal: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for node in &resolve.nodes {
+        // Two versions of one package share an entry: what either reaches counts.
+        let reached = normal.entry(metadata[&node.id].name.to_string()).or_default();
+        for dependency in &node.deps {
+            if dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal) {
+                reached.push(metadata[&dependency.pkg].name.to_string());
+            }
+        }
+    }
+    Ok(normal)
+}
