@@ -1,0 +1,45 @@
+//! What an [`Endpoint`](super::Endpoint) is told once, at its construction.
+
+use std::net::SocketAddr;
+
+use crate::timers::Timers;
+use crate::transport::Transport;
+
+/// One local address that messages arrive at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// The protocol.
+    pub transport: Transport,
+    /// The address the socket is bound to.
+    pub bound: SocketAddr,
+    /// The address peers are told in Via and Contact; differs from `bound` behind a static NAT.
+    pub advertised: SocketAddr,
+}
+
+/// The fixed settings of an endpoint.
+#[derive(Debug, Clone)]
+pub struct EndpointConfig {
+    /// The value of `User-Agent` in requests and `Server` in responses.
+    pub user_agent: String,
+    /// The first listener of a transport and address family is the one requests leave by.
+    pub listeners: Vec<Listener>,
+    /// Timer values; the defaults are those of RFC 3261 table 4.
+    pub timers: Timers,
+    /// Most transactions at once, client and server together. Beyond it requests are answered 503 without state.
+    pub max_transactions: usize,
+    /// Most live sessions at once, inbound and outbound together. Beyond it INVITEs are answered 503.
+    pub max_sessions: usize,
+}
+
+impl EndpointConfig {
+    /// Settings for these listeners with room for 10,000 calls, each with a handful of transactions lingering.
+    pub fn new(listeners: Vec<Listener>) -> Self {
+        Self {
+            user_agent: concat!("carillon/", env!("CARGO_PKG_VERSION")).to_owned(),
+            listeners,
+            timers: Timers::default(),
+            max_transactions: 400_000,
+            max_sessions: 10_000,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What goes into an [`Endpoint`](super::Endpoint) and what comes out.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::registration::{RegistrationEvent, RegistrationId};
+use crate::session::{SessionEvent, SessionId};
+use crate::transport::{Hop, Transport};
+use crate::{Message, ParseError};
+
+/// Something the outside reports.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A message arrived.
+    Message {
+        /// The way it came.
+        hop: Hop,
+        /// The message, parsed.
+        message: Message,
+    },
+    /// Bytes arrived that are no SIP message.
+    Malformed {
+        /// The way they came.
+        hop: Hop,
+        /// The bytes of the one datagram or frame.
+        bytes: Bytes,
+        /// Why they were refused.
+        error: ParseError,
+    },
+    /// Something sent to this peer could not be delivered, or a stream to it broke.
+    TransportError {
+        /// The protocol.
+        transport: Transport,
+        /// The peer's address, as in [`Transmit::remote`].
+        remote: SocketAddr,
+        /// What went wrong.
+        kind: TransportErrorKind,
+    },
+    /// The answer to [`Output::Resolve`].
+    Resolved {
+        /// Which question.
+        query: QueryId,
+        /// Addresses in order of preference, each with its port; never empty when `Ok`.
+        result: Result<Vec<SocketAddr>, ResolveError>,
+    },
+}
+
+/// Why a transport could not deliver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportErrorKind {
+    /// Nobody listens there.
+    Refused,
+    /// No way there.
+    Unreachable,
+    /// The stream was reset or closed by the peer.
+    Closed,
+    /// No connection within the transport's own limit.
+    TimedOut,
+    /// A local limit: send queue full, no socket of that family, message too large.
+    Local,
+}
+
+/// Why a name gave no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// The name does not exist, or has no address.
+    #[error("no such name")]
+    NotFound,
+    /// The name servers did not answer in time, or answered with a failure.
+    #[error("the name could not be looked up now")]
+    Unavailable,
+}
+
+/// One question to the resolver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryId(pub u64);
+
+/// Something the endpoint wants done or tells.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Send these bytes.
+    Transmit(Transmit),
+    /// Find the addresses of a name and come back with [`Input::Resolved`].
+    Resolve {
+        /// To be repeated in the answer.
+        query: QueryId,
+        /// A host name, never an IP literal.
+        host: String,
+        /// The port, when the target names one (then SRV records do not apply).
+        port: Option<u16>,
+        /// The transport, when the target names one.
+        transport: Option<Transport>,
+    },
+    /// Something happened that the user of the endpoint acts on.
+    Event(Event),
+}
+
+/// One message to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// The protocol.
+    pub transport: Transport,
+    /// The listener (datagrams) or the stream's own address to send from.
+    pub local: SocketAddr,
+    /// Where to.
+    pub remote: SocketAddr,
+    /// The message; shared with the retransmission buffer.
+    pub payload: Bytes,
+    /// The stream to use while it is open; otherwise open one to `remote`.
+    pub reply_on: Option<Hop>,
+}
+
+/// A request that the endpoint itself does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// What the endpoint tells its user.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// Something happened to a call.
+    Session {
+        /// Which.
+        id: SessionId,
+        /// What.
+        event: SessionEvent,
+    },
+    /// Something happened to a registration of ours.
+    Registration {
+        /// Which.
+        id: RegistrationId,
+        /// What.
+        event: RegistrationEvent,
+    },
+    /// A request outside any dialog that nobody else takes (REGISTER, MESSAGE, …):
+    /// answer with [`Endpoint::respond`](super::Endpoint::respond).
+    Request {
+        /// For the answer.
+        id: RequestId,
+        /// The way it came.
+        hop: Hop,
+        /// The request.
+        request: Message,
+    },
+}

@@ -1,0 +1,5 @@
+//! Registrations of ours.
+
+mod event;
+
+pub use event::{Register, RegistrationEvent, RegistrationId};

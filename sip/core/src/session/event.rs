@@ -1,0 +1,179 @@
+//! What a call is told to do, and what it tells.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::digest::Credentials;
+use crate::transport::{Hop, Transport};
+use crate::{Message, NameAddr, Uri};
+
+/// One INVITE session, inbound or outbound, from the INVITE to its terminal event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// The next hop of a request: a trunk, a registrar, an outbound proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// A host name or an IP literal (IPv6 with or without brackets).
+    pub host: String,
+    /// The port; `None` means the transport's default or what SRV says.
+    pub port: Option<u16>,
+    /// The transport; `None` means UDP or what NAPTR says.
+    pub transport: Option<Transport>,
+}
+
+/// A message body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    /// The value of `Content-Type`.
+    pub content_type: String,
+    /// The octets.
+    pub bytes: Bytes,
+}
+
+impl Body {
+    /// A session description.
+    pub fn sdp(bytes: impl Into<Bytes>) -> Self {
+        Self { content_type: "application/sdp".to_owned(), bytes: bytes.into() }
+    }
+}
+
+/// A call to place.
+#[derive(Debug, Clone)]
+pub struct Invite {
+    /// Who is called: the Request-URI.
+    pub request_uri: Uri,
+    /// The To header; its tag, if any, is ignored.
+    pub to: NameAddr,
+    /// The From header; the endpoint sets its tag.
+    pub from: NameAddr,
+    /// Where the INVITE is sent when `route` is empty.
+    pub target: Target,
+    /// A preloaded route set (RFC 3261 section 8.1.2), outermost proxy first; `target` is still the next hop.
+    pub route: Vec<NameAddr>,
+    /// Further headers, name and value, sent as given. Names the endpoint writes itself are refused.
+    pub headers: Vec<(String, String)>,
+    /// The offer.
+    pub body: Option<Body>,
+    /// What to answer a 401 or 407 with.
+    pub credentials: Option<Credentials>,
+}
+
+/// How to end a call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hangup {
+    /// The final response to an unanswered inbound call, 300..=699; 603 when `None`. Of no effect in other states.
+    pub status: Option<u16>,
+    /// A Reason header for the CANCEL, BYE or response.
+    pub reason: Option<Reason>,
+}
+
+/// A Reason header (RFC 3326).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// Whose code it is.
+    pub protocol: ReasonProtocol,
+    /// The status code or cause.
+    pub cause: u16,
+    /// For people; written as a quoted string.
+    pub text: Option<String>,
+}
+
+/// The protocol of a [`Reason`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReasonProtocol {
+    /// `cause` is a SIP status code.
+    Sip,
+    /// `cause` is an ITU-T Q.850 cause.
+    Q850,
+}
+
+/// What happens to a call. Exactly one event per session is terminal: `Failed` or `Ended`.
+#[derive(Debug, Clone)]
+pub enum SessionEvent {
+    /// Somebody calls. Ring, answer, reject or hang up.
+    Incoming {
+        /// The way the INVITE came.
+        hop: Hop,
+        /// The INVITE.
+        request: Message,
+    },
+    /// Outbound: progress, 101 to 199, repeated responses left out.
+    Provisional {
+        /// The status code.
+        status: u16,
+        /// The body, when there is one (early media).
+        body: Option<Bytes>,
+    },
+    /// Outbound: answered. The ACK is sent already.
+    Answered {
+        /// The Call-ID.
+        call_id: String,
+        /// The body of the 2xx: the answer.
+        body: Option<Bytes>,
+    },
+    /// Inbound: the caller has acknowledged our answer.
+    Confirmed,
+    /// Terminal: the call was never answered.
+    Failed(Failure),
+    /// Terminal: the call was answered and is over.
+    Ended {
+        /// Who ended it.
+        by: Side,
+        /// The Q.850 cause of the peer's BYE.
+        q850: Option<u8>,
+        /// How it ended.
+        cause: EndCause,
+    },
+}
+
+/// Why a call was not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The class of failure, with the status when there was one.
+    pub cause: FailureCause,
+    /// The reason phrase of the final response; empty without one.
+    pub reason_phrase: String,
+    /// The Q.850 cause of the response's Reason header.
+    pub q850: Option<u8>,
+    /// The response's Retry-After.
+    pub retry_after: Option<Duration>,
+}
+
+/// The class of a [`Failure`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureCause {
+    /// A final response of 300 to 699: received for an outbound call, sent for an inbound one.
+    Response(u16),
+    /// No final response in time from any address of the target.
+    Timeout,
+    /// No address of the target could be reached.
+    Transport,
+    /// The target's name has no address.
+    Resolve,
+    /// Given up by the caller: us (outbound; confirmed by 487, or 64*T1 passed) or the peer's CANCEL (inbound).
+    Cancelled,
+}
+
+/// One end of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Us.
+    Local,
+    /// The peer.
+    Remote,
+}
+
+/// How an answered call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndCause {
+    /// By a BYE.
+    Bye,
+    /// A request of ours inside the dialog was not answered in time.
+    Timeout,
+    /// The peer cannot be reached any more.
+    Transport,
+    /// Our answer was never acknowledged.
+    AckTimeout,
+}
