@@ -1,1 +1,46 @@
-//! Shapes of the HTTP control API: requests, resources, events, problems
+//! Shapes of the HTTP control API, shared by the engine, the API server, the client and third parties.
+//!
+//! Contract: every type serialises to exactly the JSON that the API documents. Requests ([`CreateCall`], [`Play`],
+//! [`Gather`], [`flow::Flow`]) are read with `from_json`, which reports every fault at once, each with a JSON pointer
+//! (RFC 6901); unknown fields are faults. What is read is valid by itself; whether a named trunk or prompt exists is
+//! for the engine to say.
+//!
+//! This crate does no I/O and reads no clock.
+//!
+//! ```
+//! use control_api_types::CreateCall;
+//! let body = serde_json::json!({ "to": "+628761234", "timeout_s": 0, "colour": "red" });
+//! let faults = CreateCall::from_json(&body).unwrap_err();
+//! let pointers: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+//! assert_eq!(pointers, ["/timeout_s", "/trunk", "/colour"]);
+//! ```
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod action;
+mod call;
+mod create;
+pub mod event;
+mod fault;
+pub mod flow;
+mod id;
+mod problem;
+mod resource;
+mod scope;
+mod time;
+mod variable;
+
+pub use action::{Gather, HangupReason, Play, PlayStarted};
+pub use call::{Call, CallStatus, Codec, Direction, Disposition, EndedBy, MediaSummary};
+pub use create::{CreateCall, EarlyMedia, FlowRef};
+pub use event::{Event, EventData};
+pub use fault::{Fault, Faults, Fields};
+pub use id::{CallId, Cursor, InvalidId, PlayId};
+pub use problem::{Code, Problem};
+pub use resource::{
+    Drain, FlowResource, FlowSummary, Gateway, GatewayState, Lateness, Limits, Node, NodeCalls, NodeMedia,
+    Page, Prompt, Trunk, TrunkState,
+};
+pub use scope::{Scope, Scopes, UnknownScope};
+pub use time::Timestamp;
+pub use variable::{Variable, Variables};

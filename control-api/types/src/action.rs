@@ -1,0 +1,165 @@
+//! What can be done to an answered call; the same fields serve the flow verbs of the same name.
+
+use crate::{
+    Fault, PlayId,
+    call::words,
+    fault::{self, Faults, Fields},
+    variable::{NAME_RULE, is_name},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
+
+/// Plays a prompt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Play {
+    /// The prompt's id or name.
+    #[schema(min_length = 1, max_length = 64)]
+    pub prompt: String,
+    /// How often it is played in all; 0: until stopped.
+    #[serde(rename = "loop")]
+    #[schema(default = 1, maximum = 10_000)]
+    pub plays: u32,
+    /// Where the first playing starts.
+    #[schema(default = 0, maximum = 86_400_000)]
+    pub offset_ms: u32,
+    /// Whether a digit of the far side stops it. Inside a `gather`, that verb's own `barge_in` counts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false, default = false)]
+    pub barge_in: bool,
+}
+
+impl Play {
+    /// Plays `prompt` once from its start.
+    pub fn once(prompt: impl Into<String>) -> Self {
+        Self { prompt: prompt.into(), plays: 1, offset_ms: 0, barge_in: false }
+    }
+
+    /// Reads a request body.
+    pub fn from_json(body: &Value) -> Result<Self, Vec<Fault>> {
+        fault::read(body, Self::read)
+    }
+
+    pub(crate) fn read(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Self> {
+        let mut fields = Fields::new(value, pointer, faults);
+        let play = Self::read_fields(&mut fields);
+        fields.finish();
+        play
+    }
+
+    pub(crate) fn read_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let prompt = fields.str("prompt", 1..=64);
+        let prompt = fields.required("prompt", prompt);
+        // 10,000 plays and 24 hours are beyond any use; they keep `plays × duration` far from overflow.
+        let plays = fields.u32_in("loop", 0..=10_000).unwrap_or(1);
+        let offset_ms = fields.u32_in("offset_ms", 0..=86_400_000).unwrap_or(0);
+        let barge_in = fields.bool("barge_in").unwrap_or(false);
+        Some(Self { prompt: prompt?.to_owned(), plays, offset_ms, barge_in })
+    }
+}
+
+/// The answer to a play request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PlayStarted {
+    /// Names this playing in `call.play.started` and `call.play.ended`.
+    pub play_id: PlayId,
+}
+
+/// Collects digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Gather {
+    /// What is played meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub play: Option<Play>,
+    /// Fewest digits that count as an entry.
+    #[schema(default = 1, minimum = 1, maximum = 32)]
+    pub min: u8,
+    /// Most digits; reaching it ends the collection.
+    #[schema(minimum = 1, maximum = 32)]
+    pub max: u8,
+    /// Digits that end the collection; they are not part of the result.
+    #[schema(default = "#", pattern = "^[0-9*#A-D]*$")]
+    pub terminators: String,
+    /// Longest wait for the first digit, from the end of the prompt.
+    #[schema(default = 5000, minimum = 100, maximum = 600_000)]
+    pub timeout_ms: u32,
+    /// Longest wait between digits.
+    #[schema(default = 2000, minimum = 100, maximum = 60_000)]
+    pub inter_digit_ms: u32,
+    /// Whether the first digit stops the prompt.
+    #[schema(default = true)]
+    pub barge_in: bool,
+    /// How often the prompt is played again after a timeout or an entry that matches nothing.
+    #[schema(default = 0, maximum = 10)]
+    pub retries: u8,
+    /// The variable that keeps the digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub save_as: Option<String>,
+}
+
+/// As many digits as the media side keeps typed ahead.
+const MAX_DIGITS: u32 = 32;
+
+impl Gather {
+    /// Reads a request body.
+    pub fn from_json(body: &Value) -> Result<Self, Vec<Fault>> {
+        fault::read(body, Self::read)
+    }
+
+    fn read(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Self> {
+        let mut fields = Fields::new(value, pointer, faults);
+        let gather = Self::read_fields(&mut fields);
+        fields.finish();
+        gather
+    }
+
+    pub(crate) fn read_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let play = fields.nested("play", Play::read);
+        let min = fields.u32_in("min", 1..=MAX_DIGITS).unwrap_or(1);
+        let max = fields.u32_in("max", 1..=MAX_DIGITS);
+        let max = fields.required("max", max);
+        if max.is_some_and(|max| min > max) {
+            fields.fault("min", "must not be greater than max");
+        }
+        let terminators = fields.str("terminators", 0..=16).unwrap_or("#").to_owned();
+        if !terminators.bytes().all(is_digit) {
+            fields.fault("terminators", "digits are 0-9 * # A-D");
+        }
+        let timeout_ms = fields.u32_in("timeout_ms", 100..=600_000).unwrap_or(5000);
+        let inter_digit_ms = fields.u32_in("inter_digit_ms", 100..=60_000).unwrap_or(2000);
+        let barge_in = fields.bool("barge_in").unwrap_or(true);
+        let retries = fields.u32_in("retries", 0..=10).unwrap_or(0);
+        let save_as = fields.str("save_as", 1..=64).map(str::to_owned);
+        if save_as.as_ref().is_some_and(|name| !is_name(name)) {
+            fields.fault("save_as", NAME_RULE);
+        }
+        Some(Self {
+            play,
+            min: u8::try_from(min).ok()?,
+            max: u8::try_from(max?).ok()?,
+            terminators,
+            timeout_ms,
+            inter_digit_ms,
+            barge_in,
+            retries: u8::try_from(retries).ok()?,
+            save_as,
+        })
+    }
+}
+
+/// Whether `byte` is a DTMF digit (RFC 4733 §3.2).
+pub(crate) fn is_digit(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'*' | b'#' | b'A'..=b'D')
+}
+
+words! {
+    /// Why the API or a flow ends a call; before the answer it chooses the SIP status of an inbound one.
+    HangupReason {
+        /// 480 before the answer, Q.850 cause 16 after it.
+        Normal = "normal",
+        /// 486, cause 17.
+        Busy = "busy",
+        /// 603, cause 21.
+        Rejected = "rejected",
+    }
+}

@@ -1,0 +1,228 @@
+//! A call as the API shows it.
+
+use crate::{CallId, Timestamp, Variables};
+use serde::{Deserialize, Serialize};
+use std::{fmt, sync::Arc};
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant),+ }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// As written in JSON.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// The value that JSON writes as `word`.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words! {
+    /// Where a call stands; the last five are final.
+    CallStatus {
+        /// Accepted, waiting for its turn under the rate limits.
+        Queued = "queued",
+        /// The INVITE is out, or an inbound one came in.
+        Initiated = "initiated",
+        /// The far side rings.
+        Ringing = "ringing",
+        /// The far side sends audio before answering.
+        EarlyMedia = "early-media",
+        /// Answered.
+        InProgress = "in-progress",
+        /// Was answered and has ended.
+        Completed = "completed",
+        /// Ended: the far side was busy.
+        Busy = "busy",
+        /// Ended: nobody answered.
+        NoAnswer = "no-answer",
+        /// Ended: could not be put through.
+        Failed = "failed",
+        /// Ended: taken back by the API before it was answered.
+        Canceled = "canceled",
+    }
+}
+
+impl CallStatus {
+    /// Whether the call has ended.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Queued | Self::Initiated | Self::Ringing | Self::EarlyMedia | Self::InProgress => false,
+            Self::Completed | Self::Busy | Self::NoAnswer | Self::Failed | Self::Canceled => true,
+        }
+    }
+}
+
+words! {
+    /// Who called whom.
+    Direction {
+        /// We called.
+        Outbound = "outbound",
+        /// We were called.
+        Inbound = "inbound",
+    }
+}
+
+words! {
+    /// How a call came out, from the SIP status refined by the Q.850 cause.
+    Disposition {
+        /// 2xx.
+        Answered = "answered",
+        /// 486, 600; cause 17.
+        Busy = "busy",
+        /// 408, 480, 487 after our ring timeout; causes 18, 19.
+        NoAnswer = "no-answer",
+        /// Switched off or out of coverage: causes 20, 27.
+        Unreachable = "unreachable",
+        /// 603, 607; cause 21.
+        Rejected = "rejected",
+        /// 404, 410, 484, 485, 604; causes 1, 22, 28.
+        InvalidNumber = "invalid-number",
+        /// 503, 500 and 504 on every gateway; causes 34, 42, 44, 47.
+        Congestion = "congestion",
+        /// 403, 608, credentials refused; causes 55, 57.
+        Blocked = "blocked",
+        /// Other 5xx, no response, transport or DNS failure; causes 2, 3, 38, 41, 102, 127.
+        NetworkError = "network-error",
+        /// 415, 420, 488, 606; causes 65, 79, 88.
+        Incompatible = "incompatible",
+        /// Taken back by the API.
+        Canceled = "canceled",
+        /// Waited in the queue longer than `queue_timeout_s`.
+        LimitReached = "limit-reached",
+        /// 400, 481, 482, 483 and our own faults, a crash among them.
+        InternalError = "internal-error",
+    }
+}
+
+words! {
+    /// Whose act ended the call.
+    EndedBy {
+        /// The far side.
+        Remote = "remote",
+        /// The engine: a flow's hangup, a limit, a timeout.
+        Engine = "engine",
+        /// A request to the API.
+        Api = "api",
+    }
+}
+
+words! {
+    /// An audio codec by its name in SDP.
+    Codec {
+        /// G.711 µ-law.
+        Pcmu = "PCMU",
+        /// G.711 A-law.
+        Pcma = "PCMA",
+    }
+}
+
+/// What the media of a call came to.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MediaSummary {
+    /// RTP packets sent.
+    pub packets_sent: u64,
+    /// RTP packets received.
+    pub packets_received: u64,
+    /// RTP packets missing among those expected (RFC 3550 §6.4.1).
+    pub packets_lost: u64,
+    /// Interarrival jitter at the end, ms (RFC 3550 §6.4.1).
+    pub jitter_ms: f32,
+    /// Round trip by RTCP, ms; absent if the far side sent no reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rtt_ms: Option<f32>,
+    /// Estimated mean opinion score of what was received, 1.0 to 4.5 (E-model, ITU-T G.107 with G.113 loss figures).
+    pub mos: f32,
+}
+
+/// One SIP leg. The same shape is the CDR once the call has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Call {
+    /// Its id.
+    pub id: CallId,
+    /// Where it stands.
+    pub status: CallStatus,
+    /// Who called whom.
+    pub direction: Direction,
+    /// The number or SIP URI called.
+    pub to: String,
+    /// The caller id shown or received.
+    pub from: String,
+    /// The trunk used; absent for a call to a URI without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<String>,
+    /// The Call-ID on the wire, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sip_call_id: Option<String>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When the far side first rang.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ringing_at: Option<Timestamp>,
+    /// When it was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// How it came out; present once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disposition: Option<Disposition>,
+    /// The last SIP status received or sent for the INVITE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sip_status: Option<u16>,
+    /// Its reason phrase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sip_reason: Option<String>,
+    /// The Q.850 cause of a Reason header (RFC 3326).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub q850_cause: Option<u8>,
+    /// Whose act ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<EndedBy>,
+    /// The bridged call whose end ended this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause_call_id: Option<CallId>,
+    /// The codec agreed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codec: Option<Codec>,
+    /// The bridge it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge_id: Option<String>,
+    /// Its recordings.
+    #[serde(default)]
+    pub recording_ids: Vec<String>,
+    /// Its variables: those given at creation and those its flow has set.
+    #[serde(default)]
+    pub variables: Variables,
+    /// The caller's own data, repeated in every event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub client_state: Option<Arc<str>>,
+    /// Media figures; present once it has ended, if there was media.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media: Option<MediaSummary>,
+    /// The engine node that holds it.
+    #[schema(value_type = String)]
+    pub node: Arc<str>,
+}

@@ -1,0 +1,292 @@
+//! Events: what happened, in one envelope for every way of delivery.
+
+use crate::{Call, CallId, Codec, Cursor, PlayId, Timestamp, call::words, flow::VerbName};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{fmt, sync::Arc};
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Event {
+    /// A ULID.
+    #[schema(examples("01JD3W8Z5T0Q9K4M7N2P6R8S1V"))]
+    pub id: String,
+    /// Its place in the node's stream; resume after it with `?cursor=` or `Last-Event-ID`.
+    pub cursor: Cursor,
+    /// Its number among the events of the call, from 1 without gaps; absent if it is not about a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// What happened: `type` and `data`.
+    #[serde(flatten)]
+    pub data: EventData,
+    /// When.
+    pub occurred_at: Timestamp,
+    /// On which engine node.
+    #[schema(value_type = String)]
+    pub node: Arc<str>,
+    /// The call it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<CallId>,
+    /// The call's `client_state`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub client_state: Option<Arc<str>>,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "type", content = "data")]
+pub enum EventData {
+    /// The INVITE went out or came in.
+    #[serde(rename = "call.initiated")]
+    CallInitiated {
+        /// The number or URI called.
+        to: String,
+        /// The caller id.
+        from: String,
+        /// The trunk.
+        trunk: Option<String>,
+    },
+    /// The far side rings.
+    #[serde(rename = "call.ringing")]
+    CallRinging {
+        /// 180, or another provisional status.
+        sip_status: u16,
+    },
+    /// Audio before the answer.
+    #[serde(rename = "call.early_media")]
+    CallEarlyMedia {},
+    /// Answered.
+    #[serde(rename = "call.answered")]
+    CallAnswered {
+        /// The codec agreed; absent if none was.
+        codec: Option<Codec>,
+    },
+    /// A digit was pressed.
+    #[serde(rename = "call.dtmf")]
+    CallDtmf {
+        /// 0-9, *, #, A-D.
+        digit: char,
+        /// How it came.
+        method: DtmfMethod,
+        /// How long it was held.
+        duration_ms: u32,
+    },
+    /// A collection of digits is over.
+    #[serde(rename = "call.gather.ended")]
+    CallGatherEnded {
+        /// The flow's step; absent for a gather of the API.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<String>,
+        /// The digits without the terminator.
+        digits: String,
+        /// Why it is over.
+        reason: GatherEnd,
+    },
+    /// A prompt began.
+    #[serde(rename = "call.play.started")]
+    CallPlayStarted {
+        /// This playing.
+        play_id: PlayId,
+        /// The prompt's id or name, as it was asked for.
+        prompt: String,
+    },
+    /// A prompt is over.
+    #[serde(rename = "call.play.ended")]
+    CallPlayEnded {
+        /// This playing.
+        play_id: PlayId,
+        /// Why it is over.
+        reason: PlayEnd,
+        /// How much was played, all repetitions together.
+        played_ms: u64,
+    },
+    /// A flow came to a step.
+    #[serde(rename = "call.flow.step")]
+    CallFlowStep {
+        /// The step's name.
+        step: String,
+        /// Its verb.
+        verb: VerbName,
+    },
+    /// A flow's `notify`: the data it gave.
+    #[serde(rename = "call.notify")]
+    CallNotify(Value),
+    /// The call is over; the data is the whole call: its CDR.
+    #[serde(rename = "call.ended")]
+    CallEnded(Box<Call>),
+    /// A trunk can be used.
+    #[serde(rename = "trunk.up")]
+    TrunkUp {
+        /// Its name.
+        trunk: String,
+    },
+    /// A trunk cannot be used for now.
+    #[serde(rename = "trunk.down")]
+    TrunkDown {
+        /// Its name.
+        trunk: String,
+        /// Why, for a person to read.
+        reason: String,
+    },
+    /// The registrar refused for good; nothing is tried until the trunk is changed.
+    #[serde(rename = "trunk.rejected")]
+    TrunkRejected {
+        /// Its name.
+        trunk: String,
+        /// The refusal; absent if our credentials could not answer the challenge.
+        sip_status: Option<u16>,
+    },
+    /// The node takes no new calls.
+    #[serde(rename = "engine.draining")]
+    EngineDraining {},
+    /// The receiver was too slow and missed events; resume by cursor or resync.
+    #[serde(rename = "events.dropped")]
+    EventsDropped {
+        /// How many.
+        count: u64,
+    },
+}
+
+impl EventData {
+    /// Every type, for filters and documentation.
+    pub const TYPES: &[&str] = &[
+        "call.initiated",
+        "call.ringing",
+        "call.early_media",
+        "call.answered",
+        "call.dtmf",
+        "call.gather.ended",
+        "call.play.started",
+        "call.play.ended",
+        "call.flow.step",
+        "call.notify",
+        "call.ended",
+        "trunk.up",
+        "trunk.down",
+        "trunk.rejected",
+        "engine.draining",
+        "events.dropped",
+    ];
+
+    /// The event's `type`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::CallInitiated { .. } => "call.initiated",
+            Self::CallRinging { .. } => "call.ringing",
+            Self::CallEarlyMedia {} => "call.early_media",
+            Self::CallAnswered { .. } => "call.answered",
+            Self::CallDtmf { .. } => "call.dtmf",
+            Self::CallGatherEnded { .. } => "call.gather.ended",
+            Self::CallPlayStarted { .. } => "call.play.started",
+            Self::CallPlayEnded { .. } => "call.play.ended",
+            Self::CallFlowStep { .. } => "call.flow.step",
+            Self::CallNotify(_) => "call.notify",
+            Self::CallEnded(_) => "call.ended",
+            Self::TrunkUp { .. } => "trunk.up",
+            Self::TrunkDown { .. } => "trunk.down",
+            Self::TrunkRejected { .. } => "trunk.rejected",
+            Self::EngineDraining {} => "engine.draining",
+            Self::EventsDropped { .. } => "events.dropped",
+        }
+    }
+}
+
+words! {
+    /// How a digit travels.
+    DtmfMethod {
+        /// RTP telephone events.
+        Rfc4733 = "rfc4733",
+        /// Tones in the audio.
+        Inband = "inband",
+        /// SIP INFO.
+        Info = "info",
+    }
+}
+
+words! {
+    /// Why a collection of digits is over.
+    GatherEnd {
+        /// `max` digits came.
+        Max = "max",
+        /// A terminator came.
+        Terminator = "terminator",
+        /// No digit came in time.
+        Timeout = "timeout",
+        /// The next digit did not come in time.
+        InterDigit = "inter-digit",
+        /// Replaced or stopped.
+        Stopped = "stopped",
+        /// The call ended.
+        Hangup = "hangup",
+    }
+}
+
+words! {
+    /// Why a prompt is over.
+    PlayEnd {
+        /// Played to its end.
+        Completed = "completed",
+        /// Replaced or stopped.
+        Stopped = "stopped",
+        /// A digit stopped it.
+        BargeIn = "barge-in",
+        /// The call ended.
+        Hangup = "hangup",
+        /// It could not be played.
+        Error = "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn event(data: EventData) -> Event {
+        Event {
+            id: "01JD".to_owned(),
+            cursor: Cursor(7),
+            seq: Some(3),
+            data,
+            occurred_at: Timestamp::from_unix_ms(0),
+            node: "n1".into(),
+            call_id: Some(CallId::new("c1").unwrap()),
+            client_state: Some("mine".into()),
+        }
+    }
+
+    #[test]
+    fn the_envelope_is_flat_and_reads_back() {
+        let dtmf = EventData::CallDtmf { digit: '1', method: DtmfMethod::Rfc4733, duration_ms: 120 };
+        let json = serde_json::to_value(event(dtmf.clone())).unwrap();
+        let expected = json!({
+            "id": "01JD", "cursor": "7", "seq": 3, "type": "call.dtmf",
+            "data": {"digit": "1", "method": "rfc4733", "duration_ms": 120},
+            "occurred_at": "1970-01-01T00:00:00.000Z", "node": "n1", "call_id": "c1", "client_state": "mine",
+        });
+        assert_eq!(json, expected);
+        assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event(dtmf));
+    }
+
+    #[test]
+    fn every_type_is_listed_once_under_the_name_it_is_written_with() {
+        let call_free = [
+            EventData::CallInitiated { to: String::new(), from: String::new(), trunk: None },
+            EventData::CallRinging { sip_status: 180 },
+            EventData::CallEarlyMedia {},
+            EventData::CallAnswered { codec: None },
+            EventData::CallNotify(json!({"any": 1})),
+            EventData::EngineDraining {},
+            EventData::EventsDropped { count: 2 },
+        ];
+        for data in call_free {
+            let json = serde_json::to_value(event(data.clone())).unwrap();
+            assert_eq!(json["type"], data.kind());
+            assert!(json["data"].is_object(), "{json}");
+            assert!(EventData::TYPES.contains(&data.kind()));
+            assert_eq!(serde_json::from_value::<Event>(json).unwrap().data, data);
+        }
+    }
+}

@@ -1,0 +1,532 @@
+//! Flows: what a call does by itself, as a graph of named steps.
+
+use crate::{
+    Fault, Gather, HangupReason, Play, Variable, Variables,
+    action::is_digit,
+    call::words,
+    fault::{self, Faults, Fields, join, kind},
+    variable::{NAME_RULE, is_name, read_variable, read_variables},
+};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+use std::{collections::BTreeMap, fmt};
+
+/// Most steps in one flow.
+pub const MAX_STEPS: usize = 1000;
+/// Most cases in one `branch`.
+const MAX_CASES: usize = 100;
+/// Longest pattern of `matches`, bytes; with [`MAX_PATTERN_PROGRAM`] it bounds what one match can cost.
+const MAX_PATTERN: usize = 256;
+/// Largest compiled pattern, bytes: enough for any pattern of that length without nested counted repetition.
+const MAX_PATTERN_PROGRAM: usize = 64 * 1024;
+/// Largest `data` of `notify`, bytes of JSON.
+const MAX_NOTIFY: usize = 4096;
+
+/// A flow that has been checked: `start` and every target exist.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Flow {
+    /// The first step.
+    pub start: String,
+    /// Steps by name, 1 to 1,000.
+    pub steps: BTreeMap<String, Step>,
+}
+
+/// One step: a verb and where to go from it. Without a matching target the call is hung up.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Step {
+    /// What is done.
+    #[serde(flatten)]
+    pub verb: Verb,
+    /// The step after this one, whatever the outcome unless `on` names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// Steps by outcome: digits, `timeout` or `else` for `gather`; `else` for `branch`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub on: BTreeMap<String, String>,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// It is done.
+    Done,
+    /// A `gather` collected these digits.
+    Digits(&'a str),
+    /// A `gather` collected too few digits in time.
+    Timeout,
+    /// No case of a `branch` held.
+    Else,
+}
+
+impl Step {
+    /// The step to go to after `outcome`; `None` hangs up. Digits fall back to `else`, everything to `next`.
+    #[must_use]
+    pub fn follow(&self, outcome: Outcome<'_>) -> Option<&str> {
+        let on = |name: &str| self.on.get(name);
+        match outcome {
+            Outcome::Done => None,
+            Outcome::Digits(digits) => on(digits).or_else(|| on("else")),
+            Outcome::Timeout => on("timeout"),
+            Outcome::Else => on("else"),
+        }
+        .or(self.next.as_ref())
+        .map(String::as_str)
+    }
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(tag = "verb", rename_all = "kebab-case")]
+pub enum Verb {
+    /// Plays a prompt to its end.
+    Play(Play),
+    /// Collects digits.
+    Gather(Gather),
+    /// Waits.
+    Pause {
+        /// How long, 1 ms to 1 hour.
+        #[schema(minimum = 1, maximum = 3_600_000)]
+        ms: u32,
+    },
+    /// Waits until the API acts.
+    Park {
+        /// Music meanwhile.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        play: Option<Play>,
+    },
+    /// Sets variables.
+    Set {
+        /// Names and values; `{name}` in a text is replaced.
+        variables: Variables,
+    },
+    /// Chooses by variables: the first case that holds.
+    Branch {
+        /// The cases in order, 1 to 100.
+        cases: Vec<Case>,
+    },
+    /// Emits `call.notify`.
+    Notify {
+        /// The event's data, at most 4 KiB of JSON.
+        data: Value,
+    },
+    /// Ends the call.
+    Hangup {
+        /// Why.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<HangupReason>,
+    },
+}
+
+words! {
+    /// The verbs by name.
+    VerbName {
+        /// [`Verb::Play`].
+        Play = "play",
+        /// [`Verb::Gather`].
+        Gather = "gather",
+        /// [`Verb::Pause`].
+        Pause = "pause",
+        /// [`Verb::Park`].
+        Park = "park",
+        /// [`Verb::Set`].
+        Set = "set",
+        /// [`Verb::Branch`].
+        Branch = "branch",
+        /// [`Verb::Notify`].
+        Notify = "notify",
+        /// [`Verb::Hangup`].
+        Hangup = "hangup",
+    }
+}
+
+impl Verb {
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> VerbName {
+        match self {
+            Self::Play(_) => VerbName::Play,
+            Self::Gather(_) => VerbName::Gather,
+            Self::Pause { .. } => VerbName::Pause,
+            Self::Park { .. } => VerbName::Park,
+            Self::Set { .. } => VerbName::Set,
+            Self::Branch { .. } => VerbName::Branch,
+            Self::Notify { .. } => VerbName::Notify,
+            Self::Hangup { .. } => VerbName::Hangup,
+        }
+    }
+}
+
+/// One case of a `branch`.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Case {
+    /// The condition.
+    #[serde(rename = "if")]
+    pub condition: Condition,
+    /// The step to go to if it holds.
+    pub then: String,
+}
+
+/// A test of one variable.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Condition {
+    /// The variable's name, a call field, or `step.digits`.
+    pub var: String,
+    /// How it is compared, and with what.
+    #[serde(flatten)]
+    pub test: Test,
+}
+
+/// A comparison. A variable that is not set fails every test but `ne`.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(tag = "op", content = "value", rename_all = "lowercase")]
+pub enum Test {
+    /// Equal as text.
+    Eq(Variable),
+    /// Not equal as text, or not set.
+    Ne(Variable),
+    /// A number less than this.
+    Lt(f64),
+    /// A number greater than this.
+    Gt(f64),
+    /// Equal as text to one of these.
+    In(Vec<Variable>),
+    /// Matched by a regular expression, anywhere unless anchored.
+    Matches(Pattern),
+    /// Set at all.
+    Exists,
+}
+
+impl Test {
+    /// Whether it holds for `variable`.
+    #[must_use]
+    pub fn holds(&self, variable: Option<&Variable>) -> bool {
+        let Some(variable) = variable else {
+            return match self {
+                Self::Ne(_) => true,
+                Self::Eq(_) | Self::Lt(_) | Self::Gt(_) | Self::In(_) | Self::Matches(_) | Self::Exists => {
+                    false
+                }
+            };
+        };
+        let text = variable.to_string();
+        let number = || text.parse::<f64>().ok();
+        match self {
+            Self::Eq(other) => text == other.to_string(),
+            Self::Ne(other) => text != other.to_string(),
+            Self::Lt(bound) => number().is_some_and(|number| number < *bound),
+            Self::Gt(bound) => number().is_some_and(|number| number > *bound),
+            Self::In(others) => others.iter().any(|other| text == other.to_string()),
+            Self::Matches(pattern) => pattern.is_match(&text),
+            Self::Exists => true,
+        }
+    }
+}
+
+/// A compiled regular expression; matching takes time linear in the text.
+#[derive(Clone, utoipa::ToSchema)]
+#[schema(value_type = String, format = Regex, max_length = 256)]
+pub struct Pattern(regex_lite::Regex);
+
+impl Pattern {
+    /// Compiles `source`, at most 256 bytes.
+    pub fn new(source: &str) -> Result<Self, regex_lite::Error> {
+        let program = if source.len() > MAX_PATTERN { 0 } else { MAX_PATTERN_PROGRAM };
+        regex_lite::RegexBuilder::new(source).size_limit(program).build().map(Self)
+    }
+
+    /// Whether it matches somewhere in `text`.
+    #[must_use]
+    pub fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.0.as_str(), f)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Serialize for Pattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.as_str())
+    }
+}
+
+impl Flow {
+    /// Reads and checks a flow. Steps that nothing leads to are allowed.
+    pub fn from_json(body: &Value) -> Result<Self, Vec<Fault>> {
+        fault::read(body, Self::read)
+    }
+
+    pub(crate) fn read(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Self> {
+        let mut fields = Fields::new(value, pointer, faults);
+        let start = fields.str("start", 1..=64);
+        let start = fields.required("start", start).map(str::to_owned);
+        let names = value.get("steps").and_then(Value::as_object);
+        if let (Some(start), Some(names)) = (&start, names)
+            && !names.contains_key(start)
+        {
+            fields.fault("start", unknown_step(start));
+        }
+        let steps = fields.nested("steps", read_steps);
+        let steps = fields.required("steps", steps);
+        fields.finish();
+        Some(Self { start: start?, steps: steps? })
+    }
+
+    /// The prompts that the steps name, with the pointer of each, so that the engine can check that they exist.
+    pub fn prompts(&self) -> impl Iterator<Item = (String, &str)> {
+        self.steps.iter().filter_map(|(name, step)| {
+            let (play, member) = match &step.verb {
+                Verb::Play(play) => (Some(play), "prompt"),
+                Verb::Gather(gather) => (gather.play.as_ref(), "play/prompt"),
+                Verb::Park { play } => (play.as_ref(), "play/prompt"),
+                Verb::Pause { .. } | Verb::Set { .. } | Verb::Branch { .. } => (None, ""),
+                Verb::Notify { .. } | Verb::Hangup { .. } => (None, ""),
+            };
+            play.map(|play| (format!("{}/{member}", join("/steps", name)), play.prompt.as_str()))
+        })
+    }
+}
+
+fn unknown_step(name: &str) -> String {
+    format!("there is no step {name:?}")
+}
+
+fn is_step_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+}
+
+fn read_steps(value: &Value, pointer: &str, faults: &mut Faults) -> Option<BTreeMap<String, Step>> {
+    let Some(members) = value.as_object() else {
+        faults.push(pointer, format_args!("must be an object of steps by name, not {}", kind(value)));
+        return None;
+    };
+    if members.is_empty() || members.len() > MAX_STEPS {
+        faults.push(pointer, format_args!("must hold 1 to {MAX_STEPS} steps, not {}", members.len()));
+        return None;
+    }
+    let mut steps = BTreeMap::new();
+    for (name, value) in members {
+        let at = join(pointer, name);
+        if !is_step_name(name) {
+            faults.push(&at, "a step's name is 1 to 64 letters, digits, _ and -");
+        }
+        if let Some(step) = read_step(value, &at, faults) {
+            check_targets(&step, &at, |target| members.contains_key(target), faults);
+            steps.insert(name.clone(), step);
+        }
+    }
+    Some(steps)
+}
+
+fn check_targets(step: &Step, at: &str, exists: impl Fn(&str) -> bool, faults: &mut Faults) {
+    let mut check = |pointer: String, target: &str| {
+        if !exists(target) {
+            faults.push(pointer, unknown_step(target));
+        }
+    };
+    if let Some(next) = &step.next {
+        check(join(at, "next"), next);
+    }
+    for (outcome, target) in &step.on {
+        check(join(&join(at, "on"), outcome), target);
+    }
+    if let Verb::Branch { cases } = &step.verb {
+        for (index, case) in cases.iter().enumerate() {
+            check(format!("{at}/cases/{index}/then"), &case.then);
+        }
+    }
+}
+
+fn read_step(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Step> {
+    let mut fields = Fields::new(value, pointer, faults);
+    let name = fields.str("verb", 1..=64);
+    let name = fields.required("verb", name)?;
+    let Some(name) = VerbName::from_word(name) else {
+        let known = VerbName::ALL.iter().map(|verb| verb.as_str()).collect::<Vec<_>>().join(", ");
+        fields.fault("verb", format_args!("unknown verb {name:?}; known: {known}"));
+        return None;
+    };
+    let verb = read_verb(name, &mut fields);
+    let goes_on = match name {
+        VerbName::Play | VerbName::Pause | VerbName::Set | VerbName::Notify => true,
+        VerbName::Gather | VerbName::Branch => true,
+        VerbName::Park | VerbName::Hangup => false,
+    };
+    let next = if goes_on { fields.str("next", 1..=64).map(str::to_owned) } else { None };
+    let has_outcomes = matches!(name, VerbName::Gather | VerbName::Branch);
+    let on = if has_outcomes { fields.nested("on", read_on) } else { None }.unwrap_or_default();
+    for outcome in on.keys() {
+        let wrong = match &verb {
+            Some(Verb::Gather(gather)) => gather_outcome_fault(gather, outcome),
+            Some(Verb::Branch { .. }) if outcome != "else" => {
+                Some("the only outcome of branch is else".to_owned())
+            }
+            Some(_) | None => None,
+        };
+        if let Some(wrong) = wrong {
+            fields.fault_in("on", outcome, wrong);
+        }
+    }
+    fields.finish();
+    Some(Step { verb: verb?, next, on })
+}
+
+/// Why `outcome` can never be the outcome of `gather`.
+fn gather_outcome_fault(gather: &Gather, outcome: &str) -> Option<String> {
+    if matches!(outcome, "timeout" | "else") {
+        return None;
+    }
+    if outcome.is_empty() || !outcome.bytes().all(is_digit) {
+        return Some("outcomes of gather are digits (0-9 * # A-D), timeout and else".to_owned());
+    }
+    if !(usize::from(gather.min)..=usize::from(gather.max)).contains(&outcome.len()) {
+        return Some(format!("can never match: {} to {} digits are collected", gather.min, gather.max));
+    }
+    let terminator = outcome.chars().find(|digit| gather.terminators.contains(*digit))?;
+    Some(format!("can never match: {terminator} is a terminator"))
+}
+
+fn read_on(value: &Value, pointer: &str, faults: &mut Faults) -> Option<BTreeMap<String, String>> {
+    let Some(members) = value.as_object() else {
+        faults.push(pointer, format_args!("must be an object of steps by outcome, not {}", kind(value)));
+        return None;
+    };
+    let mut on = BTreeMap::new();
+    for (outcome, target) in members {
+        match target.as_str() {
+            Some(target) => {
+                on.insert(outcome.clone(), target.to_owned());
+            }
+            None => faults.push(join(pointer, outcome), "must be the name of a step"),
+        }
+    }
+    Some(on)
+}
+
+fn read_verb(name: VerbName, fields: &mut Fields<'_>) -> Option<Verb> {
+    Some(match name {
+        VerbName::Play => Verb::Play(Play::read_fields(fields)?),
+        VerbName::Gather => Verb::Gather(Gather::read_fields(fields)?),
+        VerbName::Pause => {
+            let ms = fields.u32_in("ms", 1..=3_600_000);
+            Verb::Pause { ms: fields.required("ms", ms)? }
+        }
+        VerbName::Park => Verb::Park { play: fields.nested("play", Play::read) },
+        VerbName::Set => {
+            let variables = fields.nested("variables", read_variables);
+            Verb::Set { variables: fields.required("variables", variables)? }
+        }
+        VerbName::Branch => {
+            let cases = fields.nested("cases", read_cases);
+            Verb::Branch { cases: fields.required("cases", cases)? }
+        }
+        VerbName::Notify => {
+            let data = fields.value("data").cloned();
+            let data = fields.required("data", data)?;
+            let length = data.to_string().len();
+            if length > MAX_NOTIFY {
+                fields
+                    .fault("data", format_args!("must be at most {MAX_NOTIFY} bytes of JSON, not {length}"));
+            }
+            Verb::Notify { data }
+        }
+        VerbName::Hangup => Verb::Hangup { reason: fields.word("reason", HangupReason::ALL) },
+    })
+}
+
+fn read_cases(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Vec<Case>> {
+    let Some(list) = value.as_array().filter(|list| (1..=MAX_CASES).contains(&list.len())) else {
+        faults.push(pointer, format_args!("must be a list of 1 to {MAX_CASES} cases"));
+        return None;
+    };
+    let read = |(index, item): (usize, &Value)| {
+        let at = format!("{pointer}/{index}");
+        let mut fields = Fields::new(item, &at, faults);
+        let condition = fields.nested("if", read_condition);
+        let condition = fields.required("if", condition);
+        let then = fields.str("then", 1..=64);
+        let then = fields.required("then", then);
+        fields.finish();
+        Some(Case { condition: condition?, then: then?.to_owned() })
+    };
+    let cases: Vec<Option<Case>> = list.iter().enumerate().map(read).collect();
+    cases.into_iter().collect()
+}
+
+fn read_condition(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Condition> {
+    let mut fields = Fields::new(value, pointer, faults);
+    let var = fields.str("var", 1..=129);
+    let var = fields.required("var", var);
+    if var.is_some_and(|var| !is_path(var)) {
+        fields.fault("var", format_args!("must be a variable or step.variable; {NAME_RULE}"));
+    }
+    let op = fields.str("op", 1..=16);
+    let op = fields.required("op", op);
+    let test = op.and_then(|op| read_test(op, &mut fields));
+    fields.finish();
+    Some(Condition { var: var?.to_owned(), test: test? })
+}
+
+/// `name`, or `step.name`.
+fn is_path(var: &str) -> bool {
+    match var.split_once('.') {
+        Some((step, name)) => is_step_name(step) && is_name(name),
+        None => is_name(var),
+    }
+}
+
+fn read_test(op: &str, fields: &mut Fields<'_>) -> Option<Test> {
+    let test = match op {
+        "eq" => fields.nested("value", read_variable).map(Test::Eq),
+        "ne" => fields.nested("value", read_variable).map(Test::Ne),
+        "lt" => fields.nested("value", read_number).map(Test::Lt),
+        "gt" => fields.nested("value", read_number).map(Test::Gt),
+        "in" => fields.nested("value", read_alternatives).map(Test::In),
+        "matches" => fields.nested("value", read_pattern).map(Test::Matches),
+        "exists" => return Some(Test::Exists),
+        other => {
+            fields.fault("op", format_args!("unknown {other:?}; known: eq, ne, lt, gt, in, matches, exists"));
+            fields.value("value");
+            return None;
+        }
+    };
+    fields.required("value", test)
+}
+
+fn read_number(value: &Value, pointer: &str, faults: &mut Faults) -> Option<f64> {
+    if !value.is_number() {
+        faults.push(pointer, format_args!("must be a number, not {}", kind(value)));
+    }
+    value.as_f64()
+}
+
+fn read_alternatives(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Vec<Variable>> {
+    let Some(list) = value.as_array().filter(|list| (1..=MAX_CASES).contains(&list.len())) else {
+        faults.push(pointer, format_args!("must be a list of 1 to {MAX_CASES} values"));
+        return None;
+    };
+    let read = |(index, item)| read_variable(item, &format!("{pointer}/{index}"), faults);
+    let values: Vec<Option<Variable>> = list.iter().enumerate().map(read).collect();
+    values.into_iter().collect()
+}
+
+fn read_pattern(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Pattern> {
+    let Some(source) = value.as_str().filter(|source| source.len() <= MAX_PATTERN) else {
+        faults.push(pointer, format_args!("must be a regular expression of at most {MAX_PATTERN} bytes"));
+        return None;
+    };
+    Pattern::new(source)
+        .map_err(|error| faults.push(pointer, format_args!("not a regular expression: {error}")))
+        .ok()
+}

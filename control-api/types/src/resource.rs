@@ -1,0 +1,210 @@
+//! The other resources.
+
+use crate::{Timestamp, call::words, flow::Flow};
+use serde::{Deserialize, Serialize};
+use std::{fmt, sync::Arc};
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// What to give as `?cursor=` for the next page; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// Stored audio.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Prompt {
+    /// Its id: from its content, so the same audio has the same id on every node.
+    pub id: String,
+    /// Its name, unique.
+    pub name: String,
+    /// How long it plays.
+    pub duration_ms: u64,
+    /// SHA-256 of the file as uploaded, hex.
+    pub sha256: String,
+    /// Size of the file as uploaded.
+    pub size_bytes: u64,
+    /// Sampling rate of the file.
+    pub sample_rate_hz: u32,
+    /// Channels of the file; they are mixed to one.
+    pub channels: u8,
+    /// When it was uploaded.
+    pub created_at: Timestamp,
+}
+
+/// A stored flow.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct FlowResource {
+    /// Its name.
+    pub name: String,
+    /// Counts its changes from 1; calls keep the version they started with.
+    pub version: u64,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// The flow.
+    #[schema(value_type = Flow)]
+    pub flow: Arc<Flow>,
+}
+
+/// A stored flow in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FlowSummary {
+    /// Its name.
+    pub name: String,
+    /// Counts its changes from 1.
+    pub version: u64,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// How many steps it has.
+    pub steps: u32,
+}
+
+words! {
+    /// Whether a trunk can be used.
+    TrunkState {
+        /// Registered, or probed and answering.
+        Up = "up",
+        /// Registration or probes fail.
+        Down = "down",
+        /// First registration under way.
+        Registering = "registering",
+        /// The registrar refused for good.
+        Rejected = "rejected",
+        /// Neither registers nor is probed: used as configured.
+        Unmonitored = "unmonitored",
+    }
+}
+
+words! {
+    /// Whether a gateway can be used.
+    GatewayState {
+        /// Answers.
+        Up = "up",
+        /// Does not answer.
+        Down = "down",
+        /// Not probed.
+        Unmonitored = "unmonitored",
+    }
+}
+
+/// One address of a trunk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Gateway {
+    /// Its SIP URI.
+    pub uri: String,
+    /// Whether it can be used.
+    pub state: GatewayState,
+    /// Round trip of the last request, ms.
+    pub rtt_ms: Option<f32>,
+}
+
+/// A trunk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Trunk {
+    /// Its name.
+    pub name: String,
+    /// Whether it can be used.
+    pub state: TrunkState,
+    /// When its registration ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered_until: Option<Timestamp>,
+    /// Live calls.
+    pub calls: u32,
+    /// Calls begun in the last second.
+    pub cps: f32,
+    /// Answer-seizure ratio of recent calls, 0 to 1; null without any.
+    pub asr: Option<f32>,
+    /// Network effectiveness ratio of recent calls (ITU-T E.425), 0 to 1; null without any.
+    pub ner: Option<f32>,
+    /// Median post-dial delay of recent calls, ms; null without any.
+    pub pdd_ms: Option<u32>,
+    /// Its addresses.
+    pub gateways: Vec<Gateway>,
+}
+
+/// What the node may take on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Limits {
+    /// Most live calls.
+    pub max_calls: u32,
+    /// Most calls begun in a second.
+    pub max_cps: u32,
+    /// Most calls waiting for their turn.
+    pub max_queued: u32,
+    /// Longest wait for a turn; then the call ends as `limit-reached`.
+    pub queue_timeout_s: u32,
+    /// How long a drain waits for live calls.
+    pub drain_timeout_s: u32,
+}
+
+/// Whether the node drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Drain {
+    /// Whether new calls are refused.
+    pub draining: bool,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Live calls.
+    pub live_calls: u32,
+}
+
+/// Calls of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NodeCalls {
+    /// Begun and not ended.
+    pub live: u32,
+    /// Waiting for their turn.
+    pub queued: u32,
+}
+
+/// How late packets leave, in microseconds, since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Lateness {
+    /// Median.
+    pub p50: u64,
+    /// 99 %.
+    pub p99: u64,
+    /// 99.9 %.
+    pub p999: u64,
+    /// The worst.
+    pub max: u64,
+}
+
+/// Media of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NodeMedia {
+    /// Media threads.
+    pub shards: u32,
+    /// Open legs.
+    pub legs: u32,
+    /// RTP packets sent.
+    pub packets_sent: u64,
+    /// RTP packets received.
+    pub packets_received: u64,
+    /// Packets the kernel refused to send.
+    pub send_errors: u64,
+    /// How late packets leave.
+    pub wheel_lateness_us: Lateness,
+}
+
+/// An engine node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Node {
+    /// Its name.
+    pub node: String,
+    /// Version of the program.
+    pub version: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Whether it refuses new calls.
+    pub draining: bool,
+    /// Live calls as a share of `max_calls`, 0 to 1.
+    pub load: f32,
+    /// Its calls.
+    pub calls: NodeCalls,
+    /// Its media.
+    pub media: NodeMedia,
+}
