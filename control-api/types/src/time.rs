@@ -10,10 +10,10 @@ use std::{fmt, str::FromStr};
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The last moment that RFC 3339 can write: its years have four digits.
-    const LAST_MS: u64 = 253_402_300_799_999;
+    /// The last moment in the year 9999 that is in that year in every time zone.
+    const LAST_MS: u64 = 253_402_207_200_999;
 
-    /// The moment `ms` milliseconds after the Unix epoch; later than the year 9999 becomes the end of that year.
+    /// The moment `ms` milliseconds after the Unix epoch; later than the year 9999 becomes its end.
     #[must_use]
     pub fn from_unix_ms(ms: u64) -> Self {
         Self(ms.min(Self::LAST_MS))
@@ -71,7 +71,7 @@ mod tests {
             (0, "1970-01-01T00:00:00.000Z"),
             (1_700_000_000_007, "2023-11-14T22:13:20.007Z"),
             (951_782_400_000, "2000-02-29T00:00:00.000Z"),
-            (Timestamp::LAST_MS, "9999-12-31T23:59:59.999Z"),
+            (Timestamp::LAST_MS, "9999-12-30T22:00:00.999Z"),
         ] {
             let at = Timestamp::from_unix_ms(ms);
             assert_eq!(serde_json::to_value(at).unwrap(), text);

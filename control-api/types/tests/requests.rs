@@ -1,0 +1,263 @@
+//! Request bodies: what is accepted, and the pointer and words of each fault.
+
+use control_api_types::{
+    Codec, CreateCall, Fault, FlowRef, Gather, HangupReason, Play,
+    flow::{Flow, Outcome, Test, Verb},
+};
+use serde_json::{Value, json};
+
+/// Checks that `faults` are exactly those at these pointers, each mentioning the words beside it.
+#[track_caller]
+fn check(faults: &[Fault], expected: &[(&str, &str)]) {
+    let found: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+    let pointers: Vec<_> = expected.iter().map(|(pointer, _)| *pointer).collect();
+    assert_eq!(found, pointers, "{faults:#?}");
+    for (fault, (_, words)) in faults.iter().zip(expected) {
+        assert!(fault.detail.contains(words), "{:?} does not mention {words:?}", fault.detail);
+    }
+}
+
+fn flow_of(step: Value) -> Value {
+    json!({"start": "a", "steps": {"a": step, "b": {"verb": "hangup"}}})
+}
+
+#[test]
+fn a_call_with_every_field() {
+    let body = json!({
+        "id": "order-7.1", "to": "+62876123", "from": "+6221555", "trunk": "jkt-1", "timeout_s": 20,
+        "max_duration_s": 600, "codecs": ["PCMA"], "headers": {"X-Campaign": "42"}, "early_media": "connect",
+        "flow": flow_of(json!({"verb": "play", "prompt": "hello", "next": "b"})),
+        "variables": {"name": "Budi", "age": 41, "vip": true}, "client_state": "opaque",
+    });
+    let call = CreateCall::from_json(&body).unwrap();
+    assert_eq!(call.codecs, Some(vec![Codec::Pcma]));
+    assert!(matches!(call.flow, Some(FlowRef::Inline(_))));
+    // What is written again reads as the same: it is what the journal keeps.
+    let written = serde_json::to_value(&call).unwrap();
+    assert_eq!(CreateCall::from_json(&written).unwrap(), call);
+}
+
+#[test]
+fn defaults_of_a_call() {
+    let call = CreateCall::from_json(&json!({"to": "sip:bob@192.0.2.7"})).unwrap();
+    assert_eq!(call, CreateCall::to("sip:bob@192.0.2.7"));
+    assert_eq!((call.timeout_s, call.max_duration_s), (30, 14_400));
+}
+
+#[test]
+fn every_fault_of_a_call_is_reported() {
+    let body = json!({
+        "id": "no spaces", "to": "call bob", "timeout_s": 0, "max_duration_s": "long", "codecs": ["PCMU", "GSM"],
+        "headers": {"Via": "x", "X-A": "two\r\nlines", "X B": "y"}, "early_media": "maybe",
+        "variables": {"1x": 1, "list": []}, "client_state": 7, "colour": "red",
+    });
+    let faults = CreateCall::from_json(&body).unwrap_err();
+    check(
+        &faults,
+        &[
+            ("/id", "1 to 64 characters"),
+            ("/to", "number"),
+            ("/timeout_s", "from 1 to 600, not 0"),
+            ("/max_duration_s", "not a string"),
+            ("/codecs/1", "PCMU, PCMA"),
+            ("/headers/Via", "written by the engine"),
+            ("/headers/X-A", "one line"),
+            ("/headers/X B", "name"),
+            ("/early_media", "ignore, connect"),
+            ("/variables/1x", "letter"),
+            ("/variables/list", "not a list"),
+            ("/client_state", "not a number"),
+            ("/colour", "allowed here: id, to, from, timeout_s, trunk"),
+        ],
+    );
+}
+
+#[test]
+fn faults_of_a_call_one_by_one() {
+    let table: &[(Value, &str, &str)] = &[
+        (json!([]), "", "must be an object, not a list"),
+        (json!({}), "/to", "is required"),
+        (json!({"to": "+6281"}), "/trunk", "is required"),
+        (json!({"to": "sip:"}), "/to", "number"),
+        (json!({"to": "sip:a@b\r\nX: y"}), "/to", "number"),
+        (json!({"to": "+"}), "/to", "number"),
+        (json!({"to": "sip:a@b", "from": "<script>"}), "/from", "user name"),
+        (json!({"to": "sip:a@b", "timeout_s": 1.5}), "/timeout_s", "not 1.5"),
+        (json!({"to": "sip:a@b", "timeout_s": -1}), "/timeout_s", "not -1"),
+        (json!({"to": "sip:a@b", "codecs": []}), "/codecs", "1 to 8"),
+        (json!({"to": "sip:a@b", "codecs": ["PCMU", "PCMU"]}), "/codecs/1", "twice"),
+        (json!({"to": "sip:a@b", "client_state": "x".repeat(4097)}), "/client_state", "not 4097"),
+        (json!({"to": "sip:a@b", "flow": "a b"}), "/flow", "name"),
+        (json!({"to": "sip:a@b", "flow": {"start": "a"}}), "/flow/steps", "is required"),
+        (json!({"to": "sip:a@b", "headers": {"l": "0"}}), "/headers/l", "written by the engine"),
+    ];
+    for (body, pointer, words) in table {
+        check(&CreateCall::from_json(body).unwrap_err(), &[(pointer, words)]);
+    }
+}
+
+#[test]
+fn play_and_gather() {
+    assert_eq!(Play::from_json(&json!({"prompt": "hello"})).unwrap(), Play::once("hello"));
+    let endless =
+        Play::from_json(&json!({"prompt": "music", "loop": 0, "offset_ms": 20, "barge_in": true})).unwrap();
+    assert_eq!((endless.plays, endless.offset_ms, endless.barge_in), (0, 20, true));
+    check(
+        &Play::from_json(&json!({"url": "http://x"})).unwrap_err(),
+        &[("/prompt", "required"), ("/url", "allowed")],
+    );
+
+    let gather = Gather::from_json(&json!({"max": 4})).unwrap();
+    assert_eq!((gather.min, gather.terminators.as_str(), gather.timeout_ms), (1, "#", 5000));
+    assert!(gather.barge_in);
+    let faults =
+        Gather::from_json(&json!({"min": 5, "max": 4, "terminators": "x", "save_as": "a-b", "retries": 11}));
+    check(
+        &faults.unwrap_err(),
+        &[("/min", "greater"), ("/terminators", "0-9"), ("/retries", "0 to 10"), ("/save_as", "letter")],
+    );
+}
+
+#[test]
+fn faults_of_a_flow_point_at_the_step() {
+    let table: &[(Value, &str, &str)] = &[
+        (
+            json!({"verb": "dial", "to": "x"}),
+            "/steps/a/verb",
+            "known: play, gather, pause, park, set, branch, notify",
+        ),
+        (json!({"prompt": "x"}), "/steps/a/verb", "is required"),
+        (json!("play"), "/steps/a", "must be an object"),
+        (json!({"verb": "play", "prompt": "x", "next": "nowhere"}), "/steps/a/next", "no step \"nowhere\""),
+        (
+            json!({"verb": "play", "prompt": "x", "on": {"1": "b"}}),
+            "/steps/a/on",
+            "allowed here: verb, prompt",
+        ),
+        (json!({"verb": "hangup", "next": "b"}), "/steps/a/next", "allowed here: verb, reason"),
+        (json!({"verb": "hangup", "reason": "tired"}), "/steps/a/reason", "normal, busy, rejected"),
+        (json!({"verb": "pause"}), "/steps/a/ms", "is required"),
+        (json!({"verb": "pause", "ms": 0}), "/steps/a/ms", "1 to 3600000"),
+        (json!({"verb": "notify"}), "/steps/a/data", "is required"),
+        (json!({"verb": "notify", "data": {"x": "y".repeat(4096)}}), "/steps/a/data", "4096 bytes"),
+        (json!({"verb": "set", "variables": {"a b": 1}}), "/steps/a/variables/a b", "letter"),
+        (json!({"verb": "park", "play": {"prompt": ""}}), "/steps/a/play/prompt", "1 to 64"),
+        (json!({"verb": "gather", "max": 1, "on": {"1": "c"}}), "/steps/a/on/1", "no step \"c\""),
+        (json!({"verb": "gather", "max": 1, "on": {"12": "b"}}), "/steps/a/on/12", "never match"),
+        (json!({"verb": "gather", "max": 2, "on": {"1#": "b"}}), "/steps/a/on/1#", "# is a terminator"),
+        (json!({"verb": "gather", "max": 2, "on": {"x/y": "b"}}), "/steps/a/on/x~1y", "digits"),
+        (json!({"verb": "gather", "max": 2, "on": {"1": 2}}), "/steps/a/on/1", "name of a step"),
+        (json!({"verb": "branch", "cases": []}), "/steps/a/cases", "1 to 100"),
+        (
+            json!({"verb": "branch", "cases": [{"if": {"var": "x", "op": "exists"}, "then": "c"}]}),
+            "/steps/a/cases/0/then",
+            "no step",
+        ),
+        (
+            json!({"verb": "branch", "cases": [{"if": {"var": "x", "op": "like", "value": 1}, "then": "b"}]}),
+            "/steps/a/cases/0/if/op",
+            "known: eq",
+        ),
+        (
+            json!({"verb": "branch", "cases": [{"if": {"var": "x", "op": "lt", "value": "a"}, "then": "b"}]}),
+            "/steps/a/cases/0/if/value",
+            "must be a number",
+        ),
+        (
+            json!({"verb": "branch", "cases": [{"if": {"var": "x", "op": "matches", "value": "("}, "then": "b"}]}),
+            "/steps/a/cases/0/if/value",
+            "regular expression",
+        ),
+        (
+            json!({"verb": "branch", "cases": [{"if": {"var": "x", "op": "matches", "value": "(((a{99}){99}){99})"},
+                "then": "b"}]}),
+            "/steps/a/cases/0/if/value",
+            "regular expression",
+        ),
+        (
+            json!({"verb": "branch", "cases": [{"if": {"var": "x", "op": "exists", "value": 1}, "then": "b"}]}),
+            "/steps/a/cases/0/if/value",
+            "allowed here: var, op",
+        ),
+        (
+            json!({"verb": "branch", "cases": [{"if": {"var": "x", "op": "eq", "value": 1}, "then": "b"}],
+                "on": {"timeout": "b"}}),
+            "/steps/a/on/timeout",
+            "else",
+        ),
+    ];
+    for (step, pointer, words) in table {
+        check(&Flow::from_json(&flow_of(step.clone())).unwrap_err(), &[(pointer, words)]);
+    }
+}
+
+#[test]
+fn a_flow_needs_its_start() {
+    check(
+        &Flow::from_json(&json!({"start": "x", "steps": {}})).unwrap_err(),
+        &[("/start", "no step \"x\""), ("/steps", "1 to 1000")],
+    );
+    let faults = Flow::from_json(&json!({"start": "x", "steps": {"a b": {"verb": "hangup"}}})).unwrap_err();
+    check(&faults, &[("/start", "no step"), ("/steps/a b", "name")]);
+}
+
+#[test]
+fn several_bad_steps_are_all_named() {
+    let body = json!({"start": "a", "steps": {
+        "a": {"verb": "play", "prompt": 7, "next": "b"},
+        "b": {"verb": "gather", "max": 0},
+        "c": {"verb": "sing"},
+    }});
+    let faults = Flow::from_json(&body).unwrap_err();
+    check(&faults, &[("/steps/a/prompt", "string"), ("/steps/b/max", "1 to 32"), ("/steps/c/verb", "sing")]);
+}
+
+#[test]
+fn a_flow_reads_back_and_is_followed() {
+    let body = json!({"start": "menu", "steps": {
+        "menu": {"verb": "gather", "play": {"prompt": "menu"}, "max": 2, "retries": 1, "save_as": "choice",
+                 "on": {"1": "one", "timeout": "bye", "else": "sort"}, "next": "bye"},
+        "one": {"verb": "set", "variables": {"picked": "one"}, "next": "note"},
+        "note": {"verb": "notify", "data": {"choice": "{choice}"}, "next": "wait"},
+        "wait": {"verb": "pause", "ms": 500, "next": "hold"},
+        "hold": {"verb": "park", "play": {"prompt": "music", "loop": 0}},
+        "sort": {"verb": "branch", "cases": [
+            {"if": {"var": "choice", "op": "in", "value": ["2", 3]}, "then": "one"},
+            {"if": {"var": "menu.digits", "op": "exists"}, "then": "bye"}], "on": {"else": "menu"}},
+        "bye": {"verb": "hangup", "reason": "busy"},
+    }});
+    let flow = Flow::from_json(&body).unwrap();
+    assert_eq!(Flow::from_json(&serde_json::to_value(&flow).unwrap()).unwrap(), flow);
+    let prompts: Vec<_> = flow.prompts().collect();
+    let expected =
+        [("/steps/hold/play/prompt".to_owned(), "music"), ("/steps/menu/play/prompt".to_owned(), "menu")];
+    assert_eq!(prompts, expected);
+
+    let menu = &flow.steps["menu"];
+    assert_eq!(menu.follow(Outcome::Digits("1")), Some("one"));
+    assert_eq!(menu.follow(Outcome::Digits("7")), Some("sort"));
+    assert_eq!(menu.follow(Outcome::Timeout), Some("bye"));
+    assert_eq!(flow.steps["wait"].follow(Outcome::Done), Some("hold"));
+    assert_eq!(flow.steps["bye"].follow(Outcome::Done), None);
+    assert_eq!(flow.steps["bye"].verb, Verb::Hangup { reason: Some(HangupReason::Busy) });
+}
+
+#[test]
+fn tests_of_variables() {
+    let test = |op: &str, value: Value| {
+        let case = json!({"if": {"var": "x", "op": op, "value": value}, "then": "b"});
+        let flow = Flow::from_json(&flow_of(json!({"verb": "branch", "cases": [case]}))).unwrap();
+        let Verb::Branch { cases } = &flow.steps["a"].verb else { panic!("a branch was written") };
+        cases[0].condition.test.clone()
+    };
+    let number = |n: u64| control_api_types::Variable::Number(n.into());
+    assert!(test("eq", json!("5")).holds(Some(&number(5))));
+    assert!(!test("ne", json!(5)).holds(Some(&"5".into())));
+    assert!(test("ne", json!(5)).holds(None));
+    assert!(test("lt", json!(10)).holds(Some(&"9.5".into())));
+    assert!(!test("gt", json!(10)).holds(Some(&"ten".into())));
+    assert!(test("in", json!(["1", 2])).holds(Some(&number(2))));
+    assert!(test("matches", json!("^62[0-9]+$")).holds(Some(&"62811".into())));
+    assert!(!test("matches", json!("^62$")).holds(None));
+    assert!(Test::Exists.holds(Some(&"".into())) && !Test::Exists.holds(None));
+}
