@@ -1,1 +1,46 @@
-//! Audio files to encoded prompts: decode, resample, normalise, encode
+//! Audio files to prompts: MP3 or WAV bytes in, G.711 out, ready to be sliced into packets by any number of
+//! legs.
+//!
+//! [`prepare`] does it all: recognise the container by its content, decode, mix down to mono, convert to 8
+//! kHz with a band-limited filter, bring speech to one level ([`level`]) and encode once per codec. The steps
+//! are public too: [`decode`], [`normalise`], [`encode`].
+//!
+//! ```
+//! use media_core::Codec;
+//! use media_prompts::{Limits, prepare};
+//!
+//! # let mp3 = include_bytes!("../../../testbed/prompts/welcome.mp3");
+//! let prepared = prepare(mp3, &Limits::default(), &[Codec::Pcmu, Codec::Pcma])?;
+//! assert_eq!(prepared.prompts.len(), 2);
+//!
+//! let error = prepare(b"\x89PNG\r\n\x1a\n...", &Limits::default(), &[Codec::Pcmu]).unwrap_err();
+//! assert_eq!(error.to_string(), "this is not audio: it looks like a PNG image (send an MP3 or a WAV file)");
+//! # Ok::<(), media_prompts::Error>(())
+//! ```
+//!
+//! Everything here is plain computation over bytes in memory: callers put it on a thread that may take its
+//! time, keep the files, and cache the results by [`Prepared::sha256`].
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod decode;
+mod error;
+pub mod level;
+mod prepare;
+mod resample;
+mod sniff;
+mod wav;
+
+pub use decode::{Limits, Speech, decode};
+pub use error::Error;
+pub use level::normalise;
+pub use prepare::{Prepared, Sha256, encode, prepare};
+
+/// Sample rate of prompts in Hz.
+pub const RATE: u32 = 8_000;
+
+/// Lowest sample rate taken from a file.
+pub const MIN_RATE: u32 = 4_000;
+
+/// Highest sample rate taken from a file: the filter's memory and time grow with it.
+pub const MAX_RATE: u32 = 192_000;

@@ -1,0 +1,331 @@
+//! Bytes to mono samples at 8 kHz.
+
+use std::fmt;
+use std::io::Read;
+use std::time::Duration;
+
+use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::errors::Error as Symphonia;
+use symphonia::core::formats::{FormatOptions, FormatReader};
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions, ReadOnlySource};
+use symphonia::default::formats::{MpaReader, WavReader};
+
+use crate::resample::Resampler;
+use crate::sniff::{self, Container};
+use crate::wav::{self, Wav};
+use crate::{Error, MAX_RATE, MIN_RATE, RATE};
+
+/// How much a prompt may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the file.
+    pub max_bytes: usize,
+    /// Length of the audio. Encoded it takes 8 kB a second and codec in memory for as long as it is in use.
+    pub max_duration: Duration,
+}
+
+impl Default for Limits {
+    /// 32 MiB and 15 minutes: three minutes of CD quality WAV, or a quarter of an hour of MP3 as hold music.
+    fn default() -> Limits {
+        Limits { max_bytes: 32 << 20, max_duration: Duration::from_secs(15 * 60) }
+    }
+}
+
+/// Mono audio at 8 kHz.
+#[derive(Clone, PartialEq)]
+pub struct Speech {
+    pub(crate) samples: Vec<f32>,
+    pub(crate) source_rate: u32,
+    pub(crate) source_channels: usize,
+}
+
+impl Speech {
+    /// The samples; the overload point of linear PCM is 1.0, and before [`normalise`](crate::normalise) peaks
+    /// may lie above it.
+    pub fn samples(&self) -> &[f32] {
+        &self.samples
+    }
+
+    /// The samples as 16-bit linear PCM. A 16-bit file at 8 kHz gives back the very samples it holds.
+    pub fn pcm16(&self) -> impl ExactSizeIterator<Item = i16> + '_ {
+        // `as` saturates, so a peak above 1.0 becomes the largest value.
+        self.samples.iter().map(|sample| (sample * 32_768.0).round() as i16)
+    }
+
+    /// How long it lasts.
+    pub fn duration(&self) -> Duration {
+        duration(self.samples.len() as u64, RATE)
+    }
+
+    /// Sample rate of the file.
+    pub fn source_rate(&self) -> u32 {
+        self.source_rate
+    }
+
+    /// Channels of the file.
+    pub fn source_channels(&self) -> usize {
+        self.source_channels
+    }
+}
+
+impl fmt::Debug for Speech {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Speech({:?})", self.duration())
+    }
+}
+
+/// Most samples that an encoder appends to fill its last frames: 2 frames and the decoder's delay. What lies
+/// further behind the end that the file's tag announces is audio, and the tag is wrong (files joined
+/// together).
+const MAX_PADDING: u64 = 2 * 1_152 + 529;
+
+/// How far into a file without any signature an MP3 frame is looked for.
+const SYNC_SEARCH: usize = 64 << 10;
+
+/// One frame in this many may be damaged before an MP3 is refused. A few are found at every cut made by
+/// editors that do not keep the bit reservoir.
+const DAMAGED_SHARE: u64 = 10;
+
+/// With less than this share (-13 dB) of the power that the mean of unrelated channels has, the channels are
+/// taken to have cancelled each other out.
+const CANCELLED: f64 = 0.05;
+
+/// How channels become one.
+#[derive(Debug, Clone, Copy)]
+enum Mix {
+    /// Their mean: it cannot clip.
+    Mean,
+    /// One alone, where the mean cancels out (a voice recorded with one channel's polarity reversed).
+    One(usize),
+}
+
+/// Decodes MP3 or WAV bytes.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Speech, Error> {
+    if bytes.len() > limits.max_bytes {
+        return Err(Error::TooLarge { bytes: bytes.len(), max_bytes: limits.max_bytes });
+    }
+    let source = match sniff::container(bytes)? {
+        Container::Wav => Source::Wav(wav::read(bytes)?),
+        Container::Mp3 { audio } => Source::Mp3(&bytes[audio..]),
+        Container::Unknown => {
+            let start = Source::Mp3(&bytes[..bytes.len().min(SYNC_SEARCH)]);
+            start.open().map_err(|_| Error::NotAudio { looks_like: "unknown binary data" })?;
+            Source::Mp3(bytes)
+        }
+    };
+    let source = &source;
+    let mut trim = Trim::AsTagged;
+    let mut pass = Pass::run(source, limits, trim, Mix::Mean)?;
+    if pass.trimmed_end > MAX_PADDING {
+        trim = Trim::Nothing;
+        pass = Pass::run(source, limits, trim, Mix::Mean)?;
+    }
+    if let Some(loudest) = pass.cancelled() {
+        pass = Pass::run(source, limits, trim, Mix::One(loudest))?;
+    }
+    pass.finish(source)
+}
+
+/// Whether the delay and padding that the encoder wrote into the file's tag are cut away.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Trim {
+    AsTagged,
+    Nothing,
+}
+
+#[derive(Debug)]
+enum Source<'a> {
+    Wav(Wav<'a>),
+    Mp3(&'a [u8]),
+}
+
+impl<'a> Source<'a> {
+    fn container(&self) -> &'static str {
+        match self {
+            Source::Wav(_) => "WAV",
+            Source::Mp3(_) => "MP3",
+        }
+    }
+
+    fn open(&self) -> Result<Box<dyn FormatReader + '_>, Error> {
+        let options = FormatOptions::default();
+        match self {
+            Source::Wav(Wav { header, samples }) => {
+                WavReader::try_new(stream(header.chain(*samples)), options)
+                    .map(|reader| Box::new(reader) as Box<dyn FormatReader>)
+            }
+            Source::Mp3(bytes) => MpaReader::try_new(stream(*bytes), options)
+                .map(|reader| Box::new(reader) as Box<dyn FormatReader>),
+        }
+        .map_err(|error| self.error(error))
+    }
+
+    fn error(&self, error: Symphonia) -> Error {
+        let container = self.container();
+        let reason = match error {
+            // Memory has no other input error than its end.
+            Symphonia::IoError(_) => return Error::NoAudio { container },
+            Symphonia::DecodeError(reason)
+            | Symphonia::Unsupported(reason)
+            | Symphonia::LimitError(reason) => reason,
+            Symphonia::SeekError(_) => "it cannot be read from its start",
+            Symphonia::ResetRequired => "its format changes half-way",
+            _ => "its decoder fails",
+        };
+        Error::Damaged { container, reason }
+    }
+
+    fn decoder(&self, parameters: Option<&CodecParameters>) -> Result<(Box<dyn AudioDecoder>, u32), Error> {
+        let damaged = |reason| Error::Damaged { container: self.container(), reason };
+        let audio = parameters.and_then(CodecParameters::audio).ok_or(damaged("it has no audio track"))?;
+        let hz = audio.sample_rate.ok_or(damaged("it does not say its sample rate"))?;
+        if !(MIN_RATE..=MAX_RATE).contains(&hz) {
+            return Err(Error::UnsupportedRate { hz });
+        }
+        let options = AudioDecoderOptions::default().gapless(false);
+        let decoder =
+            symphonia::default::get_codecs().make_audio_decoder(audio, &options).map_err(|_| match self {
+                Source::Wav(_) => damaged("its sample format is unknown"),
+                Source::Mp3(_) => Error::UnsupportedFormat { format: "MPEG layer I or II" },
+            })?;
+        Ok((decoder, hz))
+    }
+}
+
+/// A stream that is not seekable: of a seekable one the MP3 reader estimates the length from the first
+/// frame's bit rate where there is no tag, and cuts a file of variable rate off there.
+fn stream<'a>(bytes: impl Read + Send + Sync + 'a) -> MediaSourceStream<'a> {
+    MediaSourceStream::new(Box::new(ReadOnlySource::new(bytes)), MediaSourceStreamOptions::default())
+}
+
+/// One reading of a file from its start to its end.
+struct Pass {
+    resampler: Resampler,
+    rate: u32,
+    channels: usize,
+    /// Frames (one sample of every channel) kept.
+    frames: u64,
+    /// Frames promised by the file's tag.
+    announced: Option<u64>,
+    trimmed_end: u64,
+    packets: u64,
+    damaged: u64,
+    reason: &'static str,
+    mix_power: f64,
+    channel_power: Vec<f64>,
+}
+
+impl Pass {
+    fn run(source: &Source<'_>, limits: &Limits, trim: Trim, mix: Mix) -> Result<Pass, Error> {
+        let mut reader = source.open()?;
+        let track = reader.tracks().first();
+        let announced = track.and_then(|track| track.num_frames);
+        let (mut decoder, rate) = source.decoder(track.and_then(|track| track.codec_params.as_ref()))?;
+        let max_frames = (limits.max_duration.as_secs_f64() * f64::from(rate)) as u64;
+        let mut pass = Pass {
+            resampler: Resampler::new(rate),
+            rate,
+            channels: 0,
+            frames: 0,
+            announced,
+            trimmed_end: 0,
+            packets: 0,
+            damaged: 0,
+            reason: "",
+            mix_power: 0.0,
+            channel_power: Vec::new(),
+        };
+        let (mut interleaved, mut mono) = (Vec::<f32>::new(), Vec::new());
+        while let Some(packet) = reader.next_packet().map_err(|error| source.error(error))? {
+            pass.packets += 1;
+            let audio = match decoder.decode(&packet) {
+                Ok(audio) => audio,
+                Err(Symphonia::DecodeError(reason)) => {
+                    pass.damaged += 1;
+                    pass.reason = reason;
+                    continue;
+                }
+                Err(error) => return Err(source.error(error)),
+            };
+            let channels = audio.num_planes().max(1);
+            interleaved.clear();
+            audio.copy_to_vec_interleaved(&mut interleaved);
+            let frames = interleaved.len() / channels;
+            let (start, end) = match trim {
+                Trim::AsTagged => (packet.trim_start.get(), packet.trim_end.get()),
+                Trim::Nothing => (0, 0),
+            };
+            let start = (start as usize).min(frames);
+            let end = (end as usize).min(frames - start);
+            pass.trimmed_end += end as u64;
+            pass.channels = channels;
+            pass.mix(&interleaved[start * channels..(frames - end) * channels], channels, mix, &mut mono);
+            if pass.frames > max_frames {
+                return Err(Error::TooLong { max_duration: limits.max_duration });
+            }
+            pass.resampler.push(&mono);
+        }
+        Ok(pass)
+    }
+
+    /// One mono sample per frame of `interleaved`, into `mono`.
+    fn mix(&mut self, interleaved: &[f32], channels: usize, mix: Mix, mono: &mut Vec<f32>) {
+        self.channel_power.resize(channels.max(self.channel_power.len()), 0.0);
+        mono.clear();
+        for frame in interleaved.chunks_exact(channels) {
+            // A float file may hold NaN or infinity, which would spread through the filter.
+            let finite = |sample: f32| if sample.is_finite() { sample } else { 0.0 };
+            for (power, sample) in self.channel_power.iter_mut().zip(frame) {
+                *power += f64::from(finite(*sample)).powi(2);
+            }
+            let sample = match mix {
+                Mix::Mean => frame.iter().copied().map(finite).sum::<f32>() / channels as f32,
+                Mix::One(channel) => frame.get(channel).copied().map_or(0.0, finite),
+            };
+            self.mix_power += f64::from(sample).powi(2);
+            mono.push(sample);
+        }
+        self.frames += mono.len() as u64;
+    }
+
+    /// The loudest channel, if the channels have cancelled each other out.
+    fn cancelled(&self) -> Option<usize> {
+        // What the mean of unrelated channels has, a voice in one of them included.
+        let channels = self.channel_power.len().max(1) as f64;
+        let unrelated = self.channel_power.iter().sum::<f64>() / (channels * channels);
+        if self.mix_power >= CANCELLED * unrelated {
+            return None;
+        }
+        (0..self.channel_power.len())
+            .rev()
+            .max_by(|a, b| self.channel_power[*a].total_cmp(&self.channel_power[*b]))
+    }
+
+    fn finish(self, source: &Source<'_>) -> Result<Speech, Error> {
+        let container = source.container();
+        if self.damaged * DAMAGED_SHARE > self.packets {
+            return Err(Error::Damaged { container, reason: self.reason });
+        }
+        if self.frames == 0 {
+            return Err(Error::NoAudio { container });
+        }
+        if let (Source::Mp3(_), Some(announced)) = (source, self.announced) {
+            // Damaged frames are lost to the count, and tags err by a frame.
+            let tolerated = (self.damaged + 1) * 1_152;
+            if self.frames + tolerated < announced {
+                let [announced, found] = [announced, self.frames].map(|frames| duration(frames, self.rate));
+                return Err(Error::Truncated { container, announced, found });
+            }
+        }
+        Ok(Speech {
+            samples: self.resampler.finish(),
+            source_rate: self.rate,
+            source_channels: self.channels,
+        })
+    }
+}
+
+fn duration(frames: u64, rate: u32) -> Duration {
+    Duration::from_micros(frames.saturating_mul(1_000_000) / u64::from(rate))
+}
