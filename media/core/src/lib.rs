@@ -4,8 +4,10 @@
 
 mod codec;
 mod digit;
+pub mod g711;
 mod leg;
 mod program;
+pub mod rtp;
 pub mod sdp;
 mod units;
 
@@ -13,5 +15,5 @@ pub use codec::Codec;
 pub use digit::{Digit, DigitSet, Digits};
 pub use leg::{Leg, LegConfig, MediaStats, NtpClock};
 pub use program::{Collect, CollectEnd, MediaEvent, Play, PlayEnd, Program, Prompt};
-pub use sdp::{Direction, LocalMedia, Negotiated, TelephoneEvent};
+pub use sdp::{Direction, LocalMedia, Negotiated, SdpError, TelephoneEvent};
 pub use units::{LegId, MediaTime, Ptime, SeqNo, Ssrc};

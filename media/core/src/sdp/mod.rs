@@ -1,8 +1,52 @@
 //! SDP offer and answer (RFC 3264 over RFC 8866) for one audio stream.
+//!
+//! [`offer`] and then [`accept_answer`] for a call we place, [`answer`] for one we receive.
+//! Covered: several media lines (the first acceptable audio line is taken, the others are refused), static and mapped
+//! payload types, RFC 4733 events, ptime and maxptime, direction and hold, RTCP port, RTCP multiplexing and RTCP switched
+//! off by bandwidth. Not covered: SRTP profiles, ICE, bundling, host names in `c=`.
 
-use std::net::SocketAddr;
+mod remote;
 
+use std::net::{IpAddr, SocketAddr};
+
+use sdp_types::{Connection, Media, MediaType, Origin, Session, Time, TransportProto};
+
+use self::remote::{Format, Stream};
 use crate::{Codec, Ptime};
+
+/// Payload type of RFC 4733 events in our offers, the customary one of the dynamic range.
+const TELEPHONE_EVENT_PT: u8 = 101;
+/// The events of our offers: DTMF and flash (RFC 4733, 7.1.1: these are also what a missing list means).
+const TELEPHONE_EVENTS: &str = "0-16";
+
+/// Why an offer or answer is of no use.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SdpError {
+    /// Not SDP.
+    #[error("malformed SDP: {0}")]
+    Malformed(#[from] sdp_types::ParserError),
+    /// No `m=audio` line over plain RTP.
+    #[error("no audio over RTP/AVP in the SDP")]
+    NoAudio,
+    /// The peer refused the audio (port 0).
+    #[error("the peer refused the audio stream (port 0)")]
+    Rejected,
+    /// Audio, but in no codec of ours.
+    #[error("no common codec")]
+    NoCommonCodec,
+    /// `c=` is missing or no unicast IP address.
+    #[error("no usable connection address (c=) in the SDP")]
+    Address,
+    /// The peer's address is of the other IP version.
+    #[error("the peer's media address {remote} cannot be reached from {local}")]
+    AddressFamily {
+        /// Our media address.
+        local: IpAddr,
+        /// The peer's.
+        remote: IpAddr,
+    },
+}
 
 /// Our side of the media session: what an offer or answer is written from.
 ///
@@ -47,6 +91,16 @@ impl Direction {
             Self::RecvOnly | Self::Inactive => false,
         }
     }
+
+    /// The attribute that says so.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::SendRecv => "sendrecv",
+            Self::SendOnly => "sendonly",
+            Self::RecvOnly => "recvonly",
+            Self::Inactive => "inactive",
+        }
+    }
 }
 
 /// RFC 4733 events agreed for both directions.
@@ -82,3 +136,157 @@ pub struct Negotiated {
     /// Whether RTCP shares the RTP port.
     pub rtcp_mux: bool,
 }
+
+/// The body that offers `local`.
+pub fn offer(local: &LocalMedia) -> Vec<u8> {
+    let mut formats: Vec<Format> =
+        local.codecs.iter().map(|&codec| Format::audio(codec.static_pt(), codec)).collect();
+    // Every codec so far runs on the same clock, so one event format serves them all.
+    let clock = local.codecs.first().map(|codec| codec.clock_rate());
+    formats.extend(
+        clock
+            .filter(|_| local.telephone_event)
+            .map(|clock| Format::telephone_event(TELEPHONE_EVENT_PT, clock)),
+    );
+    let audio = audio(local, &formats, Direction::SendRecv, local.rtcp_mux);
+    write(local, vec![audio])
+}
+
+/// What `answer` makes of the offer written from `local`.
+pub fn accept_answer(local: &LocalMedia, answer: &[u8]) -> Result<Negotiated, SdpError> {
+    let session = Session::parse(answer)?;
+    // RFC 3264, 6: the answer's media lines match the offer's one by one. We offered one; a peer that adds lines is
+    // forgiven as long as one of them is our audio.
+    let audio = session.medias.iter().find(|media| remote::is_audio(media)).ok_or(SdpError::NoAudio)?;
+    if audio.port == 0 {
+        return Err(SdpError::Rejected);
+    }
+    let stream = Stream::read(&session, audio)?;
+    let (codec, pt_send) = stream.first_codec(&local.codecs).ok_or(SdpError::NoCommonCodec)?;
+    let telephone_event = stream
+        .telephone_event_pt(codec.clock_rate())
+        .filter(|_| local.telephone_event)
+        .map(|pt_send| TelephoneEvent { pt_send, pt_recv: TELEPHONE_EVENT_PT, clock: codec.clock_rate() });
+    let rtcp_mux = local.rtcp_mux && stream.rtcp_mux;
+    negotiated(local, &stream, codec, [pt_send, codec.static_pt()], telephone_event, rtcp_mux)
+}
+
+/// Our answer to `offer`, in the offerer's order of preference, and what it agrees on.
+pub fn answer(offer: &[u8], local: &LocalMedia) -> Result<(Vec<u8>, Negotiated), SdpError> {
+    let session = Session::parse(offer)?;
+    let mut refusal = SdpError::NoAudio;
+    let mut accepted = None;
+    for (index, media) in session.medias.iter().enumerate() {
+        if media.port != 0 && remote::is_audio(media) {
+            match accept_line(&session, media, local) {
+                Ok(line) => {
+                    accepted = Some((index, line));
+                    break;
+                }
+                Err(error) => refusal = error,
+            }
+        }
+    }
+    let (accepted_index, (accepted_media, negotiated)) = accepted.ok_or(refusal)?;
+    // RFC 3264, 6: "For each "m=" line in the offer, there MUST be a corresponding "m=" line in the answer" and
+    // "To reject an offered stream, the port number in the corresponding stream in the answer MUST be set to zero."
+    let mut medias: Vec<Media> = session.medias.into_iter().map(refused).collect();
+    medias[accepted_index] = accepted_media;
+    Ok((write(local, medias), negotiated))
+}
+
+/// The answering media line for one offered audio line.
+fn accept_line(
+    session: &Session,
+    media: &Media,
+    local: &LocalMedia,
+) -> Result<(Media, Negotiated), SdpError> {
+    let stream = Stream::read(session, media)?;
+    let (codec, pt) = stream.first_codec(&local.codecs).ok_or(SdpError::NoCommonCodec)?;
+    // RFC 3264, 6.1: the same payload type numbers as in the offer, in both directions.
+    let telephone_event = stream
+        .telephone_event_pt(codec.clock_rate())
+        .filter(|_| local.telephone_event)
+        .map(|pt| TelephoneEvent { pt_send: pt, pt_recv: pt, clock: codec.clock_rate() });
+    let rtcp_mux = local.rtcp_mux && stream.rtcp_mux;
+    let negotiated = negotiated(local, &stream, codec, [pt, pt], telephone_event, rtcp_mux)?;
+    let mut formats = vec![Format::audio(pt, codec)];
+    formats.extend(telephone_event.map(|event| Format::telephone_event(event.pt_recv, event.clock)));
+    Ok((audio(local, &formats, negotiated.direction, rtcp_mux), negotiated))
+}
+
+fn negotiated(
+    local: &LocalMedia,
+    stream: &Stream,
+    codec: Codec,
+    [pt_send, pt_recv]: [u8; 2],
+    telephone_event: Option<TelephoneEvent>,
+    rtcp_mux: bool,
+) -> Result<Negotiated, SdpError> {
+    if stream.rtp.is_ipv4() != local.addr.is_ipv4() {
+        return Err(SdpError::AddressFamily { local: local.addr.ip(), remote: stream.rtp.ip() });
+    }
+    Ok(Negotiated {
+        remote: stream.rtp,
+        rtcp: if rtcp_mux { stream.rtcp.map(|_| stream.rtp) } else { stream.rtcp },
+        codec,
+        pt_send,
+        pt_recv,
+        telephone_event,
+        ptime: stream.packet_time(local.ptime),
+        direction: stream.our_direction(),
+        rtcp_mux,
+    })
+}
+
+/// Our audio line.
+fn audio(local: &LocalMedia, formats: &[Format], direction: Direction, rtcp_mux: bool) -> Media {
+    let pts: Vec<String> = formats.iter().map(|format| format.pt.to_string()).collect();
+    let mut media = Media::new(MediaType::Audio, local.addr.port(), TransportProto::RtpAvp, pts.join(" "));
+    for format in formats {
+        media.add_attribute_with_value("rtpmap", format.rtpmap());
+        if let remote::Encoding::TelephoneEvent { .. } = format.encoding {
+            media.add_attribute_with_value("fmtp", format!("{} {TELEPHONE_EVENTS}", format.pt));
+        }
+    }
+    media.add_attribute_with_value("ptime", local.ptime.ms());
+    media.add_attribute_with_value("maxptime", Ptime::MAX.ms());
+    if rtcp_mux {
+        media.add_attribute_from_str("rtcp-mux");
+    }
+    media.add_attribute_from_str(direction.name());
+    media
+}
+
+/// The refusal of an offered line.
+fn refused(offered: Media) -> Media {
+    Media {
+        port: 0,
+        num_ports: None,
+        media_title: None,
+        connections: Vec::new(),
+        bandwidths: Vec::new(),
+        key: None,
+        attributes: Vec::new(),
+        ..offered
+    }
+}
+
+fn write(local: &LocalMedia, medias: Vec<Media>) -> Vec<u8> {
+    let ip = local.addr.ip();
+    let mut origin = Origin::with_ip_addr(local.session_id, local.session_version, ip);
+    origin.set_username("-");
+    // RFC 8866, 5.3: "If a session has no meaningful name, then "s= " or "s=-" ... is RECOMMENDED".
+    let mut session = Session::new(origin, "-");
+    session.set_connection(Connection::from_ip_addr(ip));
+    session.add_time(Time::new(0, 0));
+    session.add_medias(medias);
+    let mut body = Vec::with_capacity(512);
+    // Writing into a Vec cannot fail, and Session::write has no error of its own.
+    let written = session.write(&mut body);
+    debug_assert!(written.is_ok());
+    body
+}
+
+#[cfg(test)]
+mod tests;

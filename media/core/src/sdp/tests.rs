@@ -1,0 +1,231 @@
+use super::*;
+
+fn local() -> LocalMedia {
+    LocalMedia {
+        addr: "192.0.2.10:40000".parse().unwrap(),
+        codecs: vec![Codec::Pcma, Codec::Pcmu],
+        ptime: Ptime::DEFAULT,
+        telephone_event: true,
+        rtcp_mux: false,
+        session_id: 42,
+        session_version: 7,
+    }
+}
+
+/// A peer's body around `media` lines.
+fn body(media: &str) -> Vec<u8> {
+    let head = "v=0\no=- 1 1 IN IP4 198.51.100.7\ns=-\nc=IN IP4 198.51.100.7\nt=0 0\n";
+    format!("{head}{media}").replace('\n', "\r\n").into_bytes()
+}
+
+fn accept(media: &str) -> Result<Negotiated, SdpError> {
+    accept_answer(&local(), &body(media))
+}
+
+/// Answers an offer of `media` and returns the answer as text.
+fn answer_to(media: &str) -> Result<(String, Negotiated), SdpError> {
+    answer(&body(media), &local()).map(|(body, agreed)| (String::from_utf8(body).unwrap(), agreed))
+}
+
+fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn offer_is_exactly_this() {
+    let expected = "v=0\r\no=- 42 7 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
+        m=audio 40000 RTP/AVP 8 0 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n\
+        a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=maxptime:60\r\na=sendrecv\r\n";
+    assert_eq!(String::from_utf8(offer(&local())).unwrap(), expected);
+}
+
+#[test]
+fn offer_over_ipv6_with_mux_and_without_events() {
+    let local = LocalMedia {
+        addr: addr("[2001:db8::1]:5000"),
+        rtcp_mux: true,
+        telephone_event: false,
+        codecs: vec![Codec::Pcmu],
+        ..local()
+    };
+    let text = String::from_utf8(offer(&local)).unwrap();
+    assert!(text.contains("c=IN IP6 2001:db8::1\r\n"), "{text}");
+    assert!(text.contains("m=audio 5000 RTP/AVP 0\r\n"), "{text}");
+    assert!(text.contains("a=rtcp-mux\r\n") && !text.contains("telephone-event"), "{text}");
+}
+
+#[test]
+fn two_of_us_agree() {
+    let remote = LocalMedia { addr: addr("198.51.100.7:30000"), codecs: vec![Codec::Pcmu], ..local() };
+    let (answer_body, theirs) = answer(&offer(&local()), &remote).unwrap();
+    let ours = accept_answer(&local(), &answer_body).unwrap();
+    assert_eq!((ours.codec, theirs.codec), (Codec::Pcmu, Codec::Pcmu));
+    assert_eq!((ours.remote, theirs.remote), (remote.addr, local().addr));
+    assert_eq!(ours.rtcp, Some(addr("198.51.100.7:30001")));
+    let event = TelephoneEvent { pt_send: 101, pt_recv: 101, clock: 8000 };
+    assert_eq!((ours.telephone_event, theirs.telephone_event), (Some(event), Some(event)));
+}
+
+#[test]
+fn answer_with_static_types_and_no_rtpmap() {
+    let agreed = accept("m=audio 9000 RTP/AVP 0\n").unwrap();
+    assert_eq!(
+        agreed,
+        Negotiated {
+            remote: addr("198.51.100.7:9000"),
+            rtcp: Some(addr("198.51.100.7:9001")),
+            codec: Codec::Pcmu,
+            pt_send: 0,
+            pt_recv: 0,
+            telephone_event: None,
+            ptime: Ptime::DEFAULT,
+            direction: Direction::SendRecv,
+            rtcp_mux: false,
+        }
+    );
+}
+
+#[test]
+fn first_common_codec_of_the_peer_wins_and_names_match_in_any_case() {
+    let agreed = accept(
+        "m=audio 9000 RTP/AVP 18 97 8 100\na=rtpmap:18 G729/8000\na=rtpmap:97 pcmu/8000/1\n\
+         a=rtpmap:100 Telephone-Event/8000\na=fmtp:100 0-15\n",
+    )
+    .unwrap();
+    assert_eq!((agreed.codec, agreed.pt_send, agreed.pt_recv), (Codec::Pcmu, 97, 0));
+    let event = agreed.telephone_event.unwrap();
+    assert_eq!((event.pt_send, event.pt_recv), (100, 101), "payload types may differ by direction");
+}
+
+#[test]
+fn a_mapping_overrides_the_static_meaning_and_must_fit_the_codec() {
+    assert_eq!(accept("m=audio 9 RTP/AVP 0\na=rtpmap:0 G722/8000\n"), Err(SdpError::NoCommonCodec));
+    assert_eq!(accept("m=audio 9 RTP/AVP 96\na=rtpmap:96 PCMU/16000\n"), Err(SdpError::NoCommonCodec));
+    assert_eq!(accept("m=audio 9 RTP/AVP 96\na=rtpmap:96 PCMU/8000/2\n"), Err(SdpError::NoCommonCodec));
+    assert_eq!(accept("m=audio 9 RTP/AVP 0 x 300\na=rtpmap:nonsense\n").unwrap().codec, Codec::Pcmu);
+}
+
+#[test]
+fn events_on_another_clock_are_not_taken() {
+    let agreed = accept(
+        "m=audio 9000 RTP/AVP 0 102 103\na=rtpmap:102 telephone-event/16000\na=rtpmap:103 telephone-event/8000\n",
+    )
+    .unwrap();
+    assert_eq!(agreed.telephone_event.unwrap().pt_send, 103);
+}
+
+#[test]
+fn packet_time_is_the_peers_wish_within_bounds() {
+    let ptime =
+        |attributes: &str| accept(&format!("m=audio 9000 RTP/AVP 0\n{attributes}")).unwrap().ptime.ms();
+    assert_eq!(ptime("a=ptime:30\n"), 30);
+    assert_eq!(ptime("a=ptime:30\na=maxptime:20\n"), 20);
+    assert_eq!(ptime("a=maxptime:10\n"), 10);
+    assert_eq!(ptime("a=ptime:200\n"), 60);
+    assert_eq!(ptime("a=ptime:4000000000\n"), 60);
+    assert_eq!(ptime("a=ptime:5\n"), 10);
+    assert_eq!(ptime("a=ptime:0\n"), 20);
+    assert_eq!(ptime("a=ptime:x\na=maxptime\n"), 20);
+}
+
+#[test]
+fn media_level_overrides_session_level() {
+    let agreed = accept("a=inactive\nm=audio 9000 RTP/AVP 0\nc=IN IP4 203.0.113.5\na=sendrecv\n").unwrap();
+    assert_eq!(agreed.remote, addr("203.0.113.5:9000"));
+    assert_eq!(agreed.direction, Direction::SendRecv);
+    assert_eq!(accept("a=sendonly\nm=audio 9000 RTP/AVP 0\n").unwrap().direction, Direction::RecvOnly);
+}
+
+#[test]
+fn direction_is_mirrored_and_a_zero_address_holds() {
+    let direction = |attributes: &str| {
+        let media = format!("m=audio 9000 RTP/AVP 0\n{attributes}");
+        let accepted = accept(&media).unwrap().direction;
+        let (text, agreed) = answer_to(&media).unwrap();
+        assert_eq!(agreed.direction, accepted);
+        assert!(text.contains(&format!("a={}\r\n", accepted.name())), "{text}");
+        accepted
+    };
+    assert_eq!(direction(""), Direction::SendRecv);
+    assert_eq!(direction("a=recvonly\n"), Direction::SendOnly);
+    assert_eq!(direction("a=sendonly\n"), Direction::RecvOnly);
+    assert_eq!(direction("a=inactive\n"), Direction::Inactive);
+    assert_eq!(direction("c=IN IP4 0.0.0.0\n"), Direction::RecvOnly);
+    assert_eq!(direction("c=IN IP4 0.0.0.0\na=recvonly\n"), Direction::Inactive);
+}
+
+#[test]
+fn rtcp_goes_where_the_peer_says() {
+    let rtcp = |attributes: &str| {
+        accept(&format!("m=audio 9000 RTP/AVP 0\n{attributes}")).unwrap().rtcp.map(|rtcp| rtcp.to_string())
+    };
+    assert_eq!(rtcp("a=rtcp:9100\n").as_deref(), Some("198.51.100.7:9100"));
+    assert_eq!(rtcp("a=rtcp:9100 IN IP4 203.0.113.9\n").as_deref(), Some("203.0.113.9:9100"));
+    assert_eq!(rtcp("b=RS:0\nb=RR:0\n"), None);
+    assert_eq!(rtcp("b=AS:64\nb=RR:0\n").as_deref(), Some("198.51.100.7:9001"));
+    assert_eq!(accept("m=audio 65535 RTP/AVP 0\n").unwrap().rtcp, None, "there is no next port");
+}
+
+#[test]
+fn rtcp_mux_needs_both_sides() {
+    let offering = LocalMedia { rtcp_mux: true, ..local() };
+    let both = accept_answer(&offering, &body("m=audio 9000 RTP/AVP 0\na=rtcp-mux\n")).unwrap();
+    assert_eq!((both.rtcp_mux, both.rtcp), (true, Some(addr("198.51.100.7:9000"))));
+    let one = accept("m=audio 9000 RTP/AVP 0\na=rtcp-mux\n").unwrap();
+    assert_eq!((one.rtcp_mux, one.rtcp), (false, Some(addr("198.51.100.7:9001"))));
+    let (text, _) = answer_to("m=audio 9000 RTP/AVP 0\na=rtcp-mux\n").unwrap();
+    assert!(!text.contains("rtcp-mux"), "{text}");
+}
+
+#[test]
+fn answer_takes_the_first_acceptable_audio_and_refuses_the_rest() {
+    let (text, agreed) = answer_to(
+        "m=video 7000 RTP/AVP 96\na=rtpmap:96 H264/90000\nm=audio 7100 RTP/SAVP 0\nm=audio 7200 RTP/AVP 18\n\
+         m=audio 7300 RTP/AVP 18 0 8 99\na=rtpmap:99 telephone-event/8000\nm=audio 7400 RTP/AVP 8\n",
+    )
+    .unwrap();
+    assert_eq!((agreed.remote, agreed.codec), (addr("198.51.100.7:7300"), Codec::Pcmu));
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("m=")).collect();
+    assert_eq!(
+        lines,
+        [
+            "m=video 0 RTP/AVP 96",
+            "m=audio 0 RTP/SAVP 0",
+            "m=audio 0 RTP/AVP 18",
+            "m=audio 40000 RTP/AVP 0 99",
+            "m=audio 0 RTP/AVP 8"
+        ]
+    );
+    assert!(text.contains("a=rtpmap:99 telephone-event/8000\r\na=fmtp:99 0-16\r\n"), "{text}");
+}
+
+#[test]
+fn an_answer_of_another_line_before_ours_is_forgiven() {
+    let agreed = accept("m=video 0 RTP/AVP 96\nm=audio 9000 RTP/AVP 8\n").unwrap();
+    assert_eq!(agreed.codec, Codec::Pcma);
+}
+
+#[test]
+fn refusals_say_why() {
+    assert_eq!(accept("m=audio 0 RTP/AVP 0\n"), Err(SdpError::Rejected));
+    assert_eq!(accept(""), Err(SdpError::NoAudio));
+    assert_eq!(accept("m=audio 9000 RTP/AVP 18\n"), Err(SdpError::NoCommonCodec));
+    assert_eq!(answer_to("m=audio 0 RTP/AVP 0\n"), Err(SdpError::NoAudio));
+    assert_eq!(answer_to("m=audio 9000 RTP/AVP 18\n"), Err(SdpError::NoCommonCodec));
+    for bad in ["IP4 media.example.net", "IP4 224.2.1.1/127"] {
+        assert_eq!(accept(&format!("m=audio 9000 RTP/AVP 0\nc=IN {bad}\n")), Err(SdpError::Address));
+    }
+    assert_eq!(
+        accept_answer(&local(), b"v=0\r\nm=audio 9000 RTP/AVP 0\r\n"),
+        Err(SdpError::Address),
+        "no c= at all"
+    );
+    assert!(matches!(accept_answer(&local(), b"INVITE sip:"), Err(SdpError::Malformed(_))));
+    assert_eq!(
+        accept("m=audio 9000 RTP/AVP 0\nc=IN IP6 2001:db8::9\n"),
+        Err(SdpError::AddressFamily {
+            local: "192.0.2.10".parse().unwrap(),
+            remote: "2001:db8::9".parse().unwrap()
+        })
+    );
+}
