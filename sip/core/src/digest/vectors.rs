@@ -1,0 +1,1 @@
+//! The examples of the RFCs, and challenges as servers really send them.
