@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Node, NodeDep, PackageId};
 
 /// The crates that are plain values driven by `(now, input)`.
 pub(crate) const SANS_IO: &[&str] = &["sip-core", "media-core", "engine-core", "control-api-types"];
@@ -43,13 +43,15 @@ pub(crate) enum EdgeKind {
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     pub(crate) crates: Vec<Crate>,
-    /// Normal dependencies of every package of the resolved graph, by package name, ours and others'.
+    /// Normal dependencies of every package of the resolved graph: our crates by name, others by `name version`.
     pub(crate) normal: BTreeMap<String, Vec<String>>,
 }
 
 impl Workspace {
     pub(crate) fn load() -> Result<Workspace> {
-        let metadata = MetadataCommand::new().exec().context("cargo metadata")?;
+        // What other systems' builds would pull in is not what we ship.
+        let linux = ["--filter-platform".to_owned(), "x86_64-unknown-linux-gnu".to_owned()];
+        let metadata = MetadataCommand::new().other_options(linux).exec().context("cargo metadata")?;
         Ok(Workspace {
             root: metadata.workspace_root.clone().into_std_path_buf(),
             crates: crates(&metadata),
@@ -91,15 +93,16 @@ fn crates(metadata: &Metadata) -> Vec<Crate> {
 
 fn normal_dependencies(metadata: &Metadata) -> Result<BTreeMap<String, Vec<String>>> {
     let resolve = metadata.resolve.as_ref().context("cargo metadata gave no resolved graph")?;
-    let mut normal: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for node in &resolve.nodes {
-        // Two versions of one package share an entry: what either reaches counts.
-        let reached = normal.entry(metadata[&node.id].name.to_string()).or_default();
-        for dependency in &node.deps {
-            if dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal) {
-                reached.push(metadata[&dependency.pkg].name.to_string());
-            }
-        }
-    }
-    Ok(normal)
+    let label = |id: &PackageId| {
+        let package = &metadata[id];
+        let is_ours = metadata.workspace_members.contains(id);
+        if is_ours { package.name.to_string() } else { format!("{} {}", package.name, package.version) }
+    };
+    let normal_of = |node: &Node| {
+        let is_normal = |dependency: &&NodeDep| {
+            dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal)
+        };
+        node.deps.iter().filter(is_normal).map(|dependency| label(&dependency.pkg)).collect()
+    };
+    Ok(resolve.nodes.iter().map(|node| (label(&node.id), normal_of(node))).collect())
 }
