@@ -1,0 +1,143 @@
+"""Speech that a peer received against the original, by PESQ (ITU-T P.862, narrow band).
+
+    pesq_check.py ORIGINAL.wav RECEIVED.{wav,pcap,ul,al} --codec PCMU|PCMA [--within 0.05]
+
+The ceiling is what the codec alone leaves of the same speech: the original at 8 kHz and at the level of what was
+received, through G.711 and back. Exit 1 when what was received scores more than --within below it.
+"""
+
+import argparse
+import struct
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+from pesq import pesq
+from scipy.signal import correlate, resample_poly
+
+RATE = 8000
+PAYLOAD_TYPES = {"PCMU": 0, "PCMA": 8}  # RFC 3551, table 4
+
+
+def encode_ulaw(sample):
+    """G.711 mu-law as in ITU-T G.191: one's complement of negative samples, bias 33 on 14 bits."""
+    magnitude = min((~sample if sample < 0 else sample) // 4 + 33, 0x1FFF)
+    segment = magnitude.bit_length() - 6
+    code = segment << 4 | magnitude >> (segment + 1) & 0xF
+    return ~code & 0x7F | (0 if sample < 0 else 0x80)
+
+
+def decode_ulaw(byte):
+    code = ~byte & 0xFF
+    magnitude = (2 * (code & 0xF) + 33 << (code >> 4 & 7)) - 33 << 2
+    return -magnitude if code & 0x80 else magnitude
+
+
+def encode_alaw(sample):
+    """G.711 A-law as in ITU-T G.191: one's complement of negative samples, 12 bits, even bits inverted."""
+    magnitude = (~sample if sample < 0 else sample) >> 4
+    segment = max(magnitude.bit_length() - 4, 0)
+    code = segment << 4 | (magnitude >> max(segment - 1, 0)) & 0xF
+    return (code | (0 if sample < 0 else 0x80)) ^ 0x55
+
+
+def decode_alaw(byte):
+    code = byte ^ 0x55
+    segment, mantissa = code >> 4 & 7, code & 0xF
+    magnitude = (2 * mantissa + 1 << 3) if segment == 0 else (2 * mantissa + 33 << segment + 2)
+    return magnitude if code & 0x80 else -magnitude
+
+
+ENCODE = {
+    codec: np.array([encode(s) for s in range(-32768, 32768)], np.uint8)
+    for codec, encode in (("PCMU", encode_ulaw), ("PCMA", encode_alaw))
+}
+DECODE = {
+    codec: np.array([decode(b) for b in range(256)], np.int16)
+    for codec, decode in (("PCMU", decode_ulaw), ("PCMA", decode_alaw))
+}
+
+
+def read_wav(path):
+    with wave.open(str(path)) as wav:
+        if wav.getnchannels() != 1 or wav.getsampwidth() != 2 or wav.getframerate() not in (8000, 16000):
+            sys.exit(f"{path}: must be mono, 16 bit, 8000 or 16000 Hz")
+        samples = np.frombuffer(wav.readframes(wav.getnframes()), "<i2").astype(float)
+        return samples if wav.getframerate() == RATE else resample_poly(samples, 1, 2)
+
+
+def read_pcap(path, codec):
+    """The longest RTP stream of the codec in a capture, laid out by its timestamps; what is missing is silence."""
+    streams = {}
+    for packet in udp_payloads(path.read_bytes()):
+        if len(packet) < 12 or packet[0] >> 6 != 2 or packet[1] & 0x7F != PAYLOAD_TYPES[codec]:
+            continue
+        timestamp, ssrc = struct.unpack("!II", packet[4:12])
+        streams.setdefault(ssrc, {})[timestamp] = packet[12 + 4 * (packet[0] & 0xF) :]
+    if not streams:
+        sys.exit(f"{path}: no {codec} in it")
+    frames = max(streams.values(), key=len)
+    first = min(frames)
+    received = np.zeros(max(t - first + len(payload) for t, payload in frames.items()))
+    for timestamp, payload in frames.items():
+        received[timestamp - first :][: len(payload)] = DECODE[codec][np.frombuffer(payload, np.uint8)]
+    return received
+
+
+def udp_payloads(capture):
+    """UDP over IPv4 in a classic pcap file with Ethernet, Linux cooked or raw framing."""
+    order = "<" if capture[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else ">"
+    framing = {0: 4, 1: 14, 101: 0, 113: 16, 276: 20}[struct.unpack(order + "I", capture[20:24])[0]]
+    offset = 24
+    while offset + 16 <= len(capture):
+        (kept,) = struct.unpack(order + "I", capture[offset + 8 : offset + 12])
+        datagram = capture[offset + 16 + framing : offset + 16 + kept]
+        offset += 16 + kept
+        if len(datagram) > 28 and datagram[0] >> 4 == 4 and datagram[9] == 17:
+            yield datagram[(datagram[0] & 0xF) * 4 + 8 :]
+
+
+def read_received(path, codec):
+    if path.suffix == ".wav":
+        return read_wav(path)
+    if path.suffix in (".pcap", ".cap"):
+        return read_pcap(path, codec)
+    return DECODE[codec][np.frombuffer(path.read_bytes(), np.uint8)].astype(float)
+
+
+def rms(samples):
+    return np.sqrt(np.mean(samples**2))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("original", type=Path)
+    parser.add_argument("received", type=Path)
+    parser.add_argument("--codec", choices=ENCODE, required=True)
+    parser.add_argument("--within", type=float, default=0.05)
+    options = parser.parse_args()
+
+    original = read_wav(options.original)
+    received = read_received(options.received, options.codec)
+    if len(received) < len(original):
+        sys.exit(f"{options.received}: {len(received) / RATE:.2f} s received of {len(original) / RATE:.2f} s")
+    lag = int(np.argmax(correlate(received, original, mode="valid")))
+    heard = received[lag : lag + len(original)]
+    if not heard.any():
+        sys.exit(f"{options.received}: silence")
+    at_level = np.clip(np.rint(original * rms(heard) / rms(original)), -32768, 32767).astype(int)
+    through_codec = DECODE[options.codec][ENCODE[options.codec][at_level + 32768]].astype(float)
+
+    ceiling = pesq(RATE, original, through_codec, "nb")
+    score = pesq(RATE, original, heard, "nb")
+    gain = 20 * np.log10(rms(heard) / rms(original))
+    print(
+        f"received {score:.3f}  ceiling {ceiling:.3f}  difference {score - ceiling:+.3f}"
+        f"  (starts at {lag / RATE * 1000:.1f} ms, gain {gain:+.1f} dB, {len(original) / RATE:.2f} s of speech)"
+    )
+    return 0 if score >= ceiling - options.within else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
