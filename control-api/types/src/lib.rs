@@ -38,8 +38,8 @@ pub use fault::{Fault, Faults, Fields};
 pub use id::{CallId, Cursor, InvalidId, PlayId};
 pub use problem::{Code, Problem};
 pub use resource::{
-    Drain, FlowResource, FlowSummary, Gateway, GatewayState, Lateness, Limits, Node, NodeCalls, NodeMedia,
-    Page, Prompt, Trunk, TrunkState,
+    Drain, FlowResource, FlowSummary, Gateway, GatewayState, Health, Lateness, Limits, Node, NodeCalls,
+    NodeMedia, Page, Prompt, Trunk, TrunkState,
 };
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use time::Timestamp;
