@@ -1,153 +1,355 @@
 //! One leg: everything between a call's program and its packets.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
+use crate::events::Events;
+use crate::peer::Peer;
+use crate::reception::Reception;
+use crate::reports::Reports;
+use crate::rtcp::{Schedule, SenderInfo};
+use crate::rtp::{self, HEADER_LEN, Header, Packet};
+use crate::runner::Runner;
 use crate::sdp::Negotiated;
-use crate::{MediaEvent, MediaTime, Program, SeqNo, Ssrc};
-
-/// Maps the caller's [`Instant`]s to NTP time for RTCP sender reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NtpClock {
-    at: Instant,
-    ntp: u64,
-}
-
-impl NtpClock {
-    /// Seconds from the NTP epoch (1900) to the Unix epoch (1970).
-    const UNIX_EPOCH: u64 = 2_208_988_800;
-
-    /// A clock that reads `unix_ms` milliseconds since 1970 at `at`.
-    pub fn from_unix_ms(at: Instant, unix_ms: u64) -> Self {
-        let seconds = unix_ms / 1000 + Self::UNIX_EPOCH;
-        Self { at, ntp: (seconds << 32) | (unix_ms % 1000 << 32) / 1000 }
-    }
-
-    /// The 64-bit NTP timestamp (32.32 fixed point) of `now`; instants before `at` read as `at`.
-    pub fn ntp(self, now: Instant) -> u64 {
-        let elapsed = now.saturating_duration_since(self.at);
-        let fraction = (u64::from(elapsed.subsec_nanos()) << 32) / 1_000_000_000;
-        self.ntp.wrapping_add((elapsed.as_secs() << 32) | fraction)
-    }
-}
-
-/// What a leg is made of. The random members must come from a CSPRNG in production (RFC 3550, 5.1 and 8).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LegConfig {
-    /// Our synchronisation source, random.
-    pub ssrc: Ssrc,
-    /// Sequence number of the first packet, random.
-    pub first_seq: SeqNo,
-    /// Timestamp of the first packet, random.
-    pub first_timestamp: MediaTime,
-    /// RTCP canonical name, at most 255 octets are sent (RFC 3550, 6.5.1).
-    pub cname: Arc<str>,
-    /// Wall clock for RTCP.
-    pub clock: NtpClock,
-    /// Seeds the randomness of the RTCP interval (RFC 3550, 6.3.1).
-    pub rtcp_seed: u64,
-}
-
-/// Totals of a leg.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct MediaStats {
-    /// RTP packets sent.
-    pub packets_sent: u64,
-    /// Payload octets sent.
-    pub octets_sent: u64,
-    /// Valid RTP packets received from the peer.
-    pub packets_received: u64,
-    /// Payload octets received.
-    pub octets_received: u64,
-    /// Packets expected and never received.
-    pub packets_lost: u64,
-    /// Packets received more than once.
-    pub packets_duplicated: u64,
-    /// Packets received after a later one.
-    pub packets_reordered: u64,
-    /// Datagrams that were no RTP or RTCP of this session, or carried a payload type nobody agreed on.
-    pub packets_invalid: u64,
-    /// Datagrams from other addresses than the peer's.
-    pub packets_stranger: u64,
-    /// Interarrival jitter of what we receive (RFC 3550, 6.4.1).
-    pub jitter_ms: f32,
-    /// Loss that the peer reported of what we send, in percent, from its last report.
-    pub remote_loss_percent: Option<f32>,
-    /// Jitter that the peer reported of what we send.
-    pub remote_jitter_ms: Option<f32>,
-    /// Last round trip, from the peer's reports.
-    pub rtt_ms: Option<f32>,
-    /// Digit events lost because nobody took the events out.
-    pub events_dropped: u32,
-}
+use crate::telephone_event::{Key, Receiver};
+use crate::{CollectEnd, LegConfig, MediaEvent, MediaStats, MediaTime, PlayEnd, Program, SeqNo};
 
 /// One leg of a call: sends a program's audio, receives digits, keeps the statistics.
+///
+/// A plain value without socket, clock or thread. The shell calls [`Leg::tick`] once every packet time, hands in what its
+/// sockets receive, and takes the events out with [`Leg::poll_event`] after each call. Nothing allocates after
+/// [`Leg::start`].
 #[derive(Debug)]
 pub struct Leg {
     config: LegConfig,
-    negotiated: Option<Negotiated>,
+    stage: Stage,
+    runner: Runner,
+    keys: Receiver,
+    sender: Sender,
+    reception: Reception,
+    reports: Reports,
+    events: Events,
+    octets_received: u64,
+    packets_invalid: u64,
+    packets_stranger: u64,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// No offer and answer yet.
+    Idle,
+    Live(Session),
+    /// Finished with the BYE still to be sent.
+    Leaving(Session),
+    Finished,
+}
+
+/// What offer and answer settled.
+#[derive(Debug)]
+struct Session {
+    agreed: Negotiated,
+    rtp: Peer,
+    /// Where RTCP goes, unless it is off or multiplexed.
+    rtcp: Option<Peer>,
+    schedule: Schedule,
+}
+
+/// Our stream.
+#[derive(Debug)]
+struct Sender {
+    seq: SeqNo,
+    /// Of the next frame.
+    timestamp: MediaTime,
+    /// When the last frame was due, and its timestamp.
+    last: Option<(Instant, MediaTime)>,
+    packets: u64,
+    octets: u64,
+    /// Whether the frame before was not sent.
+    paused: bool,
+}
+
+/// What a payload type stands for.
+enum Payload {
+    Audio,
+    Event { clock: u32 },
+    Other,
 }
 
 impl Leg {
-    /// A buffer this long holds any packet a leg writes.
+    /// A buffer this long holds any packet a leg writes: 60 ms of audio, or reports with the longest name.
     pub const MAX_PACKET: usize = 512;
 
     /// A leg that neither sends nor receives before [`Leg::start`].
     pub fn new(config: LegConfig) -> Self {
-        Self { config, negotiated: None }
+        Self {
+            stage: Stage::Idle,
+            runner: Runner::default(),
+            keys: Receiver::default(),
+            sender: Sender {
+                seq: config.first_seq,
+                timestamp: config.first_timestamp,
+                last: None,
+                packets: 0,
+                octets: 0,
+                paused: true,
+            },
+            reception: Reception::default(),
+            reports: Reports::default(),
+            events: Events::default(),
+            octets_received: 0,
+            packets_invalid: 0,
+            packets_stranger: 0,
+            config,
+        }
     }
 
-    /// Starts media, or changes it after a further offer and answer.
-    pub fn start(&mut self, _now: Instant, negotiated: &Negotiated) {
-        self.negotiated = Some(negotiated.clone());
+    /// Starts media, or changes it after a further offer and answer; numbering and statistics go on.
+    pub fn start(&mut self, now: Instant, negotiated: &Negotiated) {
+        let (rtp, rtcp, schedule) = match &self.stage {
+            Stage::Idle => (None, None, Schedule::new(now, self.config.rtcp_seed)),
+            Stage::Live(session) => (Some(session.rtp), session.rtcp, session.schedule),
+            Stage::Leaving(_) | Stage::Finished => return,
+        };
+        let separate = negotiated.rtcp.filter(|_| !negotiated.rtcp_mux);
+        self.stage = Stage::Live(Session {
+            rtp: Peer::signal(rtp, negotiated.remote),
+            rtcp: separate.map(|addr| Peer::signal(rtcp, addr)),
+            agreed: negotiated.clone(),
+            schedule,
+        });
     }
 
-    /// Runs `program`; what ran before ends as stopped.
-    pub fn run(&mut self, _now: Instant, _program: Program) {}
-
-    /// Stops the prompt that plays, if any; a collect goes on as if the prompt had ended.
-    pub fn stop_play(&mut self, _now: Instant) {}
-
-    /// Once per packet time: writes the next RTP packet and returns its length; `None` when nothing is to be sent.
-    pub fn tick(&mut self, _now: Instant, _out: &mut [u8]) -> Option<usize> {
-        None
+    /// Runs `program`; what ran before ends as stopped. Before [`Leg::start`] it waits, though a collect's time runs; after
+    /// [`Leg::finish`] it is refused without an event.
+    pub fn run(&mut self, now: Instant, program: Program) {
+        match &self.stage {
+            Stage::Idle | Stage::Live(_) => self.runner.run(now, program, &mut self.events),
+            Stage::Leaving(_) | Stage::Finished => {}
+        }
     }
 
-    /// Takes a datagram from the RTP socket (RTP, or RTCP if multiplexed).
-    pub fn receive_rtp(&mut self, _now: Instant, _from: SocketAddr, _packet: &[u8]) {}
+    /// Stops the prompt that plays, if any; a collect beside it goes on as if the prompt had ended.
+    pub fn stop_play(&mut self, now: Instant) {
+        self.runner.end_play(now, PlayEnd::Stopped, &mut self.events);
+    }
+
+    /// Once every packet time: writes the next RTP packet into `out` (at least [`Leg::MAX_PACKET`] long) and returns its
+    /// length; `None` when the direction forbids sending, while the program goes on all the same. Also ends digits and
+    /// collects whose time has run out.
+    pub fn tick(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
+        let Stage::Live(session) = &self.stage else { return None };
+        let Negotiated { codec, ptime, direction, pt_send, .. } = session.agreed;
+        if let Some(key) = self.keys.handle_timeout(now, ptime) {
+            self.key(now, key);
+        }
+        if !self.keys.is_down() {
+            self.runner.handle_timeout(now, &mut self.events);
+        }
+
+        let frame_len = codec.octets_per_ms() * usize::from(ptime.ms());
+        let (header, frame) = out.get_mut(..HEADER_LEN + frame_len)?.split_at_mut(HEADER_LEN);
+        self.runner.fill(now, codec, frame, &mut self.events);
+
+        let sender = &mut self.sender;
+        let timestamp = sender.timestamp;
+        sender.last = Some((now, timestamp));
+        sender.timestamp = timestamp.plus(codec.units(ptime));
+        if !direction.sends() {
+            sender.paused = true;
+            return None;
+        }
+        // RFC 3551, 4.1: "the first packet after a silence period during which packets have not been transmitted
+        // contiguously, SHOULD be distinguished by setting the marker bit". Our silence is transmitted.
+        let marker = std::mem::replace(&mut sender.paused, false);
+        let fields = Header { marker, pt: pt_send, seq: sender.seq, timestamp, ssrc: self.config.ssrc };
+        header.copy_from_slice(&fields.to_bytes());
+        sender.seq = sender.seq.next();
+        sender.packets += 1;
+        sender.octets += frame_len as u64;
+        Some(HEADER_LEN + frame_len)
+    }
+
+    /// Takes a datagram from the RTP socket: RTP, or RTCP if multiplexed.
+    pub fn receive_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let Stage::Live(session) = &mut self.stage else { return };
+        if !session.rtp.admits(from) {
+            self.packets_stranger += 1;
+            return;
+        }
+        let clock = session.clock();
+        if rtp::is_rtcp(datagram) {
+            if !self.reports.receive(now, &self.config, clock, datagram) {
+                self.packets_invalid += 1;
+            }
+            return;
+        }
+        let Some(packet) = Packet::parse(datagram) else {
+            self.packets_invalid += 1;
+            return;
+        };
+        self.octets_received += packet.payload.len() as u64;
+        match session.payload(packet.header.pt) {
+            Payload::Audio => {
+                session.rtp.latch(from);
+                self.reception.receive(now, &packet.header, Some(clock));
+            }
+            Payload::Event { clock: event_clock } => {
+                session.rtp.latch(from);
+                self.reception.receive(now, &packet.header, None);
+                for key in self.keys.receive(now, &packet, event_clock).into_iter().flatten() {
+                    self.key(now, key);
+                }
+            }
+            // Comfort noise, or what the peer should not send: it has its place in the numbering all the same.
+            Payload::Other => self.reception.receive(now, &packet.header, Some(clock)),
+        }
+    }
 
     /// Takes a datagram from the RTCP socket.
-    pub fn receive_rtcp(&mut self, _now: Instant, _from: SocketAddr, _packet: &[u8]) {}
+    pub fn receive_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let Stage::Live(session) = &mut self.stage else { return };
+        let clock = session.clock();
+        match &mut session.rtcp {
+            Some(peer) if peer.admits(from) => {
+                if self.reports.receive(now, &self.config, clock, datagram) {
+                    peer.latch(from);
+                } else {
+                    self.packets_invalid += 1;
+                }
+            }
+            Some(_) | None => self.packets_stranger += 1,
+        }
+    }
 
-    /// Writes an RTCP compound packet when one is due and returns its length; after [`Leg::finish`], once, the BYE.
-    pub fn poll_rtcp(&mut self, _now: Instant, _out: &mut [u8]) -> Option<usize> {
-        None
+    /// Writes an RTCP compound packet into `out` (at least [`Leg::MAX_PACKET`] long) when one is due, and returns its
+    /// length. After [`Leg::finish`], once, the goodbye. Call it after every tick.
+    pub fn poll_rtcp(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
+        self.rtcp_remote()?;
+        let clock = self.session()?.clock();
+        let bye = match &mut self.stage {
+            Stage::Live(session) => {
+                if !session.schedule.poll(now) {
+                    return None;
+                }
+                false
+            }
+            Stage::Leaving(_) => {
+                self.stage = Stage::Finished;
+                // RFC 3550, 6.3.7: "A participant which never sent an RTP or RTCP packet MUST NOT send a BYE packet".
+                if self.sender.packets == 0 {
+                    return None;
+                }
+                true
+            }
+            Stage::Idle | Stage::Finished => return None,
+        };
+        let info = self.sender.info(now, self.config.clock.ntp(now), clock);
+        self.reports.write(now, &self.config, info, &mut self.reception, bye, out)
     }
 
     /// The next event, in order, until `None`.
     pub fn poll_event(&mut self) -> Option<MediaEvent> {
-        None
+        self.events.pop()
     }
 
-    /// Where RTP goes: the signalled address, and from the first packet on the port the peer sends from.
+    /// Where RTP goes: the signalled address, and once the peer has been heard, where it sends from.
     pub fn rtp_remote(&self) -> Option<SocketAddr> {
-        self.negotiated.as_ref().map(|negotiated| negotiated.remote)
+        self.session().map(|session| session.rtp.addr())
     }
 
-    /// Where RTCP goes; over the RTP socket if [`Negotiated::rtcp_mux`].
+    /// Where RTCP goes, over the RTP socket if [`Negotiated::rtcp_mux`]; `None` if RTCP is off.
     pub fn rtcp_remote(&self) -> Option<SocketAddr> {
-        self.negotiated.as_ref().and_then(|negotiated| negotiated.rtcp)
+        let session = self.session()?;
+        match session.rtcp {
+            Some(peer) => Some(peer.addr()),
+            None => session.agreed.rtcp.map(|_| session.rtp.addr()),
+        }
     }
 
     /// The totals so far.
     pub fn stats(&self) -> MediaStats {
-        MediaStats::default()
+        let received = self.reception.totals();
+        let remote = self.reports.remote();
+        MediaStats {
+            packets_sent: self.sender.packets,
+            octets_sent: self.sender.octets,
+            packets_received: received.received,
+            octets_received: self.octets_received,
+            packets_lost: received.lost,
+            packets_duplicated: received.duplicated,
+            packets_reordered: received.reordered,
+            packets_invalid: self.packets_invalid,
+            packets_stranger: self.packets_stranger,
+            jitter_ms: received.jitter_ms,
+            remote_packets_lost: remote.map(|remote| remote.lost),
+            remote_jitter_ms: remote.map(|remote| remote.jitter_ms),
+            rtt_ms: self.reports.rtt_ms(),
+            events_dropped: self.events.dropped,
+        }
     }
 
-    /// Ends the leg: what runs ends as hung up; the events and one BYE can still be polled.
-    pub fn finish(&mut self, _now: Instant) -> MediaStats {
-        let _ = &self.config;
-        self.stats()
+    /// Ends the leg: a key that is down counts, what runs ends as hung up. The events and the RTCP goodbye can still be
+    /// polled; nothing else is sent or taken.
+    pub fn finish(&mut self, now: Instant) -> MediaStats {
+        if let Some(key) = self.keys.flush() {
+            self.key(now, key);
+        }
+        self.runner.abandon(PlayEnd::Hangup, CollectEnd::Hangup, &mut self.events);
+        let stats = self.stats();
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Finished) {
+            Stage::Live(session) | Stage::Leaving(session) => Stage::Leaving(session),
+            Stage::Idle | Stage::Finished => Stage::Finished,
+        };
+        stats
+    }
+
+    fn session(&self) -> Option<&Session> {
+        match &self.stage {
+            Stage::Live(session) | Stage::Leaving(session) => Some(session),
+            Stage::Idle | Stage::Finished => None,
+        }
+    }
+
+    fn key(&mut self, now: Instant, key: Key) {
+        match key {
+            Key::Down => self.runner.key_down(now, &mut self.events),
+            Key::Up { digit, duration_ms } => {
+                self.events.push(MediaEvent::Digit { digit, duration_ms });
+                self.runner.digit(now, digit, &mut self.events);
+            }
+        }
+    }
+}
+
+impl Sender {
+    /// What a sender report says at `now`, which is `ntp`.
+    fn info(&self, now: Instant, ntp: u64, clock: u32) -> SenderInfo {
+        // RFC 3550, 6.4.1: the RTP timestamp of the same instant as the NTP timestamp, so between frames.
+        let timestamp = self.last.map_or(self.timestamp, |(at, timestamp)| {
+            let elapsed = now.saturating_duration_since(at).as_nanos() * u128::from(clock) / 1_000_000_000;
+            timestamp.plus(elapsed as u32)
+        });
+        SenderInfo { ntp, timestamp, packets: self.packets as u32, octets: self.octets as u32 }
+    }
+}
+
+impl Session {
+    fn clock(&self) -> u32 {
+        self.agreed.codec.clock_rate()
+    }
+
+    fn payload(&self, pt: u8) -> Payload {
+        let Negotiated { pt_send, pt_recv, telephone_event, .. } = &self.agreed;
+        // Peers are known to send with the payload types of their own SDP instead of ours (RFC 3264, 5.1): both are taken.
+        if pt == *pt_recv {
+            return Payload::Audio;
+        }
+        match telephone_event {
+            Some(event) if pt == event.pt_recv || pt == event.pt_send => {
+                Payload::Event { clock: event.clock }
+            }
+            Some(_) | None if pt == *pt_send => Payload::Audio,
+            Some(_) | None => Payload::Other,
+        }
     }
 }

@@ -153,7 +153,8 @@ fn rtcp_address(session: &Session, media: &Media, rtp: SocketAddr) -> Option<Soc
         };
         given(&media.bandwidths).or_else(|| given(&session.bandwidths)) == Some(0)
     };
-    if off("RS") && off("RR") {
+    // RFC 3264, 8.4: c=0.0.0.0 "means that neither RTP nor RTCP should be sent to the peer".
+    if off("RS") && off("RR") || rtp.ip().is_unspecified() {
         return None;
     }
     // RFC 3605: a=rtcp names the port, and the address if it is another; else RFC 3550, 11: the next higher port.
@@ -161,7 +162,8 @@ fn rtcp_address(session: &Session, media: &Media, rtp: SocketAddr) -> Option<Soc
         Some(rtcp) => {
             let other = rtcp.connection_address.and_then(|address| address.parse::<IpAddr>().ok());
             let ip = other.map_or(rtp.ip(), |ip| ip.to_canonical());
-            (rtcp.port != 0 && !ip.is_multicast()).then(|| SocketAddr::new(ip, rtcp.port))
+            (rtcp.port != 0 && !ip.is_multicast() && !ip.is_unspecified())
+                .then(|| SocketAddr::new(ip, rtcp.port))
         }
         None => rtp.port().checked_add(1).map(|port| SocketAddr::new(rtp.ip(), port)),
     }

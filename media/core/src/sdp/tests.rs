@@ -162,6 +162,7 @@ fn rtcp_goes_where_the_peer_says() {
     assert_eq!(rtcp("a=rtcp:9100\n").as_deref(), Some("198.51.100.7:9100"));
     assert_eq!(rtcp("a=rtcp:9100 IN IP4 203.0.113.9\n").as_deref(), Some("203.0.113.9:9100"));
     assert_eq!(rtcp("b=RS:0\nb=RR:0\n"), None);
+    assert_eq!(rtcp("c=IN IP4 0.0.0.0\n"), None);
     assert_eq!(rtcp("b=AS:64\nb=RR:0\n").as_deref(), Some("198.51.100.7:9001"));
     assert_eq!(accept("m=audio 65535 RTP/AVP 0\n").unwrap().rtcp, None, "there is no next port");
 }

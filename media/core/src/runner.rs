@@ -1,0 +1,111 @@
+//! Runs a leg's program: the prompt, the digits, and how one acts on the other.
+
+use std::time::Instant;
+
+use crate::events::Events;
+use crate::gather::Gather;
+use crate::player::Player;
+use crate::{Codec, CollectEnd, Digit, Digits, PlayEnd, Program};
+
+#[derive(Debug, Default)]
+pub(crate) struct Runner {
+    player: Option<Player>,
+    gather: Option<Gather>,
+    /// Digits that nothing has taken yet, for the next collect.
+    type_ahead: Digits,
+}
+
+impl Runner {
+    /// Replaces what runs.
+    pub(crate) fn run(&mut self, now: Instant, program: Program, events: &mut Events) {
+        self.abandon(PlayEnd::Stopped, CollectEnd::Stopped, events);
+        let Program { play, collect } = program;
+        let barge_in = play.as_ref().map(|play| play.barge_in);
+        self.gather = collect.map(|collect| match barge_in {
+            Some(open) => Gather::beside_prompt(collect, open),
+            None => Gather::without_prompt(now, collect),
+        });
+        if let Some(play) = play {
+            let player = Player::new(play);
+            events.push(player.started());
+            self.player = Some(player);
+        }
+        if !self.type_ahead.is_empty() && self.gather.as_ref().is_some_and(Gather::takes_digits) {
+            self.end_play(now, PlayEnd::BargeIn, events);
+            self.take_type_ahead(now, events);
+        }
+    }
+
+    /// Ends the prompt, if one plays; a collect beside it goes on.
+    pub(crate) fn end_play(&mut self, now: Instant, reason: PlayEnd, events: &mut Events) {
+        let Some(player) = self.player.take() else { return };
+        events.push(player.ended(reason));
+        if let Some(gather) = &mut self.gather {
+            gather.prompt_ended(now);
+            self.take_type_ahead(now, events);
+        }
+    }
+
+    /// Ends whatever runs.
+    pub(crate) fn abandon(&mut self, play: PlayEnd, collect: CollectEnd, events: &mut Events) {
+        if let Some(player) = self.player.take() {
+            events.push(player.ended(play));
+        }
+        self.end_collect(collect, events);
+    }
+
+    /// A key went down: barge-in acts now, the digit itself counts when the key comes up.
+    pub(crate) fn key_down(&mut self, now: Instant, events: &mut Events) {
+        if self.player.as_ref().is_some_and(Player::barge_in) {
+            self.end_play(now, PlayEnd::BargeIn, events);
+        }
+    }
+
+    /// A key came up. What the type-ahead buffer cannot hold is forgotten; it was reported.
+    pub(crate) fn digit(&mut self, now: Instant, digit: Digit, events: &mut Events) {
+        self.type_ahead.push(digit);
+        self.take_type_ahead(now, events);
+    }
+
+    /// Ends a collect whose time has run out.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, events: &mut Events) {
+        if let Some(reason) = self.gather.as_ref().and_then(|gather| gather.expired(now)) {
+            self.end_collect(reason, events);
+        }
+    }
+
+    /// Fills `frame` with the next audio of the prompt, and silence after it. A prompt is over when the frame after its
+    /// last is due.
+    pub(crate) fn fill(&mut self, now: Instant, codec: Codec, frame: &mut [u8], events: &mut Events) {
+        let filled = match &mut self.player {
+            None => 0,
+            Some(player) if player.codec() != codec => {
+                self.end_play(now, PlayEnd::WrongCodec, events);
+                0
+            }
+            Some(player) => match player.fill(frame) {
+                0 => {
+                    self.end_play(now, PlayEnd::Completed, events);
+                    0
+                }
+                filled => filled,
+            },
+        };
+        frame[filled..].fill(codec.silence());
+    }
+
+    fn take_type_ahead(&mut self, now: Instant, events: &mut Events) {
+        while let Some(gather) = self.gather.as_mut().filter(|gather| gather.takes_digits()) {
+            let Some(digit) = self.type_ahead.pop_front() else { break };
+            if let Some(reason) = gather.digit(now, digit) {
+                self.end_collect(reason, events);
+            }
+        }
+    }
+
+    fn end_collect(&mut self, reason: CollectEnd, events: &mut Events) {
+        if let Some(gather) = self.gather.take() {
+            events.push(gather.ended(reason));
+        }
+    }
+}
