@@ -1,1 +1,58 @@
-//! Tokio transports under the sans-IO SIP core: UDP, TCP, name resolution
+//! Tokio transports under the sans-IO SIP core: UDP, TCP and name resolution.
+//!
+//! [`Transports::bind`] opens the listeners and gives two halves. The [`Inbox`] yields what arrives as
+//! [`sip_core::Input`], each message parsed once, on the task that owns its socket. [`Transports`] takes what the
+//! endpoint wants sent or looked up; none of its calls waits. One task owns both halves and the
+//! [`Endpoint`](sip_core::Endpoint):
+//!
+//! ```no_run
+//! # use sip_core::Output;
+//! # async fn run(mut endpoint: sip_core::Endpoint) -> Result<(), sip_io::Error> {
+//! use sip_io::{Limits, ListenAddr, Transports};
+//!
+//! let listen = [ListenAddr::udp("127.0.0.1:5060".parse().unwrap())];
+//! let (transports, mut inbox) = Transports::bind(&listen, Limits::default())?;
+//! while let Some(input) = inbox.recv().await {
+//!     endpoint.handle_input(std::time::Instant::now(), input);
+//!     while let Some(output) = endpoint.poll_output() {
+//!         let failed = match output {
+//!             Output::Transmit(transmit) => transports.transmit(transmit),
+//!             Output::Resolve { query, host, port, transport } => transports.resolve(query, host, port, transport),
+//!             Output::Event(_) => None,
+//!         };
+//!         if let Some(input) = failed {
+//!             endpoint.handle_input(std::time::Instant::now(), input);
+//!         }
+//!     }
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! Everything is bounded, and what does not fit is counted ([`Counts`]):
+//! - Messages wait in two queues. What asks for new work (requests outside a dialog, garbage) has one of its own and
+//!   is dropped when that is full; the rest (responses, in-dialog requests, ACK, CANCEL) is read first. So a flood of
+//!   INVITEs cannot push out a BYE. When the queue of the rest is full, datagrams are dropped (their sender sends
+//!   them again) and streams are no longer read (TCP slows their sender down).
+//! - A datagram that the kernel has no room for waits in a short queue, then is dropped. Each stream has a short
+//!   queue too; overflow and whatever else keeps a message on a stream from leaving comes back as
+//!   [`Input::TransportError`](sip_core::Input::TransportError).
+//!
+//! It does not retransmit, choose transports, read SRV records or speak TLS and WebSocket, and it does not learn of
+//! ICMP errors: an unreachable UDP peer shows as a timeout in the core.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod counters;
+mod error;
+mod inbox;
+mod limits;
+mod resolver;
+mod tcp;
+mod transports;
+mod udp;
+
+pub use counters::Counts;
+pub use error::Error;
+pub use inbox::Inbox;
+pub use limits::Limits;
+pub use transports::{ListenAddr, Transports};

@@ -1,0 +1,63 @@
+//! What the transports did and what they dropped.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A snapshot of the transports' counters since the start.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct Counts {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        /// The live counters, shared by the tasks of the transports.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Counter,)*
+        }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> Counts {
+                Counts { $($name: self.$name.0.load(Relaxed),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Messages that arrived and could be parsed.
+    received,
+    /// Datagrams or frames that are no SIP message.
+    malformed,
+    /// Arrivals dropped because the queue for new work was full.
+    dropped_new_work,
+    /// Other arrivals and reports dropped because their queue was full.
+    dropped_rest,
+    /// Messages handed to the kernel.
+    sent,
+    /// Messages dropped because the kernel and the queue before it were full, or the kernel refused them.
+    dropped_sends,
+    /// Connections accepted or opened.
+    connections,
+    /// Connections refused or not opened because there were too many.
+    refused_connections,
+    /// Connections closed because their bytes could not be divided into messages.
+    broken_streams,
+    /// Connections closed because the peer was silent for too long.
+    idle_closed,
+    /// Names looked up (answers from the cache do not count).
+    lookups,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, count: usize) {
+        self.0.fetch_add(count as u64, Relaxed);
+    }
+}

@@ -1,0 +1,54 @@
+//! The bounds of everything that the network can fill.
+
+use std::time::Duration;
+
+/// How much the transports hold, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Messages waiting that ask for new work. 1,024 is a third of a second at 3,000 INVITEs a second: what waits
+    /// longer than T1 (500 ms) is being retransmitted already.
+    pub new_work: usize,
+    /// Other messages waiting: eight times as many, for each call brings several.
+    pub rest: usize,
+    /// Largest message on a stream, in bytes; the largest that fits a datagram.
+    pub message_size: usize,
+    /// Open TCP connections, both ways together.
+    pub connections: usize,
+    /// Messages waiting to leave on one connection, or on one datagram socket whose buffer is full.
+    pub send_queue: usize,
+    /// Longest time to connect: well within timer B (32 s), so that another address can be tried.
+    pub connect: Duration,
+    /// Longest time for a peer to take one message off us: timer B.
+    pub write: Duration,
+    /// How long an accepted connection may take to its first message: timer B.
+    pub first_message: Duration,
+    /// How long a connection stays open without a message or keepalive from the peer. Peers that keep one open for
+    /// inbound calls send a keepalive every two minutes or so (RFC 5626 section 4.4.1: 95 to 120 seconds).
+    pub idle: Duration,
+    /// Longest time for a name to be looked up.
+    pub lookup: Duration,
+    /// How long addresses of a name are kept. The system's resolver does not tell their TTL; half a minute follows a
+    /// failover soon and still spares a busy trunk a query per call.
+    pub lookup_kept: Duration,
+    /// How long it is remembered that a name had no address.
+    pub failure_kept: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            new_work: 1_024,
+            rest: 8_192,
+            message_size: 65_535,
+            connections: 4_096,
+            send_queue: 256,
+            connect: Duration::from_secs(5),
+            write: Duration::from_secs(32),
+            first_message: Duration::from_secs(32),
+            idle: Duration::from_secs(600),
+            lookup: Duration::from_secs(5),
+            lookup_kept: Duration::from_secs(30),
+            failure_kept: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The handle on all listeners: what the endpoint wants sent goes in here.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use sip_core::{Input, Listener, QueryId, ResolveError, Transmit, Transport, TransportErrorKind};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::counters::{Counters, Counts};
+use crate::error::Error;
+use crate::inbox::{self, Inbox};
+use crate::limits::Limits;
+use crate::resolver::{self, Families, Question};
+use crate::tcp::{self, Tcp};
+use crate::udp::Udp;
+
+/// One address to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenAddr {
+    /// The protocol.
+    pub transport: Transport,
+    /// The address to bind; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// The address that peers are told, when it is not the bound one (static NAT, or bound to every address).
+    pub public_ip: Option<IpAddr>,
+}
+
+impl ListenAddr {
+    /// Datagrams on this address.
+    pub const fn udp(bind: SocketAddr) -> ListenAddr {
+        ListenAddr { transport: Transport::Udp, bind, public_ip: None }
+    }
+
+    /// Connections on this address.
+    pub const fn tcp(bind: SocketAddr) -> ListenAddr {
+        ListenAddr { transport: Transport::Tcp, bind, public_ip: None }
+    }
+
+    /// The same address, of which peers are told another.
+    pub const fn public(self, ip: IpAddr) -> ListenAddr {
+        ListenAddr { public_ip: Some(ip), ..self }
+    }
+
+    fn listener(&self, bound: SocketAddr) -> Result<Listener, Error> {
+        let ip = self.public_ip.unwrap_or(bound.ip());
+        if ip.is_unspecified() {
+            return Err(Error::NoPublicAddress { transport: self.transport, address: self.bind });
+        }
+        Ok(Listener { transport: self.transport, bound, advertised: SocketAddr::new(ip, bound.port()) })
+    }
+
+    fn failed(&self, source: std::io::Error) -> Error {
+        Error::Listen { transport: self.transport, address: self.bind, source }
+    }
+}
+
+/// All listeners and connections. Dropping it closes the listeners at once and the connections once their queues are
+/// empty, or after a second.
+#[derive(Debug)]
+pub struct Transports {
+    listeners: Vec<Listener>,
+    udp: Vec<Udp>,
+    tcp: Tcp,
+    questions: mpsc::Sender<Question>,
+    counters: Arc<Counters>,
+    /// Readers, acceptors and the resolver; they end with this value.
+    _tasks: JoinSet<()>,
+}
+
+impl Transports {
+    /// Opens every address, then starts reading from all. Needs a tokio runtime with I/O and time.
+    ///
+    /// # Errors
+    /// When one address cannot be opened; then none stays open.
+    pub fn bind(listen: &[ListenAddr], limits: Limits) -> Result<(Transports, Inbox), Error> {
+        let mut listeners = Vec::with_capacity(listen.len());
+        let (mut sockets, mut acceptors) = (Vec::new(), Vec::new());
+        for address in listen {
+            let failed = |error| address.failed(error);
+            match address.transport {
+                Transport::Udp => {
+                    let socket = Udp::bind(address.bind).map_err(failed)?;
+                    let listener = address.listener(socket.local_addr().map_err(failed)?)?;
+                    listeners.push(listener);
+                    sockets.push((socket, listener));
+                }
+                Transport::Tcp => {
+                    let socket = tcp::bind(address.bind).map_err(failed)?;
+                    let listener = address.listener(socket.local_addr().map_err(failed)?)?;
+                    listeners.push(listener);
+                    acceptors.push((socket, listener.bound));
+                }
+            }
+        }
+
+        let limits = Arc::new(limits);
+        let counters = Arc::new(Counters::default());
+        let (intake, inbox) = inbox::channel(&limits, counters.clone());
+        let mut tasks = JoinSet::new();
+        let udp = sockets
+            .into_iter()
+            .map(|(socket, listener)| {
+                Udp::start(socket, listener, &limits, intake.clone(), counters.clone(), &mut tasks)
+            })
+            .collect();
+        let tcp = Tcp::start(acceptors, limits.clone(), intake.clone(), counters.clone(), &mut tasks);
+        let families = Families {
+            v4: listeners.iter().any(|listener| listener.bound.is_ipv4()),
+            v6: listeners.iter().any(|listener| listener.bound.is_ipv6()),
+        };
+        let questions = resolver::start(families, &limits, intake, counters.clone(), &mut tasks);
+        Ok((Transports { listeners, udp, tcp, questions, counters, _tasks: tasks }, inbox))
+    }
+
+    /// The listeners in the order given, with the ports they got, for
+    /// [`EndpointConfig::listeners`](sip_core::EndpointConfig).
+    pub fn listeners(&self) -> Vec<Listener> {
+        self.listeners.clone()
+    }
+
+    /// Sends a message without waiting. When it is clear at once that it will not leave, the answer is the input that
+    /// says so, to be handed to the endpoint; later failures come through the [`Inbox`].
+    #[must_use = "the endpoint has to learn of a failure"]
+    pub fn transmit(&self, transmit: Transmit) -> Option<Input> {
+        let (transport, remote) = (transmit.transport, transmit.remote);
+        let result = match transport {
+            Transport::Udp => match self.udp(transmit.local, remote) {
+                Some(udp) => udp.send(transmit.payload, remote),
+                None => Err(TransportErrorKind::Local),
+            },
+            Transport::Tcp => self.tcp.send(transmit),
+        };
+        result.err().map(|kind| Input::TransportError { transport, remote, kind })
+    }
+
+    /// Looks up a host's addresses and answers with [`Input::Resolved`] through the [`Inbox`], or, when too many
+    /// questions wait, at once. Only addresses of families that we listen on are given. The system's resolver answers,
+    /// so `/etc/hosts` counts; SRV records do not yet.
+    #[must_use = "the endpoint has to learn of a failure"]
+    pub fn resolve(
+        &self,
+        query: QueryId,
+        host: String,
+        port: Option<u16>,
+        transport: Option<Transport>,
+    ) -> Option<Input> {
+        let question = Question { query, host, port: resolver::port(port, transport) };
+        let refused = self.questions.try_send(question).is_err();
+        refused.then_some(Input::Resolved { query, result: Err(ResolveError::Unavailable) })
+    }
+
+    /// What was received, sent and dropped so far.
+    pub fn counts(&self) -> Counts {
+        self.counters.snapshot()
+    }
+
+    /// The socket bound to `local`; else any that can reach the remote's family.
+    fn udp(&self, local: SocketAddr, remote: SocketAddr) -> Option<&Udp> {
+        let exact = self.udp.iter().find(|udp| udp.local() == local);
+        exact.or_else(|| self.udp.iter().find(|udp| udp.local().is_ipv4() == remote.is_ipv4()))
+    }
+}

@@ -1,0 +1,6 @@
+//! The transports over real loopback sockets.
+#![expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test fails on the unexpected")]
+
+mod support;
+mod tcp;
+mod udp;
