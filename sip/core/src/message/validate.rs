@@ -38,8 +38,14 @@ impl Message {
         self.from()?;
         self.to()?;
         self.max_forwards()?;
-        // A response is judged no further: a 486 with an odd Contact is still a 486.
-        let Some(method) = self.method() else { return Ok(()) };
+        let Some(method) = self.method() else {
+            // RFC 3261 section 8.1.3.3: "If more than one Via header field value is present in a response, the UAC
+            // SHOULD discard the message." Nothing else is judged: a 486 with an odd Contact is still a 486.
+            return match self.headers(Name::Via).nth(1) {
+                Some(_) => Err(ParseError::Repeated(Name::Via)),
+                None => Ok(()),
+            };
+        };
         // RFC 3261 section 8.1.1.5: "The method MUST match that of the request."
         if *method != cseq.method {
             return Err(ParseError::MethodMismatch);
