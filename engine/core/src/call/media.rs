@@ -1,0 +1,446 @@
+//! The media side of a call: its leg, the programs that run on it, and the flow that waits for them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use control_api_types::event::{DtmfMethod, GatherEnd, PlayEnd};
+use control_api_types::flow::{Flow, Outcome};
+use control_api_types::{EndedBy, EventData, Gather, Play, PlayId, Variable};
+use media_core::{Collect, CollectEnd, Digit, Digits, MediaEvent, MediaStats, Program};
+use sip_core::{Reason, ReasonProtocol};
+
+use super::{Context, LiveCall, State};
+use crate::disposition::Evidence;
+use crate::flow::{Next, Run};
+use crate::io::{MediaCommand, MediaInput, Refusal};
+use crate::prompt::PromptId;
+use crate::timers::CallTimer;
+
+/// Most programs whose end the media shell has not told yet. Each replaces the one before, so more than two are a
+/// flood of commands.
+const MAX_PROGRAMS: usize = 32;
+
+/// The media leg.
+#[derive(Debug)]
+pub(super) enum Media {
+    /// There is none yet.
+    None,
+    Opening,
+    Open,
+    Running,
+    /// Told to close; `ran` tells whether its statistics mean anything.
+    Closing { ran: bool },
+    /// Closed, with the totals if it ran.
+    Gone(Option<MediaStats>),
+}
+
+impl Media {
+    pub(super) fn is_gone(&self) -> bool {
+        match self {
+            Self::None | Self::Gone(_) => true,
+            Self::Opening | Self::Open | Self::Running | Self::Closing { .. } => false,
+        }
+    }
+
+    pub(super) fn stats(&self) -> Option<&MediaStats> {
+        match self {
+            Self::Gone(stats) => stats.as_ref(),
+            Self::None | Self::Opening | Self::Open | Self::Running | Self::Closing { .. } => None,
+        }
+    }
+}
+
+/// What an answered call does.
+#[derive(Debug)]
+pub(super) enum Activity {
+    /// What the API says.
+    Parked,
+    /// What its flow says. `awaits` is the program that the flow goes on after.
+    Flow { run: Run, awaits: Option<u64> },
+}
+
+/// The programs that were started and have not told their end.
+#[derive(Debug, Default)]
+pub(super) struct Programs {
+    last: u64,
+    running: BTreeMap<u64, Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    /// What plays, as it was asked for; `None` once it is over.
+    play: Option<String>,
+    /// What is gathered; `None` once it is over.
+    gather: Option<Gather>,
+    owner: Owner,
+}
+
+/// Who wants to know how a program ends.
+#[derive(Debug, Clone)]
+enum Owner {
+    Api,
+    Step(String),
+}
+
+impl LiveCall {
+    /// Something happened to the media leg.
+    pub(crate) fn on_media(&mut self, ctx: &mut Context<'_>, input: MediaInput) {
+        match input {
+            MediaInput::Opened(addr) => {
+                if let Media::Opening = self.media {
+                    self.media = Media::Open;
+                    self.opened(ctx, addr);
+                }
+            }
+            MediaInput::OpenFailed => {
+                self.media = Media::Gone(None);
+                match self.state {
+                    State::Ending(_) => self.finish_if_released(ctx),
+                    State::Opening(_) => {
+                        self.record.sip_reason = Some("No Media Port".to_owned());
+                        self.release_session(ctx, Some(503), None);
+                        self.end(ctx, Evidence::Limit, EndedBy::Engine);
+                    }
+                    State::Accepting(_) | State::Queued(_) | State::Inviting(_) | State::Offered(_) => {}
+                    State::Connected(_) | State::Over => {}
+                }
+            }
+            MediaInput::Event(event) => self.on_media_event(ctx, event),
+            MediaInput::Unplayable { play } => self.unplayable(ctx, play),
+            MediaInput::Closed(stats) => {
+                let ran = matches!(self.media, Media::Running | Media::Closing { ran: true });
+                self.media = Media::Gone(ran.then_some(stats));
+                self.finish_if_released(ctx);
+            }
+        }
+    }
+
+    pub(super) fn close_media(&mut self, ctx: &mut Context<'_>) {
+        match self.media {
+            Media::None | Media::Closing { .. } | Media::Gone(_) => {}
+            Media::Opening | Media::Open | Media::Running => {
+                self.media = Media::Closing { ran: matches!(self.media, Media::Running) };
+                ctx.media(self.leg, MediaCommand::Close);
+            }
+        }
+    }
+
+    fn on_media_event(&mut self, ctx: &mut Context<'_>, event: MediaEvent) {
+        match event {
+            MediaEvent::Digit { digit, duration_ms } => {
+                let data = EventData::CallDtmf {
+                    digit: digit.as_char(),
+                    method: DtmfMethod::Rfc4733,
+                    duration_ms: u32::from(duration_ms),
+                };
+                self.emit(ctx, data);
+            }
+            MediaEvent::PlayStarted { id } => {
+                if let Some(prompt) = self.programs.running.get(&id).and_then(|running| running.play.clone()) {
+                    self.emit(ctx, EventData::CallPlayStarted { play_id: play_id(id), prompt });
+                }
+            }
+            MediaEvent::PlayEnded { id, reason, played_ms } => {
+                let reason = match reason {
+                    media_core::PlayEnd::Completed => PlayEnd::Completed,
+                    media_core::PlayEnd::Stopped => PlayEnd::Stopped,
+                    media_core::PlayEnd::BargeIn => PlayEnd::BargeIn,
+                    media_core::PlayEnd::Hangup => PlayEnd::Hangup,
+                    media_core::PlayEnd::WrongCodec => PlayEnd::Error,
+                };
+                self.play_ended(ctx, id, reason, u64::from(played_ms));
+            }
+            MediaEvent::CollectEnded { id, digits, reason } => self.collect_ended(ctx, id, digits, reason),
+        }
+    }
+
+    fn play_ended(&mut self, ctx: &mut Context<'_>, id: u64, reason: PlayEnd, played_ms: u64) {
+        let Some(running) = self.programs.running.get_mut(&id) else { return };
+        if running.play.take().is_none() {
+            return;
+        }
+        let done = running.gather.is_none();
+        if done {
+            self.programs.running.remove(&id);
+        }
+        self.emit(ctx, EventData::CallPlayEnded { play_id: play_id(id), reason, played_ms });
+        if done {
+            self.flow_goes_on(ctx, id, Outcome::Done, played_ms > 0);
+        }
+    }
+
+    /// The prompt could not be had: the gather beside it goes on in silence.
+    fn unplayable(&mut self, ctx: &mut Context<'_>, id: u64) {
+        let gather = self.programs.running.get_mut(&id).and_then(|running| running.gather.take());
+        let owner = self.programs.running.get(&id).map(|running| running.owner.clone());
+        match (gather, owner) {
+            (Some(gather), Some(owner)) => {
+                self.programs.running.remove(&id);
+                let data =
+                    EventData::CallPlayEnded { play_id: play_id(id), reason: PlayEnd::Error, played_ms: 0 };
+                self.emit(ctx, data);
+                if self.is_conversing() {
+                    self.gather_again(ctx, id, Gather { play: None, ..gather }, owner);
+                }
+            }
+            (_, _) => self.play_ended(ctx, id, PlayEnd::Error, 0),
+        }
+    }
+
+    fn collect_ended(&mut self, ctx: &mut Context<'_>, id: u64, digits: Digits, reason: CollectEnd) {
+        let Some(running) = self.programs.running.get_mut(&id) else { return };
+        let Some(gather) = running.gather.take() else { return };
+        let owner = running.owner.clone();
+        if running.play.is_none() {
+            self.programs.running.remove(&id);
+        }
+        let digits = digits.to_string();
+        let reason = match reason {
+            CollectEnd::Max => GatherEnd::Max,
+            CollectEnd::Terminator => GatherEnd::Terminator,
+            CollectEnd::Timeout => GatherEnd::Timeout,
+            CollectEnd::InterDigit => GatherEnd::InterDigit,
+            CollectEnd::Stopped => GatherEnd::Stopped,
+            CollectEnd::Hangup => GatherEnd::Hangup,
+        };
+        let entered = match reason {
+            GatherEnd::Max | GatherEnd::Terminator | GatherEnd::InterDigit | GatherEnd::Timeout => {
+                digits.len() >= usize::from(gather.min)
+            }
+            GatherEnd::Stopped | GatherEnd::Hangup => return self.gather_over(ctx, &owner, digits, reason),
+        };
+        if gather.retries > 0 && !(entered && self.expects(&owner, &digits)) && self.is_conversing() {
+            let gather = Gather { retries: gather.retries - 1, ..gather };
+            return self.gather_again(ctx, id, gather, owner);
+        }
+        self.keep_digits(&gather, &owner, entered.then_some(digits.as_str()));
+        self.gather_over(ctx, &owner, digits.clone(), reason);
+        let outcome = if entered { Outcome::Digits(&digits) } else { Outcome::Timeout };
+        self.flow_goes_on(ctx, id, outcome, true);
+    }
+
+    fn gather_over(&mut self, ctx: &mut Context<'_>, owner: &Owner, digits: String, reason: GatherEnd) {
+        let step = match owner {
+            Owner::Api => None,
+            Owner::Step(step) => Some(step.clone()),
+        };
+        self.emit(ctx, EventData::CallGatherEnded { step, digits, reason });
+    }
+
+    /// Sets `{step.digits}` and the variable of `save_as`, or removes what an earlier entry has left there.
+    fn keep_digits(&mut self, gather: &Gather, owner: &Owner, digits: Option<&str>) {
+        let of_step = match owner {
+            Owner::Api => None,
+            Owner::Step(step) => Some(format!("{step}.digits")),
+        };
+        for name in of_step.into_iter().chain(gather.save_as.clone()) {
+            match digits {
+                Some(digits) => self.record.variables.insert(name, Variable::from(digits)),
+                None => self.record.variables.remove(&name),
+            };
+        }
+    }
+
+    /// Whether the flow has a use for `digits`; the API takes whatever comes.
+    fn expects(&self, owner: &Owner, digits: &str) -> bool {
+        match (owner, &self.state) {
+            (Owner::Step(_), State::Connected(Activity::Flow { run, .. })) => run.expects(digits),
+            (Owner::Step(_) | Owner::Api, _) => true,
+        }
+    }
+
+    fn gather_again(&mut self, ctx: &mut Context<'_>, before: u64, gather: Gather, owner: Owner) {
+        let again = self.launch(ctx, gather.play.clone(), Some(gather), owner);
+        if let State::Connected(Activity::Flow { awaits, .. }) = &mut self.state
+            && *awaits == Some(before)
+        {
+            *awaits = again;
+        }
+    }
+
+    /// Starts a program in the place of the one that runs. `None` when there is nothing to run: the only thing in it was
+    /// a prompt that does not exist.
+    fn launch(
+        &mut self,
+        ctx: &mut Context<'_>,
+        play: Option<Play>,
+        gather: Option<Gather>,
+        owner: Owner,
+    ) -> Option<u64> {
+        self.programs.last += 1;
+        let id = self.programs.last;
+        let found = play.as_ref().map(|play| ctx.prompts.find(&play.prompt));
+        if let Some(None) = found {
+            let data = EventData::CallPlayEnded { play_id: play_id(id), reason: PlayEnd::Error, played_ms: 0 };
+            self.emit(ctx, data);
+        }
+        let play = play.zip(found.flatten());
+        if play.is_none() && gather.is_none() {
+            return None;
+        }
+        let barge_in = gather.as_ref().map(|gather| gather.barge_in);
+        let program = Program {
+            play: play.as_ref().map(|(play, prompt)| program_play(id, play, prompt.clone(), barge_in)),
+            collect: gather.as_ref().map(|gather| collect(id, gather)),
+        };
+        let play = play.map(|(play, _)| play.prompt);
+        self.programs.running.insert(id, Running { play, gather, owner });
+        ctx.media(self.leg, MediaCommand::Run(program));
+        Some(id)
+    }
+
+    // Commands of the API.
+
+    pub(crate) fn play(&mut self, ctx: &mut Context<'_>, play: Play) -> Result<PlayId, Refusal> {
+        self.media_is_free()?;
+        // The engine has checked that the prompt exists, so there is something to run.
+        self.launch(ctx, Some(play), None, Owner::Api).map(play_id).ok_or(Refusal::NotFound)
+    }
+
+    pub(crate) fn stop_play(&mut self, ctx: &mut Context<'_>) -> Result<(), Refusal> {
+        if !self.is_conversing() {
+            return Err(self.wrong_state("only an answered call plays"));
+        }
+        ctx.media(self.leg, MediaCommand::StopPlay);
+        Ok(())
+    }
+
+    pub(crate) fn gather(&mut self, ctx: &mut Context<'_>, gather: Gather) -> Result<(), Refusal> {
+        self.media_is_free()?;
+        self.launch(ctx, gather.play.clone(), Some(gather), Owner::Api);
+        Ok(())
+    }
+
+    /// A flow that plays or gathers has the media to itself; otherwise its next step would cut off what the API plays.
+    fn media_is_free(&self) -> Result<(), Refusal> {
+        match &self.state {
+            State::Connected(_) if self.programs.running.len() >= MAX_PROGRAMS => {
+                Err(self.wrong_state("too many commands at a time"))
+            }
+            State::Connected(Activity::Flow { run, .. }) if !run.leaves_media_free() => {
+                Err(self.wrong_state("its flow plays or gathers; only at a park or pause step the API may"))
+            }
+            State::Connected(Activity::Flow { .. } | Activity::Parked) => Ok(()),
+            State::Accepting(_) | State::Queued(_) | State::Opening(_) | State::Inviting(_) => {
+                Err(self.wrong_state("only an answered call plays and gathers"))
+            }
+            State::Offered(_) | State::Ending(_) | State::Over => {
+                Err(self.wrong_state("only an answered call plays and gathers"))
+            }
+        }
+    }
+
+    fn is_conversing(&self) -> bool {
+        matches!(self.state, State::Connected(_))
+    }
+
+    // The flow.
+
+    pub(super) fn start_flow(&mut self, ctx: &mut Context<'_>, flow: Arc<Flow>) {
+        let mut events = Vec::new();
+        let (run, next) = Run::start(flow, &mut self.record, &mut |event| events.push(event));
+        self.state = State::Connected(Activity::Flow { run, awaits: None });
+        self.drive(ctx, events, next);
+    }
+
+    pub(super) fn pause_over(&mut self, ctx: &mut Context<'_>) {
+        if let Some((events, next)) = self.resume(Outcome::Done, true) {
+            self.drive(ctx, events, next);
+        }
+    }
+
+    /// The program `id` is over; the flow goes on if it was waiting for it.
+    fn flow_goes_on(&mut self, ctx: &mut Context<'_>, id: u64, outcome: Outcome<'_>, waited: bool) {
+        if let State::Connected(Activity::Flow { awaits, .. }) = &mut self.state
+            && *awaits == Some(id)
+        {
+            *awaits = None;
+            if let Some((events, next)) = self.resume(outcome, waited) {
+                self.drive(ctx, events, next);
+            }
+        }
+    }
+
+    fn resume(&mut self, outcome: Outcome<'_>, waited: bool) -> Option<(Vec<EventData>, Next)> {
+        let State::Connected(Activity::Flow { run, .. }) = &mut self.state else { return None };
+        let mut events = Vec::new();
+        let next = run.resume(outcome, waited, &mut self.record, &mut |event| events.push(event));
+        Some((events, next))
+    }
+
+    /// Does what the flow wants until it waits for something.
+    fn drive(&mut self, ctx: &mut Context<'_>, events: Vec<EventData>, next: Next) {
+        let (mut events, mut next) = (events, next);
+        loop {
+            for event in events {
+                self.emit(ctx, event);
+            }
+            let State::Connected(Activity::Flow { run, .. }) = &self.state else { return };
+            let owner = Owner::Step(run.at().to_owned());
+            let awaited = match next {
+                Next::Play(play) => self.launch(ctx, Some(play), None, owner),
+                Next::Gather(gather) => self.launch(ctx, gather.play.clone(), Some(gather), owner),
+                Next::Park(play) => {
+                    if let Some(play) = play {
+                        self.launch(ctx, Some(play), None, owner);
+                    }
+                    return;
+                }
+                Next::Pause(time) => {
+                    ctx.timers.set(self.leg, CallTimer::Pause, ctx.now + time);
+                    return;
+                }
+                Next::Hangup(reason) => {
+                    return self.hangup(ctx, reason, EndedBy::Engine, Evidence::Internal);
+                }
+                Next::StepLimit => return self.step_limit(ctx),
+            };
+            if let State::Connected(Activity::Flow { awaits, .. }) = &mut self.state {
+                *awaits = awaited;
+            }
+            if awaited.is_some() {
+                return;
+            }
+            // The prompt does not exist any more; that took no time.
+            match self.resume(Outcome::Done, false) {
+                Some(step) => (events, next) = step,
+                None => return,
+            }
+        }
+    }
+
+    /// A flow that never waits is ended; the record and the BYE say why.
+    fn step_limit(&mut self, ctx: &mut Context<'_>) {
+        self.record.sip_reason = Some("flow-limit".to_owned());
+        let text = Some("flow-limit".to_owned());
+        self.release_session(ctx, None, Some(Reason { protocol: ReasonProtocol::Q850, cause: 16, text }));
+        self.end(ctx, Evidence::Answered, EndedBy::Engine);
+    }
+}
+
+/// The id of a play as the API shows it.
+fn play_id(id: u64) -> PlayId {
+    // Sound: `p-` and a number of at most 20 digits are 64 characters of the id's alphabet at most.
+    PlayId::new(&format!("p-{id}")).expect("p- and digits are an id")
+}
+
+fn program_play(id: u64, play: &Play, prompt: PromptId, barge_in: Option<bool>) -> media_core::Play<PromptId> {
+    media_core::Play {
+        id,
+        prompt,
+        plays: play.plays,
+        offset_ms: play.offset_ms,
+        barge_in: barge_in.unwrap_or(play.barge_in),
+    }
+}
+
+fn collect(id: u64, gather: &Gather) -> Collect {
+    Collect {
+        id,
+        min: gather.min,
+        max: gather.max,
+        terminators: gather.terminators.chars().filter_map(Digit::from_char).collect(),
+        timeout_ms: gather.timeout_ms,
+        inter_digit_ms: gather.inter_digit_ms,
+    }
+}

@@ -1,0 +1,223 @@
+//! What an engine is made of.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use control_api_types::Limits;
+use media_core::Codec;
+use sip_core::digest::Credentials;
+use sip_core::{EndpointConfig, Target};
+
+use crate::admission::Capacity;
+use crate::clock::Clock;
+use crate::number::NumberFormat;
+
+/// The settings of an [`Engine`](crate::Engine).
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// The name of this node, told in every call.
+    pub node: String,
+    /// Wall clock, for the times in calls and events.
+    pub clock: Clock,
+    /// SIP listeners and timers.
+    pub sip: EndpointConfig,
+    /// Trunks, by unique name.
+    pub trunks: Vec<TrunkConfig>,
+    /// Where inbound calls go; the first match wins.
+    pub routes: Vec<Route>,
+    /// Limits of the whole engine. `max_calls` counts live calls in both directions, queued ones not; `max_cps` paces
+    /// outbound calls only: inbound ones come when they come.
+    pub limits: Limits,
+}
+
+/// A trunk: a carrier's SIP service.
+#[derive(Debug, Clone)]
+pub struct TrunkConfig {
+    /// Its unique name.
+    pub name: String,
+    /// Where its requests go.
+    pub gateway: Target,
+    /// What to answer its challenges with; the user name is also the user part of our address of record.
+    pub credentials: Option<Credentials>,
+    /// `Some`: register there, for this long at a time. `None`: the carrier knows us by address.
+    pub register: Option<Duration>,
+    /// The domain of our From; `None`: the gateway's host.
+    pub from_domain: Option<String>,
+    /// Caller ids that may be shown, the first by default; empty: any.
+    pub caller_ids: Vec<String>,
+    /// Codecs to offer, most preferred first.
+    pub codecs: Vec<Codec>,
+    /// Its own limits, beside the engine's.
+    pub capacity: Capacity,
+    /// How it wants numbers.
+    pub number_format: NumberFormat,
+}
+
+impl TrunkConfig {
+    /// A trunk without registration, credentials, limits or rules.
+    pub fn new(name: impl Into<String>, gateway: Target) -> Self {
+        Self {
+            name: name.into(),
+            gateway,
+            credentials: None,
+            register: None,
+            from_domain: None,
+            caller_ids: Vec::new(),
+            codecs: Codec::ALL.to_vec(),
+            capacity: Capacity::default(),
+            number_format: NumberFormat::default(),
+        }
+    }
+}
+
+/// Settings that no engine can run with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Two trunks of one name.
+    #[error("trunk {trunk:?} is defined twice")]
+    DuplicateTrunk {
+        /// The name.
+        trunk: String,
+    },
+    /// The gateway is no host.
+    #[error("trunk {trunk:?}: {host:?} is neither a host name nor an IP address")]
+    GatewayHost {
+        /// The trunk.
+        trunk: String,
+        /// What stands there.
+        host: String,
+    },
+    /// The domain of From is no host.
+    #[error("trunk {trunk:?}: from_domain {domain:?} is neither a host name nor an IP address")]
+    FromDomain {
+        /// The trunk.
+        trunk: String,
+        /// What stands there.
+        domain: String,
+    },
+    /// A trunk registers, but has no user name and password.
+    #[error("trunk {trunk:?} registers, but has no username and password")]
+    NoCredentials {
+        /// The trunk.
+        trunk: String,
+    },
+    /// A trunk has no codec that we speak.
+    #[error("trunk {trunk:?} has no codec that is supported")]
+    NoCodec {
+        /// The trunk.
+        trunk: String,
+    },
+    /// A route names a trunk that does not exist.
+    #[error("a route names trunk {trunk:?}, which is not defined")]
+    UnknownTrunk {
+        /// The name.
+        trunk: String,
+    },
+    /// There is nothing to listen on.
+    #[error("there is no SIP listener")]
+    NoListener,
+}
+
+/// One rule for inbound calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Which calls; a missing criterion matches every call.
+    pub matches: RouteMatch,
+    /// What becomes of them.
+    pub action: RouteAction,
+}
+
+/// The criteria of a [`Route`]; all that are given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RouteMatch {
+    /// The call comes from an address of this trunk.
+    pub trunk: Option<String>,
+    /// The call comes from this network.
+    pub source: Option<Network>,
+    /// The user part of the Request-URI matches this pattern (`*` any run, `?` any one character).
+    pub called: Option<String>,
+}
+
+/// What becomes of an inbound call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteAction {
+    /// Ring, answer, and run this flow.
+    Flow(String),
+    /// Leave it unanswered for the API.
+    Park,
+    /// Refuse it with this status, without a trace.
+    Reject(u16),
+}
+
+/// An IP network in prefix form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+/// Neither an address nor `address/prefix`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an IP address, nor a network such as 10.0.0.0/8")]
+pub struct NotANetwork;
+
+impl std::str::FromStr for Network {
+    type Err = NotANetwork;
+
+    fn from_str(text: &str) -> Result<Self, NotANetwork> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| NotANetwork)?;
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            Some(prefix) => prefix.parse().ok().filter(|&prefix| prefix <= bits).ok_or(NotANetwork)?,
+            None => bits,
+        };
+        Ok(Self { address, prefix })
+    }
+}
+
+impl Network {
+    /// Whether `address` lies in this network; an IPv4 address in its IPv6-mapped form counts as itself.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => same_prefix(u32::from(net).into(), u32::from(ip).into(), self.prefix + 96),
+            (IpAddr::V6(net), IpAddr::V6(ip)) => same_prefix(net.into(), ip.into(), self.prefix),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+fn same_prefix(a: u128, b: u128, bits: u8) -> bool {
+    (a ^ b).leading_zeros() >= u32::from(bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks() {
+        for (network, address, expected) in [
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("10.0.0.1", "10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.2", false),
+            ("10.0.0.0/8", "::ffff:10.1.1.1", true),
+            ("0.0.0.0/0", "1.2.3.4", true),
+            ("0.0.0.0/0", "::1", false),
+            ("2001:db8::/32", "2001:db8:1::1", true),
+            ("2001:db8::/32", "2001:db9::1", false),
+            ("::/0", "::1", true),
+        ] {
+            let network: Network = network.parse().unwrap();
+            assert_eq!(network.contains(address.parse().unwrap()), expected, "{network:?} {address}");
+        }
+        for bad in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "host", "10.0.0.0/"] {
+            assert_eq!(bad.parse::<Network>(), Err(NotANetwork), "{bad}");
+        }
+    }
+}

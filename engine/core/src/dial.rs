@@ -1,0 +1,229 @@
+//! From a request to place a call to the INVITE that places it.
+
+use std::time::Duration;
+
+use control_api_types::{CreateCall, EarlyMedia, Faults};
+use media_core::Codec;
+use sip_core::{Host, Invite, NameAddr, Target, Transport, Uri};
+
+use crate::trunk::Trunk;
+
+/// User part of our From when nobody says who calls.
+const ANONYMOUS: &str = "anonymous";
+
+/// Everything that placing one call needs, checked.
+#[derive(Debug)]
+pub(crate) struct Dial {
+    /// Without its body: the offer needs the media port.
+    pub(crate) invite: Invite,
+    /// The caller id as the call shows it.
+    pub(crate) from: String,
+    pub(crate) codecs: Vec<Codec>,
+    pub(crate) ring_timeout: Duration,
+    pub(crate) early_media: EarlyMedia,
+}
+
+/// Plans the call through `trunk`, or straight to the URI without one; `local` is the host of our own From then.
+/// Every fault is noted.
+pub(crate) fn plan(
+    create: &CreateCall,
+    trunk: Option<&Trunk>,
+    local: &Host,
+    faults: &mut Faults,
+) -> Option<Dial> {
+    let to = match trunk {
+        Some(trunk) if !create.to_is_uri() => number(create, trunk, faults),
+        Some(_) | None => uri(&create.to, "/to", faults),
+    };
+    let from = from(create, trunk, local, faults);
+    let codecs = codecs(create, trunk, faults);
+    let request_uri = to?;
+    let target = match trunk {
+        Some(trunk) => trunk.config.gateway.clone(),
+        None => target(&request_uri, faults)?,
+    };
+    let (from_text, from_uri) = from?;
+    Some(Dial {
+        invite: Invite {
+            to: NameAddr::new(request_uri.clone()),
+            request_uri: request_uri.to_request_uri(),
+            from: NameAddr::new(from_uri),
+            target,
+            route: Vec::new(),
+            headers: create.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            body: None,
+            credentials: trunk.and_then(|trunk| trunk.config.credentials.clone()),
+        },
+        from: from_text,
+        codecs: codecs?,
+        ring_timeout: Duration::from_secs(u64::from(create.timeout_s)),
+        early_media: create.early_media,
+    })
+}
+
+/// The Request-URI of a number: the user is the number as the trunk wants it, the host is the trunk's.
+fn number(create: &CreateCall, trunk: &Trunk, faults: &mut Faults) -> Option<Uri> {
+    match trunk.config.number_format.dial(&create.to) {
+        Ok(user) => Some(Uri::sip(Some(&user), &trunk.host, trunk.config.gateway.port)),
+        Err(error) => {
+            faults.push("/to", format_args!("{:?} {error}", create.to));
+            None
+        }
+    }
+}
+
+fn uri(text: &str, pointer: &str, faults: &mut Faults) -> Option<Uri> {
+    match text.parse::<Uri>() {
+        Ok(uri) if uri.host().is_some() => Some(uri),
+        Ok(_) | Err(_) => {
+            faults.push(pointer, format_args!("{text:?} is no SIP URI (RFC 3261 section 19.1)"));
+            None
+        }
+    }
+}
+
+/// Where a call without a trunk goes: to the host of its URI.
+fn target(uri: &Uri, faults: &mut Faults) -> Option<Target> {
+    let transport = match uri.param("transport") {
+        Some(token) => match Transport::from_token(token) {
+            Some(transport) => Some(transport),
+            None => {
+                faults.push("/to", format_args!("transport {token:?} is not supported; supported: udp, tcp"));
+                return None;
+            }
+        },
+        None => None,
+    };
+    let host = uri.host()?.to_string();
+    Some(Target { host, port: uri.port(), transport })
+}
+
+/// The caller id as text and as the URI of our From. A trunk shows only what it is allowed to show.
+fn from(
+    create: &CreateCall,
+    trunk: Option<&Trunk>,
+    local: &Host,
+    faults: &mut Faults,
+) -> Option<(String, Uri)> {
+    let allowed = trunk.map(|trunk| trunk.config.caller_ids.as_slice()).unwrap_or_default();
+    let text = match &create.from {
+        Some(from) => {
+            if !allowed.is_empty() && !allowed.contains(from) {
+                faults.push("/from", format_args!("{from:?} is none of the trunk's caller_ids"));
+            }
+            from.clone()
+        }
+        None => match (allowed.first(), trunk.and_then(|trunk| trunk.config.credentials.as_ref())) {
+            (Some(first), _) => first.clone(),
+            (None, Some(credentials)) => credentials.username().to_owned(),
+            (None, None) => ANONYMOUS.to_owned(),
+        },
+    };
+    let uri = if text.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sip:")) {
+        uri(&text, "/from", faults)?
+    } else {
+        Uri::sip(Some(&text), trunk.map_or(local, |trunk| &trunk.domain), None)
+    };
+    Some((text, uri))
+}
+
+/// What is offered: the codecs asked for, as far as the trunk has them; else all of the trunk's.
+fn codecs(create: &CreateCall, trunk: Option<&Trunk>, faults: &mut Faults) -> Option<Vec<Codec>> {
+    let usable = trunk.map_or(Codec::ALL.as_slice(), |trunk| trunk.config.codecs.as_slice());
+    let Some(wanted) = &create.codecs else { return Some(usable.to_vec()) };
+    let codecs: Vec<_> =
+        wanted.iter().map(|&codec| from_api(codec)).filter(|codec| usable.contains(codec)).collect();
+    if codecs.is_empty() {
+        faults.push("/codecs", "the trunk takes none of them");
+        return None;
+    }
+    Some(codecs)
+}
+
+fn from_api(codec: control_api_types::Codec) -> Codec {
+    match codec {
+        control_api_types::Codec::Pcmu => Codec::Pcmu,
+        control_api_types::Codec::Pcma => Codec::Pcma,
+    }
+}
+
+/// A codec as the API names it.
+pub(crate) fn to_api(codec: Codec) -> control_api_types::Codec {
+    match codec {
+        Codec::Pcmu => control_api_types::Codec::Pcmu,
+        Codec::Pcma => control_api_types::Codec::Pcma,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use control_api_types::Fault;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::TrunkConfig;
+    use crate::number::NumberFormat;
+
+    fn trunk() -> Trunk {
+        let gateway = Target { host: "sip.example.com".into(), port: Some(5070), transport: None };
+        Trunk::new(TrunkConfig {
+            caller_ids: vec!["+62211".into(), "+62212".into()],
+            codecs: vec![Codec::Pcma],
+            from_domain: Some("pbx.example.net".into()),
+            number_format: NumberFormat { strip: "+".into(), allow: vec!["62*".into()], ..Default::default() },
+            ..TrunkConfig::new("jkt", gateway)
+        })
+        .unwrap()
+    }
+
+    fn plan(body: Value, trunk: Option<&Trunk>) -> Result<Dial, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let create = CreateCall::from_json(&body).unwrap();
+        let dial = super::plan(&create, trunk, &"192.0.2.1".parse().unwrap(), &mut faults);
+        faults.into_result(dial)
+    }
+
+    #[test]
+    fn a_number_through_a_trunk() {
+        let trunk = trunk();
+        let body = json!({"to": "+62876", "trunk": "jkt", "headers": {"X-Job": "7"}, "timeout_s": 9});
+        let dial = plan(body, Some(&trunk)).unwrap();
+        assert_eq!(dial.invite.request_uri.to_string(), "sip:62876@sip.example.com:5070");
+        assert_eq!(dial.invite.from.uri().to_string(), "sip:+62211@pbx.example.net");
+        assert_eq!(dial.invite.target.host, "sip.example.com");
+        assert_eq!(dial.invite.headers, [("X-Job".to_owned(), "7".to_owned())]);
+        assert_eq!((dial.from.as_str(), dial.codecs), ("+62211", vec![Codec::Pcma]));
+        assert_eq!(dial.ring_timeout, Duration::from_secs(9));
+    }
+
+    #[test]
+    fn a_uri_with_and_without_a_trunk() {
+        let trunk = trunk();
+        let body = json!({"to": "sip:bob@10.0.0.9:5099;transport=tcp", "from": "+62212", "trunk": "jkt"});
+        let through = plan(body, Some(&trunk)).unwrap();
+        assert_eq!(through.invite.target.host, "sip.example.com");
+        assert_eq!(through.invite.request_uri.to_string(), "sip:bob@10.0.0.9:5099;transport=tcp");
+        let direct = plan(json!({"to": "sip:bob@10.0.0.9:5099;transport=tcp"}), None).unwrap();
+        let expected =
+            Target { host: "10.0.0.9".into(), port: Some(5099), transport: Some(Transport::Tcp) };
+        assert_eq!(direct.invite.target, expected);
+        assert_eq!(direct.invite.from.uri().to_string(), "sip:anonymous@192.0.2.1");
+        assert_eq!(direct.codecs, Codec::ALL);
+    }
+
+    #[test]
+    fn every_fault_at_once() {
+        let trunk = trunk();
+        let body = json!({"to": "+1555", "trunk": "jkt", "from": "+1", "codecs": ["PCMU"]});
+        let faults = plan(body, Some(&trunk)).unwrap_err();
+        let at: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(at, ["/to", "/from", "/codecs"]);
+        for to in ["sip:bob@host;transport=carrier-pigeon", "sip:@", "sip:a b@c"] {
+            if let Ok(create) = CreateCall::from_json(&json!({"to": to})) {
+                let mut faults = Faults::default();
+                super::plan(&create, None, &"192.0.2.1".parse().unwrap(), &mut faults);
+                assert_eq!(faults.into_result(Some(())).unwrap_err()[0].pointer, "/to", "{to}");
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What a flow needs from the engine before it may run. Its shape is checked where it is read.
+
+use control_api_types::flow::{Flow, Verb};
+use control_api_types::{Faults, Variable};
+
+use crate::prompt::Prompts;
+use crate::variables::{self, escape};
+
+/// Notes every prompt that is not there and every brace without meaning, with its pointer below `pointer`.
+pub(crate) fn check(flow: &Flow, pointer: &str, prompts: &Prompts, faults: &mut Faults) {
+    for (at, name) in flow.prompts() {
+        let at = format!("{pointer}{at}");
+        if variables::is_literal(name) {
+            if prompts.find(name).is_none() {
+                faults.push(at, format_args!("there is no prompt {name:?}"));
+            }
+        } else if let Err(bad) = variables::check(name) {
+            faults.push(at, bad);
+        }
+    }
+    for (name, step) in &flow.steps {
+        let at = format!("{pointer}/steps/{}", escape(name));
+        match &step.verb {
+            Verb::Set { variables } => {
+                for (name, value) in variables {
+                    if let Variable::Text(text) = value
+                        && let Err(bad) = variables::check(text)
+                    {
+                        faults.push(format!("{at}/variables/{name}"), bad);
+                    }
+                }
+            }
+            Verb::Notify { data } => {
+                variables::strings(data, &format!("{at}/data"), &mut |at, text| {
+                    if let Err(bad) = variables::check(text) {
+                        faults.push(at, bad);
+                    }
+                });
+            }
+            Verb::Play(_) | Verb::Gather(_) | Verb::Pause { .. } | Verb::Park { .. } => {}
+            Verb::Branch { .. } | Verb::Hangup { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_missing_prompt_and_bad_brace_is_told() {
+        let flow = Flow::from_json(&json!({"start": "a", "steps": {
+            "a": {"verb": "play", "prompt": "missing"},
+            "b": {"verb": "play", "prompt": "hello-{lang}"},
+            "c": {"verb": "gather", "max": 1, "play": {"prompt": "gone"}},
+            "d": {"verb": "park", "play": {"prompt": "{oops"}},
+            "e": {"verb": "set", "variables": {"x": "{", "y": "{x}"}},
+            "f": {"verb": "notify", "data": {"list": ["{ok}", "{no no}"]}},
+        }}))
+        .unwrap();
+        let mut faults = Faults::default();
+        check(&flow, "/flow", &Prompts::default(), &mut faults);
+        let faults = faults.into_result(Some(())).unwrap_err();
+        let at: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(
+            at,
+            [
+                "/flow/steps/a/prompt",
+                "/flow/steps/c/play/prompt",
+                "/flow/steps/d/play/prompt",
+                "/flow/steps/e/variables/x",
+                "/flow/steps/f/data/list/1",
+            ]
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! What goes into an [`Engine`](crate::Engine), what comes out, and what it refuses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use control_api_types::{Call, CallId, CallStatus, EventData, Fault};
+use media_core::{LegConfig, LegId, MediaEvent, MediaStats, Negotiated, Program};
+
+use crate::prompt::PromptId;
+
+/// Something the outside reports.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// From the SIP shell.
+    Sip(sip_core::Input),
+    /// From the media shell.
+    Media {
+        /// The leg that [`Output::Media`] named.
+        leg: LegId,
+        /// What happened to it.
+        input: MediaInput,
+    },
+    /// The journal has the call of an [`Output::Accept`]: it may begin.
+    Accepted {
+        /// Which call.
+        call: CallId,
+    },
+}
+
+/// What the media shell reports of a leg.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MediaInput {
+    /// The answer to [`MediaCommand::Open`]: the address that RTP is received at.
+    Opened(std::net::SocketAddr),
+    /// The answer to [`MediaCommand::Open`]: no port or no room.
+    OpenFailed,
+    /// An event of the leg.
+    Event(MediaEvent),
+    /// The prompt of a [`MediaCommand::Run`] is not there: nothing runs now. Every other end of a play is an event.
+    Unplayable {
+        /// The id of the play.
+        play: u64,
+    },
+    /// The answer to [`MediaCommand::Close`], and the last of the leg.
+    Closed(MediaStats),
+}
+
+/// What the media shell is to do with a leg.
+#[derive(Debug, Clone)]
+pub enum MediaCommand {
+    /// Bind ports; answered by [`MediaInput::Opened`] or [`MediaInput::OpenFailed`].
+    Open,
+    /// Start media as negotiated; comes again when the peer changes its mind.
+    Start {
+        /// What a new leg is made of; of no effect on one that runs.
+        config: LegConfig,
+        /// What to send where.
+        negotiated: Negotiated,
+    },
+    /// Run a program; replaces the one that runs.
+    Run(Program<PromptId>),
+    /// Stop the prompt.
+    StopPlay,
+    /// End the leg; answered by [`MediaInput::Closed`], after the last events.
+    Close,
+}
+
+/// Something the engine wants done or tells. Outputs are in order.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Send a SIP message.
+    Transmit(sip_core::Transmit),
+    /// Find the addresses of a name and come back with [`sip_core::Input::Resolved`].
+    Resolve {
+        /// To be repeated in the answer.
+        query: sip_core::QueryId,
+        /// The name.
+        host: String,
+        /// The port, when one is given.
+        port: Option<u16>,
+        /// The transport, when one is given.
+        transport: Option<sip_core::Transport>,
+    },
+    /// Do something with a media leg.
+    Media {
+        /// Which.
+        leg: LegId,
+        /// What.
+        command: MediaCommand,
+    },
+    /// Write the accepted call to the journal, then come back with [`Input::Accepted`].
+    Accept(Box<Call>),
+    /// Publish an event of a call.
+    Event(CallEvent),
+    /// The last of a call: its CDR. Write it to the journal, then publish it as `call.ended`.
+    Ended {
+        /// The CDR.
+        call: Box<Call>,
+        /// The number of the `call.ended` event.
+        seq: u64,
+        /// When, in Unix milliseconds.
+        at_unix_ms: u64,
+    },
+    /// Publish an event that is about no call.
+    NodeEvent {
+        /// What happened.
+        data: EventData,
+        /// When, in Unix milliseconds.
+        at_unix_ms: u64,
+    },
+}
+
+/// One event of a call, `call.ended` excepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallEvent {
+    /// Whose.
+    pub call: CallId,
+    /// What the originator gave to be repeated in every event.
+    pub client_state: Option<Arc<str>>,
+    /// From 1, without gaps.
+    pub seq: u64,
+    /// When, in Unix milliseconds.
+    pub at_unix_ms: u64,
+    /// What happened.
+    pub data: EventData,
+}
+
+/// Why a command was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The request asks for what is not there or makes no sense: every fault, with its place.
+    #[error("the request has {} fault(s)", .0.len())]
+    Validation(Vec<Fault>),
+    /// A live call has this id already.
+    #[error("a call with this id exists")]
+    Conflict,
+    /// The queue is full.
+    #[error("the call queue is full")]
+    QueueFull {
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
+    /// The engine takes no new calls.
+    #[error("the engine drains and takes no new calls")]
+    Draining,
+    /// No live call, flow or prompt of this name.
+    #[error("not found")]
+    NotFound,
+    /// The call cannot do this in its state.
+    #[error("the call is {status:?}: {need}")]
+    WrongState {
+        /// The state that it is in.
+        status: CallStatus,
+        /// What the command needs.
+        need: &'static str,
+    },
+}

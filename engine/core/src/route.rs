@@ -1,0 +1,71 @@
+//! Where inbound calls go.
+
+use std::net::IpAddr;
+
+use crate::config::{Route, RouteAction};
+use crate::number;
+
+/// What the rules say about one inbound call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict<'a> {
+    Take(&'a RouteAction),
+    /// Known source, but nobody at that number here: 404.
+    NotFound,
+    /// No rule is meant for this source: 403.
+    Forbidden,
+}
+
+/// The first rule whose criteria all hold. `from_trunk` tells whether the call comes from an address of that trunk.
+pub(crate) fn route<'a>(
+    routes: &'a [Route],
+    source: IpAddr,
+    called: &str,
+    from_trunk: impl Fn(&str) -> bool,
+) -> Verdict<'a> {
+    let called = called.strip_prefix('+').unwrap_or(called);
+    let mut known = false;
+    for Route { matches, action } in routes {
+        if matches.source.is_some_and(|network| !network.contains(source))
+            || matches.trunk.as_deref().is_some_and(|trunk| !from_trunk(trunk))
+        {
+            continue;
+        }
+        known = true;
+        if matches.called.as_deref().is_none_or(|pattern| number::matches(pattern, called)) {
+            return Verdict::Take(action);
+        }
+    }
+    if known { Verdict::NotFound } else { Verdict::Forbidden }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RouteMatch;
+
+    #[test]
+    fn first_match_wins_and_strangers_are_told_from_wrong_numbers() {
+        let rule = |trunk: Option<&str>, source: Option<&str>, called: Option<&str>, action| Route {
+            matches: RouteMatch {
+                trunk: trunk.map(Into::into),
+                source: source.map(|network| network.parse().unwrap()),
+                called: called.map(Into::into),
+            },
+            action,
+        };
+        let routes = [
+            rule(Some("jkt"), None, Some("100"), RouteAction::Flow("menu".into())),
+            rule(None, Some("10.0.0.0/8"), Some("2*"), RouteAction::Park),
+            rule(None, Some("10.0.0.0/8"), Some("+29"), RouteAction::Reject(486)),
+        ];
+        let check = |source: &str, called: &str, trunk: &str| {
+            route(&routes, source.parse().unwrap(), called, |name| name == trunk)
+        };
+        assert_eq!(check("1.1.1.1", "100", "jkt"), Verdict::Take(&routes[0].action));
+        assert_eq!(check("1.1.1.1", "101", "jkt"), Verdict::NotFound);
+        assert_eq!(check("10.1.1.1", "+29", ""), Verdict::Take(&RouteAction::Park));
+        assert_eq!(check("10.1.1.1", "100", ""), Verdict::NotFound);
+        assert_eq!(check("1.1.1.1", "29", ""), Verdict::Forbidden);
+        assert_eq!(route(&[], "::1".parse().unwrap(), "1", |_| true), Verdict::Forbidden);
+    }
+}

@@ -1,0 +1,99 @@
+//! Deadlines of calls, in one ordered set.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use media_core::LegId;
+
+/// What a deadline of a call is for. A call has at most one of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CallTimer {
+    /// The longest wait for admission.
+    Queue,
+    /// The longest time from the INVITE to an answer, in either direction.
+    Ring,
+    /// The longest answered call.
+    Duration,
+    /// A `pause` step of the flow.
+    Pause,
+    /// The longest wait for the peer's confirmation and the last media statistics of a call that ends.
+    Release,
+}
+
+type Key = (LegId, CallTimer);
+
+/// Every pending deadline. Setting one again replaces it.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    due: BTreeSet<(Instant, Key)>,
+    set: BTreeMap<Key, Instant>,
+}
+
+impl Timers {
+    pub(crate) fn set(&mut self, leg: LegId, timer: CallTimer, at: Instant) {
+        let key = (leg, timer);
+        if let Some(old) = self.set.insert(key, at) {
+            self.due.remove(&(old, key));
+        }
+        self.due.insert((at, key));
+    }
+
+    pub(crate) fn cancel(&mut self, leg: LegId, timer: CallTimer) {
+        let key = (leg, timer);
+        if let Some(old) = self.set.remove(&key) {
+            self.due.remove(&(old, key));
+        }
+    }
+
+    pub(crate) fn cancel_all(&mut self, leg: LegId) {
+        for timer in
+            [CallTimer::Queue, CallTimer::Ring, CallTimer::Duration, CallTimer::Pause, CallTimer::Release]
+        {
+            self.cancel(leg, timer);
+        }
+    }
+
+    pub(crate) fn next(&self) -> Option<(Instant, CallTimer)> {
+        self.due.first().map(|&(at, (_, timer))| (at, timer))
+    }
+
+    /// Takes the earliest deadline that has come.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Key> {
+        let &(at, key) = self.due.first()?;
+        if at > now {
+            return None;
+        }
+        self.cancel(key.0, key.1);
+        Some(key)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.due.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn fires_in_order_replaces_and_cancels() {
+        #[expect(clippy::disallowed_methods, reason = "any instant will do as the origin of a test")]
+        let t0 = Instant::now();
+        let at = |s| t0 + Duration::from_secs(s);
+        let mut timers = Timers::default();
+        timers.set(LegId(1), CallTimer::Ring, at(5));
+        timers.set(LegId(2), CallTimer::Queue, at(3));
+        timers.set(LegId(1), CallTimer::Ring, at(2));
+        timers.set(LegId(3), CallTimer::Pause, at(1));
+        timers.cancel_all(LegId(3));
+        assert_eq!(timers.next(), Some((at(2), CallTimer::Ring)));
+        assert_eq!(timers.pop_due(at(1)), None);
+        assert_eq!(timers.pop_due(at(9)), Some((LegId(1), CallTimer::Ring)));
+        assert_eq!(timers.pop_due(at(9)), Some((LegId(2), CallTimer::Queue)));
+        assert_eq!(timers.pop_due(at(9)), None);
+        assert!(timers.is_empty());
+    }
+}
