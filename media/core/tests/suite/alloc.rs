@@ -1,0 +1,63 @@
+//! Nothing allocates between a packet's arrival or a tick and its end.
+
+use std::hint::black_box;
+
+use crate::rig::{PTIME, Rig, collect, play, prompt};
+use media_core::{Digit, Leg, Play, Program};
+
+#[test]
+fn a_minute_of_playing_receiving_and_reporting_allocates_nothing() {
+    assert!(alloc_count::is_installed());
+    let mut rig = Rig::new();
+    // Datagrams are made before the counting: a minute of audio, and a key every second.
+    let audio: Vec<Vec<u8>> = (0..3000).map(|n| datagram(n, 8, &[0x2A; 160])).collect();
+    let from = crate::rig::addr("192.0.2.1:4000");
+    let audio_prompt = prompt(160 * 40);
+    let mut reports = 0;
+    let mut digits = 0;
+    let counts = alloc_count::count(|| {
+        let mut out = [0; Leg::MAX_PACKET];
+        for (n, datagram) in audio.iter().enumerate() {
+            if n % 50 == 0 {
+                let play = Some(Play { barge_in: true, ..play(n as u64, audio_prompt.clone()) });
+                rig.leg.run(rig.now, Program { play, collect: Some(collect(n as u64, 4)) });
+            }
+            assert_eq!(rig.leg.tick(rig.now, &mut out), Some(172));
+            reports += usize::from(black_box(rig.leg.poll_rtcp(rig.now, &mut out)).is_some());
+            rig.leg.receive_rtp(rig.now, from, datagram);
+            if n % 50 == 10 {
+                rig.leg.receive_rtp(rig.now, from, &event(n as u16, n as u32));
+            }
+            while let Some(event) = rig.leg.poll_event() {
+                digits += usize::from(matches!(event, media_core::MediaEvent::Digit { .. }));
+            }
+            rig.now += PTIME;
+        }
+    });
+    assert_eq!(counts.allocs, 0);
+    assert_eq!(digits, 60);
+    assert!(reports > 5, "{reports}");
+}
+
+fn datagram(seq: u16, pt: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = event(seq, u32::from(seq) * 160).to_vec();
+    bytes[1] = pt;
+    bytes.truncate(12);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// One packet that is a whole digit.
+fn event(seq: u16, timestamp: u32) -> [u8; 16] {
+    let header = media_core::rtp::Header {
+        marker: false,
+        pt: crate::rig::EVENT_PT,
+        seq: media_core::SeqNo(seq),
+        timestamp: media_core::MediaTime(timestamp),
+        ssrc: media_core::Ssrc(77),
+    };
+    let mut bytes = [0; 16];
+    bytes[..12].copy_from_slice(&header.to_bytes());
+    bytes[12..].copy_from_slice(&[Digit::D5.event_code(), 0x80, 3, 0x20]);
+    bytes
+}

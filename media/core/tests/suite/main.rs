@@ -1,0 +1,11 @@
+//! Media as a shell sees it: legs on a virtual clock, SDP bodies, and the counting allocator over all of it.
+#![expect(clippy::unwrap_used, reason = "test")]
+
+mod alloc;
+mod leg;
+mod pair;
+mod rig;
+mod sdp;
+
+#[global_allocator]
+static ALLOCATOR: alloc_count::Counting = alloc_count::Counting;
