@@ -1,0 +1,315 @@
+//! One leg in its shard: the sans-IO leg, its sockets, and the way its events go out.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use media_core::{Leg, LegId, MediaStats, Negotiated, Program, Ptime};
+
+use crate::socket::{Pair, Socket};
+use crate::stats::Counters;
+use crate::{LegEvent, Sink};
+
+/// How long a leg that hears nothing waits for its peer to show itself, in ticks. While it waits, anyone may send to the
+/// port, so that a peer behind a NAT is heard whatever its port (the leg admits the signalled host only). After
+/// that the socket is connected to the signalled address, which makes sending cheaper by a sixth.
+/// Whoever has sent nothing within 5 seconds of the answer is taken to send from where he said.
+const LEARN_TICKS: u64 = 5_000;
+
+/// A leg and what belongs to it.
+pub(crate) struct Line<S> {
+    pub(crate) id: LegId,
+    pub(crate) port: u16,
+    state: State<S>,
+    /// The event that the sink had no room for.
+    deferred: Option<LegEvent>,
+    /// Whether the shard has noted that the sink must be asked again.
+    pub(crate) noted: bool,
+}
+
+enum State<S> {
+    /// The ports are open; what comes is thrown away, so that no old packet waits when media starts.
+    Bound(Pair<S>),
+    Running(Running<S>),
+    /// The sockets are closed; events go out until the last one, which says so.
+    Closed {
+        leg: Option<Box<Leg>>,
+        stats: Option<MediaStats>,
+    },
+}
+
+struct Running<S> {
+    leg: Box<Leg>,
+    sockets: Pair<S>,
+    peer: Peer,
+    ptime: Ptime,
+    rtcp_mux: bool,
+}
+
+/// What is known of where the peer's packets come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    /// Not heard yet: the socket takes packets from everywhere, until this tick.
+    Expected { until: u64 },
+    /// The socket is connected.
+    Connected,
+}
+
+/// Whether events are left that the sink had no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// All are delivered.
+    Done,
+    /// The line must be asked again later.
+    Deferred,
+    /// All are delivered, the last one too: the line is over.
+    Over,
+}
+
+/// Which socket of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Port {
+    Rtp,
+    Rtcp,
+}
+
+impl<S: Socket> Line<S> {
+    pub(crate) fn new(id: LegId, port: u16, sockets: Pair<S>) -> Line<S> {
+        Line { id, port, state: State::Bound(sockets), deferred: None, noted: false }
+    }
+
+    /// The sockets, while they are open.
+    pub(crate) fn sockets(&self) -> Option<&Pair<S>> {
+        match &self.state {
+            State::Bound(sockets) => Some(sockets),
+            State::Running(running) => Some(&running.sockets),
+            State::Closed { .. } => None,
+        }
+    }
+
+    /// Starts media with `leg`, or changes the running leg's after a further answer. Returns the packet time.
+    pub(crate) fn start(
+        &mut self,
+        now: Instant,
+        tick: u64,
+        leg: Box<Leg>,
+        negotiated: &Negotiated,
+        counters: &Counters,
+    ) -> Option<Ptime> {
+        let state = std::mem::replace(&mut self.state, State::Closed { leg: None, stats: None });
+        self.state = match state {
+            State::Bound(sockets) => State::Running(Running {
+                leg,
+                sockets,
+                peer: Peer::Expected { until: tick + LEARN_TICKS },
+                ptime: negotiated.ptime,
+                rtcp_mux: negotiated.rtcp_mux,
+            }),
+            open_or_closed @ (State::Running(_) | State::Closed { .. }) => open_or_closed,
+        };
+        let State::Running(running) = &mut self.state else {
+            counters.commands_ignored.add(1);
+            return None;
+        };
+        let before = running.leg.rtp_remote();
+        running.leg.start(now, negotiated);
+        running.ptime = negotiated.ptime;
+        running.rtcp_mux = negotiated.rtcp_mux;
+        if running.peer == Peer::Connected && running.leg.rtp_remote() != before {
+            note(running.sockets.rtp.disconnect(), counters);
+            running.peer = Peer::Expected { until: tick + LEARN_TICKS };
+        }
+        Some(negotiated.ptime)
+    }
+
+    pub(crate) fn run(&mut self, now: Instant, program: Program, counters: &Counters) {
+        match &mut self.state {
+            State::Running(running) => running.leg.run(now, program),
+            State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
+        }
+    }
+
+    pub(crate) fn stop_play(&mut self, now: Instant, counters: &Counters) {
+        match &mut self.state {
+            State::Running(running) => running.leg.stop_play(now),
+            State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
+        }
+    }
+
+    /// Sends what is due. Returns the packet time until the next turn.
+    pub(crate) fn tick(
+        &mut self,
+        now: Instant,
+        tick: u64,
+        buffer: &mut [u8],
+        counters: &Counters,
+    ) -> Option<Ptime> {
+        let State::Running(running) = &mut self.state else { return None };
+        if let Some(length) = running.leg.tick(now, buffer) {
+            running.send_rtp(&buffer[..length], counters);
+        }
+        running.send_rtcp(now, buffer, counters);
+        if let Peer::Expected { until } = running.peer
+            && tick >= until
+        {
+            running.connect(counters);
+        }
+        Some(running.ptime)
+    }
+
+    /// Takes one datagram from a socket that is ready.
+    pub(crate) fn receive(&mut self, now: Instant, port: Port, buffer: &mut [u8], counters: &Counters) {
+        let Some(sockets) = self.sockets() else { return };
+        let received = match port {
+            Port::Rtp => sockets.rtp.receive(buffer),
+            Port::Rtcp => sockets.rtcp.receive(buffer),
+        };
+        let (length, from) = match received {
+            Ok(received) => received,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(_) => return counters.receive_errors.add(1),
+        };
+        match port {
+            Port::Rtp => {
+                counters.rtp_packets_received.add(1);
+                counters.rtp_octets_received.add(length as u64);
+            }
+            Port::Rtcp => counters.rtcp_packets_received.add(1),
+        }
+        let State::Running(running) = &mut self.state else { return counters.early.add(1) };
+        match port {
+            Port::Rtp => {
+                running.leg.receive_rtp(now, from, &buffer[..length]);
+                if running.peer != Peer::Connected && running.leg.rtp_remote() == Some(from) {
+                    running.connect(counters);
+                }
+            }
+            Port::Rtcp => running.leg.receive_rtcp(now, from, &buffer[..length]),
+        }
+    }
+
+    /// Ends media and closes the sockets. [`Line::deliver`] then brings the last events and the end itself.
+    pub(crate) fn close(&mut self, now: Instant, buffer: &mut [u8], counters: &Counters) {
+        let state = std::mem::replace(&mut self.state, State::Closed { leg: None, stats: None });
+        self.state = match state {
+            State::Bound(_) => State::Closed { leg: None, stats: Some(MediaStats::default()) },
+            State::Running(mut running) => {
+                let stats = running.leg.finish(now);
+                running.send_rtcp(now, buffer, counters);
+                counters.strangers.add(stats.packets_stranger);
+                counters.invalid.add(stats.packets_invalid);
+                State::Closed { leg: Some(running.leg), stats: Some(stats) }
+            }
+            closed @ State::Closed { .. } => closed,
+        };
+    }
+
+    /// Closes a line whose handling panicked: its leg is not trusted any more, only counted.
+    pub(crate) fn abandon(&mut self, stats: impl FnOnce(&Leg) -> MediaStats) {
+        let stats = match &self.state {
+            State::Running(running) => Some(stats(&running.leg)),
+            State::Bound(_) => Some(MediaStats::default()),
+            State::Closed { stats, .. } => *stats,
+        };
+        self.deferred = None;
+        self.state = State::Closed { leg: None, stats };
+    }
+
+    /// Brings the events to the sink, in order, as long as it has room.
+    pub(crate) fn deliver(&mut self, sink: &Sink) -> Delivery {
+        while let Some(event) = self.deferred.take().or_else(|| self.next_event()) {
+            if !sink(self.id, event) {
+                self.deferred = Some(event);
+                return Delivery::Deferred;
+            }
+        }
+        match &self.state {
+            State::Closed { .. } => Delivery::Over,
+            State::Bound(_) | State::Running(_) => Delivery::Done,
+        }
+    }
+
+    fn next_event(&mut self) -> Option<LegEvent> {
+        match &mut self.state {
+            State::Bound(_) => None,
+            State::Running(running) => running.leg.poll_event().map(LegEvent::Media),
+            State::Closed { leg, stats } => {
+                let event = leg.as_mut().and_then(|leg| leg.poll_event()).map(LegEvent::Media);
+                event.or_else(|| stats.take().map(LegEvent::Closed))
+            }
+        }
+    }
+}
+
+impl<S: Socket> Running<S> {
+    fn send_rtp(&self, packet: &[u8], counters: &Counters) {
+        let sent = match (self.peer, self.leg.rtp_remote()) {
+            (Peer::Connected, _) => retry_refused(|| self.sockets.rtp.send(packet), counters),
+            (Peer::Expected { .. }, Some(to)) => {
+                retry_refused(|| self.sockets.rtp.send_to(packet, to), counters)
+            }
+            (Peer::Expected { .. }, None) => return,
+        };
+        match sent {
+            Ok(()) => {
+                counters.rtp_packets_sent.add(1);
+                counters.rtp_octets_sent.add(packet.len() as u64);
+            }
+            Err(error) => count_lost(&error, counters),
+        }
+    }
+
+    fn send_rtcp(&mut self, now: Instant, buffer: &mut [u8], counters: &Counters) {
+        let Some(length) = self.leg.poll_rtcp(now, buffer) else { return };
+        let Some(to) = self.leg.rtcp_remote() else { return };
+        let packet = &buffer[..length];
+        let socket = if self.rtcp_mux { &self.sockets.rtp } else { &self.sockets.rtcp };
+        match retry_refused(|| socket.send_to(packet, to), counters) {
+            Ok(()) => counters.rtcp_packets_sent.add(1),
+            Err(error) => count_lost(&error, counters),
+        }
+    }
+
+    fn connect(&mut self, counters: &Counters) {
+        let connected = self.leg.rtp_remote().map(|remote: SocketAddr| self.sockets.rtp.connect(remote));
+        if let Some(Ok(())) = connected {
+            self.peer = Peer::Connected;
+        } else {
+            counters.socket_errors.add(1);
+        }
+    }
+}
+
+/// "Connection refused" tells of an earlier packet and takes the place of sending this one, so this one is sent again.
+fn retry_refused(send: impl Fn() -> io::Result<()>, counters: &Counters) -> io::Result<()> {
+    match send() {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            counters.send_refused.add(1);
+            send()
+        }
+        result => result,
+    }
+}
+
+fn count_lost(error: &io::Error, counters: &Counters) {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => &counters.send_would_block,
+        io::ErrorKind::ConnectionRefused => return,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
+            &counters.send_unreachable
+        }
+        io::ErrorKind::OutOfMemory => &counters.send_no_buffer,
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) => {
+            &counters.send_no_buffer
+        }
+        _ => &counters.send_other,
+    }
+    .add(1);
+}
+
+/// Counts what is not worth more than a count.
+pub(crate) fn note(result: io::Result<()>, counters: &Counters) {
+    if result.is_err() {
+        counters.socket_errors.add(1);
+    }
+}

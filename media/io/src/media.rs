@@ -1,0 +1,385 @@
+//! The owner's handle.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use media_core::{Leg, LegId};
+use ringbuf::traits::{Consumer, Observer as _, Producer, Split};
+use ringbuf::{HeapCons, HeapProd, HeapRb};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_timer_slack};
+
+use crate::ports::{PortPool, QUARANTINE};
+use crate::shard::{Order, Released, Shard, Wiring};
+use crate::socket::{Pair, bind_pair, mark_as_voice};
+use crate::stats::{Counter, Counters};
+use crate::{Command, LegEvent, ShardStats, Sink};
+
+/// What the media threads are made of.
+#[derive(Debug, Clone)]
+pub struct MediaConfig {
+    /// The address that every leg binds to.
+    pub ip: IpAddr,
+    /// Where ports are taken from, two for each leg.
+    pub port_range: RangeInclusive<u16>,
+    /// Threads; 0 is one for every core that the process may use.
+    pub shards: usize,
+    /// Whether each thread is bound to one core.
+    pub pin: bool,
+    /// Legs at the same time, over all shards.
+    pub max_legs: usize,
+}
+
+/// Why a leg cannot be opened or told something.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// As many legs as configured.
+    #[error("all {max_legs} media legs are in use")]
+    TooManyLegs {
+        /// The limit.
+        max_legs: usize,
+    },
+    /// The port range is used up.
+    #[error(
+        "no free media ports: of the {pairs} pairs in {first}-{last} none is free and {resting} rest for up to {} ms \
+         after their last leg (widen the port range)", QUARANTINE.as_millis()
+    )]
+    NoPorts {
+        /// First port of the range.
+        first: u16,
+        /// Last port of the range.
+        last: u16,
+        /// Pairs in the range.
+        pairs: usize,
+        /// Pairs that will be free soon.
+        resting: usize,
+    },
+    /// The kernel refused a socket.
+    #[error("cannot open media port {address}: {source}")]
+    Bind {
+        /// Where to.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The shard does not keep up with its commands.
+    #[error("media thread {shard} is too busy to take commands")]
+    Busy {
+        /// Its number.
+        shard: usize,
+    },
+    /// The leg was opened before and is not closed.
+    #[error("leg {} is open already", .0.0)]
+    AlreadyOpen(LegId),
+    /// The leg was never opened, or is closed.
+    #[error("leg {} is not open", .0.0)]
+    NotOpen(LegId),
+    /// The operating system gives no random numbers.
+    #[error("no random numbers from the operating system: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// Commands that may wait in a shard beside the closes: a second's worth at 300 calls a second and 3 commands each.
+const COMMANDS: usize = 1024;
+
+/// Ports tried for one leg when others on the machine sit on ports of our range.
+const BIND_ATTEMPTS: usize = 16;
+
+/// The media threads. Dropping it ends every leg and joins the threads.
+#[derive(Debug)]
+pub struct Media {
+    config: MediaConfig,
+    ports: PortPool,
+    pairs: usize,
+    legs: HashMap<LegId, Place>,
+    shards: Vec<Handle>,
+    observer: Observer,
+}
+
+/// Where a leg lives.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    shard: usize,
+    slot: u32,
+}
+
+/// The owner's ends of one shard.
+struct Handle {
+    orders: HeapProd<Order<UdpSocket>>,
+    released: HeapCons<Released>,
+    /// Slots without a leg.
+    vacant: Vec<u32>,
+    slots: usize,
+    wake: Arc<OwnedFd>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Reads the counters from any thread.
+#[derive(Debug, Clone)]
+pub struct Observer {
+    shards: Arc<[Arc<Counters>]>,
+    unmarked: Arc<Counter>,
+}
+
+/// The counters of all shards at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stats {
+    /// One entry per shard.
+    pub shards: Vec<ShardStats>,
+    /// Sockets that could not be marked as voice (DSCP EF); they work all the same.
+    pub sockets_unmarked: u64,
+}
+
+impl Stats {
+    /// All shards together.
+    pub fn total(&self) -> ShardStats {
+        let mut total = ShardStats::default();
+        self.shards.iter().for_each(|shard| total.add(shard));
+        total
+    }
+}
+
+impl Observer {
+    /// The counters now.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            shards: self.shards.iter().map(|counters| counters.read()).collect(),
+            sockets_unmarked: self.unmarked.get(),
+        }
+    }
+}
+
+impl Media {
+    /// Starts the threads. `sink` is called on them with every event; it must not wait, and says `false` when it has no
+    /// room: the shard then keeps the event and asks again soon.
+    pub fn start(
+        config: MediaConfig,
+        sink: impl Fn(LegId, LegEvent) -> bool + Send + Sync + 'static,
+    ) -> io::Result<Media> {
+        // An address that is not ours is found now, not at the first call.
+        UdpSocket::bind((config.ip, 0))?;
+        let ports = PortPool::new(&config.port_range);
+        let cores = cores()?;
+        let count = if config.shards == 0 { cores.len() } else { config.shards };
+        let slots = config.max_legs.div_ceil(count).max(1);
+        let sink: Sink = Arc::new(sink);
+        let mut shards = Vec::with_capacity(count);
+        let mut counters = Vec::with_capacity(count);
+        for number in 0..count {
+            let core = config.pin.then(|| cores[number % cores.len()]);
+            let (handle, counter) = Handle::start(number, slots, core, Arc::clone(&sink))?;
+            shards.push(handle);
+            counters.push(counter);
+        }
+        let observer = Observer { shards: counters.into(), unmarked: Arc::default() };
+        Ok(Media { pairs: ports.free(), ports, config, legs: HashMap::new(), shards, observer })
+    }
+
+    /// Opens a leg: binds its two ports, on which nothing is kept yet. Returns the address for RTP; RTCP is one port higher.
+    pub fn open(&mut self, id: LegId) -> Result<SocketAddr, Error> {
+        let now = Instant::now();
+        self.reclaim(now);
+        if self.legs.contains_key(&id) {
+            return Err(Error::AlreadyOpen(id));
+        }
+        let max_legs = self.config.max_legs;
+        if self.legs.len() >= max_legs {
+            return Err(Error::TooManyLegs { max_legs });
+        }
+        // The shard with the fewest legs; those that are closing count, for their slots do.
+        let shard = (0..self.shards.len()).max_by_key(|shard| self.shards[*shard].vacant.len());
+        let shard = shard.filter(|shard| !self.shards[*shard].vacant.is_empty());
+        let shard = shard.ok_or(Error::TooManyLegs { max_legs })?;
+        if !self.shards[shard].has_room() {
+            return Err(Error::Busy { shard });
+        }
+        let (port, sockets) = self.bind(now)?;
+        let handle = &mut self.shards[shard];
+        let Some(slot) = handle.vacant.pop() else { return Err(Error::TooManyLegs { max_legs }) };
+        handle.push(Order::Open { slot, id, port, sockets });
+        self.legs.insert(id, Place { shard, slot });
+        Ok(SocketAddr::new(self.config.ip, port))
+    }
+
+    /// Tells a leg what to do. [`Command::Close`] always gets through; after it the leg's id is free again.
+    pub fn command(&mut self, id: LegId, command: Command) -> Result<(), Error> {
+        let Place { shard, slot } = *self.legs.get(&id).ok_or(Error::NotOpen(id))?;
+        let order = match command {
+            Command::Close => {
+                self.legs.remove(&id);
+                self.shards[shard].push(Order::Close { slot });
+                return Ok(());
+            }
+            // The leg is made here, so that the shard does not allocate.
+            Command::Start { config, negotiated } => {
+                Order::Start { slot, leg: Box::new(Leg::new(config)), negotiated: Box::new(negotiated) }
+            }
+            Command::Run(program) => Order::Run { slot, program },
+            Command::StopPlay => Order::StopPlay { slot },
+        };
+        let handle = &mut self.shards[shard];
+        if !handle.has_room() {
+            return Err(Error::Busy { shard });
+        }
+        handle.push(order);
+        Ok(())
+    }
+
+    /// The counters now.
+    pub fn stats(&self) -> Stats {
+        self.observer.stats()
+    }
+
+    /// A reader of the counters for other threads.
+    pub fn observer(&self) -> Observer {
+        self.observer.clone()
+    }
+
+    /// Takes back what the shards have released.
+    fn reclaim(&mut self, now: Instant) {
+        for (number, handle) in self.shards.iter_mut().enumerate() {
+            while let Some(Released { slot, id, port }) = handle.released.try_pop() {
+                handle.vacant.push(slot);
+                self.ports.release(now, port);
+                // A leg that closed by itself is still known; its id may also have been opened anew elsewhere.
+                if self.legs.get(&id).is_some_and(|place| place.shard == number && place.slot == slot) {
+                    self.legs.remove(&id);
+                }
+            }
+        }
+    }
+
+    fn bind(&mut self, now: Instant) -> Result<(u16, Pair<UdpSocket>), Error> {
+        let ip = self.config.ip;
+        let mut attempts = 0;
+        loop {
+            let Some(port) = self.ports.take(now, getrandom::u32()?) else {
+                let (first, last) = (*self.config.port_range.start(), *self.config.port_range.end());
+                return Err(Error::NoPorts { first, last, pairs: self.pairs, resting: self.ports.resting() });
+            };
+            attempts += 1;
+            match bind_pair(ip, port) {
+                Ok(sockets) => {
+                    for socket in [&sockets.rtp, &sockets.rtcp] {
+                        if mark_as_voice(socket, ip).is_err() {
+                            self.observer.unmarked.add(1);
+                        }
+                    }
+                    return Ok((port, sockets));
+                }
+                Err((address, source)) => {
+                    // Somebody else may sit on this port: it rests, and another is tried.
+                    self.ports.release(now, port);
+                    if source.kind() != io::ErrorKind::AddrInUse || attempts == BIND_ATTEMPTS {
+                        return Err(Error::Bind { address, source });
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Media {
+    fn drop(&mut self) {
+        for handle in &self.shards {
+            handle.stop.store(true, Ordering::Release);
+            handle.wake();
+        }
+        for handle in &mut self.shards {
+            if let Some(thread) = handle.thread.take() {
+                // A shard that panicked outside any leg has ended already, and said so.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Handle {
+    fn start(
+        number: usize,
+        slots: usize,
+        core: Option<usize>,
+        sink: Sink,
+    ) -> io::Result<(Handle, Arc<Counters>)> {
+        // Beside the commands there is a place for the close of every leg.
+        let (orders, orders_out) = HeapRb::new(COMMANDS + slots).split();
+        let (released_in, released) = HeapRb::new(slots).split();
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let stop = Arc::new(AtomicBool::new(false));
+        let counters = Arc::new(Counters::default());
+        let wiring = Wiring {
+            orders: orders_out,
+            released: released_in,
+            wake: Arc::clone(&wake),
+            stop: Arc::clone(&stop),
+            counters: Arc::clone(&counters),
+            sink,
+        };
+        let shard = Shard::new(slots, wiring)?;
+        let (ready, started) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new().name(format!("media-{number}")).spawn(move || {
+            let prepared = prepare_thread(core);
+            let ok = prepared.is_ok();
+            // Who starts us waits for this.
+            let _ = ready.send(prepared);
+            if ok {
+                shard.run();
+            }
+        })?;
+        let vacant = (0..slots as u32).rev().collect();
+        let handle = Handle { orders, released, vacant, slots, wake, stop, thread: Some(thread) };
+        started.recv().map_err(io::Error::other)??;
+        Ok((handle, counters))
+    }
+
+    /// Whether there is a place that is not kept for a close.
+    fn has_room(&self) -> bool {
+        self.orders.vacant_len() > self.slots
+    }
+
+    fn push(&mut self, order: Order<UdpSocket>) {
+        // Opens and commands come after `has_room`; a slot is closed once, and has its place.
+        let pushed = self.orders.try_push(order).is_ok();
+        debug_assert!(pushed, "a place for every close");
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // Fails only when the counter is full, and then the shard is awake.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("slots", &self.slots).field("vacant", &self.vacant.len()).finish()
+    }
+}
+
+/// The cores that the process may use.
+fn cores() -> io::Result<Vec<usize>> {
+    let allowed = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect())
+}
+
+/// Makes the calling thread one that wakes up in time.
+fn prepare_thread(core: Option<usize>) -> io::Result<()> {
+    if let Some(core) = core {
+        let mut cores = CpuSet::new();
+        cores.set(core);
+        sched_setaffinity(None, &cores)?;
+    }
+    // By default the kernel may fire timers 50 us late to save wake-ups; a twentieth of a slot is too much.
+    set_current_timer_slack(NonZeroU64::new(1))?;
+    Ok(())
+}

@@ -1,0 +1,358 @@
+//! One media thread: its legs, its wheel, its loop.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use media_core::{Leg, LegId, Negotiated, Program};
+use ringbuf::traits::{Consumer, Observer, Producer};
+use ringbuf::{HeapCons, HeapProd};
+use rustix::event::{Timespec, epoll};
+
+use crate::Sink;
+use crate::line::{Delivery, Line, Port, note};
+use crate::socket::{Pair, Socket};
+use crate::stats::Counters;
+use crate::wheel::Wheel;
+
+/// Width of a slot of the wheel.
+const TICK: Duration = Duration::from_millis(1);
+
+/// What a usual jitter buffer bridges. A wheel that is later than this (the machine slept, the thread starved) is stopped
+/// by the excess instead of sending all of it in a burst: prompts go on where they were, with
+/// consecutive numbers and timestamps, and the peer hears one gap.
+const MAX_LATE: Duration = Duration::from_millis(100);
+
+/// Ticks to catch up with before the sockets are served again: 8 ms of packets delay a received one by less than a
+/// packet time even if they take as long to send as they span.
+const MAX_TICKS: usize = 8;
+
+/// Sockets served per wake, one datagram each, before the wheel is looked at again: at 2 to 3 us each they keep a
+/// tick waiting for less than its width. A socket with more to give is ready again at once.
+const MAX_READY: usize = 256;
+
+/// Commands taken per round, for the same reason.
+const MAX_COMMANDS: usize = 64;
+
+/// Packets that share one reading of the clock when their lateness is recorded: 16 sends take about 25 us, half the
+/// width of the histogram's buckets where it matters, and reading a clock for each would cost 2 % of a send.
+const PACKETS_PER_CLOCK: u64 = 16;
+
+/// How soon the sink is asked again after it had no room.
+const RETRY: Duration = Duration::from_millis(2);
+
+/// The token of the eventfd; legs have theirs from their slot.
+const WAKE: u64 = u64::MAX;
+
+/// Larger than any packet on an Ethernet; longer datagrams are cut, and then no valid RTP.
+const RECEIVE_BUFFER: usize = 2048;
+
+/// What the owner tells a shard. A slot is the owner's to give; it comes back through `released`.
+pub(crate) enum Order<S> {
+    Open { slot: u32, id: LegId, port: u16, sockets: Pair<S> },
+    Start { slot: u32, leg: Box<Leg>, negotiated: Box<Negotiated> },
+    Run { slot: u32, program: Program },
+    StopPlay { slot: u32 },
+    Close { slot: u32 },
+}
+
+/// A leg is over and its sockets are closed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Released {
+    pub(crate) slot: u32,
+    pub(crate) id: LegId,
+    pub(crate) port: u16,
+}
+
+/// The ends of a shard that its thread holds.
+pub(crate) struct Wiring<S> {
+    pub(crate) orders: HeapCons<Order<S>>,
+    /// Has room for every slot.
+    pub(crate) released: HeapProd<Released>,
+    pub(crate) wake: Arc<OwnedFd>,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) sink: Sink,
+}
+
+pub(crate) struct Shard<S> {
+    wiring: Wiring<S>,
+    epoll: OwnedFd,
+    wheel: Wheel,
+    /// The time of tick 0.
+    epoch: Instant,
+    lines: Vec<Option<Box<Line<S>>>>,
+    /// Slots with events that the sink had no room for.
+    deferred: Vec<u32>,
+    buffer: Box<[u8; RECEIVE_BUFFER]>,
+}
+
+const _: () = assert!(Leg::MAX_PACKET <= RECEIVE_BUFFER);
+
+impl<S: Socket> Shard<S> {
+    pub(crate) fn new(slots: usize, wiring: Wiring<S>) -> io::Result<Shard<S>> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &wiring.wake, epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN)?;
+        // Fails here, not in the loop, where the kernel is too old for time-outs below a millisecond (Linux 5.11).
+        let mut events = [NO_EVENT; 1];
+        epoll::wait(&epoll, &mut events[..], Some(&timespec(Duration::from_nanos(1))))?;
+        Ok(Shard {
+            wiring,
+            epoll,
+            wheel: Wheel::new(slots),
+            epoch: Instant::now(),
+            lines: std::iter::repeat_with(|| None).take(slots).collect(),
+            deferred: Vec::with_capacity(slots),
+            buffer: Box::new([0; RECEIVE_BUFFER]),
+        })
+    }
+
+    /// The thread's loop: send what is due, obey, and sleep until a packet, an order or the next due leg.
+    pub(crate) fn run(mut self) {
+        let mut events = [NO_EVENT; MAX_READY];
+        while !self.wiring.stop.load(Ordering::Acquire) {
+            self.send_due();
+            self.obey(Instant::now());
+            self.retry_deferred();
+            let timeout = self.time_to_sleep(Instant::now()).map(timespec);
+            let ready = match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
+                Ok(ready) => ready,
+                // A signal, the only failure that a valid descriptor and buffer leave.
+                Err(_) => 0,
+            };
+            if ready == MAX_READY {
+                self.wiring.counters.receive_budget_exceeded.add(1);
+            }
+            let now = Instant::now();
+            for event in &events[..ready] {
+                self.serve(now, event.data.u64());
+            }
+        }
+        self.shut_down(Instant::now());
+    }
+
+    fn tick_at(&self, now: Instant) -> u64 {
+        (now.saturating_duration_since(self.epoch).as_nanos() / TICK.as_nanos()) as u64
+    }
+
+    fn time_of(&self, tick: u64) -> Instant {
+        self.epoch + Duration::from_millis(tick)
+    }
+
+    fn time_to_sleep(&self, now: Instant) -> Option<Duration> {
+        if !self.wiring.orders.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let due = self.wheel.next_due().map(|tick| self.time_of(tick).saturating_duration_since(now));
+        let retry = (!self.deferred.is_empty()).then_some(RETRY);
+        due.into_iter().chain(retry).min()
+    }
+
+    /// Sends for every leg whose time has come.
+    fn send_due(&mut self) {
+        let mut now = Instant::now();
+        for _ in 0..MAX_TICKS {
+            let Some(tick) = self.wheel.next_due() else { return };
+            let due = self.time_of(tick);
+            if due > now {
+                return;
+            }
+            let late = now - due;
+            if late > MAX_LATE {
+                self.epoch += late;
+                self.wiring.counters.skipped_ms.add(late.as_millis() as u64);
+            }
+            if late >= TICK {
+                self.wiring.counters.late_ticks.add(1);
+            }
+            now = self.send_tick(tick, due, now);
+        }
+        if self.wheel.next_due().is_some_and(|tick| self.time_of(tick) <= now) {
+            self.wiring.counters.catch_up_interrupted.add(1);
+        }
+    }
+
+    /// Sends for the legs of one tick. Returns the time afterwards.
+    fn send_tick(&mut self, tick: u64, due: Instant, mut now: Instant) -> Instant {
+        let mut unread = 0;
+        while let Some(slot) = self.wheel.take(tick) {
+            let ptime = self.guarded(slot, |line, buffer, counters| line.tick(now, tick, buffer, counters));
+            if let Some(ptime) = ptime.flatten() {
+                // From the tick it was due, not from now: lateness does not add up.
+                self.wheel.arm(slot, tick + u64::from(ptime.ms()));
+            }
+            unread += 1;
+            if unread == PACKETS_PER_CLOCK {
+                now = self.record_lateness(due, unread);
+                unread = 0;
+            }
+        }
+        if unread > 0 { self.record_lateness(due, unread) } else { now }
+    }
+
+    fn record_lateness(&self, due: Instant, packets: u64) -> Instant {
+        let now = Instant::now();
+        self.wiring.counters.lateness.record(now.saturating_duration_since(due), packets);
+        now
+    }
+
+    fn serve(&mut self, now: Instant, token: u64) {
+        if token == WAKE {
+            // Resets the eventfd; orders are looked at in every round anyway.
+            let _ = rustix::io::read(&self.wiring.wake, &mut [0; 8]);
+            return;
+        }
+        let (slot, port) = from_token(token);
+        self.guarded(slot, |line, buffer, counters| line.receive(now, port, buffer, counters));
+    }
+
+    fn obey(&mut self, now: Instant) {
+        for _ in 0..MAX_COMMANDS {
+            let Some(order) = self.wiring.orders.try_pop() else { return };
+            match order {
+                Order::Open { slot, id, port, sockets } => self.open(now, slot, Line::new(id, port, sockets)),
+                Order::Start { slot, leg, negotiated } => {
+                    let tick = self.tick_at(now) + 1;
+                    let ptime = self
+                        .guarded(slot, |line, _, counters| line.start(now, tick, leg, &negotiated, counters));
+                    if let Some(ptime) = ptime.flatten() {
+                        self.wheel.start(slot, tick, ptime);
+                    }
+                }
+                Order::Run { slot, program } => {
+                    self.guarded(slot, |line, _, counters| line.run(now, program, counters));
+                }
+                Order::StopPlay { slot } => {
+                    self.guarded(slot, |line, _, counters| line.stop_play(now, counters));
+                }
+                Order::Close { slot } => self.close(now, slot),
+            }
+        }
+    }
+
+    fn open(&mut self, now: Instant, slot: u32, line: Line<S>) {
+        let watched = line.sockets().map_or(Ok(()), |sockets| {
+            self.watch(&sockets.rtp, slot, Port::Rtp)?;
+            self.watch(&sockets.rtcp, slot, Port::Rtcp)
+        });
+        self.lines[slot as usize] = Some(Box::new(line));
+        self.wiring.counters.legs.add(1);
+        if watched.is_err() {
+            // The kernel has no memory for another watch: the owner learns it as a leg that closes by itself.
+            note(watched, &self.wiring.counters);
+            self.close(now, slot);
+        }
+    }
+
+    fn watch(&self, socket: &impl AsFd, slot: u32, port: Port) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(to_token(slot, port));
+        Ok(epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN)?)
+    }
+
+    fn close(&mut self, now: Instant, slot: u32) {
+        self.wheel.remove(slot);
+        self.guarded(slot, |line, buffer, counters| line.close(now, buffer, counters));
+    }
+
+    /// Handles one leg and delivers its events. A panic ends that leg alone.
+    fn guarded<R>(
+        &mut self,
+        slot: u32,
+        handle: impl FnOnce(&mut Line<S>, &mut [u8], &Counters) -> R,
+    ) -> Option<R> {
+        let line = self.lines.get_mut(slot as usize)?.as_deref_mut()?;
+        let Wiring { counters, sink, .. } = &self.wiring;
+        let buffer = &mut self.buffer[..];
+        let handled = catch_unwind(AssertUnwindSafe(|| {
+            let result = handle(line, buffer, counters);
+            (result, line.deliver(sink))
+        }));
+        match handled {
+            Ok((result, delivery)) => {
+                self.delivered(slot, delivery);
+                Some(result)
+            }
+            Err(_) => {
+                self.abandon(slot);
+                None
+            }
+        }
+    }
+
+    fn abandon(&mut self, slot: u32) {
+        let Some(line) = self.lines[slot as usize].as_deref_mut() else { return };
+        let Wiring { counters, sink, .. } = &self.wiring;
+        counters.panics.add(1);
+        let delivery = catch_unwind(AssertUnwindSafe(|| {
+            line.abandon(|leg| catch_unwind(AssertUnwindSafe(|| leg.stats())).unwrap_or_default());
+            line.deliver(sink)
+        }));
+        self.wheel.remove(slot);
+        // Who panics at the end of a leg, too, is not told again.
+        self.delivered(slot, delivery.unwrap_or(Delivery::Over));
+    }
+
+    fn delivered(&mut self, slot: u32, delivery: Delivery) {
+        match delivery {
+            Delivery::Done => {}
+            Delivery::Deferred => {
+                let line = self.lines[slot as usize].as_deref_mut();
+                if let Some(line) = line.filter(|line| !line.noted) {
+                    line.noted = true;
+                    self.deferred.push(slot);
+                    self.wiring.counters.events_deferred.add(1);
+                }
+            }
+            Delivery::Over => self.release(slot),
+        }
+    }
+
+    fn release(&mut self, slot: u32) {
+        let Some(line) = self.lines[slot as usize].take() else { return };
+        let counters = &self.wiring.counters;
+        counters.legs.set(counters.legs.get().saturating_sub(1));
+        let released = Released { slot, id: line.id, port: line.port };
+        // There is room for every slot, and the owner gives a slot out again only after it has read this.
+        debug_assert!(self.wiring.released.vacant_len() > 0);
+        let _ = self.wiring.released.try_push(released);
+    }
+
+    fn retry_deferred(&mut self) {
+        for _ in 0..self.deferred.len() {
+            let slot = self.deferred.swap_remove(0);
+            self.guarded(slot, |line, _, _| line.noted = false);
+        }
+    }
+
+    fn shut_down(&mut self, now: Instant) {
+        // Sockets on their way to us close here.
+        while self.wiring.orders.try_pop().is_some() {}
+        for slot in 0..self.lines.len() as u32 {
+            self.close(now, slot);
+        }
+    }
+}
+
+const NO_EVENT: epoll::Event =
+    epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
+
+fn to_token(slot: u32, port: Port) -> u64 {
+    u64::from(slot) << 1
+        | match port {
+            Port::Rtp => 0,
+            Port::Rtcp => 1,
+        }
+}
+
+fn from_token(token: u64) -> (u32, Port) {
+    let port = if token & 1 == 0 { Port::Rtp } else { Port::Rtcp };
+    // Only what to_token made comes back, so the slot fits.
+    ((token >> 1) as u32, port)
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec { tv_sec: duration.as_secs() as _, tv_nsec: duration.subsec_nanos().into() }
+}
