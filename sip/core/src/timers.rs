@@ -83,7 +83,8 @@ impl<K: Ord + Copy> TimerQueue<K> {
         Some(key)
     }
 
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.by_key.len()
     }
 }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::registration::{RegistrationEvent, RegistrationId};
-use crate::session::{SessionEvent, SessionId};
+use crate::session::{SessionEvent, SessionId, SessionTimer};
+use crate::transaction::Timer;
 use crate::transport::{Hop, Transport};
 use crate::{Message, ParseError};
 
@@ -95,6 +96,17 @@ pub enum Output {
     },
     /// Something happened that the user of the endpoint acts on.
     Event(Event),
+}
+
+/// What a timer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimerKind {
+    /// A timer of RFC 3261 table 4 or RFC 6026.
+    Transaction(Timer),
+    /// A timer of a call.
+    Session(SessionTimer),
+    /// The refresh or the next try of a registration.
+    Registration,
 }
 
 /// One message to send.

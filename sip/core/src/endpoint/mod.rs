@@ -1,9 +1,217 @@
 //! The endpoint: everything SIP between the wire and the calls, as one value.
 
+mod answer;
 mod config;
+mod error;
 mod io;
+mod receive;
 
+use std::time::Instant;
+
+pub(crate) use answer::{ALLOW, Answer};
 pub use config::{EndpointConfig, Listener};
+pub use error::Error;
 pub use io::{
-    Event, Input, Output, QueryId, RequestId, ResolveError, Transmit, TransportErrorKind,
+    Event, Input, Output, QueryId, RequestId, ResolveError, TimerKind, Transmit, TransportErrorKind,
 };
+
+use crate::registration::{Register, RegistrationId, Registrations};
+use crate::session::{Body, Hangup, Invite, SessionId, Sessions, check_headers};
+use crate::transaction::{Asker, Report, ServerId, TimerKey, TransactionLayer, User};
+use crate::{ByteString, Name};
+
+/// A SIP user agent without sockets, clock or threads: transactions, dialogs, INVITE sessions and registrations.
+///
+/// Hand in what arrives with [`handle_input`](Self::handle_input) and commands with their methods; after each, take
+/// everything from [`poll_output`](Self::poll_output), and call [`handle_timeout`](Self::handle_timeout) when
+/// [`poll_timeout`](Self::poll_timeout) says so.
+#[derive(Debug)]
+pub struct Endpoint {
+    layer: TransactionLayer,
+    sessions: Sessions,
+    registrations: Registrations,
+}
+
+impl Endpoint {
+    /// An endpoint at rest. `seed` is where tags, branches, Call-IDs and nonces of ours come from: nobody may guess it.
+    pub fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
+        Self {
+            layer: TransactionLayer::new(config, seed),
+            sessions: Sessions::default(),
+            registrations: Registrations::default(),
+        }
+    }
+
+    /// Something arrived, or a question was answered.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Message { hop, message } if message.is_request() => self.receive_request(now, hop, message),
+            Input::Message { hop, message } => {
+                if let Some(report) = self.layer.receive_response(now, hop, message) {
+                    self.report(now, report);
+                }
+            }
+            Input::Malformed { hop, bytes, error } => self.receive_malformed(hop, bytes, error),
+            Input::TransportError { transport, remote, kind: _ } => {
+                for key in self.layer.clients_towards(transport, remote) {
+                    if let Some(report) = self.layer.client_failed(now, key) {
+                        self.report(now, report);
+                    }
+                }
+            }
+            Input::Resolved { query, result } => match self.layer.take_query(query) {
+                Some(Asker::Invite(id)) => self.sessions.target_resolved(&mut self.layer, now, id, result),
+                Some(Asker::Dialog(id, dialog)) => {
+                    self.sessions.dialog_resolved(&mut self.layer, now, id, dialog, result);
+                }
+                Some(Asker::Register(id)) => self.registrations.resolved(&mut self.layer, now, id, result),
+                None => {}
+            },
+        }
+        self.settle();
+    }
+
+    /// Fires every timer that is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(key) = self.layer.timers.pop_expired(now) {
+            match key {
+                TimerKey::Client(key, timer) => {
+                    if let Some(report) = self.layer.client_timer(now, key, timer) {
+                        self.report(now, report);
+                    }
+                }
+                TimerKey::Server(id, timer) => self.layer.server_timer(now, id, timer),
+                TimerKey::Session(id, timer) => self.sessions.timer(&mut self.layer, now, id, timer),
+                TimerKey::Registration(id) => self.registrations.timer(&mut self.layer, now, id),
+            }
+        }
+        self.settle();
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called next, and for what.
+    pub fn poll_timeout(&self) -> Option<(Instant, TimerKind)> {
+        let (deadline, key) = self.layer.timers.next()?;
+        let kind = match key {
+            TimerKey::Client(_, timer) | TimerKey::Server(_, timer) => TimerKind::Transaction(timer),
+            TimerKey::Session(_, timer) => TimerKind::Session(timer),
+            TimerKey::Registration(_) => TimerKind::Registration,
+        };
+        Some((deadline, kind))
+    }
+
+    /// The next thing to do; call until `None`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.layer.poll_output()
+    }
+
+    fn report(&mut self, now: Instant, report: Report) {
+        match report.user {
+            User::Invite(_) | User::Cancel(_) | User::Bye(..) => {
+                self.sessions.report(&mut self.layer, now, report);
+            }
+            User::Register(id) => {
+                self.registrations.outcome(&mut self.layer, now, id, report.key, report.outcome);
+            }
+        }
+    }
+
+    /// Lets go of sessions whose last transaction is over.
+    fn settle(&mut self) {
+        while let Some(user) = self.layer.pop_ended() {
+            match user {
+                User::Invite(id) | User::Cancel(id) | User::Bye(id, _) => {
+                    self.sessions.transaction_ended(&mut self.layer, id);
+                }
+                User::Register(_) => {}
+            }
+        }
+    }
+
+    /// Places a call.
+    pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<SessionId, Error> {
+        let result = self.sessions.invite(&mut self.layer, now, invite);
+        self.settle();
+        result
+    }
+
+    /// Ends a call in whatever state it is: CANCEL, BYE or a final response. Ending one that is over is no error.
+    pub fn hangup(&mut self, now: Instant, id: SessionId, hangup: Hangup) -> Result<(), Error> {
+        let result = self.sessions.hangup(&mut self.layer, now, id, &hangup);
+        self.settle();
+        result
+    }
+
+    /// Inbound: sends a provisional response, 101 to 199, perhaps with early media.
+    pub fn ring(&mut self, now: Instant, id: SessionId, status: u16, body: Option<Body>) -> Result<(), Error> {
+        self.sessions.ring(&mut self.layer, now, id, status, body.as_ref())
+    }
+
+    /// Inbound: sends the 200.
+    pub fn answer(&mut self, now: Instant, id: SessionId, body: Option<Body>) -> Result<(), Error> {
+        self.sessions.answer(&mut self.layer, now, id, body.as_ref())
+    }
+
+    /// Inbound: refuses with 300 to 699 and these header fields (a challenge, a Retry-After, a Contact).
+    pub fn reject(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        status: u16,
+        headers: &[(String, String)],
+    ) -> Result<(), Error> {
+        self.sessions.reject(&mut self.layer, now, id, status, headers)
+    }
+
+    /// Keeps an address of record registered until [`unregister`](Self::unregister).
+    pub fn register(&mut self, now: Instant, register: Register) -> RegistrationId {
+        self.registrations.register(&mut self.layer, now, register)
+    }
+
+    /// Removes the binding at the registrar; [`RegistrationEvent::Unregistered`](crate::RegistrationEvent) follows.
+    pub fn unregister(&mut self, now: Instant, id: RegistrationId) -> Result<(), Error> {
+        self.registrations.unregister(&mut self.layer, now, id)
+    }
+
+    /// Answers an [`Event::Request`]; a status of 101 to 199 may come before the final one.
+    pub fn respond(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        status: u16,
+        headers: &[(String, String)],
+        body: Option<Body>,
+    ) -> Result<(), Error> {
+        let server = ServerId(id.0);
+        if !(101..700).contains(&status) {
+            return Err(Error::Status { status });
+        }
+        check_headers(headers)?;
+        if self.layer.request(server).is_none() {
+            return Err(Error::UnknownRequest);
+        }
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (Name::parse(name), value.as_str())).collect();
+        let answer = Answer { headers: &headers, body: body.as_ref(), ..Answer::new(status) };
+        self.layer.respond(now, server, &answer);
+        Ok(())
+    }
+
+    /// The Call-ID of a call that is not over.
+    pub fn session_call_id(&self, id: SessionId) -> Option<&ByteString> {
+        self.sessions.call_id(id)
+    }
+
+    /// Calls without a terminal event yet.
+    pub fn live_sessions(&self) -> usize {
+        self.sessions.live()
+    }
+
+    /// Calls that take memory: live ones, and those that linger until the network has forgotten them.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Client and server transactions running.
+    pub fn transactions(&self) -> usize {
+        self.layer.len()
+    }
+}

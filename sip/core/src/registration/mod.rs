@@ -1,5 +1,446 @@
-//! Registrations of ours.
+//! Registrations of ours (RFC 3261 section 10.2): one address of record each, refreshed until it is given up.
+//!
+//! ```text
+//!               ┌────────── refresh ───────────┐
+//!               ▼                              │
+//!   start ─▶ Resolving ─▶ Sent ──2xx──▶ Registered
+//!               ▲          │ ▲ └┐ 401, 407, 423: again
+//!     retry time│          │ └──┘
+//!             Waiting ◀────┤ other failures
+//!                          └──403, 404, credentials refused──▶ Stopped
+//! ```
 
 mod event;
 
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytestring::ByteString;
+
 pub use event::{Register, RegistrationEvent, RegistrationId};
+
+use crate::authenticator::Authenticator;
+use crate::endpoint::{Error, Event, ResolveError};
+use crate::transaction::{
+    Asker, ClientKey, Located, Outcome, Path, StatusClass, TimerKey, TransactionLayer, User, compose,
+};
+use crate::{Contact, Host, Message, Method, Name, NameAddr, Transport, Uri};
+
+/// The wait after the first failure: short, since most are a registrar's restart.
+const RETRY_BASE: Duration = Duration::from_secs(5);
+
+/// The longest wait between tries: a trunk that comes back is used again within five minutes.
+const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// The longest wait that a Retry-After can impose.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
+#[derive(Debug)]
+struct Registration {
+    id: RegistrationId,
+    register: Register,
+    /// RFC 3261 section 10.2: "All registrations from a UAC SHOULD use the same Call-ID header field value for
+    /// registrations sent to a particular registrar."
+    call_id: ByteString,
+    tag: u64,
+    /// "A UA MUST increment the CSeq value by one for each REGISTER request with the same Call-ID."
+    cseq: u32,
+    auth: Authenticator,
+    /// The lifetime to ask for: what the user wants, or more where the registrar insists.
+    expires: Duration,
+    /// Failures since the last success.
+    failures: u32,
+    /// Addresses of the registrar not tried yet.
+    addresses: VecDeque<SocketAddr>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The registrar's name is being looked up.
+    Resolving(Goal),
+    /// A REGISTER is under way.
+    Sent { key: ClientKey, path: Path, goal: Goal },
+    /// Registered; the timer is the refresh.
+    Registered,
+    /// The timer is the next try.
+    Waiting,
+    /// Failed for good.
+    Stopped,
+    /// The binding is removed, or was given up.
+    Over,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    Register,
+    /// RFC 3261 section 10.2: "UAs MUST NOT send a new registration … until they have received a final response from the
+    /// registrar for the previous one": the removal waits for it.
+    RegisterThenLeave,
+    Leave,
+}
+
+/// Every registration.
+#[derive(Debug, Default)]
+pub(crate) struct Registrations {
+    registrations: BTreeMap<RegistrationId, Registration>,
+    next: u64,
+}
+
+impl Registrations {
+    pub(crate) fn register(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        register: Register,
+    ) -> RegistrationId {
+        let id = RegistrationId(self.next);
+        self.next += 1;
+        let registration = Registration {
+            id,
+            call_id: format!("{:016x}{:016x}", layer.random(), layer.random()).into(),
+            tag: layer.random(),
+            cseq: 0,
+            auth: Authenticator::new(register.credentials.clone()),
+            expires: register.expires,
+            failures: 0,
+            addresses: VecDeque::new(),
+            state: State::Waiting,
+            register,
+        };
+        self.registrations.insert(id, registration);
+        self.with(layer, id, |registration, layer| registration.begin(layer, now, Goal::Register));
+        id
+    }
+
+    pub(crate) fn unregister(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        id: RegistrationId,
+    ) -> Result<(), Error> {
+        self.with(layer, id, |registration, layer| registration.leave(layer, now))
+            .ok_or(Error::UnknownRegistration)
+    }
+
+    pub(crate) fn resolved(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        id: RegistrationId,
+        result: Result<Vec<SocketAddr>, ResolveError>,
+    ) {
+        self.with(layer, id, |registration, layer| registration.resolved(layer, now, result));
+    }
+
+    pub(crate) fn timer(&mut self, layer: &mut TransactionLayer, now: Instant, id: RegistrationId) {
+        self.with(layer, id, |registration, layer| registration.begin(layer, now, Goal::Register));
+    }
+
+    pub(crate) fn outcome(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        id: RegistrationId,
+        key: ClientKey,
+        outcome: Outcome,
+    ) {
+        self.with(layer, id, |registration, layer| registration.outcome(layer, now, key, outcome));
+    }
+
+    fn with(
+        &mut self,
+        layer: &mut TransactionLayer,
+        id: RegistrationId,
+        act: impl FnOnce(&mut Registration, &mut TransactionLayer),
+    ) -> Option<()> {
+        let registration = self.registrations.get_mut(&id)?;
+        act(registration, layer);
+        if matches!(registration.state, State::Over) {
+            layer.timers.cancel(TimerKey::Registration(id));
+            self.registrations.remove(&id);
+        }
+        Some(())
+    }
+}
+
+impl Registration {
+    fn emit(&self, layer: &mut TransactionLayer, event: RegistrationEvent) {
+        layer.event(Event::Registration { id: self.id, event });
+    }
+
+    /// Looks for the registrar, anew each time: its addresses may have changed.
+    fn begin(&mut self, layer: &mut TransactionLayer, now: Instant, goal: Goal) {
+        layer.timers.cancel(TimerKey::Registration(self.id));
+        self.auth.begin();
+        self.addresses.clear();
+        let target = &self.register.registrar;
+        let Ok(host) = target.host.parse() else { return self.failed(layer, now, goal, None, None) };
+        match layer.locate(Asker::Register(self.id), &host, target.port, target.transport) {
+            Located::At(address) => {
+                self.addresses.push_back(address);
+                self.try_next_address(layer, now, goal, None, None);
+            }
+            Located::Asked(_) => self.state = State::Resolving(goal),
+        }
+    }
+
+    fn resolved(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        result: Result<Vec<SocketAddr>, ResolveError>,
+    ) {
+        let State::Resolving(goal) = self.state else { return };
+        self.addresses = result.unwrap_or_default().into();
+        self.try_next_address(layer, now, goal, None, None);
+    }
+
+    /// Sends to the next address of the registrar; without one, this try has failed.
+    fn try_next_address(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        goal: Goal,
+        status: Option<u16>,
+        retry_after: Option<Duration>,
+    ) {
+        let transport = self.register.registrar.transport.unwrap_or(Transport::Udp);
+        while let Some(address) = self.addresses.pop_front() {
+            if let Some(path) = layer.path(transport, address, None, None) {
+                return self.send(layer, now, path, goal);
+            }
+        }
+        self.failed(layer, now, goal, status, retry_after);
+    }
+
+    fn send(&mut self, layer: &mut TransactionLayer, now: Instant, path: Path, goal: Goal) {
+        let aor = NameAddr::new(self.register.aor.clone());
+        let uri = self.request_uri();
+        let expires = match goal {
+            Goal::Register | Goal::RegisterThenLeave => self.expires.as_secs(),
+            Goal::Leave => 0,
+        };
+        self.cseq += 1;
+        let branch = layer.branch();
+        let mut out = compose::buffer();
+        let mut builder = compose::request(&mut out, &Method::Register, &uri, &path, branch)
+            .header(Name::From, aor.clone().with_tag(&format!("{:016x}", self.tag)))
+            .header(Name::To, aor)
+            .header(Name::CallId, &self.call_id)
+            .header(Name::CSeq, format_args!("{} REGISTER", self.cseq))
+            .header(Name::Contact, format_args!("<{}>", self.contact(&path)))
+            .header(Name::Expires, expires)
+            .header(Name::UserAgent, &layer.config.user_agent);
+        for (name, value) in self.auth.lines(&Method::Register, uri.as_str(), b"") {
+            builder = builder.header(name, value);
+        }
+        let request = builder.finish();
+        let user = User::Register(self.id);
+        let key = layer.send_request(now, branch, Method::Register, path, request, user);
+        self.state = State::Sent { key, path, goal };
+    }
+
+    /// RFC 3261 section 10.2: "The Request-URI names the domain of the location service … The "userinfo" and "@"
+    /// components of the SIP URI MUST NOT be present."
+    fn request_uri(&self) -> Uri {
+        let aor = &self.register.aor;
+        let host = aor.host().or_else(|| self.register.registrar.host.parse().ok());
+        // A registrar whose host does not parse was refused by `begin`.
+        host.map_or_else(|| aor.clone(), |host| Uri::sip(None, &host, aor.port()))
+    }
+
+    fn contact(&self, path: &Path) -> Uri {
+        let at = path.advertised;
+        let contact = Uri::sip(Some(&self.register.contact_user), &Host::from(at), Some(at.port()));
+        match path.transport {
+            Transport::Udp => contact,
+            Transport::Tcp => contact.with_param("transport", "tcp"),
+        }
+    }
+
+    fn outcome(&mut self, layer: &mut TransactionLayer, now: Instant, key: ClientKey, outcome: Outcome) {
+        let State::Sent { key: sent, path, goal } = self.state else { return };
+        if sent != key {
+            return;
+        }
+        match outcome {
+            Outcome::Response { response, .. } => {
+                let status = response.status().unwrap_or_default();
+                match StatusClass::of(status) {
+                    StatusClass::Provisional => {}
+                    StatusClass::Success => self.succeeded(layer, now, path, goal, &response),
+                    StatusClass::Failure => self.rejected(layer, now, path, goal, status, &response),
+                }
+            }
+            Outcome::TimedOut | Outcome::TransportFailed => {
+                self.try_next_address(layer, now, goal, None, None);
+            }
+        }
+    }
+
+    fn succeeded(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        path: Path,
+        goal: Goal,
+        response: &Message,
+    ) {
+        match goal {
+            Goal::Leave => self.over(layer),
+            Goal::RegisterThenLeave => self.begin(layer, now, Goal::Leave),
+            Goal::Register => {
+                let expires = self.granted(&path, response);
+                if expires.is_zero() {
+                    return self.failed(layer, now, goal, response.status(), None);
+                }
+                self.failures = 0;
+                self.state = State::Registered;
+                // Spread over a range, so that registrations that began together do not stay together; a tenth of
+                // the lifetime is left for retransmissions.
+                let refresh = portion(expires, 75, 90, layer.random());
+                layer.timers.set(TimerKey::Registration(self.id), now + refresh);
+                self.emit(layer, RegistrationEvent::Registered { expires });
+            }
+        }
+    }
+
+    /// The lifetime of our binding: RFC 3261 section 10.2.4, "expires" of our Contact, else Expires, else what we asked.
+    fn granted(&self, path: &Path, response: &Message) -> Duration {
+        let ours = self.contact(path);
+        let contacts = || response.contacts().filter_map(Result::ok);
+        let addr = |contact: Contact| contact.addr().cloned();
+        let binding = contacts().filter_map(addr).find(|addr| addr.uri().is_equivalent(&ours)).or_else(|| {
+            // A registrar that rewrites our address behind a NAT, with nobody else registered.
+            let mut all = contacts().filter_map(addr);
+            all.next().filter(|_| all.next().is_none())
+        });
+        let of_contact = binding.and_then(|addr| addr.params().get("expires").and_then(|text| text.parse().ok()));
+        of_contact
+            .map(Duration::from_secs)
+            .or_else(|| response.expires().ok().flatten())
+            .unwrap_or(self.expires)
+    }
+
+    fn rejected(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        path: Path,
+        goal: Goal,
+        status: u16,
+        response: &Message,
+    ) {
+        let retry_after = response.retry_after().ok().flatten();
+        match status {
+            401 | 407 => {
+                if self.auth.accept_challenge(response, layer.random()) {
+                    self.send(layer, now, path, goal);
+                } else {
+                    self.refused(layer, goal, status);
+                }
+            }
+            403 | 404 => self.refused(layer, goal, status),
+            // RFC 3261 section 10.2.8: "it MAY retry the registration after making the expiration interval of all
+            // contact addresses … equal to or greater than the expiration interval within the Min-Expires header field".
+            423 => match response.min_expires().ok().flatten().filter(|least| *least > self.expires) {
+                Some(least) => {
+                    self.expires = least;
+                    self.send(layer, now, path, goal);
+                }
+                None => self.failed(layer, now, goal, Some(status), retry_after),
+            },
+            503 => self.try_next_address(layer, now, goal, Some(status), retry_after),
+            _ => self.failed(layer, now, goal, Some(status), retry_after),
+        }
+    }
+
+    /// The registrar will not have us: trying again with the same data would only lock the account.
+    fn refused(&mut self, layer: &mut TransactionLayer, goal: Goal, status: u16) {
+        match goal {
+            Goal::Register => {
+                self.state = State::Stopped;
+                self.emit(layer, RegistrationEvent::Failed { status: Some(status), retry_in: None });
+            }
+            Goal::RegisterThenLeave | Goal::Leave => self.over(layer),
+        }
+    }
+
+    /// A failure that may pass.
+    fn failed(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        goal: Goal,
+        status: Option<u16>,
+        retry_after: Option<Duration>,
+    ) {
+        match goal {
+            Goal::Register => {
+                let random = layer.random();
+                let wait = match retry_after {
+                    // Not before, and not all at once.
+                    Some(wait) => portion(wait.min(RETRY_AFTER_MAX), 100, 110, random),
+                    // As RFC 5626 section 4.5 has it: doubling up to a limit, and then 50 to 100 % of that.
+                    None => portion(back_off(self.failures), 50, 100, random),
+                };
+                self.failures = self.failures.saturating_add(1);
+                self.state = State::Waiting;
+                layer.timers.set(TimerKey::Registration(self.id), now + wait);
+                self.emit(layer, RegistrationEvent::Failed { status, retry_in: Some(wait) });
+            }
+            // The binding, if there is one, expires by itself.
+            Goal::RegisterThenLeave | Goal::Leave => self.over(layer),
+        }
+    }
+
+    fn leave(&mut self, layer: &mut TransactionLayer, now: Instant) {
+        match &mut self.state {
+            State::Sent { goal, .. } if *goal == Goal::Register => *goal = Goal::RegisterThenLeave,
+            State::Resolving(goal) => *goal = Goal::Leave,
+            State::Registered | State::Waiting => self.begin(layer, now, Goal::Leave),
+            State::Stopped => self.over(layer),
+            State::Sent { .. } | State::Over => {}
+        }
+    }
+
+    fn over(&mut self, layer: &mut TransactionLayer) {
+        self.state = State::Over;
+        self.emit(layer, RegistrationEvent::Unregistered);
+    }
+}
+
+/// The longest wait after this many failures in a row.
+fn back_off(failures: u32) -> Duration {
+    2u32.checked_pow(failures).map_or(RETRY_MAX, |factor| RETRY_BASE.saturating_mul(factor)).min(RETRY_MAX)
+}
+
+/// From `least` to `most` percent of `whole`, as chance wills.
+fn portion(whole: Duration, least: u32, most: u32, random: u64) -> Duration {
+    const STEPS: u32 = 1 << 16;
+    // Sixteen bits of the random number: `step` is below `STEPS`.
+    let step = (random & u64::from(STEPS - 1)) as u32;
+    whole * least / 100 + whole * (most - least) / 100 * step / STEPS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_five_minutes() {
+        let waits: Vec<u64> = (0..8).map(|failures| back_off(failures).as_secs()).collect();
+        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(back_off(u32::MAX), RETRY_MAX);
+    }
+
+    #[test]
+    fn portions_stay_in_their_range() {
+        let whole = Duration::from_secs(3600);
+        assert_eq!(portion(whole, 75, 90, 0), whole * 75 / 100);
+        assert!(portion(whole, 75, 90, u64::MAX) < whole * 90 / 100);
+        assert!(portion(whole, 75, 90, u64::MAX) > whole * 89 / 100);
+    }
+}

@@ -1,12 +1,13 @@
 //! What a call is told to do, and what it tells.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::digest::Credentials;
 use crate::transport::{Hop, Transport};
-use crate::{Message, NameAddr, Uri};
+use crate::{Message, NameAddr, Uri, quote};
 
 /// One INVITE session, inbound or outbound, from the INVITE to its terminal event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +79,20 @@ pub struct Reason {
     pub cause: u16,
     /// For people; written as a quoted string.
     pub text: Option<String>,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            ReasonProtocol::Sip => "SIP",
+            ReasonProtocol::Q850 => "Q.850",
+        };
+        write!(f, "{protocol};cause={}", self.cause)?;
+        match &self.text {
+            Some(text) => write!(f, ";text={}", quote(text)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The protocol of a [`Reason`].

@@ -1,0 +1,186 @@
+//! Dialogs (RFC 3261 section 12): what two ends agree on for the requests between them.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use smallvec::SmallVec;
+
+use crate::authenticator::Lines;
+use crate::endpoint::Transmit;
+use crate::transaction::{Branch, Path, compose};
+use crate::transport::Transport;
+use crate::{Host, Message, Method, Name, NameAddr, Uri};
+
+/// One confirmed dialog, as one of its ends sees it.
+#[derive(Debug)]
+pub(crate) struct Dialog {
+    call_id: ByteString,
+    /// Our From, tag included.
+    local: ByteString,
+    /// Our To, with the tag of the peer where it gave one.
+    remote: ByteString,
+    remote_tag: Option<ByteString>,
+    local_cseq: u32,
+    remote_cseq: Option<u32>,
+    remote_target: Uri,
+    route_set: Vec<NameAddr>,
+    pub(crate) next_hop: NextHop,
+    /// The ACK of the 2xx that made this dialog: "The ACK MUST be passed to the client transport every time a
+    /// retransmission of the 2xx final response that triggered the ACK arrives" (RFC 3261 section 13.2.2.4).
+    pub(crate) ack: Option<Transmit>,
+}
+
+/// Where the requests of a dialog go.
+#[derive(Debug)]
+pub(crate) enum NextHop {
+    /// Its name is being looked up, and these wait. `fallback` is the way the first message took.
+    Asked { transport: Transport, fallback: Path, waiting: SmallVec<[Waiting; 2]> },
+    Known(Path),
+}
+
+/// A request that waits for an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// The ACK of an INVITE with this number and these credentials.
+    Ack { cseq: u32, authorization: Lines },
+    /// With the value of its Reason.
+    Bye { reason: Option<ByteString> },
+}
+
+impl Dialog {
+    /// The caller's dialog, from the 2xx to its INVITE (RFC 3261 section 12.1.2). `None` where the 2xx is unusable.
+    pub(crate) fn of_answer(response: &Message, path: Path) -> Option<Self> {
+        let to = response.to().ok()?;
+        // "The route set MUST be set to the list of URIs in the Record-Route header field from the response, taken in
+        // reverse order".
+        let mut route_set: Vec<NameAddr> = response.addresses(Name::RecordRoute).collect::<Result<_, _>>().ok()?;
+        route_set.reverse();
+        Some(Self {
+            call_id: ByteString::from(&*response.call_id().ok()?),
+            local: response.header(Name::From)?.into(),
+            remote: response.header(Name::To)?.into(),
+            remote_tag: to.tag().map(ByteString::from),
+            local_cseq: response.cseq().ok()?.number,
+            remote_cseq: None,
+            // A 2xx without Contact breaks section 13.3.1.4; its sender is all there is to go by.
+            remote_target: contact(response).unwrap_or_else(|| to.uri().clone()),
+            route_set,
+            next_hop: NextHop::Known(path),
+            ack: None,
+        })
+    }
+
+    /// The callee's dialog, from the INVITE and the tag given to it (RFC 3261 section 12.1.1).
+    pub(crate) fn of_invite(request: &Message, local_tag: &str, path: Path) -> Option<Self> {
+        let from = request.from().ok()?;
+        let to = request.header(Name::To)?;
+        Some(Self {
+            call_id: ByteString::from(&*request.call_id().ok()?),
+            local: format!("{to};tag={local_tag}").into(),
+            remote: request.header(Name::From)?.into(),
+            remote_tag: from.tag().map(ByteString::from),
+            local_cseq: 0,
+            remote_cseq: Some(request.cseq().ok()?.number),
+            remote_target: contact(request)?,
+            route_set: request.addresses(Name::RecordRoute).collect::<Result<_, _>>().ok()?,
+            next_hop: NextHop::Known(path),
+            ack: None,
+        })
+    }
+
+    pub(crate) fn remote_tag(&self) -> Option<&str> {
+        self.remote_tag.as_deref()
+    }
+
+    /// Whether no request waits for an address.
+    pub(crate) fn is_located(&self) -> bool {
+        match self.next_hop {
+            NextHop::Known(_) => true,
+            NextHop::Asked { .. } => false,
+        }
+    }
+
+    /// Host, port and transport of the next hop (RFC 3261 section 8.1.2: the first Route, else the Request-URI).
+    pub(crate) fn next_hop_uri(&self) -> Option<(Host, Option<u16>, Option<Transport>)> {
+        let uri = self.route_set.first().map_or(&self.remote_target, NameAddr::uri);
+        let host = match uri.param("maddr") {
+            Some(maddr) => maddr.parse().ok()?,
+            None => uri.host()?,
+        };
+        Some((host, uri.port(), uri.param("transport").and_then(Transport::from_token)))
+    }
+
+    /// Takes a request of the peer in order: false for one that comes too late (RFC 3261 section 12.2.2: "If the remote
+    /// sequence number was not empty, but the sequence number of the request is lower than the remote sequence number,
+    /// the request is out of order and MUST be rejected with a 500").
+    pub(crate) fn accept_cseq(&mut self, number: u32) -> bool {
+        let in_order = self.remote_cseq.is_none_or(|last| number >= last);
+        if in_order {
+            self.remote_cseq = Some(number);
+        }
+        in_order
+    }
+
+    /// Takes the peer's new Contact. Returns whether the next hop has changed by it.
+    pub(crate) fn refresh_target(&mut self, request: &Message) -> bool {
+        let Some(target) = contact(request).filter(|target| *target != self.remote_target) else { return false };
+        self.remote_target = target;
+        self.route_set.is_empty()
+    }
+
+    /// The number of the next request but ACK.
+    pub(crate) fn next_cseq(&mut self) -> u32 {
+        self.local_cseq += 1;
+        self.local_cseq
+    }
+
+    /// The Request-URI of the dialog's requests, and their Route (RFC 3261 section 12.2.1.1).
+    fn request_uri_and_route(&self) -> (Uri, Vec<&Uri>) {
+        let routes = self.route_set.iter().map(NameAddr::uri);
+        match self.route_set.first().map(NameAddr::uri) {
+            // A strict router: "the UAC MUST place the first URI from the route set into the Request-URI", "then place
+            // the remote target URI into the Route header field as the last value".
+            Some(first) if first.param("lr").is_none() => {
+                (first.to_request_uri(), routes.skip(1).chain([&self.remote_target]).collect())
+            }
+            Some(_) | None => (self.remote_target.to_request_uri(), routes.collect()),
+        }
+    }
+
+    /// The Request-URI of the dialog's requests.
+    pub(crate) fn request_uri(&self) -> Uri {
+        self.request_uri_and_route().0
+    }
+
+    /// A request without body in this dialog.
+    pub(crate) fn request(
+        &self,
+        method: &Method,
+        cseq: u32,
+        path: &Path,
+        branch: Branch,
+        headers: impl IntoIterator<Item = (Name<'static>, ByteString)>,
+    ) -> Bytes {
+        let (uri, routes) = self.request_uri_and_route();
+        let mut out = compose::buffer();
+        let mut builder = compose::request(&mut out, method, &uri, path, branch);
+        for route in routes {
+            builder = builder.header(Name::Route, format_args!("<{route}>"));
+        }
+        builder = builder
+            .header(Name::From, &self.local)
+            .header(Name::To, &self.remote)
+            .header(Name::CallId, &self.call_id)
+            .header(Name::CSeq, format_args!("{cseq} {method}"));
+        for (name, value) in headers {
+            builder = builder.header(name, value);
+        }
+        builder.finish()
+    }
+}
+
+/// The URI of the one Contact that a dialog-creating message carries.
+fn contact(message: &Message) -> Option<Uri> {
+    let contact = message.contacts().next()?.ok()?;
+    contact.addr().map(|addr| addr.uri().clone())
+}
+

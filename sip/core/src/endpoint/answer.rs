@@ -1,0 +1,87 @@
+//! Responses, from what differs between them.
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+use bytestring::ByteString;
+
+use crate::session::Body;
+use crate::transaction::{ServerId, TransactionLayer, compose};
+use crate::transport::Hop;
+use crate::{Message, MessageBuilder, Name, Reply};
+
+/// The methods we serve in a call.
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+
+/// A response to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
+    /// The usual phrase where it is empty.
+    pub(crate) reason: &'a str,
+    /// The tag for To, where the request has none; a new one when `None`.
+    pub(crate) to_tag: Option<u64>,
+    /// With one, the response makes or refreshes a dialog.
+    pub(crate) contact: Option<ByteString>,
+    pub(crate) headers: &'a [(Name<'a>, &'a str)],
+    pub(crate) body: Option<&'a Body>,
+}
+
+impl Answer<'_> {
+    pub(crate) fn new(status: u16) -> Self {
+        Self { status, reason: "", to_tag: None, contact: None, headers: &[], body: None }
+    }
+
+    fn write(&self, request: &Message, hop: Hop, tag: u64, server: &str) -> bytes::Bytes {
+        let tag = format!("{tag:016x}");
+        let reply = Reply {
+            status: self.status,
+            reason: self.reason,
+            to_tag: (self.status > 100).then_some(tag.as_str()),
+            source: Some(hop.remote),
+        };
+        let mut out: BytesMut = compose::buffer();
+        let mut builder = MessageBuilder::reply(&mut out, request, reply);
+        if let Some(contact) = &self.contact {
+            // RFC 3261 section 12.1.1: "The UAS MUST copy all Record-Route header field values from the request into
+            // the response" that makes a dialog, which is the one with a Contact.
+            builder = builder.copy(request, Name::RecordRoute).header(Name::Contact, contact);
+        }
+        for (name, value) in self.headers {
+            builder = builder.header(*name, value);
+        }
+        builder = builder.header(Name::Server, server);
+        match self.body {
+            Some(body) => builder.body(&body.content_type, &body.bytes),
+            None => builder.finish(),
+        }
+    }
+}
+
+impl TransactionLayer {
+    /// Answers the request of a transaction; nothing happens when it has a final response.
+    pub(crate) fn respond(&mut self, now: Instant, server: ServerId, answer: &Answer<'_>) {
+        let tag = match answer.to_tag {
+            Some(tag) => tag,
+            None => self.random(),
+        };
+        let Some((hop, request)) = self.request(server) else { return };
+        let response = answer.write(request, hop, tag, &self.config.user_agent);
+        self.send_response(now, server, answer.status, response);
+    }
+
+    /// What we can do (RFC 3261 section 11.2).
+    pub(crate) fn respond_options(&mut self, now: Instant, server: ServerId) {
+        let headers = [(Name::Allow, ALLOW), (Name::Accept, "application/sdp"), (Name::Supported, "")];
+        self.respond(now, server, &Answer { headers: &headers, ..Answer::new(200) });
+    }
+
+    /// Answers without keeping anything (RFC 3261 section 8.2.7). The tag is the same for all, so that it is the same
+    /// for retransmissions.
+    pub(crate) fn respond_statelessly(&mut self, hop: Hop, request: &Message, answer: &Answer<'_>) {
+        let Ok(via) = request.top_via() else { return };
+        let response = answer.write(request, hop, self.stateless_tag, &self.config.user_agent);
+        let reply_to = compose::reply_address(hop, &via);
+        self.transmit(compose::reply(hop, reply_to, response));
+    }
+}

@@ -1,0 +1,183 @@
+//! Requests in dialogs, ours and the peer's: ACK, BYE, and what else may come.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytestring::ByteString;
+use smallvec::SmallVec;
+
+use super::*;
+use crate::dialog::{NextHop, Waiting};
+use crate::endpoint::{ALLOW, Answer};
+use crate::transaction::{Asker, Located};
+use crate::Name;
+
+/// Requests of ours.
+impl Session {
+    /// Looks for the next hop of a dialog that has only the way its first message took.
+    pub(super) fn find_next_hop(&mut self, layer: &mut TransactionLayer, at: usize) {
+        let Some(dialog) = self.dialogs.get_mut(at) else { return };
+        let NextHop::Known(fallback) = dialog.next_hop else { return };
+        let Some((host, port, transport)) = dialog.next_hop_uri() else { return };
+        // RFC 3263 section 4.1 would have a numeric host without a transport parameter reached by UDP; a peer that is
+        // called over TCP and leaves the parameter out means TCP.
+        let transport = transport.unwrap_or(fallback.transport);
+        dialog.next_hop = match layer.locate(Asker::Dialog(self.id, at), &host, port, Some(transport)) {
+            Located::At(address) => NextHop::Known(path_to(layer, transport, address, fallback)),
+            Located::Asked(_) => NextHop::Asked { transport, fallback, waiting: SmallVec::new() },
+        };
+    }
+
+    pub(super) fn dialog_resolved(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        at: usize,
+        result: Result<Vec<SocketAddr>, ResolveError>,
+    ) {
+        let Some(dialog) = self.dialogs.get_mut(at) else { return };
+        let NextHop::Asked { transport, fallback, waiting } = &mut dialog.next_hop else { return };
+        let (transport, fallback, waiting) = (*transport, *fallback, std::mem::take(waiting));
+        // A name that cannot be looked up must not leave a call without ACK or BYE: the way the 2xx came will do.
+        let path = match result.ok().and_then(|addresses| addresses.first().copied()) {
+            Some(address) => path_to(layer, transport, address, fallback),
+            None => fallback,
+        };
+        dialog.next_hop = NextHop::Known(path);
+        for request in waiting {
+            self.send_in_dialog(layer, now, at, request);
+        }
+    }
+
+    pub(super) fn send_bye(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        at: usize,
+        reason: Option<ByteString>,
+    ) {
+        self.auth.begin();
+        self.send_in_dialog(layer, now, at, Waiting::Bye { reason });
+    }
+
+    /// Sends a request in a dialog, as soon as its next hop is known.
+    pub(super) fn send_in_dialog(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        at: usize,
+        request: Waiting,
+    ) {
+        let Some(dialog) = self.dialogs.get_mut(at) else { return };
+        let path = match &mut dialog.next_hop {
+            NextHop::Known(path) => *path,
+            NextHop::Asked { waiting, .. } => return waiting.push(request),
+        };
+        let branch = layer.branch();
+        match request {
+            Waiting::Ack { cseq, authorization } => {
+                let ack = path.transmit(dialog.request(&Method::Ack, cseq, &path, branch, authorization));
+                dialog.ack = Some(ack.clone());
+                layer.transmit(ack);
+            }
+            Waiting::Bye { reason } => {
+                let mut headers = self.auth.lines(&Method::Bye, dialog.request_uri().as_str(), b"");
+                headers.push((Name::UserAgent, layer.config.user_agent.as_str().into()));
+                headers.extend(reason.map(|reason| (Name::Reason, reason)));
+                let cseq = dialog.next_cseq();
+                let bye = dialog.request(&Method::Bye, cseq, &path, branch, headers);
+                layer.send_request(now, branch, Method::Bye, path, bye, User::Bye(self.id, at));
+                self.transactions += 1;
+            }
+        }
+    }
+
+    /// The session is over whatever the peer says to the BYE, but a challenge wants it again.
+    pub(super) fn bye_response(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        at: usize,
+        response: &Message,
+    ) {
+        if self.auth.accept_challenge(response, layer.random()) {
+            self.send_in_dialog(layer, now, at, Waiting::Bye { reason: None });
+        }
+    }
+}
+
+/// Requests of the peer's.
+impl Session {
+    pub(super) fn receive_request(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        server: ServerId,
+        hop: Hop,
+        request: &Message,
+    ) {
+        let Some(method) = request.method() else { return };
+        if *method == Method::Bye && self.receive_early_bye(layer, now, request) {
+            return layer.respond(now, server, &Answer::new(200));
+        }
+        let from_tag = request.from_tag();
+        let dialog = self.dialogs.iter_mut().position(|dialog| dialog.remote_tag() == from_tag.as_deref());
+        let Some(at) = dialog else {
+            // RFC 3261 section 12.2.2: "If the request … does not match any existing dialogs … 481".
+            return layer.respond(now, server, &Answer::new(481));
+        };
+        let number = request.cseq().map_or(0, |cseq| cseq.number);
+        if !self.dialogs[at].accept_cseq(number) {
+            return layer.respond(now, server, &Answer::new(500));
+        }
+        let allow = [(Name::Allow, ALLOW)];
+        match method {
+            Method::Bye => {
+                layer.respond(now, server, &Answer::new(200));
+                // A fork that lost is being taken down anyway.
+                if at == 0 {
+                    self.receive_bye(layer, request);
+                }
+            }
+            _ if self.is_over() => layer.respond(now, server, &Answer::new(481)),
+            Method::Options => layer.respond_options(now, server),
+            Method::Info => layer.respond(now, server, &Answer::new(200)),
+            Method::Update if request.body().is_empty() => {
+                if self.dialogs[at].refresh_target(request) {
+                    self.find_next_hop(layer, at);
+                }
+                let contact = layer.path_back(hop).map(|path| ByteString::from(contact(None, &path)));
+                layer.respond(now, server, &Answer { contact, headers: &allow, ..Answer::new(200) });
+            }
+            // A changed session description; RFC 3261 section 14.2: "If the new session description is not acceptable,
+            // the UAS can reject it by returning a 488", and the session stays as it is.
+            Method::Invite | Method::Update => layer.respond(now, server, &Answer::new(488)),
+            Method::Extension(_) => {
+                layer.respond(now, server, &Answer { headers: &allow, ..Answer::new(501) });
+            }
+            Method::Ack
+            | Method::Cancel
+            | Method::Register
+            | Method::Prack
+            | Method::Subscribe
+            | Method::Notify
+            | Method::Publish
+            | Method::Refer
+            | Method::Message => {
+                layer.respond(now, server, &Answer { headers: &allow, ..Answer::new(405) });
+            }
+        }
+    }
+}
+
+/// The path to an address; over the stream of the `fallback` where that leads to the same host, and all of the
+/// `fallback` where no listener suits.
+fn path_to(
+    layer: &TransactionLayer,
+    transport: crate::Transport,
+    address: SocketAddr,
+    fallback: Path,
+) -> Path {
+    let stream = fallback.stream.filter(|stream| stream.remote.ip() == address.ip());
+    layer.path(transport, address, Some(fallback.local), stream).unwrap_or(fallback)
+}

@@ -1,0 +1,562 @@
+//! The running transactions, and what the transaction users above share with them: timers, outputs, randomness.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::ops::Bound;
+use std::time::Instant;
+
+use bytes::Bytes;
+use rand_chacha::ChaCha12Rng;
+use rand_core::{Rng, SeedableRng};
+
+use super::client::NonInviteClient;
+use super::client_invite::InviteClient;
+use super::compose;
+use super::locate::Asker;
+use super::key::{Branch, ClientKey, ServerKey};
+use super::machine::{Action, Actions, ClientInput, ServerInput, Settings, StatusClass, Timer};
+use super::server::NonInviteServer;
+use super::server_invite::InviteServer;
+use crate::endpoint::{EndpointConfig, Event, Output, QueryId, Transmit};
+use crate::registration::RegistrationId;
+use crate::session::{SessionId, SessionTimer};
+use crate::timers::TimerQueue;
+use crate::transport::{Hop, Transport};
+use crate::{Message, Method};
+
+/// One server transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ServerId(pub(crate) u64);
+
+/// Everything in the endpoint that a timer can wake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum TimerKey {
+    Client(ClientKey, Timer),
+    Server(ServerId, Timer),
+    Session(SessionId, SessionTimer),
+    Registration(RegistrationId),
+}
+
+/// Whose request a client transaction carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum User {
+    Invite(SessionId),
+    /// A CANCEL: its response tells nothing, the INVITE's does.
+    Cancel(SessionId),
+    /// A BYE in the session's dialog with this index.
+    Bye(SessionId, usize),
+    Register(RegistrationId),
+}
+
+/// What a client transaction tells its user.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) user: User,
+    pub(crate) key: ClientKey,
+    pub(crate) outcome: Outcome,
+}
+
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Response { hop: Hop, response: Message },
+    /// Timer B or F.
+    TimedOut,
+    TransportFailed,
+}
+
+/// Where a request goes and what it names as its origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Path {
+    pub(crate) transport: Transport,
+    pub(crate) remote: SocketAddr,
+    /// The listener's bound address.
+    pub(crate) local: SocketAddr,
+    /// The listener's advertised address: Via and Contact.
+    pub(crate) advertised: SocketAddr,
+    /// The open stream to use.
+    pub(crate) stream: Option<Hop>,
+}
+
+impl Path {
+    pub(crate) fn transmit(&self, payload: Bytes) -> Transmit {
+        Transmit {
+            transport: self.transport,
+            local: self.local,
+            remote: self.remote,
+            payload,
+            reply_on: self.stream,
+        }
+    }
+}
+
+/// What a request turned out to be.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// A new request; it waits for an answer.
+    New(ServerId),
+    /// A repetition, or the ACK of a negative answer; dealt with.
+    Absorbed,
+    /// An ACK that is no part of a known transaction: the one for a 2xx.
+    Ack,
+    /// There is no room for another transaction.
+    Full,
+    /// A header field that identifies the transaction is missing or malformed.
+    Malformed,
+}
+
+#[derive(Debug)]
+enum ClientMachine {
+    Invite(InviteClient),
+    Other(NonInviteClient),
+}
+
+#[derive(Debug)]
+struct ClientTransaction {
+    machine: ClientMachine,
+    method: Method,
+    user: User,
+    path: Path,
+    request: Bytes,
+}
+
+#[derive(Debug)]
+enum ServerMachine {
+    Invite(InviteServer),
+    Other(NonInviteServer),
+}
+
+#[derive(Debug)]
+struct ServerTransaction {
+    machine: ServerMachine,
+    key: ServerKey,
+    /// The request, until it has a final response.
+    request: Option<Message>,
+    hop: Hop,
+    reply_to: SocketAddr,
+    response: Option<Bytes>,
+    /// The session an INVITE began.
+    session: Option<SessionId>,
+}
+
+/// Everything below the transaction users.
+#[derive(Debug)]
+pub(crate) struct TransactionLayer {
+    pub(crate) config: EndpointConfig,
+    pub(crate) timers: TimerQueue<TimerKey>,
+    rng: ChaCha12Rng,
+    /// For responses without a transaction.
+    pub(crate) stateless_tag: u64,
+    outputs: VecDeque<Output>,
+    clients: BTreeMap<ClientKey, ClientTransaction>,
+    clients_by_remote: BTreeSet<(Transport, SocketAddr, ClientKey)>,
+    servers: BTreeMap<ServerId, ServerTransaction>,
+    server_ids: BTreeMap<ServerKey, ServerId>,
+    next_server: u64,
+    /// Users whose client transaction is over, for [`Self::pop_ended`].
+    ended: Vec<User>,
+    queries: BTreeMap<QueryId, Asker>,
+    next_query: u64,
+}
+
+impl TransactionLayer {
+    pub(crate) fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
+        let mut rng = ChaCha12Rng::from_seed(seed);
+        Self {
+            config,
+            timers: TimerQueue::new(),
+            stateless_tag: rng.next_u64(),
+            rng,
+            outputs: VecDeque::new(),
+            clients: BTreeMap::new(),
+            clients_by_remote: BTreeSet::new(),
+            servers: BTreeMap::new(),
+            server_ids: BTreeMap::new(),
+            next_server: 0,
+            ended: Vec::new(),
+            queries: BTreeMap::new(),
+            next_query: 0,
+        }
+    }
+
+    pub(crate) fn random(&mut self) -> u64 {
+        self.rng.next_u64()
+    }
+
+    pub(crate) fn branch(&mut self) -> Branch {
+        Branch(self.random())
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    pub(crate) fn transmit(&mut self, transmit: Transmit) {
+        self.outputs.push_back(Output::Transmit(transmit));
+    }
+
+    pub(crate) fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Client and server transactions running.
+    pub(crate) fn len(&self) -> usize {
+        self.clients.len() + self.servers.len()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() >= self.config.max_transactions
+    }
+
+    /// The way to `remote` from the listener bound to `local`, or else from the first one of its transport and address
+    /// family. `stream` is used where it is one of that transport.
+    pub(crate) fn path(
+        &self,
+        transport: Transport,
+        remote: SocketAddr,
+        local: Option<SocketAddr>,
+        stream: Option<Hop>,
+    ) -> Option<Path> {
+        let mut suitable = self.config.listeners.iter().filter(|listener| {
+            listener.transport == transport && listener.bound.is_ipv4() == remote.is_ipv4()
+        });
+        let first = suitable.clone().next()?;
+        let listener = suitable.find(|listener| Some(listener.bound) == local).unwrap_or(first);
+        Some(Path {
+            transport,
+            remote,
+            local: listener.bound,
+            advertised: listener.advertised,
+            stream: stream.filter(|hop| transport.is_reliable() && hop.transport == transport),
+        })
+    }
+
+    /// The way back to where a message came from.
+    pub(crate) fn path_back(&self, hop: Hop) -> Option<Path> {
+        self.path(hop.transport, hop.remote, Some(hop.local), Some(hop))
+    }
+
+    /// A client transaction that is over, so that a session that lingers for its transactions can go.
+    pub(crate) fn pop_ended(&mut self) -> Option<User> {
+        self.ended.pop()
+    }
+
+    pub(super) fn ask(&mut self, asker: Asker) -> QueryId {
+        let query = QueryId(self.next_query);
+        self.next_query += 1;
+        self.queries.insert(query, asker);
+        query
+    }
+
+    /// Who asked this; `None` when nobody waits for the answer any more.
+    pub(crate) fn take_query(&mut self, query: QueryId) -> Option<Asker> {
+        self.queries.remove(&query)
+    }
+
+    fn settings(&self, transport: Transport) -> Settings {
+        Settings { timers: self.config.timers, reliable: transport.is_reliable() }
+    }
+}
+
+/// Client transactions.
+impl TransactionLayer {
+    /// Sends `request`, whose top Via carries `branch`, in a transaction of its own.
+    pub(crate) fn send_request(
+        &mut self,
+        now: Instant,
+        branch: Branch,
+        method: Method,
+        path: Path,
+        request: Bytes,
+        user: User,
+    ) -> ClientKey {
+        let key = ClientKey::new(branch, &method);
+        let settings = self.settings(path.transport);
+        let mut actions = Actions::new();
+        let machine = if method == Method::Invite {
+            ClientMachine::Invite(InviteClient::start(settings, &mut actions))
+        } else {
+            ClientMachine::Other(NonInviteClient::start(settings, &mut actions))
+        };
+        self.clients.insert(key, ClientTransaction { machine, method, user, path, request });
+        self.clients_by_remote.insert((path.transport, path.remote, key));
+        self.perform_client(now, key, &actions, None);
+        key
+    }
+
+    /// Sends a CANCEL for the INVITE of `invite` (RFC 3261 section 9.1); false when that is no longer running.
+    pub(crate) fn send_cancel(
+        &mut self,
+        now: Instant,
+        invite: ClientKey,
+        session: SessionId,
+        reason: Option<&str>,
+    ) -> bool {
+        let Some(transaction) = self.clients.get(&invite) else { return false };
+        let path = transaction.path;
+        let Some(cancel) = compose::cancel(&transaction.request, reason) else { return false };
+        self.send_request(now, invite.branch, Method::Cancel, path, cancel, User::Cancel(session));
+        true
+    }
+
+    /// Ends a client transaction without a report.
+    pub(crate) fn abandon(&mut self, key: ClientKey) {
+        self.remove_client(key);
+    }
+
+    /// A response from the network.
+    pub(crate) fn receive_response(&mut self, now: Instant, hop: Hop, response: Message) -> Option<Report> {
+        let via = response.top_via().ok()?;
+        let method = response.cseq().ok()?.method;
+        let key = ClientKey::of_response(&via, &method)?;
+        let transaction = self.clients.get(&key)?;
+        // RFC 3261 section 18.1.2: a response whose sent-by is not ours "MUST be silently discarded"; section 8.1.3.3:
+        // with more than one Via it was misrouted or corrupted.
+        let advertised = transaction.path.advertised;
+        let port = via.port().unwrap_or(transaction.path.transport.default_port());
+        let ours = via.host().ip() == Some(advertised.ip()) && port == advertised.port();
+        if method != transaction.method || !ours || response.vias().nth(1).is_some() {
+            return None;
+        }
+        let class = StatusClass::of(response.status()?);
+        let actions = self.step_client(key, ClientInput::Response(class));
+        self.perform_client(now, key, &actions, Some((hop, response)))
+    }
+
+    pub(crate) fn client_timer(&mut self, now: Instant, key: ClientKey, timer: Timer) -> Option<Report> {
+        let actions = self.step_client(key, ClientInput::Timer(timer));
+        self.perform_client(now, key, &actions, None)
+    }
+
+    /// The transactions that a failure to reach `remote` concerns; each is to be told by [`Self::client_failed`].
+    pub(crate) fn clients_towards(&self, transport: Transport, remote: SocketAddr) -> Vec<ClientKey> {
+        let lowest = (transport, remote, ClientKey::LOWEST);
+        self.clients_by_remote
+            .range((Bound::Included(lowest), Bound::Unbounded))
+            .take_while(|(t, r, _)| (*t, *r) == (transport, remote))
+            .map(|(_, _, key)| *key)
+            .collect()
+    }
+
+    pub(crate) fn client_failed(&mut self, now: Instant, key: ClientKey) -> Option<Report> {
+        let actions = self.step_client(key, ClientInput::TransportError);
+        self.perform_client(now, key, &actions, None)
+    }
+
+    fn step_client(&mut self, key: ClientKey, input: ClientInput) -> Actions {
+        let mut actions = Actions::new();
+        if let Some(transaction) = self.clients.get_mut(&key) {
+            let settings =
+                Settings { timers: self.config.timers, reliable: transaction.path.transport.is_reliable() };
+            match &mut transaction.machine {
+                ClientMachine::Invite(machine) => machine.step(input, settings, &mut actions),
+                ClientMachine::Other(machine) => machine.step(input, settings, &mut actions),
+            }
+        }
+        actions
+    }
+
+    fn perform_client(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        actions: &Actions,
+        mut response: Option<(Hop, Message)>,
+    ) -> Option<Report> {
+        let transaction = self.clients.get_mut(&key)?;
+        let user = transaction.user;
+        let mut outcome = None;
+        for action in actions {
+            match *action {
+                Action::Send => {
+                    let transmit = transaction.path.transmit(transaction.request.clone());
+                    self.outputs.push_back(Output::Transmit(transmit));
+                }
+                Action::Acknowledge => {
+                    let ack = response
+                        .as_ref()
+                        .and_then(|(_, response)| compose::ack(&transaction.request, response));
+                    if let Some(ack) = ack {
+                        self.outputs.push_back(Output::Transmit(transaction.path.transmit(ack)));
+                    }
+                }
+                Action::Start(timer, after) => self.timers.set(TimerKey::Client(key, timer), now + after),
+                Action::Stop(timer) => self.timers.cancel(TimerKey::Client(key, timer)),
+                Action::Deliver => {
+                    outcome = response.take().map(|(hop, response)| Outcome::Response { hop, response });
+                }
+                Action::TimedOut => outcome = Some(Outcome::TimedOut),
+                Action::TransportFailed => outcome = Some(Outcome::TransportFailed),
+            }
+        }
+        match transaction.machine {
+            // The user has its own copy of what it needs to acknowledge a 2xx; the INVITE is never sent again.
+            ClientMachine::Invite(InviteClient::Accepted) => transaction.request = Bytes::new(),
+            ClientMachine::Invite(InviteClient::Terminated)
+            | ClientMachine::Other(NonInviteClient::Terminated) => self.remove_client(key),
+            ClientMachine::Invite(
+                InviteClient::Calling { .. } | InviteClient::Proceeding | InviteClient::Completed,
+            )
+            | ClientMachine::Other(
+                NonInviteClient::Trying { .. } | NonInviteClient::Proceeding | NonInviteClient::Completed,
+            ) => {}
+        }
+        Some(Report { user, key, outcome: outcome? })
+    }
+
+    fn remove_client(&mut self, key: ClientKey) {
+        if let Some(transaction) = self.clients.remove(&key) {
+            self.clients_by_remote.remove(&(transaction.path.transport, transaction.path.remote, key));
+            for timer in [Timer::A, Timer::B, Timer::D, Timer::E, Timer::F, Timer::K, Timer::M] {
+                self.timers.cancel(TimerKey::Client(key, timer));
+            }
+            self.ended.push(transaction.user);
+        }
+    }
+}
+
+/// Server transactions.
+impl TransactionLayer {
+    /// A request from the network. `in_dialog`: it belongs to a call that we know, and may use the last eighth of the
+    /// room, so that new calls cannot keep a BYE out.
+    pub(crate) fn receive_request(
+        &mut self,
+        now: Instant,
+        hop: Hop,
+        request: &Message,
+        in_dialog: bool,
+    ) -> Received {
+        let (Some(method), Ok(via)) = (request.method(), request.top_via()) else { return Received::Malformed };
+        let is_ack = *method == Method::Ack;
+        let key_method = if is_ack { &Method::Invite } else { method };
+        let Some(key) = ServerKey::of(request, &via, key_method) else { return Received::Malformed };
+        if let Some(&id) = self.server_ids.get(&key) {
+            let input = if is_ack { ServerInput::Ack } else { ServerInput::Request };
+            let delivered = self.step_server(now, id, input);
+            // Only the ACK of an RFC 2543 element gets here for a 2xx.
+            return if delivered { Received::Ack } else { Received::Absorbed };
+        }
+        if is_ack {
+            return Received::Ack;
+        }
+        let reserve = if in_dialog { 0 } else { self.config.max_transactions / 8 };
+        if self.len() + reserve >= self.config.max_transactions {
+            return Received::Full;
+        }
+        let id = ServerId(self.next_server);
+        self.next_server += 1;
+        let mut actions = Actions::new();
+        let machine = if *method == Method::Invite {
+            ServerMachine::Invite(InviteServer::start())
+        } else {
+            ServerMachine::Other(NonInviteServer::start(self.settings(hop.transport), &mut actions))
+        };
+        self.server_ids.insert(key.clone(), id);
+        let transaction = ServerTransaction {
+            machine,
+            key,
+            request: Some(request.clone()),
+            hop,
+            reply_to: compose::reply_address(hop, &via),
+            response: None,
+            session: None,
+        };
+        self.servers.insert(id, transaction);
+        self.perform_server(now, id, &actions);
+        Received::New(id)
+    }
+
+    /// The request of a transaction that has no final response yet, and the way it came.
+    pub(crate) fn request(&self, id: ServerId) -> Option<(Hop, &Message)> {
+        let transaction = self.servers.get(&id)?;
+        Some((transaction.hop, transaction.request.as_ref()?))
+    }
+
+    /// The INVITE transaction that a CANCEL is for (RFC 3261 section 9.2), and its session.
+    pub(crate) fn cancelled_by(&self, cancel: &Message) -> Option<(ServerId, Option<SessionId>)> {
+        let key = ServerKey::of(cancel, &cancel.top_via().ok()?, &Method::Invite)?;
+        let id = *self.server_ids.get(&key)?;
+        Some((id, self.servers.get(&id)?.session))
+    }
+
+    /// Remembers the session that an INVITE began.
+    pub(crate) fn attach(&mut self, id: ServerId, session: SessionId) {
+        if let Some(transaction) = self.servers.get_mut(&id) {
+            transaction.session = Some(session);
+        }
+    }
+
+    /// Sends a response in its transaction; nothing happens when there is a final one already.
+    pub(crate) fn send_response(&mut self, now: Instant, id: ServerId, status: u16, response: Bytes) {
+        let class = StatusClass::of(status);
+        let Some(transaction) = self.servers.get_mut(&id) else { return };
+        if transaction.request.is_none() {
+            return;
+        }
+        if class != StatusClass::Provisional {
+            transaction.request = None;
+        }
+        transaction.response = Some(response);
+        self.step_server(now, id, ServerInput::Respond(class));
+    }
+
+    /// Sends the 2xx of an INVITE again, as RFC 3261 section 13.3.1.4 has the user do until the ACK comes.
+    pub(crate) fn repeat_success(&mut self, now: Instant, id: ServerId) {
+        self.step_server(now, id, ServerInput::Respond(StatusClass::Success));
+    }
+
+    /// Sends the last provisional response again.
+    pub(crate) fn repeat_provisional(&mut self, now: Instant, id: ServerId) {
+        self.step_server(now, id, ServerInput::Respond(StatusClass::Provisional));
+    }
+
+    pub(crate) fn server_timer(&mut self, now: Instant, id: ServerId, timer: Timer) {
+        self.step_server(now, id, ServerInput::Timer(timer));
+    }
+
+    /// Returns whether what came is to be delivered to the user.
+    fn step_server(&mut self, now: Instant, id: ServerId, input: ServerInput) -> bool {
+        let Some(transaction) = self.servers.get_mut(&id) else { return false };
+        let settings = Settings { timers: self.config.timers, reliable: transaction.hop.transport.is_reliable() };
+        let mut actions = Actions::new();
+        match &mut transaction.machine {
+            ServerMachine::Invite(machine) => machine.step(input, settings, &mut actions),
+            ServerMachine::Other(machine) => machine.step(input, settings, &mut actions),
+        }
+        self.perform_server(now, id, &actions)
+    }
+
+    fn perform_server(&mut self, now: Instant, id: ServerId, actions: &Actions) -> bool {
+        let Some(transaction) = self.servers.get(&id) else { return false };
+        let mut deliver = false;
+        for action in actions {
+            match *action {
+                Action::Send => {
+                    if let Some(payload) = transaction.response.clone() {
+                        let transmit = compose::reply(transaction.hop, transaction.reply_to, payload);
+                        self.outputs.push_back(Output::Transmit(transmit));
+                    }
+                }
+                Action::Start(timer, after) => self.timers.set(TimerKey::Server(id, timer), now + after),
+                Action::Stop(timer) => self.timers.cancel(TimerKey::Server(id, timer)),
+                Action::Deliver => deliver = true,
+                // Only client machines ask for these.
+                Action::Acknowledge | Action::TimedOut | Action::TransportFailed => {}
+            }
+        }
+        let over = match transaction.machine {
+            ServerMachine::Invite(machine) => machine == InviteServer::Terminated,
+            ServerMachine::Other(machine) => machine == NonInviteServer::Terminated,
+        };
+        if over && let Some(transaction) = self.servers.remove(&id) {
+            self.server_ids.remove(&transaction.key);
+            for timer in [Timer::G, Timer::H, Timer::I, Timer::J, Timer::L] {
+                self.timers.cancel(TimerKey::Server(id, timer));
+            }
+        }
+        deliver
+    }
+}

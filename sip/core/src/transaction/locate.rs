@@ -1,0 +1,48 @@
+//! From a host to an address: literals at once, names through the outside.
+
+use std::net::SocketAddr;
+
+use super::layer::TransactionLayer;
+use crate::endpoint::{Output, QueryId};
+use crate::registration::RegistrationId;
+use crate::session::SessionId;
+use crate::transport::Transport;
+use crate::Host;
+
+/// Who waits for the addresses of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asker {
+    Invite(SessionId),
+    /// Requests in the session's dialog with this index.
+    Dialog(SessionId, usize),
+    Register(RegistrationId),
+}
+
+/// Where a host is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Located {
+    At(SocketAddr),
+    Asked(QueryId),
+}
+
+impl TransactionLayer {
+    pub(crate) fn locate(
+        &mut self,
+        asker: Asker,
+        host: &Host,
+        port: Option<u16>,
+        transport: Option<Transport>,
+    ) -> Located {
+        match host {
+            Host::Ip(ip) => {
+                let default = transport.unwrap_or(Transport::Udp).default_port();
+                Located::At(SocketAddr::new(*ip, port.unwrap_or(default)))
+            }
+            Host::Name(name) => {
+                let query = self.ask(asker);
+                self.output(Output::Resolve { query, host: name.to_string(), port, transport });
+                Located::Asked(query)
+            }
+        }
+    }
+}
