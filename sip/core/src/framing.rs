@@ -234,16 +234,20 @@ mod tests {
     fn messages_bodies_and_keep_alives() {
         let (one, two) = ("A b SIP/2.0\r\nl: 3\r\n\r\nxyz", "B b SIP/2.0\r\nContent-Length : 0\r\n\r\n");
         check(&format!("{one}{two}"), &[message(one), message(two)], None);
-        check(&format!("\r\n\r\n{one}\r\n{two}\r\n\r\n\r\n"), &[
-            Frame::Pong,
-            Frame::Ping,
-            message(one),
-            Frame::Pong,
-            message(two),
-            Frame::Pong,
-            Frame::Ping,
-            Frame::Pong,
-        ], None);
+        check(
+            &format!("\r\n\r\n{one}\r\n{two}\r\n\r\n\r\n"),
+            &[
+                Frame::Pong,
+                Frame::Ping,
+                message(one),
+                Frame::Pong,
+                message(two),
+                Frame::Pong,
+                Frame::Ping,
+                Frame::Pong,
+            ],
+            None,
+        );
         let folded = "A b SIP/2.0\r\nContent-Length:\r\n\t2\r\n\r\nok";
         check(folded, &[message(folded)], None);
         check("A b SIP/2.0\r\nl: 5\r\n\r\nxyz", &[], None);

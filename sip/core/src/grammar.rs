@@ -59,8 +59,12 @@ enum Outside {
     #[default]
     Plain,
     Angle,
-    Quoted { angle: bool },
-    Escaped { angle: bool },
+    Quoted {
+        angle: bool,
+    },
+    Escaped {
+        angle: bool,
+    },
 }
 
 impl Outside {
@@ -164,10 +168,10 @@ mod tests {
     #[test]
     fn commas_part_only_outside_quotes_and_brackets() {
         let parts = |v| split_commas(v).map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(parts(r#""a, \"b" <sip:x,y@h>;p="1,2" , <sip:z>"#), [
-            r#""a, \"b" <sip:x,y@h>;p="1,2""#,
-            "<sip:z>"
-        ]);
+        assert_eq!(
+            parts(r#""a, \"b" <sip:x,y@h>;p="1,2" , <sip:z>"#),
+            [r#""a, \"b" <sip:x,y@h>;p="1,2""#, "<sip:z>"]
+        );
         assert_eq!(parts("a,,b,"), ["a", "b"]);
     }
 

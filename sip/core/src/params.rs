@@ -35,7 +35,9 @@ impl Params {
             let sound = match value {
                 None => true,
                 Some(v) if v.starts_with('"') => matches!(grammar::take_quoted(v), Some((_, ""))),
-                Some(v) => !v.is_empty() && !v.bytes().any(|b| matches!(b, b' ' | b'\t' | b'"' | b',' | b'<' | b'>')),
+                Some(v) => {
+                    !v.is_empty() && !v.bytes().any(|b| matches!(b, b' ' | b'\t' | b'"' | b',' | b'<' | b'>'))
+                }
             };
             if !grammar::is_token(name) || !sound {
                 return Err(ParseError::Params);

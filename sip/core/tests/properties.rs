@@ -1,4 +1,5 @@
 //! Properties of parser, writer and framer over generated and mutated messages, from a fixed seed.
+#![expect(clippy::unwrap_used, reason = "test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,12 +9,18 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use sip_core::{
-    Contact, Frame, Framer, FramerLimits, Message, MessageBuilder, Method, Name, NameAddr, Reply, Uri, Via, digest,
+    Contact, Frame, Framer, FramerLimits, Message, MessageBuilder, Method, Name, NameAddr, Reply, Uri, Via,
+    digest,
 };
 
 /// Enough for the mutations to reach every branch, few enough for a debug build.
 fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, rng_seed: RngSeed::Fixed(4475), failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases,
+        rng_seed: RngSeed::Fixed(4475),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 /// Every torture message.
@@ -147,25 +154,39 @@ fn message() -> impl Strategy<Value = Bytes> {
         (100..700u16, "[ -~äß]{0,20}").prop_map(|(status, reason)| (None, status, reason.trim().to_owned())),
     ];
     let name = prop_oneof![
-        prop::sample::select(vec!["Via", "f", "To", "i", "CSeq", "m", "Route", "Date", "Subject", "k", "WWW-Authenticate"])
-            .prop_map(str::to_owned),
+        prop::sample::select(vec![
+            "Via",
+            "f",
+            "To",
+            "i",
+            "CSeq",
+            "m",
+            "Route",
+            "Date",
+            "Subject",
+            "k",
+            "WWW-Authenticate"
+        ])
+        .prop_map(str::to_owned),
         "X-[A-Za-z]{1,9}",
     ];
     let rows = prop::collection::vec((name, "[!-~ä]([ -~ß]{0,30}[!-~])?"), 0..12);
-    (start, rows, prop::collection::vec(any::<u8>(), 0..60)).prop_map(|((request, status, reason), rows, body)| {
-        let mut out = BytesMut::new();
-        let mut builder = match &request {
-            Some((method, uri)) => {
-                let method = Method::parse(method.as_str().into()).unwrap();
-                MessageBuilder::request(&mut out, &method, &uri.parse().unwrap())
+    (start, rows, prop::collection::vec(any::<u8>(), 0..60)).prop_map(
+        |((request, status, reason), rows, body)| {
+            let mut out = BytesMut::new();
+            let mut builder = match &request {
+                Some((method, uri)) => {
+                    let method = Method::parse(method.as_str().into()).unwrap();
+                    MessageBuilder::request(&mut out, &method, &uri.parse().unwrap())
+                }
+                None => MessageBuilder::response(&mut out, status, &reason),
+            };
+            for (name, value) in &rows {
+                builder = builder.header(Name::parse(name), value);
             }
-            None => MessageBuilder::response(&mut out, status, &reason),
-        };
-        for (name, value) in &rows {
-            builder = builder.header(Name::parse(name), value);
-        }
-        if body.is_empty() { builder.finish() } else { builder.body("application/octet-stream", &body) }
-    })
+            if body.is_empty() { builder.finish() } else { builder.body("application/octet-stream", &body) }
+        },
+    )
 }
 
 /// Writes a message again from what was read of it.
@@ -175,7 +196,8 @@ fn rewrite(message: &Message) -> Bytes {
         (Some(method), _) => MessageBuilder::request(&mut out, method, &message.request_uri().unwrap()),
         (None, status) => MessageBuilder::response(&mut out, status.unwrap(), message.reason()),
     };
-    for (name, value) in message.rows().filter(|(n, _)| ![Name::ContentLength, Name::ContentType].contains(n)) {
+    for (name, value) in message.rows().filter(|(n, _)| ![Name::ContentLength, Name::ContentType].contains(n))
+    {
         builder = builder.header(name, value);
     }
     match message.content_type() {

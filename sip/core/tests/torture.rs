@@ -1,4 +1,5 @@
 //! Every message of RFC 4475 and RFC 5118 has one row here: what becomes of it, and why.
+#![expect(clippy::unwrap_used, reason = "test")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,14 +33,34 @@ const fn row(file: &'static str, section: &'static str, class: Class, why: &'sta
 
 const TABLE: &[Row] = &[
     // RFC 4475 section 3.1.1: valid messages.
-    row("rfc4475/valid/wsinv.dat", "4475 3.1.1.1", Valid(wsinv), "folds, spaces, escapes, compact names, empty Subject"),
-    row("rfc4475/valid/intmeth.dat", "4475 3.1.1.2", Valid(intmeth), "every character a token, user or quote may hold"),
+    row(
+        "rfc4475/valid/wsinv.dat",
+        "4475 3.1.1.1",
+        Valid(wsinv),
+        "folds, spaces, escapes, compact names, empty Subject",
+    ),
+    row(
+        "rfc4475/valid/intmeth.dat",
+        "4475 3.1.1.2",
+        Valid(intmeth),
+        "every character a token, user or quote may hold",
+    ),
     row("rfc4475/valid/esc01.dat", "4475 3.1.1.3", Valid(esc01), "escapes are not undone before parsing"),
     row("rfc4475/valid/escnull.dat", "4475 3.1.1.4", Valid(escnull), "escaped NUL in a user part"),
-    row("rfc4475/valid/esc02.dat", "4475 3.1.1.5", Valid(esc02), "a % outside URIs is no escape: unknown method"),
+    row(
+        "rfc4475/valid/esc02.dat",
+        "4475 3.1.1.5",
+        Valid(esc02),
+        "a % outside URIs is no escape: unknown method",
+    ),
     row("rfc4475/valid/lwsdisp.dat", "4475 3.1.1.6", Valid(lwsdisp), "no space between display name and <"),
     row("rfc4475/valid/longreq.dat", "4475 3.1.1.7", Valid(longreq), "long values everywhere"),
-    row("rfc4475/valid/dblreq.dat", "4475 3.1.1.8", Valid(dblreq), "what follows Content-Length is discarded"),
+    row(
+        "rfc4475/valid/dblreq.dat",
+        "4475 3.1.1.8",
+        Valid(dblreq),
+        "what follows Content-Length is discarded",
+    ),
     row("rfc4475/valid/semiuri.dat", "4475 3.1.1.9", Valid(semiuri), "semicolon in the user part"),
     row("rfc4475/valid/transports.dat", "4475 3.1.1.10", Valid(transports), "unknown transports in Via"),
     row("rfc4475/valid/mpart01.dat", "4475 3.1.1.11", Valid(mpart01), "binary multipart body"),
@@ -49,7 +70,12 @@ const TABLE: &[Row] = &[
     row("rfc4475/other/badinv01.dat", "4475 3.1.2.1", Refused(400), "empty parameters and values in Via"),
     row("rfc4475/other/clerr.dat", "4475 3.1.2.2", Refused(400), "Content-Length beyond the datagram"),
     row("rfc4475/other/ncl.dat", "4475 3.1.2.3", Refused(400), "negative Content-Length"),
-    row("rfc4475/other/scalar02.dat", "4475 3.1.2.4", Refused(400), "CSeq beyond 2^31, Max-Forwards beyond 255"),
+    row(
+        "rfc4475/other/scalar02.dat",
+        "4475 3.1.2.4",
+        Refused(400),
+        "CSeq beyond 2^31, Max-Forwards beyond 255",
+    ),
     row("rfc4475/other/scalarlg.dat", "4475 3.1.2.5", Drop, "a response with CSeq beyond 2^31"),
     row("rfc4475/other/quotbal.dat", "4475 3.1.2.6", Refused(400), "To has an open quote"),
     row("rfc4475/other/ltgtruri.dat", "4475 3.1.2.7", Refused(400), "Request-URI in <>"),
@@ -57,10 +83,20 @@ const TABLE: &[Row] = &[
     row("rfc4475/other/lwsstart.dat", "4475 3.1.2.9", Refused(400), "two spaces in the request line"),
     row("rfc4475/other/trws.dat", "4475 3.1.2.10", Refused(400), "spaces at the end of the request line"),
     row("rfc4475/other/escruri.dat", "4475 3.1.2.11", Refused(400), "headers in the Request-URI"),
-    row("rfc4475/other/baddate.dat", "4475 3.1.2.12", Valid(baddate), "Date not GMT: may be ignored by who does not use it"),
+    row(
+        "rfc4475/other/baddate.dat",
+        "4475 3.1.2.12",
+        Valid(baddate),
+        "Date not GMT: may be ignored by who does not use it",
+    ),
     row("rfc4475/other/regbadct.dat", "4475 3.1.2.13", Refused(400), "Contact with ? outside <>"),
     row("rfc4475/other/badaspec.dat", "4475 3.1.2.14", Refused(400), "spaces inside <>"),
-    row("rfc4475/other/baddn.dat", "4475 3.1.2.15", Refused(400), "unquoted comma in a display name (and no empty line)"),
+    row(
+        "rfc4475/other/baddn.dat",
+        "4475 3.1.2.15",
+        Refused(400),
+        "unquoted comma in a display name (and no empty line)",
+    ),
     row("rfc4475/other/badvers.dat", "4475 3.1.2.16", Refused(505), "SIP/7.0"),
     row("rfc4475/other/mismatch01.dat", "4475 3.1.2.17", Refused(400), "CSeq names another method"),
     row("rfc4475/other/mismatch02.dat", "4475 3.1.2.18", Refused(400), "the same, and the method is unknown"),
@@ -70,11 +106,26 @@ const TABLE: &[Row] = &[
     row("rfc4475/other/insuf.dat", "4475 3.3.1", Refused(400), "no From, To, Call-ID"),
     row("rfc4475/other/unkscm.dat", "4475 3.3.2", Refused(416), "Request-URI of an unknown scheme"),
     row("rfc4475/other/novelsc.dat", "4475 3.3.3", Refused(416), "Request-URI of a scheme foreign to SIP"),
-    row("rfc4475/other/unksm2.dat", "4475 3.3.4", Valid(unksm2), "foreign schemes in To, From, Contact: the registrar's matter"),
+    row(
+        "rfc4475/other/unksm2.dat",
+        "4475 3.3.4",
+        Valid(unksm2),
+        "foreign schemes in To, From, Contact: the registrar's matter",
+    ),
     row("rfc4475/other/bext01.dat", "4475 3.3.5", Valid(bext01), "unknown Require: 420 is the endpoint's"),
     row("rfc4475/other/invut.dat", "4475 3.3.6", Valid(invut), "unknown Content-Type: 415 is the endpoint's"),
-    row("rfc4475/other/regaut01.dat", "4475 3.3.7", Valid(regaut01), "unknown authentication scheme: challenge again"),
-    row("rfc4475/other/multi01.dat", "4475 3.3.8", Refused(400), "From, To, Call-ID, CSeq, Max-Forwards twice"),
+    row(
+        "rfc4475/other/regaut01.dat",
+        "4475 3.3.7",
+        Valid(regaut01),
+        "unknown authentication scheme: challenge again",
+    ),
+    row(
+        "rfc4475/other/multi01.dat",
+        "4475 3.3.8",
+        Refused(400),
+        "From, To, Call-ID, CSeq, Max-Forwards twice",
+    ),
     row("rfc4475/other/mcl01.dat", "4475 3.3.9", Refused(400), "two Content-Lengths"),
     row("rfc4475/other/bcast.dat", "4475 3.3.10", Drop, "a response with a Via below ours"),
     row("rfc4475/other/zeromf.dat", "4475 3.3.11", Valid(zeromf), "Max-Forwards 0 matters to proxies only"),
@@ -82,22 +133,47 @@ const TABLE: &[Row] = &[
     row("rfc4475/other/cparam02.dat", "4475 3.3.13", Valid(cparam02), "unknown URI parameter"),
     row("rfc4475/other/regescrt.dat", "4475 3.3.14", Valid(regescrt), "headers in a Contact URI are legal"),
     row("rfc4475/other/sdp01.dat", "4475 3.3.15", Valid(sdp01), "Accept without SDP: 406 is the endpoint's"),
-    row("rfc4475/other/inv2543.dat", "4475 3.4.1", Valid(inv2543), "no branch, From tag, Max-Forwards, Content-Length"),
+    row(
+        "rfc4475/other/inv2543.dat",
+        "4475 3.4.1",
+        Valid(inv2543),
+        "no branch, From tag, Max-Forwards, Content-Length",
+    ),
     // Beside the RFC in the collection that the files come from.
     row("rfc4475/other/test.dat", "none", Drop, "no SIP version, no Via, no CSeq"),
     // RFC 5118.
     row("rfc5118/ipv6-good", "5118 4.1", Valid(|m| host(m, "2001:db8::10", None)), "IPv6 reference"),
     row("rfc5118/ipv6-bad", "5118 4.2", Refused(400), "IPv6 without brackets"),
-    row("rfc5118/port-ambiguous", "5118 4.3", Valid(|m| host(m, "2001:db8::10:5070", None)), "5070 is part of the address"),
-    row("rfc5118/port-unambiguous", "5118 4.4", Valid(|m| host(m, "2001:db8::10", Some(5070))), "5070 is the port"),
+    row(
+        "rfc5118/port-ambiguous",
+        "5118 4.3",
+        Valid(|m| host(m, "2001:db8::10:5070", None)),
+        "5070 is part of the address",
+    ),
+    row(
+        "rfc5118/port-unambiguous",
+        "5118 4.4",
+        Valid(|m| host(m, "2001:db8::10", Some(5070))),
+        "5070 is the port",
+    ),
     row("rfc5118/via-received-param-with-delim", "5118 4.5", Valid(received), "received in brackets"),
     row("rfc5118/via-received-param-no-delim", "5118 4.5", Valid(received), "received without brackets"),
     row("rfc5118/ipv6-in-sdp", "5118 4.6", Valid(|m| body(m, 241)), "IPv6 in the body"),
     row("rfc5118/mult-ip-in-header", "5118 4.7", Valid(mult_ip), "IPv4 and IPv6 in Via"),
     row("rfc5118/mult-ip-in-sdp", "5118 4.8", Valid(|m| body(m, 181)), "IPv4 and IPv6 in the body"),
     row("rfc5118/ipv4-mapped-ipv6", "5118 4.9", Valid(mapped), "IPv4-mapped addresses"),
-    row("rfc5118/ipv6-correct-abnf-2-colons", "5118 4.10", Valid(|m| host(m, "2001:db8::192.0.2.1", None)), "embedded IPv4"),
-    row("rfc5118/ipv6-bug-abnf-3-colons", "5118 4.10", Valid(|m| host(m, "2001:db8::192.0.2.1", None)), "three colons read as two"),
+    row(
+        "rfc5118/ipv6-correct-abnf-2-colons",
+        "5118 4.10",
+        Valid(|m| host(m, "2001:db8::192.0.2.1", None)),
+        "embedded IPv4",
+    ),
+    row(
+        "rfc5118/ipv6-bug-abnf-3-colons",
+        "5118 4.10",
+        Valid(|m| host(m, "2001:db8::192.0.2.1", None)),
+        "three colons read as two",
+    ),
 ];
 
 #[test]
@@ -214,10 +290,16 @@ fn wsinv(m: &Message) {
     let protocols: Vec<_> = vias.iter().map(|via| via.protocol()).collect();
     assert_eq!(protocols, ["UDP", "TCP", "UDP"]);
     assert_eq!(m.header(Name::Subject), Some(""));
-    assert_eq!(m.header(Name::Other("newfangledheader")), Some("newfangled value   continued newfangled value"));
+    assert_eq!(
+        m.header(Name::Other("newfangledheader")),
+        Some("newfangled value   continued newfangled value")
+    );
     let contact = m.contacts().next().unwrap().unwrap();
     let contact = contact.addr().unwrap();
-    assert_eq!((contact.params().get("q"), contact.params().get("newparam")), (Some("0.33"), Some("newvalue")));
+    assert_eq!(
+        (contact.params().get("q"), contact.params().get("newparam")),
+        (Some("0.33"), Some("newvalue"))
+    );
     assert_eq!(contact.display().unwrap(), "Quoted string \"\"");
     assert!(m.request_uri().unwrap().params().has("unknownparam"));
     body(m, 150);
@@ -282,7 +364,10 @@ fn semiuri(m: &Message) {
 
 fn transports(m: &Message) {
     let vias: Vec<_> = m.vias().map(Result::unwrap).collect();
-    assert_eq!(vias.iter().map(|v| v.protocol()).collect::<Vec<_>>(), ["UDP", "SCTP", "TLS", "UNKNOWN", "TCP"]);
+    assert_eq!(
+        vias.iter().map(|v| v.protocol()).collect::<Vec<_>>(),
+        ["UDP", "SCTP", "TLS", "UNKNOWN", "TCP"]
+    );
     assert_eq!(vias.iter().filter(|v| v.transport().is_some()).count(), 2);
 }
 
@@ -312,7 +397,10 @@ fn unksm2(m: &Message) {
 }
 
 fn bext01(m: &Message) {
-    assert_eq!(m.headers(Name::Require).collect::<Vec<_>>(), ["nothingSupportsThis", "nothingSupportsThisEither"]);
+    assert_eq!(
+        m.headers(Name::Require).collect::<Vec<_>>(),
+        ["nothingSupportsThis", "nothingSupportsThisEither"]
+    );
 }
 
 fn invut(m: &Message) {

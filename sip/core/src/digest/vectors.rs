@@ -98,12 +98,37 @@ fn every_algorithm_with_every_protection() {
         ("md5-SESS", "", 1, "fff17611bcbbf00c9116a2c922dea8e1"),
         ("SHA-256", "", 1, "38aad98c50c33abe72c5f88dd17246ffcfa6b1f68852c855719ff0659386c0ca"),
         ("sha-256", ", qop=\"auth\"", 1, "b3b5a6c69453abafaab9ae4dccdac90a076b6c80615d5f3498e7433b6e93bf4f"),
-        ("SHA-256", ", qop=\"auth-int\"", 10, "a2ec5c104d4e195ec9e0c8aecf6f20cf4a692a670134289d0bcee973e8a6f7fd"),
-        ("SHA-256-sess", ", qop=\"auth\"", 1, "5da59c9ca40954be9d5063a15a174066c8251be2c10cf47c144c366dc7daf792"),
+        (
+            "SHA-256",
+            ", qop=\"auth-int\"",
+            10,
+            "a2ec5c104d4e195ec9e0c8aecf6f20cf4a692a670134289d0bcee973e8a6f7fd",
+        ),
+        (
+            "SHA-256-sess",
+            ", qop=\"auth\"",
+            1,
+            "5da59c9ca40954be9d5063a15a174066c8251be2c10cf47c144c366dc7daf792",
+        ),
         ("SHA-512-256", "", 1, "9e960b3a01beb63f1ea5d45d43bd8a2178879d3c9ddbbdb0624187ca823c6eca"),
-        ("SHA-512-256", ", qop=\"auth\"", 1, "7f1a09de0f19af0a1eac2b28d33e3f2fb89cca1ad8fb01bba5e1883b288bac14"),
-        ("SHA-512-256", ", qop=\"auth-int\"", 10, "5f6809882d8dac6dbbfec4269a94455035ebe0945d1dedcaced61f8e5ca08044"),
-        ("SHA-512-256-sess", ", qop=\"auth\"", 1, "077d9677be83f41f162d1a4453dc163389919f81e5927391d972f477da767633"),
+        (
+            "SHA-512-256",
+            ", qop=\"auth\"",
+            1,
+            "7f1a09de0f19af0a1eac2b28d33e3f2fb89cca1ad8fb01bba5e1883b288bac14",
+        ),
+        (
+            "SHA-512-256",
+            ", qop=\"auth-int\"",
+            10,
+            "5f6809882d8dac6dbbfec4269a94455035ebe0945d1dedcaced61f8e5ca08044",
+        ),
+        (
+            "SHA-512-256-sess",
+            ", qop=\"auth\"",
+            1,
+            "077d9677be83f41f162d1a4453dc163389919f81e5927391d972f477da767633",
+        ),
     ] {
         let challenge = format!(
             "Digest realm=\"biloxi.com\", nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\", algorithm={algorithm}{qop}"
@@ -170,7 +195,11 @@ fn broken_credentials_are_refused() {
         ("qop=auth", "qop=other"),
         ("Digest ", "Basic "),
     ] {
-        assert_eq!(Authorization::parse(&whole.replace(cut, with)), Err(ParseError::Digest), "{cut} -> {with}");
+        assert_eq!(
+            Authorization::parse(&whole.replace(cut, with)),
+            Err(ParseError::Digest),
+            "{cut} -> {with}"
+        );
     }
 }
 

@@ -120,11 +120,14 @@ impl Verifier {
             body,
         });
         let proven: bool = expected.as_bytes().ct_eq(answer.response.to_ascii_lowercase().as_bytes()).into();
-        let ours = answer.realm == self.realm && self.hashes.contains(&answer.algorithm.hash) && !answer.algorithm.session;
+        let ours = answer.realm == self.realm
+            && self.hashes.contains(&answer.algorithm.hash)
+            && !answer.algorithm.session;
         if !proven || !ours || password.is_none() {
             return Verdict::Refused;
         }
-        let age = now.saturating_duration_since(self.epoch).saturating_sub(Duration::from_millis(nonce.issued_ms));
+        let age =
+            now.saturating_duration_since(self.epoch).saturating_sub(Duration::from_millis(nonce.issued_ms));
         if age > self.lifetime || self.forgotten.is_some_and(|last| nonce <= last) {
             return Verdict::Stale;
         }
@@ -198,8 +201,13 @@ mod tests {
 
     impl Client {
         fn answer(&self, nc: u32) -> Authorization {
-            let exchange =
-                Exchange { method: &Method::Register, uri: "sip:example.com", body: b"", cnonce: "0a4f113b", nc };
+            let exchange = Exchange {
+                method: &Method::Register,
+                uri: "sip:example.com",
+                body: b"",
+                cnonce: "0a4f113b",
+                nc,
+            };
             let written = answer(&self.challenge, &self.credentials, &exchange).to_string();
             Authorization::parse(&written).unwrap()
         }
@@ -246,14 +254,22 @@ mod tests {
     fn wrong_proofs_are_refused() {
         let (now, mut verifier, client) = pair(Hash::Sha256);
         let right = client.answer(1);
-        let refused = |verifier: &mut Verifier, answer: &Authorization| check(verifier, now, answer) == Verdict::Refused;
+        let refused = |verifier: &mut Verifier, answer: &Authorization| {
+            check(verifier, now, answer) == Verdict::Refused
+        };
         let wrong = Client { credentials: Credentials::new("bob", "x"), challenge: client.challenge.clone() };
         assert!(refused(&mut verifier, &wrong.answer(1)));
         assert!(refused(&mut verifier, &Authorization { nonce: "00".into(), ..right.clone() }));
-        assert!(refused(&mut verifier, &Authorization { nonce: right.nonce.replacen('0', "1", 1).into(), ..right.clone() }));
+        assert!(refused(
+            &mut verifier,
+            &Authorization { nonce: right.nonce.replacen('0', "1", 1).into(), ..right.clone() }
+        ));
         assert!(refused(&mut verifier, &Authorization { uri: "sip:other".into(), ..right.clone() }));
         let weaker = Challenge { algorithm: Hash::Md5.into(), ..client.challenge.clone() };
-        assert!(refused(&mut verifier, &Client { credentials: client.credentials.clone(), challenge: weaker }.answer(1)));
+        assert!(refused(
+            &mut verifier,
+            &Client { credentials: client.credentials.clone(), challenge: weaker }.answer(1)
+        ));
         assert_eq!(verifier.verify(now, &right, &Method::Invite, b"", Some("zanzibar")), Verdict::Refused);
         assert_eq!(verifier.verify(now, &right, &Method::Register, b"", None), Verdict::Refused);
         assert_eq!(check(&mut verifier, now, &right), Verdict::Accepted, "the wrong ones took nothing");
@@ -264,7 +280,10 @@ mod tests {
         let (now, mut verifier, client) = pair(Hash::Md5);
         let later = now + LIFETIME + Duration::from_millis(1);
         assert_eq!(check(&mut verifier, later, &client.answer(1)), Verdict::Stale);
-        assert_eq!(verifier.verify(later, &client.answer(1), &Method::Register, b"", Some("x")), Verdict::Refused);
+        assert_eq!(
+            verifier.verify(later, &client.answer(1), &Method::Register, b"", Some("x")),
+            Verdict::Refused
+        );
         assert!(verifier.challenges(later, true)[0].to_string().contains("stale=true"));
     }
 

@@ -54,7 +54,9 @@ mod tests {
         let read = |text: &str| CSeq::parse(text.into());
         assert_eq!(read("0009   INVITE"), Ok(CSeq::new(9, Method::Invite)));
         assert_eq!(read("2147483647 FOO"), Ok(CSeq::new(CSeq::LIMIT - 1, Method::Extension("FOO".into()))));
-        for text in ["2147483648 INVITE", "36893488147419103232 REGISTER", "-1 BYE", "1", "1 ", "BYE 1", "1 B YE", ""] {
+        for text in
+            ["2147483648 INVITE", "36893488147419103232 REGISTER", "-1 BYE", "1", "1 ", "BYE 1", "1 B YE", ""]
+        {
             assert_eq!(read(text), Err(ParseError::CSeq), "{text}");
         }
     }

@@ -38,8 +38,9 @@ impl NameAddr {
         };
         let rest = rest.strip_prefix('<').ok_or(ParseError::NameAddr)?;
         let (uri, params) = rest.split_once('>').ok_or(ParseError::NameAddr)?;
-        // "display-name = *(token LWS) / quoted-string"
-        if !display.starts_with('"') && !display.split(grammar::is_space).filter(|w| !w.is_empty()).all(is_token) {
+        // "display-name = *(token LWS) / quoted-string"; unquoted UTF-8 beside that is harmless and common.
+        let sound = |word: &str| word.is_empty() || !word.is_ascii() || is_token(word);
+        if !display.starts_with('"') && !display.split(grammar::is_space).all(sound) {
             return Err(ParseError::NameAddr);
         }
         Ok(NameAddr {
@@ -184,14 +185,25 @@ mod tests {
         assert_eq!((b.uri().as_str(), b.tag(), b.display()), ("sip:j@example.com", Some("1"), None));
         assert_eq!(addr("caller<sip:c@h>").display().unwrap(), "caller");
         assert_eq!(addr(r#""<a>,;" <sip:c@h>"#).display().unwrap(), "<a>,;");
+        assert_eq!(addr("Jörg <sip:j@h>").display().unwrap(), "Jörg");
         assert_eq!(addr("J. M. Doe <tel:+1>").display().unwrap(), "J. M. Doe");
     }
 
     #[test]
     fn refused() {
         for text in [
-            "", "sip:user@example.com?Route=x", "sip:a,b@h", r#""Mr. J. User <sip:j@h>"#, "Bell, A <sip:a@h>",
-            "\"W\" < sip:a@h >", "<sip:a@h", "sip:a@h>", "<sip:a@h>tag=1", "<>", "<sip:a@h>;;", "\"a\"\"b\" <sip:a@h>",
+            "",
+            "sip:user@example.com?Route=x",
+            "sip:a,b@h",
+            r#""Mr. J. User <sip:j@h>"#,
+            "Bell, A <sip:a@h>",
+            "\"W\" < sip:a@h >",
+            "<sip:a@h",
+            "sip:a@h>",
+            "<sip:a@h>tag=1",
+            "<>",
+            "<sip:a@h>;;",
+            "\"a\"\"b\" <sip:a@h>",
         ] {
             assert!(text.parse::<NameAddr>().is_err(), "{text}");
         }

@@ -39,7 +39,8 @@ pub(crate) fn q850_cause(value: &str) -> Option<u8> {
         let (name, cause) = part.split_once('=')?;
         // Some gateways quote the number.
         let cause = trim(cause);
-        let cause = take_quoted(cause).filter(|_| cause.starts_with('"')).map_or(cause, |(q, _)| q.trim_matches('"'));
+        let cause =
+            take_quoted(cause).filter(|_| cause.starts_with('"')).map_or(cause, |(q, _)| q.trim_matches('"'));
         // Q.850 numbers its causes with seven bits.
         grammar::number(cause).filter(|c| trim(name).eq_ignore_ascii_case("cause") && *c < 128)
     })

@@ -163,7 +163,10 @@ mod tests {
     #[test]
     fn spaces_around_every_separator() {
         let v = via("SIP / 2.0 / UDP  first.example.com : 4000 ;ttl=16 ; branch = z9hG4bKa7c6a8dlze.1");
-        assert_eq!((v.transport(), v.port(), v.branch()), (Some(Transport::Udp), Some(4000), Some("z9hG4bKa7c6a8dlze.1")));
+        assert_eq!(
+            (v.transport(), v.port(), v.branch()),
+            (Some(Transport::Udp), Some(4000), Some("z9hG4bKa7c6a8dlze.1"))
+        );
         assert_eq!(v.to_string(), "SIP/2.0/UDP first.example.com:4000;ttl=16 ; branch = z9hG4bKa7c6a8dlze.1");
     }
 
@@ -180,8 +183,16 @@ mod tests {
     #[test]
     fn refused() {
         for text in [
-            "", "SIP/2.0/UDP", "SIP/2.0 UDP h", "HTTP/1.1/TCP h", "SIP/2.0/UDP h;;", "SIP/2.0/UDP h:x", "SIP/2.0/UDP a b",
-            "SIP/2.0/UDP h;received=nowhere", "SIP/2.0/UDP h;rport=99999", "SIP/2.0/UDP 2001:db8::1",
+            "",
+            "SIP/2.0/UDP",
+            "SIP/2.0 UDP h",
+            "HTTP/1.1/TCP h",
+            "SIP/2.0/UDP h;;",
+            "SIP/2.0/UDP h:x",
+            "SIP/2.0/UDP a b",
+            "SIP/2.0/UDP h;received=nowhere",
+            "SIP/2.0/UDP h;rport=99999",
+            "SIP/2.0/UDP 2001:db8::1",
         ] {
             assert_eq!(text.parse::<Via>(), Err(ParseError::Via), "{text}");
         }

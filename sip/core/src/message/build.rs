@@ -68,7 +68,9 @@ impl<'b> MessageBuilder<'b> {
         builder = builder.copy(request, Name::From);
         if let Some(to) = request.header(Name::To) {
             builder = match reply.to_tag {
-                Some(tag) if request.to_tag().is_none() => builder.header(Name::To, format_args!("{to};tag={tag}")),
+                Some(tag) if request.to_tag().is_none() => {
+                    builder.header(Name::To, format_args!("{to};tag={tag}"))
+                }
                 Some(_) | None => builder.header(Name::To, to),
             };
         }
@@ -92,7 +94,8 @@ impl<'b> MessageBuilder<'b> {
         let params_at = value.find(';').unwrap_or(value.len());
         self = self.text(value[..params_at].trim_end());
         for (name, param) in via.params().iter() {
-            let (received, rport) = (name.eq_ignore_ascii_case("received"), name.eq_ignore_ascii_case("rport"));
+            let (received, rport) =
+                (name.eq_ignore_ascii_case("received"), name.eq_ignore_ascii_case("rport"));
             if received || rport {
                 continue;
             }
@@ -103,7 +106,9 @@ impl<'b> MessageBuilder<'b> {
         }
         self = self.text(format_args!(";received={}", source.ip()));
         match via.rport() {
-            Some(Rport::Asked | Rport::Port(_)) => self.text(format_args!(";rport={}", source.port())).end_line(),
+            Some(Rport::Asked | Rport::Port(_)) => {
+                self.text(format_args!(";rport={}", source.port())).end_line()
+            }
             None => self.end_line(),
         }
     }
@@ -192,11 +197,14 @@ mod tests {
         let source = Some("192.0.2.7:40000".parse().unwrap());
         let r = reply(Reply { source, to_tag: Some("314"), ..Reply::new(180) });
         assert_eq!((r.status(), r.reason()), (Some(180), "Ringing"));
-        assert_eq!(r.headers(Name::Via).collect::<Vec<_>>(), [
-            "SIP/2.0/UDP pc33.atlanta.com:5066;branch=z9hG4bK776;received=192.0.2.7;rport=40000",
-            "SIP/2.0/TCP b.c;branch=z9hG4bK2",
-            "SIP/2.0/UDP d;branch=z9hG4bK3",
-        ]);
+        assert_eq!(
+            r.headers(Name::Via).collect::<Vec<_>>(),
+            [
+                "SIP/2.0/UDP pc33.atlanta.com:5066;branch=z9hG4bK776;received=192.0.2.7;rport=40000",
+                "SIP/2.0/TCP b.c;branch=z9hG4bK2",
+                "SIP/2.0/UDP d;branch=z9hG4bK3",
+            ]
+        );
         assert_eq!(r.header(Name::To), Some("Bob <sip:bob@biloxi.com>;tag=314"));
         assert_eq!(r.header(Name::From), Some("Alice <sip:alice@atlanta.com>;tag=1928"));
         assert_eq!((r.header(Name::CSeq), r.header(Name::Timestamp)), (Some("314159 INVITE"), None));

@@ -26,7 +26,7 @@ use crate::{Method, Uri};
 /// A request or response over the one buffer it came in: parsing notes where each header field lies and copies nothing.
 ///
 /// Header fields are reached by [`Name`] in any spelling. Folded lines read as one line. Bytes of the head that are not
-/// UTF-8 read as `?`. Typed access checks the grammar of the one value; [`Message::validate`] checks what every message
+/// UTF-8 read as `_`. Typed access checks the grammar of the one value; [`Message::validate`] checks what every message
 /// must carry.
 #[derive(Clone)]
 pub struct Message {
@@ -124,7 +124,8 @@ impl Message {
     pub fn rows_of<'m>(&'m self, name: Name<'m>) -> impl Iterator<Item = &'m str> + Clone {
         let code = name.code();
         let of_name = move |row: &&Row| {
-            row.code == code && (code != Name::OTHER || self.text(row.name).eq_ignore_ascii_case(name.as_str()))
+            row.code == code
+                && (code != Name::OTHER || self.text(row.name).eq_ignore_ascii_case(name.as_str()))
         };
         self.rows.iter().filter(of_name).map(|row| self.text(row.value))
     }
@@ -213,7 +214,8 @@ impl Message {
 
     /// The values of Route, Record-Route, Path, P-Asserted-Identity and other fields made of addresses.
     pub fn addresses(&self, name: Name<'static>) -> impl Iterator<Item = Result<NameAddr, ParseError>> {
-        self.headers(name).map(move |v| NameAddr::parse(share(&self.head, v)).map_err(|_| ParseError::Malformed(name)))
+        self.headers(name)
+            .map(move |v| NameAddr::parse(share(&self.head, v)).map_err(|_| ParseError::Malformed(name)))
     }
 
     fn number<T>(

@@ -88,7 +88,9 @@ fn read(bytes: Bytes, rigour: Rigour) -> Result<Message, ParseError> {
 }
 
 /// The one value of Content-Length, if any. RFC 4475 section 3.3.9: a second one makes the message malformed.
-pub(crate) fn content_length<'a>(mut rows: impl Iterator<Item = &'a str>) -> Result<Option<usize>, ParseError> {
+pub(crate) fn content_length<'a>(
+    mut rows: impl Iterator<Item = &'a str>,
+) -> Result<Option<usize>, ParseError> {
     let Some(value) = rows.next() else { return Ok(None) };
     match (grammar::number(value), rows.next()) {
         (Some(length), None) => Ok(Some(length)),
@@ -96,7 +98,8 @@ pub(crate) fn content_length<'a>(mut rows: impl Iterator<Item = &'a str>) -> Res
     }
 }
 
-/// The head as text; what is no UTF-8 becomes `?`, byte for byte.
+/// The head as text. What is no UTF-8 becomes `_`, byte for byte: a character that a token may hold, so that a display
+/// name in Latin-1 costs its umlauts and not the call.
 fn text(head: Bytes) -> ByteString {
     match ByteString::try_from(head.clone()) {
         Ok(text) => text,
@@ -104,7 +107,7 @@ fn text(head: Bytes) -> ByteString {
             let mut repaired = String::with_capacity(head.len());
             for chunk in head.utf8_chunks() {
                 repaired.push_str(chunk.valid());
-                repaired.extend(chunk.invalid().iter().map(|_| '?'));
+                repaired.extend(chunk.invalid().iter().map(|_| '_'));
             }
             repaired.into()
         }
@@ -237,4 +240,104 @@ fn rough_request(head: &ByteString, line: &str) -> Option<StartLine> {
     let rest = grammar::trim(rest);
     let uri = if rest.is_empty() { Span { start: 0, end: 0 } } else { span(head, rest) };
     Some(StartLine::Request { method, uri })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &'static str) -> Result<Message, ParseError> {
+        Message::parse(Bytes::from_static(text.as_bytes()))
+    }
+
+    const HEAD: &str = "BYE sip:a@b SIP/2.0\r\n";
+
+    #[test]
+    fn header_lines() {
+        let m = parse(
+            "BYE sip:a@b SIP/2.0\r\nK : a, \"b,c\" ,\r\n d\r\nSupported:e\r\nDate: Sat, 13 Nov\r\n\
+             WWW-Authenticate: Digest a=\"1\", b=2\r\nwww-authenticate: Digest c\r\nX-List: 1, 2\r\nSubject:\r\n\r\n",
+        )
+        .unwrap();
+        assert_eq!(m.headers(Name::Supported).collect::<Vec<_>>(), ["a", "\"b,c\"", "d", "e"]);
+        assert_eq!(m.headers(Name::Date).collect::<Vec<_>>(), ["Sat, 13 Nov"]);
+        assert_eq!(m.headers(Name::WwwAuthenticate).collect::<Vec<_>>(), ["Digest a=\"1\", b=2", "Digest c"]);
+        assert_eq!(m.header(Name::Other("x-list")), Some("1, 2"));
+        assert_eq!(m.header(Name::Subject), Some(""));
+        assert_eq!(m.header(Name::Contact), None);
+        assert_eq!(m.rows().count(), 7);
+        assert!(m.as_bytes().windows(4).any(|w| w == b"\r\n d"), "the bytes stay as they came");
+    }
+
+    #[test]
+    fn bodies_of_datagrams() {
+        let body = |text| parse(text).map(|m| m.body().clone());
+        assert_eq!(body("BYE sip:a@b SIP/2.0\r\n\r\nrest").unwrap(), "rest");
+        assert_eq!(body("BYE sip:a@b SIP/2.0\r\nl: 2\r\n\r\nrest").unwrap(), "re");
+        assert_eq!(
+            body("BYE sip:a@b SIP/2.0\r\nl: 5\r\n\r\nrest"),
+            Err(ParseError::BodyShort { declared: 5, present: 4 })
+        );
+        for length in ["-1", "+1", "x", "", "99999999999999999999", "1\r\nl: 1"] {
+            let text = format!("{HEAD}Content-Length: {length}\r\n\r\nrest");
+            assert_eq!(Message::parse(text.into()).map(|_| ()), Err(ParseError::ContentLength), "{length}");
+        }
+    }
+
+    #[test]
+    fn start_lines() {
+        for (text, error) in [
+            ("", ParseError::Empty),
+            ("\r\n\r\n", ParseError::Empty),
+            ("BYE sip:a@b SIP/2.0\r\n", ParseError::HeadEnd),
+            ("BYE sip:a@b\r\n\r\n", ParseError::StartLine),
+            ("BYE  SIP/2.0\r\n\r\n", ParseError::StartLine),
+            ("BYE sip:a@b HTTP/1.1\r\n\r\n", ParseError::StartLine),
+            ("B(YE sip:a@b SIP/2.0\r\n\r\n", ParseError::Method),
+            ("BYE sip:a@b SIP/3.0\r\n\r\n", ParseError::Version),
+            ("SIP/3.0 200 OK\r\n\r\n", ParseError::Version),
+            ("SIP/2.0 99 Low\r\n\r\n", ParseError::Status),
+            ("SIP/2.0 700 High\r\n\r\n", ParseError::Status),
+            ("SIP/2.0 0200 OK\r\n\r\n", ParseError::Status),
+            ("SIP/2.0\r\n\r\n", ParseError::StartLine),
+            ("BYE sip:a@b SIP/2.0\r\nno colon\r\n\r\n", ParseError::HeaderLine),
+            ("BYE sip:a@b SIP/2.0\r\n: no name\r\n\r\n", ParseError::HeaderLine),
+            ("BYE sip:a@b SIP/2.0\r\na: b\nc: d\r\n\r\n", ParseError::LineBreak),
+            ("BYE sip:a@b SIP/2.0\r\na: b\rc\r\n\r\n", ParseError::LineBreak),
+            ("\u{fe}\u{ff}", ParseError::HeadEnd),
+        ] {
+            assert_eq!(parse(text).map(|_| ()), Err(error), "{text:?}");
+        }
+        assert_eq!(parse("\r\n\r\nsIp/2.0 180\r\n\r\n").unwrap().status(), Some(180));
+    }
+
+    #[test]
+    fn a_head_that_is_not_utf_8_is_repaired_byte_for_byte() {
+        let m = Message::parse(Bytes::from_static(
+            b"BYE sip:a@b SIP/2.0\r\nf: J\xf6rg <sip:j@h>;tag=1\r\n\r\n\xff",
+        ))
+        .unwrap();
+        assert_eq!(m.header(Name::From), Some("J_rg <sip:j@h>;tag=1"));
+        assert_eq!((m.from_tag().as_deref(), m.body().as_ref()), (Some("1"), b"\xff".as_slice()));
+    }
+
+    #[test]
+    fn a_head_beyond_16_bits_is_refused() {
+        let text = format!("{HEAD}X: {}\r\n\r\n", "x".repeat(MAX_HEAD));
+        assert_eq!(Message::parse(text.into()).map(|_| ()), Err(ParseError::TooLong { limit: MAX_HEAD }));
+    }
+
+    #[test]
+    fn what_can_be_answered_is_salvaged() {
+        let salvage = |text: &'static str| Message::salvage(Bytes::from_static(text.as_bytes()));
+        let m = salvage("BYE  sip:a@b\r\nv: SIP/2.0/UDP h\r\nnonsense\r\nCSeq: 1 BYE\nl: 99\r\n").unwrap();
+        assert_eq!((m.method(), m.header(Name::CSeq)), (Some(&Method::Bye), Some("1 BYE")));
+        assert!(m.body().is_empty());
+        assert!(
+            salvage("ACK  sip:a@b\r\nv: SIP/2.0/UDP h\r\nCSeq: 1 ACK\r\n\r\n").is_none(),
+            "an ACK is never answered"
+        );
+        assert!(salvage("SIP/2.0 9 x\r\nv: SIP/2.0/UDP h\r\nCSeq: 1 ACK\r\n\r\n").is_none());
+        assert!(salvage("BYE  sip:a@b\r\nCSeq: 1 BYE\r\n\r\n").is_none());
+    }
 }

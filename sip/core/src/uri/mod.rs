@@ -60,7 +60,14 @@ pub struct Uri {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Parts {
     /// sip and sips.
-    Sip { user: Option<Span>, password: Option<Span>, host: Span, port: Option<u16>, params: Span, headers: Span },
+    Sip {
+        user: Option<Span>,
+        password: Option<Span>,
+        host: Span,
+        port: Option<u16>,
+        params: Span,
+        headers: Span,
+    },
     /// tel.
     Tel { number: Span, params: Span },
     /// Any other scheme.
@@ -249,7 +256,9 @@ fn sip_parts(text: &str, rest: &str) -> Result<Parts, ParseError> {
     Host::parse_str(host).map_err(|_| ParseError::Uri)?;
     check_params(params)?;
     let headers = headers.strip_prefix('?').unwrap_or(headers);
-    let sound = |part: &str| part.split_once('=').is_some_and(|(name, value)| !name.is_empty() && is_sound(value, HEADER));
+    let sound = |part: &str| {
+        part.split_once('=').is_some_and(|(name, value)| !name.is_empty() && is_sound(value, HEADER))
+    };
     if !headers.is_empty() && !headers.split('&').all(sound) {
         return Err(ParseError::Uri);
     }
@@ -269,7 +278,9 @@ fn tel_parts(text: &str, rest: &str) -> Result<Parts, ParseError> {
     let (number, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
     let digits = number.strip_prefix('+').unwrap_or(number);
     let sound = |b: u8| b.is_ascii_hexdigit() || matches!(b, b'*' | b'#' | b'-' | b'.' | b'(' | b')');
-    if !digits.bytes().any(|b| b.is_ascii_hexdigit() || matches!(b, b'*' | b'#')) || !digits.bytes().all(sound) {
+    if !digits.bytes().any(|b| b.is_ascii_hexdigit() || matches!(b, b'*' | b'#'))
+        || !digits.bytes().all(sound)
+    {
         return Err(ParseError::Uri);
     }
     check_params(params)?;

@@ -6,7 +6,8 @@ fn uri(text: &str) -> Uri {
 
 #[test]
 fn parts_of_a_sip_uri() {
-    let u = uri("sips:alice;day=tuesday:pass@[2001:DB8::1]:5061;transport=tcp;lr?Subject=a%20b&Priority=urgent");
+    let u =
+        uri("sips:alice;day=tuesday:pass@[2001:DB8::1]:5061;transport=tcp;lr?Subject=a%20b&Priority=urgent");
     assert_eq!(u.scheme(), Scheme::Sips);
     assert_eq!(u.user(), Some("alice;day=tuesday"));
     assert_eq!(u.password(), Some("pass"));
@@ -20,16 +21,36 @@ fn parts_of_a_sip_uri() {
 #[test]
 fn tel_and_opaque() {
     let t = uri("tel:+62-21-555;ext=12");
-    assert_eq!((t.scheme(), t.user(), t.param("ext"), t.host()), (Scheme::Tel, Some("+62-21-555"), Some("12"), None));
+    assert_eq!(
+        (t.scheme(), t.user(), t.param("ext"), t.host()),
+        (Scheme::Tel, Some("+62-21-555"), Some("12"), None)
+    );
     assert_eq!(uri("soap.beep://192.0.2.103:3002").scheme(), Scheme::Other);
 }
 
 #[test]
 fn refused() {
     for text in [
-        "", "sip:", "alice@example.com", "sip:@example.com", "sip:a b@example.com", "<sip:a@b>", "sip:2001:db8::10",
-        "sip:[2001:db8::10", "sip:[nonsense]", "sip:a@b@c", "sip:a@b:70000", "sip:a@b:", "sip:a@b;;lr", "sip:a@b;x=",
-        "sip:a%4@b", "sip:a@b?c", "tel:", "tel:abcx", "1sip:x", "sip:a@b:+5",
+        "",
+        "sip:",
+        "alice@example.com",
+        "sip:@example.com",
+        "sip:a b@example.com",
+        "<sip:a@b>",
+        "sip:2001:db8::10",
+        "sip:[2001:db8::10",
+        "sip:[nonsense]",
+        "sip:a@b@c",
+        "sip:a@b:70000",
+        "sip:a@b:",
+        "sip:a@b;;lr",
+        "sip:a@b;x=",
+        "sip:a%4@b",
+        "sip:a@b?c",
+        "tel:",
+        "tel:abcx",
+        "1sip:x",
+        "sip:a@b:+5",
     ] {
         assert!(text.parse::<Uri>().is_err(), "{text}");
     }
@@ -83,7 +104,10 @@ fn building_escapes_and_strips() {
     let u = Uri::sip(Some("+62 21@x"), &"::1".parse().unwrap(), Some(5070));
     assert_eq!(u.as_str(), "sip:+62%2021%40x@[::1]:5070");
     assert_eq!(unescape(u.user().unwrap()), "+62 21@x");
-    assert_eq!(u.with_param("transport", "tcp").with_param("lr", "").as_str(), format!("{u};transport=tcp;lr"));
+    assert_eq!(
+        u.with_param("transport", "tcp").with_param("lr", "").as_str(),
+        format!("{u};transport=tcp;lr")
+    );
     assert_eq!(u.with_param("transport", "a b"), u, "an unsound parameter is not added");
     assert_eq!(uri("sip:a@b;method=BYE;lr?X=y").to_request_uri().as_str(), "sip:a@b;lr");
 }
