@@ -1,4 +1,59 @@
-//! Sans-IO media: RTP, RTCP, codecs, SDP, digits, prompts and the legs that join them.
+//! Sans-IO media: everything between a call's SDP and program and the packets on the wire.
+//!
+//! A [`Leg`] is one plain value. The shell that owns its sockets calls [`Leg::tick`] once every packet time, hands in what
+//! arrives, and after each call takes the events out; the leg plays, detects digits, gathers and reports by itself.
+//! Nothing here reads a clock, opens a socket, draws randomness, or allocates for a packet.
+//!
+//! ```
+//! # use std::{sync::Arc, time::{Duration, Instant}};
+//! use media_core::{Codec, Leg, LegConfig, LocalMedia, MediaEvent, NtpClock, Play, Program, Prompt, Ptime, sdp};
+//!
+//! # fn main() -> Result<(), media_core::SdpError> {
+//! # let mut now = Instant::now();
+//! let local = LocalMedia {
+//!     addr: ([192, 0, 2, 10], 40_000).into(),
+//!     codecs: vec![Codec::Pcma, Codec::Pcmu],
+//!     ptime: Ptime::DEFAULT,
+//!     telephone_event: true,
+//!     rtcp_mux: false,
+//!     session_id: 1,
+//!     session_version: 1,
+//! };
+//! let _invite_body = sdp::offer(&local);
+//! let ok_body = b"v=0\r\no=- 1 1 IN IP4 192.0.2.20\r\ns=-\r\nc=IN IP4 192.0.2.20\r\nt=0 0\r\nm=audio 6000 RTP/AVP 8\r\n";
+//! let negotiated = sdp::accept_answer(&local, ok_body)?;
+//!
+//! let mut leg = Leg::new(LegConfig {
+//!     ssrc: media_core::Ssrc(0x1234_5678),
+//!     first_seq: media_core::SeqNo(100),
+//!     first_timestamp: media_core::MediaTime(0),
+//!     cname: "a-random-name".into(),
+//!     clock: NtpClock::from_unix_ms(now, 1_767_225_600_000),
+//!     rtcp_seed: 7,
+//! });
+//! leg.start(now, &negotiated);
+//! let prompt = Arc::new(Prompt::new(negotiated.codec, vec![0x2A; 8 * 50]));
+//! leg.run(now, Program { play: Some(Play { id: 1, prompt, plays: 1, offset_ms: 0, barge_in: true }), collect: None });
+//!
+//! let mut packet = [0; Leg::MAX_PACKET];
+//! let mut events = Vec::new();
+//! for _ in 0..4 {
+//!     if let Some(len) = leg.tick(now, &mut packet) {
+//!         assert_eq!(len, 12 + 160); // to `leg.rtp_remote()`, from the RTP socket
+//!     }
+//!     if let Some(_len) = leg.poll_rtcp(now, &mut packet) { /* to `leg.rtcp_remote()` */ }
+//!     events.extend(std::iter::from_fn(|| leg.poll_event()));
+//!     now += negotiated.ptime.duration();
+//! }
+//! let ended = MediaEvent::PlayEnded { id: 1, reason: media_core::PlayEnd::Completed, played_ms: 50 };
+//! assert_eq!(events, [MediaEvent::PlayStarted { id: 1 }, ended]);
+//! assert_eq!(leg.finish(now).packets_sent, 4);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What it does not do: decode or mix received audio (it is counted only), send digits, encrypt, traverse NATs beyond
+//! symmetric RTP. Coverage by RFC section is in the crate's README.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
