@@ -65,6 +65,27 @@ pub struct PlayStarted {
     pub play_id: PlayId,
 }
 
+/// Refuses an inbound call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reject {
+    /// The SIP status to refuse with.
+    #[schema(required = false, default = 603, minimum = 400, maximum = 699)]
+    pub status: u16,
+}
+
+impl Reject {
+    /// Reads a request body.
+    pub fn from_json(body: &Value) -> Result<Self, Vec<Fault>> {
+        fault::read(body, |value, pointer, faults| {
+            let mut fields = Fields::new(value, pointer, faults);
+            let status = fields.u32_in("status", 400..=699).unwrap_or(603);
+            fields.finish();
+            Some(Self { status: u16::try_from(status).ok()? })
+        })
+    }
+}
+
 /// Collects digits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Gather {

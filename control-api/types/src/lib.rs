@@ -30,7 +30,7 @@ mod scope;
 mod time;
 mod variable;
 
-pub use action::{Gather, HangupReason, Play, PlayStarted};
+pub use action::{Gather, HangupReason, Play, PlayStarted, Reject};
 pub use call::{Call, CallStatus, Codec, Direction, Disposition, EndedBy, MediaSummary};
 pub use create::{CreateCall, EarlyMedia, FlowRef};
 pub use event::{Event, EventData};
@@ -39,7 +39,7 @@ pub use id::{CallId, Cursor, InvalidId, PlayId};
 pub use problem::{Code, Problem};
 pub use resource::{
     Drain, FlowResource, FlowSummary, Gateway, GatewayState, Health, Lateness, Limits, Node, NodeCalls,
-    NodeMedia, Page, Prompt, Trunk, TrunkState,
+    NodeMedia, Page, Prompt, Readiness, Trunk, TrunkState,
 };
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use time::Timestamp;

@@ -1,0 +1,154 @@
+//! What every handler works with, and the gate in front of it.
+
+use crate::{
+    failure::Failure,
+    idempotency::{self, InFlight},
+    tokens::{Token, Tokens},
+};
+use axum::{
+    extract::{FromRequestParts, MatchedPath, Request, State},
+    http::{Method, StatusCode, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use control_api_types::{CallId, Code, Scope};
+use engine_runtime::Engine;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Settings of the API.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// Who may call it.
+    pub tokens: Tokens,
+    /// Whether `/metrics` needs no token.
+    pub metrics_open: bool,
+}
+
+/// What handlers share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    pub(crate) engine: Engine,
+    pub(crate) tokens: Tokens,
+    pub(crate) in_flight: InFlight,
+    /// Set when the server stops: streams end, which otherwise never would.
+    pub(crate) stopping: Arc<watch::Sender<bool>>,
+}
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Anyone.
+    Open,
+    /// A token with this scope.
+    Token(Scope),
+    /// As [`Access::Token`]; the secret may also stand in the query, because a browser's WebSocket and EventSource
+    /// cannot send headers.
+    Stream(Scope),
+}
+
+/// The token that a request came with; only the gate puts it there.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller(pub(crate) Arc<Token>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| Failure::new(Code::Unauthorized, "no token was given"))
+    }
+}
+
+/// Which call a request turned out to be about, for the audit log.
+#[derive(Clone, Debug)]
+pub(crate) struct About(pub(crate) CallId);
+
+/// Stands in front of every route: token, scope, rate, idempotency, audit.
+pub(crate) async fn gate(
+    State((app, access)): State<(App, Access)>,
+    path: MatchedPath,
+    request: Request,
+    next: Next,
+) -> Response {
+    let token = match admit(&app, access, &request) {
+        Ok(Some(token)) => token,
+        Ok(None) => return next.run(request).await,
+        Err(failure) => return failure.into_response(),
+    };
+    let method = request.method().clone();
+    let id = request.uri().path().split('/').nth(3).and_then(|id| CallId::new(id).ok());
+    let response = run(app, &token, request, next).await;
+    if method != Method::GET && method != Method::HEAD {
+        let about = response.extensions().get::<About>().map(|About(id)| id.clone()).or(id);
+        let id = about.as_ref().map_or("", CallId::as_str);
+        let status = response.status().as_u16();
+        tracing::info!(target: "audit", token = token.name, %method, path = path.as_str(), id, status);
+    }
+    response
+}
+
+/// The token of a request, if the route wants one, when it may use the route now.
+fn admit(app: &App, access: Access, request: &Request) -> Result<Option<Arc<Token>>, Failure> {
+    let (scope, query_counts) = match access {
+        Access::Open => return Ok(None),
+        Access::Token(scope) => (scope, false),
+        Access::Stream(scope) => (scope, true),
+    };
+    let Some(secret) = secret(request, query_counts) else {
+        return Err(Failure::new(Code::Unauthorized, "send Authorization: Bearer SECRET"));
+    };
+    let Some(token) = app.tokens.authenticate(&secret) else {
+        return Err(Failure::new(
+            Code::Unauthorized,
+            "this token is not known (carillon token new makes one)",
+        ));
+    };
+    if !token.scopes.contains(scope) {
+        let detail = format!("the token {:?} lacks the scope {scope}", token.name);
+        return Err(Failure::new(Code::Forbidden, detail));
+    }
+    app.tokens.take(&token).map_err(|wait| {
+        Failure::new(Code::RateLimited, "this token makes more requests than it may").retry_after(wait)
+    })?;
+    Ok(Some(token))
+}
+
+/// The secret that a request brings.
+pub(crate) fn secret(request: &Request, query_counts: bool) -> Option<String> {
+    let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if let Some((scheme, secret)) = bearer.and_then(|value| value.split_once(' ')) {
+        // RFC 9110 §11.1: the scheme is case-insensitive.
+        return scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim().to_owned());
+    }
+    let query = request.uri().query().filter(|_| query_counts)?;
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == "access_token")
+        .map(|(_, value)| value.into())
+}
+
+async fn run(app: App, token: &Arc<Token>, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(Caller(Arc::clone(token)));
+    if request.method() != Method::POST {
+        return next.run(request).await;
+    }
+    match idempotency::key(request.headers()) {
+        Ok(None) => next.run(request).await,
+        Ok(Some(key)) => idempotency::answer(app, Arc::clone(token), key, request, next).await,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+/// The answer of a command that is carried out without waiting for the far side.
+pub(crate) fn accepted(id: &CallId, body: impl IntoResponse) -> Response {
+    about(id, (StatusCode::ACCEPTED, body))
+}
+
+/// An answer that the audit log ties to a call.
+pub(crate) fn about(id: &CallId, response: impl IntoResponse) -> Response {
+    let mut response = response.into_response();
+    response.extensions_mut().insert(About(id.clone()));
+    response
+}

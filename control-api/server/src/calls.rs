@@ -1,0 +1,139 @@
+//! Calls and CDRs.
+
+use crate::{
+    app::{App, Caller, about, accepted},
+    failure::Failure,
+    idempotency,
+    params::{Element, JsonBody, Params, Whole, call_id},
+};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use control_api_types::{
+    Call, CallId, CallStatus, Code, CreateCall, Gather, HangupReason, Page, Play, PlayStarted, Reject,
+};
+use engine_runtime::{CallQuery, CdrQuery};
+use ulid::Ulid;
+
+pub(crate) async fn create(
+    State(app): State<App>,
+    Caller(token): Caller,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Failure> {
+    let mut request = CreateCall::from_json(&body)?;
+    if request.id.is_none()
+        && let Some(key) = idempotency::key(&headers)?
+    {
+        let reserved = idempotency::reserve_call_id(&app, &token, &key, Ulid::generate().to_string()).await?;
+        request.id = Some(call_id(&reserved)?);
+    }
+    let (call, _) = app.engine.originate(request).await?;
+    let id = call.id.clone();
+    Ok(accepted(&id, ([(header::LOCATION, format!("/v1/calls/{id}"))], Json(call))))
+}
+
+pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<Page<Call>>, Failure> {
+    let mut params = Params::of(&uri);
+    let status = params.text("status").map(|word| CallStatus::from_word(word).ok_or(()));
+    if status == Some(Err(())) {
+        let words: Vec<_> = CallStatus::ALL.iter().map(|status| status.as_str()).collect();
+        params.fault("status", format_args!("must be one of: {}", words.join(", ")));
+    }
+    let cursor = params.text("cursor").map(str::to_owned);
+    let query = CallQuery { status: status.and_then(Result::ok), cursor, limit: params.limit() };
+    Ok(Json(app.engine.calls(params.finish(query)?).await?))
+}
+
+pub(crate) async fn show(State(app): State<App>, Element(id): Element) -> Result<Json<Call>, Failure> {
+    current(&app, &call_id(&id)?).await.map(Json)
+}
+
+pub(crate) async fn hangup(
+    State(app): State<App>,
+    Element(id): Element,
+    uri: Uri,
+) -> Result<Response, Failure> {
+    let id = call_id(&id)?;
+    let mut params = Params::of(&uri);
+    let reason = params.text("reason").map_or(Some(HangupReason::Normal), HangupReason::from_word);
+    if reason.is_none() {
+        params.fault("reason", "must be one of: normal, busy, rejected");
+    }
+    let reason = params.finish(reason)?.unwrap_or(HangupReason::Normal);
+    let call = app.engine.hangup(&id, reason).await?;
+    let status = if call.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok(about(&id, (status, Json(call))))
+}
+
+pub(crate) async fn play(
+    State(app): State<App>,
+    Element(id): Element,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Failure> {
+    let id = call_id(&id)?;
+    let play_id = app.engine.play(&id, Play::from_json(&body)?).await?;
+    Ok(accepted(&id, Json(PlayStarted { play_id })))
+}
+
+pub(crate) async fn stop_play(State(app): State<App>, Element(id): Element) -> Result<Response, Failure> {
+    let id = call_id(&id)?;
+    app.engine.stop_play(&id).await?;
+    commanded(&app, &id).await
+}
+
+pub(crate) async fn gather(
+    State(app): State<App>,
+    Element(id): Element,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Failure> {
+    let id = call_id(&id)?;
+    app.engine.gather(&id, Gather::from_json(&body)?).await?;
+    commanded(&app, &id).await
+}
+
+pub(crate) async fn answer(State(app): State<App>, Element(id): Element) -> Result<Response, Failure> {
+    let id = call_id(&id)?;
+    app.engine.answer(&id).await?;
+    commanded(&app, &id).await
+}
+
+pub(crate) async fn ring(State(app): State<App>, Element(id): Element) -> Result<Response, Failure> {
+    let id = call_id(&id)?;
+    app.engine.ring(&id).await?;
+    commanded(&app, &id).await
+}
+
+pub(crate) async fn reject(
+    State(app): State<App>,
+    Element(id): Element,
+    Whole(bytes): Whole,
+) -> Result<Response, Failure> {
+    let id = call_id(&id)?;
+    let body = if bytes.is_empty() { serde_json::json!({}) } else { crate::params::json(&bytes)? };
+    app.engine.reject(&id, Reject::from_json(&body)?.status).await?;
+    commanded(&app, &id).await
+}
+
+pub(crate) async fn cdrs(State(app): State<App>, uri: Uri) -> Result<Json<Page<Call>>, Failure> {
+    let mut params = Params::of(&uri);
+    let query = CdrQuery {
+        cursor: params.text("cursor").map(str::to_owned),
+        from: params.parse("from"),
+        to: params.parse("to"),
+        limit: params.limit(),
+    };
+    Ok(Json(app.engine.cdrs(params.finish(query)?).await?))
+}
+
+/// The answer to a command on a live call: the call as it is now.
+async fn commanded(app: &App, id: &CallId) -> Result<Response, Failure> {
+    Ok(accepted(id, Json(current(app, id).await?)).into_response())
+}
+
+pub(crate) async fn current(app: &App, id: &CallId) -> Result<Call, Failure> {
+    app.engine.call(id).await?.ok_or_else(|| Failure::new(Code::NotFound, format!("there is no call {id}")))
+}

@@ -1,0 +1,89 @@
+//! Prompts.
+
+use crate::{
+    app::App,
+    failure::Failure,
+    params::{Element, Params, new_name, page_by_name},
+};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{FromRequest, Multipart, Request, State, multipart::MultipartError},
+    http::{HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use control_api_types::{Code, Fault, Page, Prompt};
+
+/// Largest audio file: half an hour of stereo WAV at 8 kHz, or two hours of MP3.
+pub(crate) const MAX_FILE: usize = 32 * 1024 * 1024;
+
+pub(crate) async fn upload(State(app): State<App>, request: Request) -> Result<Response, Failure> {
+    let form = Multipart::from_request(request, &()).await.map_err(|error| {
+        Failure::new(
+            Code::UnsupportedMediaType,
+            format!("send multipart/form-data with name and file: {error}"),
+        )
+    })?;
+    let Form { name, file } = read(form).await?;
+    let mut faults = Vec::new();
+    for (field, missing) in [("name", name.is_none()), ("file", file.is_none())] {
+        if missing {
+            faults.push(Fault { pointer: format!("/{field}"), detail: "is required".to_owned() });
+        }
+    }
+    let (Some(name), Some(file)) = (name, file) else { return Err(faults.into()) };
+    let prompt = app.engine.add_prompt(new_name("prompt", &name)?, file).await?;
+    let location = format!("/v1/prompts/{}", prompt.name);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(prompt)).into_response())
+}
+
+#[derive(Default)]
+struct Form {
+    name: Option<String>,
+    file: Option<Bytes>,
+}
+
+async fn read(mut fields: Multipart) -> Result<Form, Failure> {
+    let mut form = Form::default();
+    let mut faults = Vec::new();
+    while let Some(field) = fields.next_field().await.map_err(malformed)? {
+        match field.name() {
+            Some("name") => form.name = Some(field.text().await.map_err(malformed)?),
+            Some("file") => form.file = Some(field.bytes().await.map_err(malformed)?),
+            other => {
+                let pointer = format!("/{}", other.unwrap_or_default());
+                faults.push(Fault { pointer, detail: "unknown field; allowed here: name, file".to_owned() });
+                if faults.len() > 10 {
+                    break;
+                }
+            }
+        }
+    }
+    if faults.is_empty() { Ok(form) } else { Err(faults.into()) }
+}
+
+fn malformed(error: MultipartError) -> Failure {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        Failure::new(Code::TooLarge, format!("a prompt's file is at most {} MiB", MAX_FILE >> 20))
+    } else {
+        Failure::new(Code::Unparsable, format!("the form cannot be read: {}", error.body_text()))
+    }
+}
+
+pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<Page<Prompt>>, Failure> {
+    page_by_name(Params::of(&uri), app.engine.prompts(), |prompt| &prompt.name).map(Json)
+}
+
+pub(crate) async fn show(State(app): State<App>, Element(id): Element) -> Result<Json<Prompt>, Failure> {
+    app.engine.prompt(&id).map(Json).ok_or_else(|| Failure::not_found("prompt", &id))
+}
+
+pub(crate) async fn audio(State(app): State<App>, Element(id): Element) -> Result<Response, Failure> {
+    let wav = app.engine.prompt_audio(&id).ok_or_else(|| Failure::not_found("prompt", &id))?;
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"))], wav).into_response())
+}
+
+pub(crate) async fn delete(State(app): State<App>, Element(id): Element) -> Result<StatusCode, Failure> {
+    let found = app.engine.delete_prompt(&id).await?;
+    if found { Ok(StatusCode::NO_CONTENT) } else { Err(Failure::not_found("prompt", &id)) }
+}

@@ -1,0 +1,214 @@
+//! Every route of the API: path, scope, handler, description.
+
+use crate::{
+    app::Access,
+    calls, docs, events, flows, node, prompts,
+    route::{Route, number, text, word},
+};
+use control_api_types::{
+    Call, CallStatus, Code, CreateCall, Drain, Event, FlowResource, FlowSummary, Gather, HangupReason,
+    Health, Limits, Node, Play, PlayStarted, Prompt, Readiness, Reject, Scope, Trunk, flow::Flow,
+};
+use utoipa::openapi::Schema;
+
+const READ: Access = Access::Token(Scope::Read);
+const CONTROL: Access = Access::Token(Scope::Control);
+const ORIGINATE: Access = Access::Token(Scope::Originate);
+const ADMIN: Access = Access::Token(Scope::Admin);
+const STREAM: Access = Access::Stream(Scope::Read);
+
+/// The table. `metrics_open`: `/metrics` needs no token.
+pub(crate) fn table(metrics_open: bool) -> Vec<Route> {
+    let mut routes = call_routes();
+    routes.extend(library_routes());
+    routes.extend(event_routes());
+    routes.extend(node_routes(if metrics_open { Access::Open } else { READ }));
+    routes
+}
+
+fn page(first: &[(&'static str, Schema, &'static str)]) -> Vec<(&'static str, Schema, &'static str)> {
+    let mut parameters = first.to_vec();
+    parameters.push(("limit", number(1, 1000, 100), "Most items in the page."));
+    parameters.push(("cursor", text(), "Where the page before ended: its next_cursor."));
+    parameters
+}
+
+fn call_routes() -> Vec<Route> {
+    let status = word(CallStatus::ALL.iter().map(|status| status.as_str()));
+    let reason = word(HangupReason::ALL.iter().map(|reason| reason.as_str()));
+    let time = || crate::route::inline::<control_api_types::Timestamp>();
+    let live = [Code::WrongState, Code::Overloaded];
+    vec![
+        Route::post("/v1/calls", ORIGINATE, calls::create)
+            .says("Calls", "createCall", "Places a call")
+            .more("Never waits for the network. The same id with the same body answers as before.")
+            .body::<CreateCall>()
+            .answers::<Call>(
+                202,
+                "Accepted: the call is in the journal and will end in exactly one call.ended.",
+            )
+            .problems(&[Code::InUse, Code::QueueFull, Code::Draining, Code::Overloaded]),
+        Route::get("/v1/calls", READ, calls::list)
+            .says("Calls", "listCalls", "Lists live and recent calls, newest first")
+            .query(&page(&[("status", status, "Only calls with this status.")]))
+            .pages::<Call>("A page of calls."),
+        Route::get("/v1/calls/{id}", READ, calls::show)
+            .says("Calls", "getCall", "Shows a call, live or ended")
+            .answers::<Call>(200, "The call."),
+        Route::delete("/v1/calls/{id}", CONTROL, calls::hangup)
+            .says("Calls", "hangupCall", "Ends a call")
+            .query(&[("reason", reason, "Why; before the answer it chooses the status of an inbound call.")])
+            .answers::<Call>(202, "It is being ended.")
+            .answers::<Call>(200, "It had ended already.")
+            .problems(&[Code::Overloaded]),
+        Route::post("/v1/calls/{id}/play", CONTROL, calls::play)
+            .says("Calls", "play", "Plays a prompt; one that plays is stopped")
+            .body::<Play>()
+            .answers::<PlayStarted>(202, "It will play.")
+            .problems(&live),
+        Route::post("/v1/calls/{id}/play/stop", CONTROL, calls::stop_play)
+            .says("Calls", "stopPlay", "Stops what plays")
+            .answers::<Call>(202, "It will stop.")
+            .problems(&live),
+        Route::post("/v1/calls/{id}/gather", CONTROL, calls::gather)
+            .says("Calls", "gather", "Collects digits; the result is call.gather.ended")
+            .body::<Gather>()
+            .answers::<Call>(202, "It will collect.")
+            .problems(&live),
+        Route::post("/v1/calls/{id}/answer", CONTROL, calls::answer)
+            .says("Calls", "answerCall", "Answers an inbound call")
+            .answers::<Call>(202, "It is being answered.")
+            .problems(&live),
+        Route::post("/v1/calls/{id}/ring", CONTROL, calls::ring)
+            .says("Calls", "ringCall", "Lets an inbound call ring (180)")
+            .answers::<Call>(202, "It rings.")
+            .problems(&live),
+        Route::post("/v1/calls/{id}/reject", CONTROL, calls::reject)
+            .says("Calls", "rejectCall", "Refuses an inbound call")
+            .body::<Reject>()
+            .more("Without a body: 603.")
+            .answers::<Call>(202, "It is refused.")
+            .problems(&live),
+        Route::get("/v1/cdrs", READ, calls::cdrs)
+            .says("Calls", "listCdrs", "Lists ended calls in the order of their end")
+            .more("Durable: every accepted call appears once. Keep next_cursor to go on from there later.")
+            .query(&page(&[("from", time(), "Ended at or after."), ("to", time(), "Ended before.")]))
+            .pages::<Call>("A page of ended calls."),
+    ]
+}
+
+fn library_routes() -> Vec<Route> {
+    vec![
+        Route::post("/v1/prompts", CONTROL, prompts::upload)
+            .says("Prompts", "uploadPrompt", "Stores audio under a name (MP3 or WAV)")
+            .form(prompts::MAX_FILE + crate::route::MAX_JSON)
+            .answers::<Prompt>(201, "Stored; or the same audio was stored under this name before.")
+            .problems(&[Code::BadAudio, Code::InUse]),
+        Route::get("/v1/prompts", READ, prompts::list)
+            .says("Prompts", "listPrompts", "Lists prompts by name")
+            .query(&page(&[]))
+            .pages::<Prompt>("A page of prompts."),
+        Route::get("/v1/prompts/{id}", READ, prompts::show)
+            .says("Prompts", "getPrompt", "Shows a prompt by id or name")
+            .answers::<Prompt>(200, "The prompt."),
+        Route::get("/v1/prompts/{id}/audio", READ, prompts::audio)
+            .says("Prompts", "getPromptAudio", "What a caller hears: 8 kHz, mono, 16 bit")
+            .answers_as(200, "A WAV file.", "audio/wav"),
+        Route::delete("/v1/prompts/{id}", CONTROL, prompts::delete)
+            .says("Prompts", "deletePrompt", "Forgets a prompt; calls that play it go on")
+            .answers_empty(204, "Forgotten."),
+        Route::put("/v1/flows/{name}", CONTROL, flows::put)
+            .says("Flows", "putFlow", "Stores a flow; running calls keep the version they started with")
+            .body::<Flow>()
+            .answers::<FlowSummary>(200, "Stored."),
+        Route::get("/v1/flows", READ, flows::list)
+            .says("Flows", "listFlows", "Lists flows by name")
+            .query(&page(&[]))
+            .pages::<FlowSummary>("A page of flows."),
+        Route::get("/v1/flows/{name}", READ, flows::show)
+            .says("Flows", "getFlow", "Shows a flow")
+            .answers::<FlowResource>(200, "The flow."),
+        Route::delete("/v1/flows/{name}", CONTROL, flows::delete)
+            .says("Flows", "deleteFlow", "Forgets a flow; calls that run it go on")
+            .answers_empty(204, "Forgotten."),
+        Route::post("/v1/flows/validate", READ, flows::validate)
+            .says("Flows", "validateFlow", "Checks a flow without storing it")
+            .body::<Flow>()
+            .answers::<Flow>(200, "It is right; this is how it would be stored."),
+        Route::get("/v1/flows/schema", READ, flows::schema)
+            .says("Flows", "getFlowSchema", "The JSON Schema of flows")
+            .answers_as(200, "A JSON Schema (2020-12).", "application/schema+json"),
+        Route::get("/v1/trunks", READ, node::trunks)
+            .says("Trunks", "listTrunks", "Lists trunks by name")
+            .query(&page(&[]))
+            .pages::<Trunk>("A page of trunks."),
+        Route::get("/v1/trunks/{name}", READ, node::trunk)
+            .says("Trunks", "getTrunk", "Shows a trunk")
+            .answers::<Trunk>(200, "The trunk."),
+    ]
+}
+
+fn event_routes() -> Vec<Route> {
+    let filters = [
+        ("types", text(), "Only these types: a comma list of names or beginnings, call.*,trunk.up."),
+        ("cursor", text(), "Events after this one; without it from now."),
+        ("access_token", text(), "The token, where headers cannot be sent."),
+    ];
+    let resume = "SSE: events after this one; cursor, if given, counts.";
+    let mut all = filters.to_vec();
+    all.push(("call_id", text(), "Only events of this call."));
+    vec![
+        Route::get("/v1/events", STREAM, events::stream)
+            .says("Events", "events", "Streams events: a WebSocket if asked to upgrade, otherwise SSE")
+            .more(events::DESCRIPTION)
+            .query(&all)
+            .header("Last-Event-ID", resume)
+            .mentions::<Event>()
+            .answers_as(200, "SSE: data is an Event, id its cursor, event its type.", "text/event-stream")
+            .answers_empty(101, "WebSocket: each text message is an Event or the reply to a command.")
+            .problems(&[Code::CursorExpired]),
+        Route::get("/v1/calls/{id}/events", STREAM, events::of_call)
+            .says("Events", "callEvents", "Streams the events of one call as SSE, up to its end")
+            .query(&filters)
+            .header("Last-Event-ID", resume)
+            .mentions::<Event>()
+            .answers_as(200, "SSE: data is an Event, id its cursor, event its type.", "text/event-stream")
+            .problems(&[Code::CursorExpired]),
+    ]
+}
+
+fn node_routes(metrics: Access) -> Vec<Route> {
+    vec![
+        Route::get("/v1/node", READ, node::show)
+            .says("Node", "getNode", "This node: version, load, lateness")
+            .answers::<Node>(200, "The node."),
+        Route::get("/v1/limits", READ, node::limits)
+            .says("Node", "getLimits", "What the node may take on")
+            .answers::<Limits>(200, "The limits."),
+        Route::get("/v1/drain", READ, node::draining)
+            .says("Node", "getDrain", "Whether the node drains")
+            .answers::<Drain>(200, "Whether it drains."),
+        Route::post("/v1/drain", ADMIN, node::drain)
+            .says("Node", "startDrain", "Takes no new calls; live ones go on")
+            .answers::<Drain>(202, "It drains."),
+        Route::delete("/v1/drain", ADMIN, node::undrain)
+            .says("Node", "stopDrain", "Takes calls again")
+            .answers::<Drain>(200, "It takes calls."),
+        Route::get("/healthz", Access::Open, node::health)
+            .says("Node", "health", "Whether the process runs")
+            .answers::<Health>(200, "It runs."),
+        Route::get("/readyz", Access::Open, node::ready)
+            .says("Node", "ready", "Whether the node takes calls")
+            .answers::<Readiness>(200, "It takes calls.")
+            .answers::<Readiness>(503, "It does not, and why."),
+        Route::get("/metrics", metrics, node::metrics)
+            .says("Node", "metrics", "Figures for Prometheus")
+            .answers_as(200, "Text exposition format 0.0.4.", "text/plain"),
+        Route::get("/v1/openapi.json", Access::Open, docs::openapi)
+            .says("Documentation", "openapi", "This description")
+            .answers_as(200, "OpenAPI 3.1.", "application/json"),
+        Route::get("/docs", Access::Open, docs::page)
+            .says("Documentation", "docs", "This description to read")
+            .answers_as(200, "A page.", "text/html"),
+    ]
+}
