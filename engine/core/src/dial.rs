@@ -115,7 +115,7 @@ fn from(
         }
         None => match (allowed.first(), trunk.and_then(|trunk| trunk.config.credentials.as_ref())) {
             (Some(first), _) => first.clone(),
-            (None, Some(credentials)) => credentials.username().to_owned(),
+            (None, Some(credentials)) => credentials.username.to_string(),
             (None, None) => ANONYMOUS.to_owned(),
         },
     };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use control_api_types::flow::Flow;
 use control_api_types::{
     Call, CallId, CreateCall, Direction, EndedBy, EventData, Fault, Faults, FlowRef, Gather, HangupReason, Limits,
-    NodeCalls, Play, PlayId, Prompt, Timestamp,
+    NodeCalls, Play, PlayId, Prompt, Timestamp, TrunkState,
 };
 use media_core::{Codec, LegId};
 use rand_chacha::ChaCha20Rng;
@@ -238,7 +238,8 @@ impl Engine {
                 // generate a 405 (Method Not Allowed) response [with] an Allow header field".
                 sip_core::Output::Event(Event::Request { id, .. }) => {
                     let allow = [("Allow".to_owned(), "INVITE, ACK, CANCEL, BYE, OPTIONS".to_owned())];
-                    self.endpoint.respond(now, id, 405, &allow, None);
+                    // An error means that the request is too old to be answered.
+                    let _ = self.endpoint.respond(now, id, 405, &allow, None);
                 }
             }
         }
@@ -535,7 +536,8 @@ impl Engine {
 
     fn take(&mut self, now: Instant, session: SessionId, hop: Hop, request: &Message) -> Result<(), Refused> {
         let source = hop.remote.ip();
-        let called = request.request_uri().and_then(|uri| uri.user().map(str::to_owned)).unwrap_or_default();
+        let uri = request.request_uri().map_err(|_| Refused::with(400))?;
+        let called = uri.user().unwrap_or_default().to_owned();
         let trunk = self.trunks.iter().position(|trunk| trunk.sends_from(source));
         let from_trunk = |name: &str| self.trunk_names.get(name).copied().is_some_and(|index| Some(index) == trunk);
         let (flow, answer) = match route(&self.routes, source, &called, from_trunk) {
@@ -563,7 +565,7 @@ impl Engine {
         let id = id::ulid(at.unix_ms(), &mut self.random);
         let call = Call {
             trunk: trunk.map(|index| self.trunks[index].config.name.clone()),
-            sip_call_id: request.call_id().map(str::to_owned),
+            sip_call_id: request.call_id().ok().map(|id| id.to_string()),
             ..record(id, Direction::Inbound, called, from, at, &self.node)
         };
         let codecs = match trunk {
@@ -686,12 +688,21 @@ impl Engine {
         self.is_draining() && self.calls.is_empty()
     }
 
-    /// Takes back the registrations of all trunks. The last thing before the sockets close.
-    pub fn unregister(&mut self, now: Instant) {
+    /// Hangs up every call and takes back the registrations of all trunks: the last thing before the sockets close.
+    pub fn stop(&mut self, now: Instant) {
+        self.drain(now, true);
+        self.drain = Drain::Over;
+        self.hangup_all(now);
         for &id in self.registrations.keys() {
-            self.endpoint.unregister(now, id);
+            // Unknown only if it is over, which is what we want.
+            let _ = self.endpoint.unregister(now, id);
         }
         self.settle(now);
+    }
+
+    /// Whether no call is left and no registrar expects calls for us.
+    pub fn is_stopped(&self) -> bool {
+        self.calls.is_empty() && self.trunks.iter().all(|trunk| trunk.state() != TrunkState::Up)
     }
 
     fn hangup_all(&mut self, now: Instant) {

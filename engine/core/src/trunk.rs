@@ -112,7 +112,7 @@ impl Trunk {
     /// The registration that it asks for.
     pub(crate) fn register(&self) -> Option<Register> {
         let credentials = self.config.credentials.clone()?;
-        let user = credentials.username().to_owned();
+        let user = credentials.username.to_string();
         Some(Register {
             registrar: self.config.gateway.clone(),
             aor: Uri::sip(Some(&user), &self.domain, None),

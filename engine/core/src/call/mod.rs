@@ -639,7 +639,8 @@ impl LiveCall {
     /// Hangs up in the SIP sense; `status` is for an inbound call that is not answered.
     fn release_session(&mut self, ctx: &mut Context<'_>, status: Option<u16>, reason: Option<Reason>) {
         if let Some(session) = self.session {
-            ctx.endpoint.hangup(ctx.now, session, Hangup { status, reason });
+            // Unknown only if it is over, which is what we want.
+            let _ = ctx.endpoint.hangup(ctx.now, session, Hangup { status, reason });
         }
     }
 
