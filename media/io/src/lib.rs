@@ -1,23 +1,27 @@
 //! The media threads: they own every leg's sockets and send and receive its packets in time.
 //!
 //! [`Media`] is the handle of one owner (the task that owns the calls). [`Media::open`] binds a leg's ports,
-//! [`Media::command`] tells it what to do, the sink given to [`Media::start`] hears what happened. Per leg that is a
-//! handful of messages for a whole call: a [`Program`](media_core::Program) is carried out by the leg itself, and no
-//! message per packet ever crosses a thread.
+//! [`Media::command`] tells it what to do, the sink given to [`Media::start`] hears what happened. Per leg
+//! that is a handful of messages for a whole call: a [`Program`](media_core::Program) is carried out by the
+//! leg itself, and no message per packet ever crosses a thread.
 //!
-//! **Threads.** `shards` pinned threads named `media-0`, `media-1`, … without any async runtime. Each owns its legs,
-//! an epoll instance and a wheel of 1 ms slots. A leg stays in the slot that was emptiest when it started, its next packet
-//! is due one packet time after the last was *due*, and a thread without legs sleeps until it is told something.
+//! **Threads.** `shards` pinned threads named `media-0`, `media-1`, … without any async runtime. Each owns
+//! its legs, an epoll instance and a wheel of 1 ms slots. A leg stays in the slot that was emptiest when it
+//! started, its next packet is due one packet time after the last was *due*, and a thread without legs sleeps
+//! until it is told something.
 //!
-//! **Bounds.** Commands wait in a ring per shard whose last places are kept for [`Command::Close`], one per leg,
-//! so a hang-up always gets through; everything else is refused with [`Error::Busy`] when it is full. A sink that has no room
-//! says so, and the shard keeps the event and tries again; a leg's own queue is bounded, and digits beyond it are
-//! counted as lost. Catching up and receiving have budgets, and exceeding one is counted.
+//! **Bounds.** Commands wait in a ring per shard whose last places are kept for [`Command::Close`], one per
+//! leg, so a hang-up always gets through; everything else is refused with [`Error::Busy`] when it is full. A
+//! sink that has no room says so, and the shard keeps the event and tries again; a leg's own queue is
+//! bounded, and digits beyond it are counted as lost. Catching up and receiving have budgets, and exceeding
+//! one is counted.
 //!
-//! **Faults.** Errors of sockets are counted ([`ShardStats`]), not logged and not fatal. A panic while one leg is handled (the
-//! sink's included) closes that leg only: it is reported as [`LegEvent::Closed`] without having been asked to.
+//! **Faults.** Errors of sockets are counted ([`ShardStats`]), not logged and not fatal. A panic while one
+//! leg is handled (the sink's included) closes that leg only: it is reported as [`LegEvent::Closed`] without
+//! having been asked to.
 //!
-//! **Not here:** choosing the local address, prompts from files, bridges, SRTP. Linux 5.11 or newer is needed.
+//! **Not here:** choosing the local address, prompts from files, bridges, SRTP. Linux 5.11 or newer is
+//! needed.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -39,7 +43,8 @@ pub use stats::{LATENESS_BOUNDS_US, Lateness, ShardStats};
 /// What an owner tells a leg.
 #[derive(Debug)]
 pub enum Command {
-    /// Media begins, or changes after a further offer and answer (then `config` is ignored, and numbering goes on).
+    /// Media begins, or changes after a further offer and answer (then `config` is ignored, and numbering
+    /// goes on).
     Start {
         /// What the leg is made of.
         config: LegConfig,

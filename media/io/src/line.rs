@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use media_core::{Leg, LegId, MediaStats, Negotiated, Program, Ptime};
+use rustix::io::Errno;
 
 use crate::socket::{Pair, Socket};
 use crate::stats::Counters;
 use crate::{LegEvent, Sink};
 
-/// How long a leg that hears nothing waits for its peer to show itself, in ticks. While it waits, anyone may send to the
-/// port, so that a peer behind a NAT is heard whatever its port (the leg admits the signalled host only). After
-/// that the socket is connected to the signalled address, which makes sending cheaper by a sixth.
-/// Whoever has sent nothing within 5 seconds of the answer is taken to send from where he said.
+/// How long a leg that hears nothing waits for its peer to show itself, in ticks. While it waits, anyone may
+/// send to the port, so that a peer behind a NAT is heard whatever its port (the leg admits the signalled
+/// host only). After that the socket is connected to the signalled address, which makes sending cheaper by a
+/// sixth. Whoever has sent nothing within 5 seconds of the answer is taken to send from where he said.
 const LEARN_TICKS: u64 = 5_000;
 
 /// A leg and what belongs to it.
@@ -280,7 +281,8 @@ impl<S: Socket> Running<S> {
     }
 }
 
-/// "Connection refused" tells of an earlier packet and takes the place of sending this one, so this one is sent again.
+/// "Connection refused" tells of an earlier packet and takes the place of sending this one, so this one is
+/// sent again.
 fn retry_refused(send: impl Fn() -> io::Result<()>, counters: &Counters) -> io::Result<()> {
     match send() {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -292,17 +294,11 @@ fn retry_refused(send: impl Fn() -> io::Result<()>, counters: &Counters) -> io::
 }
 
 fn count_lost(error: &io::Error, counters: &Counters) {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => &counters.send_would_block,
-        io::ErrorKind::ConnectionRefused => return,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
-            &counters.send_unreachable
-        }
-        io::ErrorKind::OutOfMemory => &counters.send_no_buffer,
-        _ if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) => {
-            &counters.send_no_buffer
-        }
-        _ => &counters.send_other,
+    match Errno::from_io_error(error) {
+        Some(Errno::AGAIN) => &counters.send_would_block,
+        Some(Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::NETDOWN) => &counters.send_unreachable,
+        Some(Errno::NOBUFS | Errno::NOMEM) => &counters.send_no_buffer,
+        Some(_) | None => &counters.send_other,
     }
     .add(1);
 }

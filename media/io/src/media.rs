@@ -50,8 +50,9 @@ pub enum Error {
     },
     /// The port range is used up.
     #[error(
-        "no free media ports: of the {pairs} pairs in {first}-{last} none is free and {resting} rest for up to {} ms \
-         after their last leg (widen the port range)", QUARANTINE.as_millis()
+        "no free media ports: of the {pairs} pairs in {first}-{last} none is free and {resting} rest for up to \
+         {} ms after their last leg (widen the port range)",
+        QUARANTINE.as_millis()
     )]
     NoPorts {
         /// First port of the range.
@@ -88,7 +89,8 @@ pub enum Error {
     Random(#[from] getrandom::Error),
 }
 
-/// Commands that may wait in a shard beside the closes: a second's worth at 300 calls a second and 3 commands each.
+/// Commands that may wait in a shard beside the closes: a second's worth at 300 calls a second and 3 commands
+/// each.
 const COMMANDS: usize = 1024;
 
 /// Ports tried for one leg when others on the machine sit on ports of our range.
@@ -120,7 +122,7 @@ struct Handle {
     vacant: Vec<u32>,
     slots: usize,
     wake: Arc<OwnedFd>,
-    stop: Arc<AtomicBool>,
+    stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -160,8 +162,8 @@ impl Observer {
 }
 
 impl Media {
-    /// Starts the threads. `sink` is called on them with every event; it must not wait, and says `false` when it has no
-    /// room: the shard then keeps the event and asks again soon.
+    /// Starts the threads. `sink` is called on them with every event; it must not wait, and says `false` when
+    /// it has no room: the shard then keeps the event and asks again soon.
     pub fn start(
         config: MediaConfig,
         sink: impl Fn(LegId, LegEvent) -> bool + Send + Sync + 'static,
@@ -185,7 +187,8 @@ impl Media {
         Ok(Media { pairs: ports.free(), ports, config, legs: HashMap::new(), shards, observer })
     }
 
-    /// Opens a leg: binds its two ports, on which nothing is kept yet. Returns the address for RTP; RTCP is one port higher.
+    /// Opens a leg: binds its two ports, on which nothing is kept yet. Returns the address for RTP; RTCP is
+    /// one port higher.
     pub fn open(&mut self, id: LegId) -> Result<SocketAddr, Error> {
         let now = Instant::now();
         self.reclaim(now);
@@ -251,7 +254,8 @@ impl Media {
             while let Some(Released { slot, id, port }) = handle.released.try_pop() {
                 handle.vacant.push(slot);
                 self.ports.release(now, port);
-                // A leg that closed by itself is still known; its id may also have been opened anew elsewhere.
+                // A leg that closed by itself is still known; its id may also have been opened anew
+                // elsewhere.
                 if self.legs.get(&id).is_some_and(|place| place.shard == number && place.slot == slot) {
                     self.legs.remove(&id);
                 }
@@ -291,15 +295,17 @@ impl Media {
 
 impl Drop for Media {
     fn drop(&mut self) {
-        for handle in &self.shards {
-            handle.stop.store(true, Ordering::Release);
-            handle.wake();
-        }
-        for handle in &mut self.shards {
-            if let Some(thread) = handle.thread.take() {
-                // A shard that panicked outside any leg has ended already, and said so.
-                let _ = thread.join();
-            }
+        // All at once; each handle then waits for its own.
+        self.shards.iter().for_each(Handle::stop);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked outside any leg has ended already, and said so.
+            let _ = thread.join();
         }
     }
 }
@@ -315,13 +321,13 @@ impl Handle {
         let (orders, orders_out) = HeapRb::new(COMMANDS + slots).split();
         let (released_in, released) = HeapRb::new(slots).split();
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let stop = Arc::new(AtomicBool::new(false));
+        let stopping = Arc::new(AtomicBool::new(false));
         let counters = Arc::new(Counters::default());
         let wiring = Wiring {
             orders: orders_out,
             released: released_in,
             wake: Arc::clone(&wake),
-            stop: Arc::clone(&stop),
+            stopping: Arc::clone(&stopping),
             counters: Arc::clone(&counters),
             sink,
         };
@@ -337,7 +343,7 @@ impl Handle {
             }
         })?;
         let vacant = (0..slots as u32).rev().collect();
-        let handle = Handle { orders, released, vacant, slots, wake, stop, thread: Some(thread) };
+        let handle = Handle { orders, released, vacant, slots, wake, stopping, thread: Some(thread) };
         started.recv().map_err(io::Error::other)??;
         Ok((handle, counters))
     }
@@ -351,6 +357,11 @@ impl Handle {
         // Opens and commands come after `has_room`; a slot is closed once, and has its place.
         let pushed = self.orders.try_push(order).is_ok();
         debug_assert!(pushed, "a place for every close");
+        self.wake();
+    }
+
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
         self.wake();
     }
 

@@ -21,24 +21,25 @@ use crate::wheel::Wheel;
 /// Width of a slot of the wheel.
 const TICK: Duration = Duration::from_millis(1);
 
-/// What a usual jitter buffer bridges. A wheel that is later than this (the machine slept, the thread starved) is stopped
-/// by the excess instead of sending all of it in a burst: prompts go on where they were, with
-/// consecutive numbers and timestamps, and the peer hears one gap.
+/// What a usual jitter buffer bridges. A wheel that is later than this (the machine slept, the thread
+/// starved) is stopped by the excess instead of sending all of it in a burst: prompts go on where they were,
+/// with consecutive numbers and timestamps, and the peer hears one gap.
 const MAX_LATE: Duration = Duration::from_millis(100);
 
-/// Ticks to catch up with before the sockets are served again: 8 ms of packets delay a received one by less than a
-/// packet time even if they take as long to send as they span.
+/// Ticks to catch up with before the sockets are served again: 8 ms of packets delay a received one by less
+/// than a packet time even if they take as long to send as they span.
 const MAX_TICKS: usize = 8;
 
-/// Sockets served per wake, one datagram each, before the wheel is looked at again: at 2 to 3 us each they keep a
-/// tick waiting for less than its width. A socket with more to give is ready again at once.
+/// Sockets served per wake, one datagram each, before the wheel is looked at again: at 2 to 3 us each they
+/// keep a tick waiting for less than its width. A socket with more to give is ready again at once.
 const MAX_READY: usize = 256;
 
 /// Commands taken per round, for the same reason.
 const MAX_COMMANDS: usize = 64;
 
-/// Packets that share one reading of the clock when their lateness is recorded: 16 sends take about 25 us, half the
-/// width of the histogram's buckets where it matters, and reading a clock for each would cost 2 % of a send.
+/// Packets that share one reading of the clock when their lateness is recorded: 16 sends take about 25 us,
+/// half the width of the histogram's buckets where it matters, and reading a clock for each would cost 2 % of
+/// a send.
 const PACKETS_PER_CLOCK: u64 = 16;
 
 /// How soon the sink is asked again after it had no room.
@@ -73,7 +74,7 @@ pub(crate) struct Wiring<S> {
     /// Has room for every slot.
     pub(crate) released: HeapProd<Released>,
     pub(crate) wake: Arc<OwnedFd>,
-    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) sink: Sink,
 }
@@ -96,7 +97,8 @@ impl<S: Socket> Shard<S> {
     pub(crate) fn new(slots: usize, wiring: Wiring<S>) -> io::Result<Shard<S>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &wiring.wake, epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN)?;
-        // Fails here, not in the loop, where the kernel is too old for time-outs below a millisecond (Linux 5.11).
+        // Fails here, not in the loop, where the kernel is too old for time-outs below a millisecond (Linux
+        // 5.11).
         let mut events = [NO_EVENT; 1];
         epoll::wait(&epoll, &mut events[..], Some(&timespec(Duration::from_nanos(1))))?;
         Ok(Shard {
@@ -113,16 +115,13 @@ impl<S: Socket> Shard<S> {
     /// The thread's loop: send what is due, obey, and sleep until a packet, an order or the next due leg.
     pub(crate) fn run(mut self) {
         let mut events = [NO_EVENT; MAX_READY];
-        while !self.wiring.stop.load(Ordering::Acquire) {
+        while !self.wiring.stopping.load(Ordering::Acquire) {
             self.send_due();
             self.obey(Instant::now());
             self.retry_deferred();
             let timeout = self.time_to_sleep(Instant::now()).map(timespec);
-            let ready = match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
-                Ok(ready) => ready,
-                // A signal, the only failure that a valid descriptor and buffer leave.
-                Err(_) => 0,
-            };
+            // A signal is the only failure that a valid descriptor and buffer leave: nothing is ready then.
+            let ready = epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()).unwrap_or_default();
             if ready == MAX_READY {
                 self.wiring.counters.receive_budget_exceeded.add(1);
             }

@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 
 use rustix::net::sockopt;
 
-/// What a shard needs of a socket. Plain connected sockets implement it; another way of moving packets would stand beside
-/// them behind this trait.
+/// What a shard needs of a socket. Plain connected sockets implement it; another way of moving packets would
+/// stand beside them behind this trait.
 pub(crate) trait Socket: AsFd + Send + 'static {
     /// Sends to the connected peer.
     fn send(&self, packet: &[u8]) -> io::Result<()>;
@@ -50,8 +50,8 @@ pub(crate) struct Pair<S> {
     pub(crate) rtcp: S,
 }
 
-/// Expedited Forwarding, DSCP 46 ([RFC 3246](https://www.rfc-editor.org/rfc/rfc3246)), the class that RFC 4594 gives to
-/// telephony, in the upper six bits of the octet.
+/// Expedited Forwarding, DSCP 46 ([RFC 3246](https://www.rfc-editor.org/rfc/rfc3246)), the class that RFC
+/// 4594 gives to telephony, in the upper six bits of the octet.
 const EXPEDITED_FORWARDING: u8 = 46 << 2;
 
 /// Binds RTP to `port` and RTCP to the next one.

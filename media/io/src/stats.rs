@@ -68,8 +68,8 @@ counters! {
     rtp_octets_received,
     /// Datagrams received on RTCP ports.
     rtcp_packets_received,
-    /// Datagrams from another address than the peer's, summed up when a leg closes. Once the peer is heard the kernel
-    /// drops them uncounted.
+    /// Datagrams from another address than the peer's, summed up when a leg closes. Once the peer is heard
+    /// the kernel drops them uncounted.
     strangers,
     /// Datagrams that were no RTP or RTCP of their session, summed up when a leg closes.
     invalid,
@@ -77,8 +77,8 @@ counters! {
     early,
     /// Sends refused because the socket's buffer was full: the packet is lost.
     send_would_block,
-    /// Sends that met "connection refused": the peer's port was closed when an earlier packet arrived. The packet is sent
-    /// again at once.
+    /// Sends that met "connection refused": the peer's port was closed when an earlier packet arrived. The
+    /// packet is sent again at once.
     send_refused,
     /// Sends without a route to the peer: the packet is lost.
     send_unreachable,
@@ -106,8 +106,8 @@ counters! {
     socket_errors,
 }
 
-/// Upper bounds of the buckets of [`Lateness`] in microseconds; one bucket more has none. Fine around the width of
-/// a slot, where the targets lie.
+/// Upper bounds of the buckets of [`Lateness`] in microseconds; one bucket more has none. Fine around the
+/// width of a slot, where the targets lie.
 pub const LATENESS_BOUNDS_US: [u64; 18] = [
     10, 20, 50, 100, 200, 300, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 7_500, 10_000, 20_000, 50_000,
     100_000,
@@ -158,7 +158,8 @@ impl Lateness {
         self.counts.iter().sum()
     }
 
-    /// The bound in microseconds below which the share `q` (0 to 1) of the packets lies; never above the largest.
+    /// The bound in microseconds below which the share `q` (0 to 1) of the packets lies; never above the
+    /// largest.
     pub fn quantile_us(&self, q: f64) -> u64 {
         let wanted = (self.packets() as f64 * q).ceil() as u64;
         let mut seen = 0;

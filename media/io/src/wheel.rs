@@ -8,8 +8,8 @@ const SLOTS: u64 = 64;
 /// No leg: the end of a list.
 const NIL: u32 = u32::MAX;
 
-/// Every leg that sends stands in exactly one slot, that of its next packet. Slots are lists through an array of
-/// links, so that nothing is allocated after construction and a leg leaves in constant time.
+/// Every leg that sends stands in exactly one slot, that of its next packet. Slots are lists through an array
+/// of links, so that nothing is allocated after construction and a leg leaves in constant time.
 #[derive(Debug)]
 pub(crate) struct Wheel {
     slots: [Slot; SLOTS as usize],
@@ -65,11 +65,12 @@ impl Wheel {
         Some(leg)
     }
 
-    /// Starts a leg: its first packet is due within one packet time from `now` on, in the slot that has the fewest
-    /// legs, so that the packets of all legs are spread over the time. Every codec so far costs the same to send, so
-    /// legs are counted, not weighed.
+    /// Starts a leg: its first packet is due within one packet time from `now` on, in the slot that has the
+    /// fewest legs, so that the packets of all legs are spread over the time. Every codec so far costs the
+    /// same to send, so legs are counted, not weighed.
     pub(crate) fn start(&mut self, leg: u32, now: u64, ptime: Ptime) {
-        // Ticks that nobody waits for are over; those that somebody still waits for must be caught up with first.
+        // Ticks that nobody waits for are over; those that somebody still waits for must be caught up with
+        // first.
         self.next = self.next_due().map_or(now, |due| due.min(now)).max(self.next);
         let ticks = self.next..self.next + u64::from(ptime.ms());
         let tick = ticks.min_by_key(|tick| self.slots[(tick % SLOTS) as usize].legs).unwrap_or(self.next);

@@ -1,0 +1,55 @@
+//! No allocation per packet, sent or received, nor per tick: counted on the media thread itself.
+
+use std::sync::OnceLock;
+use std::sync::mpsc::sync_channel;
+
+use crate::support::{LOCALHOST, Owner, Peer, config, prompt, rtp, wait_until};
+use alloc_count::ThreadCounter;
+use media_io::{Media, MediaConfig};
+
+static MEDIA_THREAD: OnceLock<ThreadCounter> = OnceLock::new();
+
+#[test]
+fn packets_and_ticks_do_not_allocate() {
+    assert!(alloc_count::is_installed());
+    let (sender, events) = sync_channel(10_000);
+    let config = MediaConfig { shards: 1, ..config(31_000..=31_499) };
+    let media = Media::start(config, move |leg, event| {
+        MEDIA_THREAD.get_or_init(alloc_count::thread_counter);
+        sender.try_send((leg, event)).is_ok()
+    });
+    let mut owner = Owner { media: media.unwrap(), events };
+    let peers: Vec<Peer> = (0..50).map(|_| Peer::new(LOCALHOST)).collect();
+    let prompt = prompt(500);
+    let mut locals = Vec::new();
+    for (id, peer) in peers.iter().enumerate() {
+        locals.push(owner.start_leg(id as u64, peer.address));
+        owner.play(id as u64, &prompt, 0);
+    }
+    let total = || owner.media.stats().total();
+    // Once round, so that everything has happened once: sockets connected, prompts begun.
+    let send = |round: u16| {
+        for (peer, local) in peers.iter().zip(&locals) {
+            // Now and then a digit in the place of audio.
+            let packet = match round % 10 {
+                0 => rtp(101, true, round, u32::from(round) * 160, &[round as u8 % 10, 0x8a, 3, 32]),
+                _ => rtp(0, false, round, u32::from(round) * 160, &[0xff; 160]),
+            };
+            peer.send(*local, &packet);
+        }
+    };
+    send(1);
+    wait_until("all are heard", || total().rtp_packets_received >= 50 && total().rtp_packets_sent >= 50);
+
+    let counter = MEDIA_THREAD.get().unwrap();
+    let (before, start) = (counter.counts(), total());
+    for round in 2..102 {
+        send(round);
+        let wanted = start.rtp_packets_received + u64::from(round - 1) * 50;
+        wait_until("this round is received", || total().rtp_packets_received >= wanted);
+    }
+    wait_until("thousands are sent", || total().rtp_packets_sent >= start.rtp_packets_sent + 5_000);
+    let counts = counter.counts() - before;
+    assert_eq!(counts.allocs, 0, "{} packets sent and 5,000 received", total().rtp_packets_sent);
+    assert_eq!(total().panics, 0);
+}
