@@ -249,7 +249,7 @@ impl Jitter {
     fn receive(&mut self, now: Instant, timestamp: u32, clock: u32) {
         let origin = *self.origin.get_or_insert(now);
         let elapsed = now.saturating_duration_since(origin);
-        let arrival = elapsed.as_nanos() * u128::from(clock) / 1_000_000_000;
+        let arrival = elapsed.as_micros() as u64 * u64::from(clock) / 1_000_000;
         let transit = (arrival as u32).wrapping_sub(timestamp);
         if let Some(previous) = self.transit.replace(transit) {
             // A.8, in integers: J += |D| - (J + 8) / 16, with J kept sixteenfold.

@@ -15,6 +15,10 @@ const UPDATE_INTERVAL: Duration = Duration::from_millis(50);
 const LOST_UPDATES: u32 = 3;
 /// The longest duration a packet can express; a longer event goes on as a further segment (2.5.1.3).
 const LONGEST_SEGMENT: i32 = 0xFFFF;
+/// After this long without a packet of the last event, a packet with the marker bit begins a stroke whatever its numbers
+/// say: peers that play recorded digits (test tools, announcement servers) repeat numbers and step back in them. Longer
+/// than a late packet takes that any jitter buffer would wait for.
+const QUIET: Duration = Duration::from_millis(250);
 /// Sequence numbers at most this far back are late packets (RFC 3550, A.1: MAX_MISORDER), others a restarted stream.
 const LATE: std::ops::Range<i16> = -100..0;
 
@@ -96,10 +100,14 @@ impl Receiver {
             State::Down(stroke) => (stroke, None),
             State::Up { stroke, ended } => (stroke, Some(*ended)),
         };
+        let begins = header.marker && !event.end && now.saturating_duration_since(stroke.heard) >= QUIET;
+        if begins && ended == Some(Ended::Said) {
+            return self.press(now, packet, event, clock, None);
+        }
         if header.timestamp == stroke.segment {
             // A further packet of the same stroke: the timestamp alone decides.
             stroke.duration = stroke.duration.max(event.duration);
-        } else if LATE.contains(&header.seq.distance_from(stroke.newest)) {
+        } else if !begins && LATE.contains(&header.seq.distance_from(stroke.newest)) {
             return NOTHING;
         } else if ended != Some(Ended::Said) && stroke.continues_in(header.timestamp, event.digit) {
             stroke.before = stroke.before.saturating_add(header.timestamp.0.wrapping_sub(stroke.segment.0));
@@ -200,10 +208,11 @@ mod tests {
         code: u8,
         end: bool,
         duration: u16,
+        marker: bool,
     }
 
     fn sent(seq: u16, timestamp: u32, code: u8, end: bool, duration: u16) -> Sent {
-        Sent { seq, timestamp, code, end, duration }
+        Sent { seq, timestamp, code, end, duration, marker: false }
     }
 
     struct Ear {
@@ -221,7 +230,7 @@ mod tests {
             let [d0, d1] = sent.duration.to_be_bytes();
             let payload = [sent.code, if sent.end { 0x80 } else { 0 } | 10, d0, d1];
             let (seq, timestamp) = (SeqNo(sent.seq), MediaTime(sent.timestamp));
-            let header = Header { marker: false, pt: 101, seq, timestamp, ssrc: Ssrc(1) };
+            let header = Header { marker: sent.marker, pt: 101, seq, timestamp, ssrc: Ssrc(1) };
             let now = self.start + Duration::from_millis(ms);
             let packet = Packet { header, payload: &payload };
             self.keys.extend(self.receiver.receive(now, &packet, CLOCK).into_iter().flatten());
@@ -326,6 +335,38 @@ mod tests {
         // Sequence and timestamp jump back, as when the peer's media source changes.
         let keys = heard(&[sent(40_000, 900_000, 1, true, 160), sent(7, 300, 2, true, 160)]);
         assert_eq!(keys, [Key::Down, up(Digit::D1, 20), Key::Down, up(Digit::D2, 20)]);
+    }
+
+    #[test]
+    fn recorded_digits_are_heard_in_any_order_and_again() {
+        // First sequence numbers and timestamps of SIPp's recordings of the keys 1, 2 and 3, each ten packets long.
+        let recordings = [(1, 7984, 13_280), (2, 8042, 23_200), (3, 8087, 31_040)];
+        let mut ear = Ear::new();
+        let mut ms = 0;
+        for key in [2, 1, 1, 3, 2, 2] {
+            let (code, seq, timestamp) = recordings[key - 1];
+            for n in 0..10 {
+                let end = n >= 7;
+                let duration = n.min(7) * 320;
+                let packet = sent(seq + n.min(7), timestamp, code, end, duration);
+                ear.hear(ms, Sent { marker: n == 0, ..packet });
+                ms += 20;
+            }
+            ms += 300;
+        }
+        let digits = [Digit::D2, Digit::D1, Digit::D1, Digit::D3, Digit::D2, Digit::D2];
+        let expected: Vec<Key> = digits.into_iter().flat_map(|digit| [Key::Down, up(digit, 280)]).collect();
+        assert_eq!(ear.keys, expected);
+    }
+
+    #[test]
+    fn retransmitted_ends_that_were_held_up_are_no_new_stroke() {
+        let mut ear = Ear::new();
+        ear.hear(0, Sent { marker: true, ..sent(1, 0, 5, false, 160) });
+        ear.hear(20, sent(2, 0, 5, true, 320));
+        ear.hear(1500, sent(3, 0, 5, true, 320));
+        ear.hear(1500, Sent { marker: true, ..sent(4, 0, 5, true, 320) });
+        assert_eq!(ear.keys, [Key::Down, up(Digit::D5, 40)]);
     }
 
     #[test]
