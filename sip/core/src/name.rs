@@ -120,6 +120,32 @@ names! {
     WwwAuthenticate "WWW-Authenticate";
 }
 
+/// The code of the only known name that can stand at each [`place`].
+const PLACES: [u8; 256] = {
+    let mut places = [Name::OTHER; 256];
+    let mut code = 0;
+    while code < TEXTS.len() {
+        let at = place(TEXTS[code].as_bytes());
+        assert!(places[at] == Name::OTHER, "two known names share a place: find other factors");
+        places[at] = code as u8;
+        code += 1;
+    }
+    places
+};
+
+/// A perfect hash of the known names by length, first, middle and last letter in any case. The factors were found by
+/// trial; the build fails if a new name needs others.
+const fn place(text: &[u8]) -> usize {
+    let [first, .., last] = text else { return 0 };
+    // Setting this bit lowers letters and leaves "-" and digits alone.
+    const LOWER: u8 = 0x20;
+    (text.len() as u8)
+        .wrapping_mul(34)
+        .wrapping_add((*first | LOWER).wrapping_mul(55))
+        .wrapping_add((*last | LOWER).wrapping_mul(57))
+        .wrapping_add((text[text.len() / 2] | LOWER).wrapping_mul(39)) as usize
+}
+
 impl<'a> Name<'a> {
     pub(crate) const OTHER: u8 = Code::Other as u8;
 
@@ -130,10 +156,10 @@ impl<'a> Name<'a> {
         {
             return name;
         }
-        // A scan of 66 lengths costs less than hashing; only names of the same length are compared.
-        match TEXTS.iter().position(|known| known.eq_ignore_ascii_case(text)) {
-            Some(code) => Name::from_code(code as u8, text),
-            None => Name::Other(text),
+        let code = PLACES[place(text.as_bytes())];
+        match TEXTS.get(usize::from(code)) {
+            Some(known) if known.eq_ignore_ascii_case(text) => Name::from_code(code, text),
+            Some(_) | None => Name::Other(text),
         }
     }
 

@@ -1,5 +1,7 @@
 //! From bytes to a [`Message`].
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 use memchr::{memchr, memchr2, memmem};
@@ -61,7 +63,7 @@ fn read(bytes: Bytes, rigour: Rigour) -> Result<Message, ParseError> {
     if head_end - begin > MAX_HEAD {
         return Err(ParseError::TooLong { limit: MAX_HEAD });
     }
-    let head = text(bytes.slice(begin..head_end));
+    let head = text(&bytes, begin..head_end);
     let (head, start, rows) = match index(&head, rigour)? {
         Indexed::Flat(start, rows) => (head, start, rows),
         Indexed::Folded => {
@@ -100,18 +102,15 @@ pub(crate) fn content_length<'a>(
 
 /// The head as text. What is no UTF-8 becomes `_`, byte for byte: a character that a token may hold, so that a display
 /// name in Latin-1 costs its umlauts and not the call.
-fn text(head: Bytes) -> ByteString {
-    match ByteString::try_from(head.clone()) {
-        Ok(text) => text,
-        Err(_) => {
-            let mut repaired = String::with_capacity(head.len());
-            for chunk in head.utf8_chunks() {
-                repaired.push_str(chunk.valid());
-                repaired.extend(chunk.invalid().iter().map(|_| '_'));
-            }
-            repaired.into()
+fn text(bytes: &Bytes, head: Range<usize>) -> ByteString {
+    ByteString::try_from(bytes.slice(head.clone())).unwrap_or_else(|_| {
+        let mut repaired = String::with_capacity(head.len());
+        for chunk in bytes[head].utf8_chunks() {
+            repaired.push_str(chunk.valid());
+            repaired.extend(chunk.invalid().iter().map(|_| '_'));
         }
-    }
+        repaired.into()
+    })
 }
 
 /// RFC 3261 section 7.3.1: "The line break and the whitespace at the beginning of the next line are treated as a single
