@@ -35,13 +35,15 @@ pub struct EngineConfig {
 pub struct TrunkConfig {
     /// Its unique name.
     pub name: String,
-    /// Where its requests go.
+    /// Where its calls go.
     pub gateway: Target,
+    /// Where to register, when that is another place; also the domain of our From by default.
+    pub registrar: Option<Target>,
     /// What to answer its challenges with; the user name is also the user part of our address of record.
     pub credentials: Option<Credentials>,
     /// `Some`: register there, for this long at a time. `None`: the carrier knows us by address.
     pub register: Option<Duration>,
-    /// The domain of our From; `None`: the gateway's host.
+    /// The domain of our From; `None`: the registrar's or gateway's host.
     pub from_domain: Option<String>,
     /// Caller ids that may be shown, the first by default; empty: any.
     pub caller_ids: Vec<String>,
@@ -59,6 +61,7 @@ impl TrunkConfig {
         Self {
             name: name.into(),
             gateway,
+            registrar: None,
             credentials: None,
             register: None,
             from_domain: None,

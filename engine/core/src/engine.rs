@@ -82,7 +82,7 @@ enum Drain {
 }
 
 /// Why [`Engine::poll_timeout`] wants to be called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimerKind {
     /// A timer of the SIP endpoint.
     Sip(sip_core::TimerKind),

@@ -41,6 +41,8 @@ pub enum MediaInput {
         /// The id of the play.
         play: u64,
     },
+    /// A command did not reach the leg: its thread does not keep up. The call ends.
+    Lost,
     /// The answer to [`MediaCommand::Close`], and the last of the leg.
     Closed(MediaStats),
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use control_api_types::{Disposition, EventData, Gateway, GatewayState, Timestamp, TrunkState};
-use sip_core::{Host, Register, RegistrationEvent, RegistrationId, Uri};
+use sip_core::{Host, Register, RegistrationEvent, RegistrationId, Target, Uri};
 
 use crate::admission::Gate;
 use crate::clock::{Clock, millis};
@@ -80,16 +80,20 @@ impl Outcome {
 
 impl Trunk {
     pub(crate) fn new(config: TrunkConfig) -> Result<Self, ConfigError> {
-        let host: Host = config.gateway.host.parse().map_err(|_| ConfigError::GatewayHost {
-            trunk: config.name.clone(),
-            host: config.gateway.host.clone(),
-        })?;
+        let host = |target: &Target| {
+            target.host.parse::<Host>().map_err(|_| ConfigError::GatewayHost {
+                trunk: config.name.clone(),
+                host: target.host.clone(),
+            })
+        };
+        let registrar = config.registrar.as_ref().map(&host).transpose()?;
+        let host = host(&config.gateway)?;
         let domain = match &config.from_domain {
             Some(domain) => domain.parse().map_err(|_| ConfigError::FromDomain {
                 trunk: config.name.clone(),
                 domain: domain.clone(),
             })?,
-            None => host.clone(),
+            None => registrar.unwrap_or_else(|| host.clone()),
         };
         if config.codecs.is_empty() {
             return Err(ConfigError::NoCodec { trunk: config.name });
@@ -114,7 +118,7 @@ impl Trunk {
         let credentials = self.config.credentials.clone()?;
         let user = credentials.username.to_string();
         Some(Register {
-            registrar: self.config.gateway.clone(),
+            registrar: self.config.registrar.as_ref().unwrap_or(&self.config.gateway).clone(),
             aor: Uri::sip(Some(&user), &self.domain, None),
             credentials: Some(credentials),
             expires: self.config.register?,

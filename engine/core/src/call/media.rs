@@ -107,6 +107,10 @@ impl LiveCall {
             }
             MediaInput::Event(event) => self.on_media_event(ctx, event),
             MediaInput::Unplayable { play } => self.unplayable(ctx, play),
+            MediaInput::Lost => {
+                self.release_session(ctx, Some(500), None);
+                self.end(ctx, Evidence::Internal, EndedBy::Engine);
+            }
             MediaInput::Closed(stats) => {
                 let ran = matches!(self.media, Media::Running | Media::Closing { ran: true });
                 self.media = Media::Gone(ran.then_some(stats));

@@ -603,13 +603,18 @@ impl LiveCall {
             FailureCause::Timeout | FailureCause::Transport | FailureCause::Resolve => {
                 (Evidence::Network, EndedBy::Engine)
             }
-            // RFC 3261 §9.2, §15.1.2: a canceled INVITE is answered 487.
+            // Nothing came back, not even to the INVITE that we gave up.
+            FailureCause::Cancelled if reason_phrase.is_empty() && self.is_unheard() => {
+                (Evidence::Network, EndedBy::Engine)
+            }
+            // RFC 3261 §9.2: a canceled INVITE is answered 487.
             FailureCause::Cancelled => {
                 self.record.sip_status = Some(487);
                 (Evidence::CallerGaveUp, EndedBy::Remote)
             }
         };
         let words = match cause {
+            FailureCause::Cancelled if evidence == Evidence::Network => Some("No Response".to_owned()),
             FailureCause::Response(_) | FailureCause::Cancelled if reason_phrase.is_empty() => None,
             FailureCause::Response(_) | FailureCause::Cancelled => Some(reason_phrase),
             FailureCause::Timeout => Some("No Response".to_owned()),
@@ -634,6 +639,11 @@ impl LiveCall {
             (State::Ending(_), _) => self.finish_if_released(ctx),
             (_, evidence) => self.end(ctx, evidence, by),
         }
+    }
+
+    /// Whether no response beyond 100 Trying has come for our INVITE.
+    fn is_unheard(&self) -> bool {
+        self.marks.invited.is_some() && self.record.sip_status.is_none()
     }
 
     /// Hangs up in the SIP sense; `status` is for an inbound call that is not answered.

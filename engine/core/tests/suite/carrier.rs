@@ -1,0 +1,276 @@
+//! The other side: a carrier on a second SIP endpoint, whose customers act by a script.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use media_core::{Codec, LocalMedia, Ptime, sdp};
+use sip_core::{
+    Body, Endpoint, EndpointConfig, Event, Hangup, Invite, Listener, Output, SessionEvent, SessionId, Transmit,
+    Transport,
+};
+
+/// What a customer does, at a time after the INVITE reached him.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Act {
+    Ring,
+    /// 183 with a session description.
+    EarlyMedia,
+    /// 183 without one.
+    Progress,
+    Answer(Answer),
+    Reject(u16),
+    /// Rejects with a Q.850 cause.
+    RejectBecause(u16, u8),
+    Press(char),
+    Hangup,
+}
+
+/// The session description of a 200.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Answer {
+    /// As it should be; the same as that of the early media, if any.
+    Good,
+    /// Another port than that of the early media.
+    Moved,
+    None,
+    Garbage,
+}
+
+pub type Script = &'static [(u64, Act)];
+
+/// What the test world has to do for a customer.
+#[derive(Debug)]
+pub enum Errand {
+    Transmit(Transmit),
+    /// Send a digit to this media address of the engine, from the customer's.
+    Press { to: SocketAddr, from: SocketAddr, pt: u8, digit: char },
+}
+
+#[derive(Debug)]
+struct Customer {
+    media: SocketAddr,
+    /// The engine's side of the media, once known: address, and payload type of telephone-event.
+    engine: Option<(SocketAddr, u8)>,
+    offer: Bytes,
+}
+
+#[derive(Debug)]
+pub struct Carrier {
+    pub endpoint: Endpoint,
+    pub address: SocketAddr,
+    customers: BTreeMap<String, Script>,
+    live: BTreeMap<SessionId, Customer>,
+    agenda: BTreeMap<(Instant, u64), (SessionId, Act)>,
+    steps: u64,
+    calls: u16,
+    /// What REGISTER is answered with.
+    pub registrar: u16,
+    /// How the engine's answers to calls from here came out: the status, or 200.
+    pub outcomes: BTreeMap<SessionId, u16>,
+    /// Calls that the engine has ended with a BYE, and those that the customer has.
+    pub byes: u32,
+    /// Most calls at a time.
+    pub most_live: usize,
+    /// When INVITEs came.
+    pub invites: Vec<Instant>,
+}
+
+impl Carrier {
+    pub fn new(address: SocketAddr) -> Self {
+        let listener = Listener { transport: Transport::Udp, bound: address, advertised: address };
+        Self {
+            endpoint: Endpoint::new(EndpointConfig::new(vec![listener]), [9; 32]),
+            address,
+            customers: BTreeMap::new(),
+            live: BTreeMap::new(),
+            agenda: BTreeMap::new(),
+            steps: 0,
+            calls: 0,
+            registrar: 200,
+            outcomes: BTreeMap::new(),
+            byes: 0,
+            most_live: 0,
+            invites: Vec::new(),
+        }
+    }
+
+    pub fn customer(&mut self, number: &str, script: Script) {
+        self.customers.insert(number.to_owned(), script);
+    }
+
+    pub fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// A customer calls the engine. His script begins with his own INVITE.
+    pub fn call(&mut self, now: Instant, engine: SocketAddr, number: &str, body: Option<Vec<u8>>, script: Script) -> SessionId {
+        let uri: sip_core::Uri = format!("sip:{number}@{engine}").parse().unwrap();
+        let media = self.next_media();
+        let session = self
+            .endpoint
+            .invite(
+                now,
+                Invite {
+                    request_uri: uri.clone(),
+                    to: sip_core::NameAddr::new(uri),
+                    from: sip_core::NameAddr::new(format!("sip:+62811@{}", self.address).parse().unwrap()),
+                    target: sip_core::Target {
+                        host: engine.ip().to_string(),
+                        port: Some(engine.port()),
+                        transport: Some(Transport::Udp),
+                    },
+                    route: Vec::new(),
+                    headers: Vec::new(),
+                    body: Some(Body::sdp(body.unwrap_or_else(|| sdp::offer(&local(media))))).filter(|b| !b.bytes.is_empty()),
+                    credentials: None,
+                },
+            )
+            .unwrap();
+        let customer = Customer { media, engine: None, offer: Bytes::new() };
+        self.live.insert(session, customer);
+        self.schedule(now, session, script);
+        session
+    }
+
+    fn next_media(&mut self) -> SocketAddr {
+        self.calls += 1;
+        SocketAddr::new(self.address.ip(), 20_000 + 2 * (self.calls % 20_000))
+    }
+
+    fn schedule(&mut self, now: Instant, session: SessionId, script: Script) {
+        for &(ms, act) in script {
+            self.steps += 1;
+            self.agenda.insert((now + Duration::from_millis(ms), self.steps), (session, act));
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let agenda = self.agenda.first_key_value().map(|(&(at, _), _)| at);
+        let sip = self.endpoint.poll_timeout().map(|(at, _)| at);
+        agenda.into_iter().chain(sip).min()
+    }
+
+    /// Does what is due, and everything that follows.
+    pub fn run(&mut self, now: Instant) -> Vec<Errand> {
+        let mut errands = Vec::new();
+        while let Some(entry) = self.agenda.first_entry().filter(|entry| entry.key().0 <= now) {
+            let (session, act) = entry.remove();
+            errands.extend(self.act(now, session, act));
+        }
+        self.endpoint.handle_timeout(now);
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Transmit(transmit) => errands.push(Errand::Transmit(transmit)),
+                Output::Resolve { host, .. } => panic!("the carrier uses addresses only, not {host}"),
+                Output::Event(Event::Session { id, event }) => self.on_session(now, id, event),
+                Output::Event(Event::Registration { .. }) => {}
+                Output::Event(Event::Request { id, request, .. }) => {
+                    let contact = request.header(sip_core::Name::Contact).unwrap_or_default().to_owned();
+                    let headers = [("Contact".to_owned(), contact), ("Expires".to_owned(), "60".to_owned())];
+                    let headers = if self.registrar == 200 { &headers[..] } else { &[] };
+                    let _ = self.endpoint.respond(now, id, self.registrar, headers, None);
+                }
+            }
+        }
+        errands
+    }
+
+    fn on_session(&mut self, now: Instant, id: SessionId, event: SessionEvent) {
+        match event {
+            SessionEvent::Incoming { request, .. } => {
+                let number = request.request_uri().unwrap().user().unwrap_or_default().to_owned();
+                let Some(&script) = self.customers.get(&number) else {
+                    let _ = self.endpoint.reject(now, id, 404, &[]);
+                    return;
+                };
+                let media = self.next_media();
+                let offer = request.body().clone();
+                self.invites.push(now);
+                self.live.insert(id, Customer { media, engine: None, offer });
+                self.most_live = self.most_live.max(self.live.len());
+                self.schedule(now, id, script);
+            }
+            SessionEvent::Answered { body, .. } => {
+                self.outcomes.insert(id, 200);
+                if let Some(customer) = self.live.get_mut(&id) {
+                    let answer = sdp::accept_answer(&local(customer.media), &body.unwrap()).unwrap();
+                    let event = answer.telephone_event.unwrap();
+                    customer.engine = Some((answer.remote, event.pt_send));
+                }
+            }
+            SessionEvent::Provisional { status, .. } => {
+                self.outcomes.insert(id, status);
+            }
+            SessionEvent::Confirmed => {}
+            SessionEvent::Failed(failure) => {
+                if let sip_core::FailureCause::Response(status) = failure.cause {
+                    self.outcomes.insert(id, status);
+                }
+                self.live.remove(&id);
+            }
+            SessionEvent::Ended { .. } => {
+                self.byes += 1;
+                self.live.remove(&id);
+            }
+        }
+    }
+
+    fn act(&mut self, now: Instant, session: SessionId, act: Act) -> Option<Errand> {
+        let customer = self.live.get_mut(&session)?;
+        let endpoint = &mut self.endpoint;
+        // Acts that come too late for the call fail, as they would for a person.
+        match act {
+            Act::Ring => drop(endpoint.ring(now, session, 180, None)),
+            Act::Progress => drop(endpoint.ring(now, session, 183, None)),
+            Act::EarlyMedia => {
+                let body = customer.description(false);
+                drop(endpoint.ring(now, session, 183, Some(body)));
+            }
+            Act::Answer(answer) => {
+                let body = match answer {
+                    Answer::Good => Some(customer.description(false)),
+                    Answer::Moved => Some(customer.description(true)),
+                    Answer::None => None,
+                    Answer::Garbage => Some(Body::sdp("v=0\r\nnonsense")),
+                };
+                drop(endpoint.answer(now, session, body));
+            }
+            Act::Reject(status) => drop(endpoint.reject(now, session, status, &[])),
+            Act::RejectBecause(status, cause) => {
+                let reason = ("Reason".to_owned(), format!("Q.850;cause={cause};text=\"x\""));
+                drop(endpoint.reject(now, session, status, &[reason]));
+            }
+            Act::Press(digit) => {
+                let (to, pt) = customer.engine.expect("digits are pressed after the answer");
+                return Some(Errand::Press { to, from: customer.media, pt, digit });
+            }
+            Act::Hangup => drop(endpoint.hangup(now, session, Hangup::default())),
+        }
+        None
+    }
+}
+
+impl Customer {
+    fn description(&mut self, moved: bool) -> Body {
+        if moved {
+            self.media.set_port(self.media.port() ^ 0x4000);
+        }
+        let (answer, negotiated) = sdp::answer(&self.offer, &local(self.media)).unwrap();
+        self.engine = Some((negotiated.remote, negotiated.telephone_event.unwrap().pt_send));
+        Body::sdp(answer)
+    }
+}
+
+fn local(addr: SocketAddr) -> LocalMedia {
+    LocalMedia {
+        addr,
+        codecs: vec![Codec::Pcmu, Codec::Pcma],
+        ptime: Ptime::DEFAULT,
+        telephone_event: true,
+        rtcp_mux: false,
+        session_id: 7,
+        session_version: 1,
+    }
+}

@@ -1,0 +1,6 @@
+//! The engine against a simulated carrier, in virtual time.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod carrier;
+mod outbound;
+mod world;

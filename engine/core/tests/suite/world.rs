@@ -1,0 +1,462 @@
+//! An engine, its media legs and a carrier in one thread on a virtual clock, and the one way to check a call.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use control_api_types::{Call, CallId, CreateCall, EventData, Fault, Limits, Prompt as PromptInfo};
+use engine_core::{
+    Clock, Engine, EngineConfig, Input, MediaCommand, MediaInput, Output, Refusal, Route, TrunkConfig,
+};
+use media_core::rtp::Header;
+use media_core::{
+    Codec, Digit, Leg, LegId, MediaEvent, MediaTime, Negotiated, Prompt, SeqNo, Ssrc,
+};
+use netem::{Impairments, Link};
+use serde_json::{Value, json};
+use sip_core::{EndpointConfig, Listener, Message, Target, Transmit, Transport};
+
+use crate::carrier::{Carrier, Errand, Script};
+
+pub const ENGINE: &str = "192.0.2.1:5060";
+pub const CARRIER: &str = "192.0.2.2:5060";
+/// Nobody answers there.
+pub const DEAD: &str = "192.0.2.66:5060";
+/// One way.
+pub const DELAY: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(20);
+
+pub struct World {
+    pub now: Instant,
+    pub engine: Engine,
+    pub carrier: Carrier,
+    pub media: MediaShell,
+    pub stories: BTreeMap<CallId, Story>,
+    pub node_events: Vec<EventData>,
+    /// Accepted ids that the journal was given, while it is held.
+    pub journal: Option<Vec<CallId>>,
+    /// The most live calls seen at any moment.
+    pub most_live: u32,
+    to_engine: Link<Transmit>,
+    to_carrier: Link<Transmit>,
+}
+
+/// What is known of a call.
+#[derive(Default)]
+pub struct Story {
+    pub lines: Vec<String>,
+    pub ended: Option<Call>,
+}
+
+/// Media legs without sockets.
+pub struct MediaShell {
+    ports: BTreeMap<LegId, Port>,
+    prompts: BTreeMap<String, u32>,
+    /// Whether ports can be opened.
+    pub has_ports: bool,
+    /// Whether closed legs tell their statistics.
+    pub tells_end: bool,
+    /// Programs that were started.
+    pub runs: u32,
+    opened: u16,
+    digits: u16,
+}
+
+struct Port {
+    addr: SocketAddr,
+    leg: Option<Leg>,
+    negotiated: Option<Negotiated>,
+    /// Plays and collects that have not ended.
+    outstanding: u32,
+    next_tick: Instant,
+}
+
+pub fn trunk(name: &str, address: &str) -> TrunkConfig {
+    let address: SocketAddr = address.parse().unwrap();
+    let target = Target { host: address.ip().to_string(), port: Some(address.port()), transport: None };
+    TrunkConfig::new(name, target)
+}
+
+pub fn limits() -> Limits {
+    Limits { max_calls: 1000, max_cps: 1000, max_queued: 1000, queue_timeout_s: 60, drain_timeout_s: 30 }
+}
+
+impl World {
+    /// A world with the trunk `jkt` to the carrier, the trunk `dead` to nobody, and the prompts `hello` (1 s) and
+    /// `music` (5 s).
+    pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub fn with(configure: impl FnOnce(&mut EngineConfig)) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the origin of the virtual clock; nothing reads it again")]
+        let now = Instant::now();
+        let address: SocketAddr = ENGINE.parse().unwrap();
+        let listener = Listener { transport: Transport::Udp, bound: address, advertised: address };
+        let mut config = EngineConfig {
+            node: "n1".into(),
+            clock: Clock::new(now, 1_800_000_000_000),
+            sip: EndpointConfig::new(vec![listener]),
+            trunks: vec![trunk("jkt", CARRIER), trunk("dead", DEAD)],
+            routes: Vec::new(),
+            limits: limits(),
+        };
+        configure(&mut config);
+        let link = Impairments { delay: DELAY, ..Impairments::NONE };
+        let mut world = Self {
+            now,
+            engine: Engine::new(now, config, [1; 32]).unwrap(),
+            carrier: Carrier::new(CARRIER.parse().unwrap()),
+            media: MediaShell {
+                ports: BTreeMap::new(),
+                prompts: BTreeMap::new(),
+                has_ports: true,
+                tells_end: true,
+                runs: 0,
+                opened: 0,
+                digits: 0,
+            },
+            stories: BTreeMap::new(),
+            node_events: Vec::new(),
+            journal: None,
+            most_live: 0,
+            to_engine: Link::new(1, link),
+            to_carrier: Link::new(2, link),
+        };
+        world.put_prompt("hello", 1_000);
+        world.put_prompt("music", 5_000);
+        world
+    }
+
+    pub fn with_routes(routes: Vec<Route>) -> Self {
+        Self::with(|config| config.routes = routes)
+    }
+
+    /// Loses this share of the packets in both directions from now on.
+    pub fn lose(&mut self, share: f64) {
+        let link = Impairments { delay: DELAY, loss: share, ..Impairments::NONE };
+        self.to_engine.set_impairments(link);
+        self.to_carrier.set_impairments(link);
+    }
+
+    pub fn put_prompt(&mut self, name: &str, ms: u32) {
+        let prompt: PromptInfo = serde_json::from_value(json!({
+            "id": format!("sha-{name}"), "name": name, "duration_ms": ms, "sha256": "", "size_bytes": 1,
+            "sample_rate_hz": 8000, "channels": 1, "created_at": "2026-01-01T00:00:00Z",
+        }))
+        .unwrap();
+        self.media.prompts.insert(prompt.id.clone(), ms);
+        self.engine.put_prompt(&prompt);
+    }
+
+    pub fn put_flow(&mut self, name: &str, flow: Value) -> Result<(), Vec<Fault>> {
+        self.engine.put_flow(name, Arc::new(control_api_types::flow::Flow::from_json(&flow)?))
+    }
+
+    /// Places a call; the body's defaults are a trunk and an id.
+    pub fn originate(&mut self, id: &str, body: Value) -> Result<Call, Refusal> {
+        let create = CreateCall::from_json(&body).map_err(Refusal::Validation)?;
+        let result = self.engine.originate(self.now, self.id(id), create);
+        self.pump();
+        result
+    }
+
+    /// Calls a customer of the carrier, who acts by `script`.
+    pub fn call(&mut self, id: &str, script: Script, extra: Value) {
+        let number = format!("{}", 1000 + self.stories.len());
+        self.carrier.customer(&number, script);
+        let mut body = json!({"to": number, "trunk": "jkt"});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        self.originate(id, body).unwrap();
+    }
+
+    pub fn id(&self, id: &str) -> CallId {
+        CallId::new(id).unwrap()
+    }
+
+    /// Lets this much time pass.
+    pub fn run_for(&mut self, ms: u64) {
+        let deadline = self.now + Duration::from_millis(ms);
+        self.pump();
+        while let Some(at) = self.next_time().filter(|&at| at <= deadline) {
+            self.now = self.now.max(at);
+            self.pump();
+        }
+        self.now = deadline;
+    }
+
+    /// Lets time pass until every call has ended.
+    pub fn run(&mut self) {
+        let patience = self.now + Duration::from_secs(24 * 3600);
+        self.pump();
+        while self.engine.calls().next().is_some() {
+            let at = self.next_time().expect("something is always going to happen to a live call");
+            assert!(at < patience, "calls never end: {:?}", self.engine.calls().collect::<Vec<_>>());
+            self.now = self.now.max(at);
+            self.pump();
+        }
+        // Whatever is still on its way must change nothing any more.
+        self.run_for(40_000);
+    }
+
+    fn next_time(&self) -> Option<Instant> {
+        let engine = self.engine.poll_timeout().map(|(at, _)| at);
+        let ticks = self.media.ports.values().filter(|port| port.outstanding > 0).map(|port| port.next_tick).min();
+        [engine, ticks, self.carrier.poll_timeout(), self.to_engine.poll_timeout(), self.to_carrier.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Does everything that is due now.
+    pub fn pump(&mut self) {
+        loop {
+            self.drain_engine();
+            while let Some(transmit) = self.to_carrier.recv(self.now) {
+                self.carrier.endpoint.handle_input(self.now, received(&transmit));
+            }
+            for errand in self.carrier.run(self.now) {
+                match errand {
+                    Errand::Transmit(transmit) => self.to_engine.send(self.now, transmit),
+                    Errand::Press { to, from, pt, digit } => self.press(to, from, pt, digit),
+                }
+            }
+            while let Some(transmit) = self.to_engine.recv(self.now) {
+                self.engine.handle_input(self.now, Input::Sip(received(&transmit)));
+                self.drain_engine();
+            }
+            self.tick();
+            if self.engine.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
+                self.engine.handle_timeout(self.now);
+            }
+            self.drain_engine();
+            if self.next_time().is_none_or(|at| at > self.now) {
+                return;
+            }
+        }
+    }
+
+    fn drain_engine(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Transmit(transmit) => {
+                    if transmit.remote == self.carrier.address {
+                        self.to_carrier.send(self.now, transmit);
+                    }
+                }
+                Output::Resolve { host, .. } => panic!("no names here, not even {host}"),
+                Output::Media { leg, command } => self.command(leg, command),
+                Output::Accept(call) => {
+                    let id = call.id.clone();
+                    let before = self.stories.insert(id.clone(), Story::default());
+                    assert!(before.is_none(), "{id} is accepted twice");
+                    match &mut self.journal {
+                        Some(held) => held.push(id),
+                        None => self.engine.handle_input(self.now, Input::Accepted { call: id }),
+                    }
+                }
+                Output::Event(event) => {
+                    let story = self.stories.get_mut(&event.call).expect("events follow the acceptance");
+                    assert!(story.ended.is_none(), "{:?} after the end", event.data);
+                    story.lines.push(line(&event.data));
+                    assert_eq!(event.seq, story.lines.len() as u64, "{:?}", event.data);
+                }
+                Output::Ended { call, seq, .. } => {
+                    let story = self.stories.get_mut(&call.id).expect("an end follows the acceptance");
+                    story.lines.push(end_line(&call));
+                    assert_eq!(seq, story.lines.len() as u64, "the end has the last number");
+                    assert!(story.ended.replace(*call).is_none(), "a call ends once");
+                }
+                Output::NodeEvent { data, .. } => self.node_events.push(data),
+            }
+            self.most_live = self.most_live.max(self.engine.load().live);
+        }
+    }
+
+    /// The journal has what it was given.
+    pub fn journal_accepts(&mut self) {
+        for call in self.journal.take().unwrap_or_default() {
+            self.engine.handle_input(self.now, Input::Accepted { call });
+        }
+        self.pump();
+    }
+
+    /// Checks everything that a call has told, its end included, line by line.
+    #[track_caller]
+    pub fn check(&self, id: &str, expected: &str) {
+        let expected: Vec<_> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let told = self.stories.get(&self.id(id)).map(|story| story.lines.clone()).unwrap_or_default();
+        assert_eq!(told, expected, "the story of {id} is:\n{}\n", told.join("\n"));
+    }
+
+    #[track_caller]
+    pub fn cdr(&self, id: &str) -> &Call {
+        self.stories[&self.id(id)].ended.as_ref().expect("the call has ended")
+    }
+
+    fn command(&mut self, leg: LegId, command: MediaCommand) {
+        let now = self.now;
+        let shell = &mut self.media;
+        match command {
+            MediaCommand::Open if shell.has_ports => {
+                shell.opened += 1;
+                let addr = SocketAddr::new([192, 0, 2, 1].into(), 10_000 + 2 * (shell.opened % 20_000));
+                shell.ports.insert(
+                    leg,
+                    Port { addr, leg: None, negotiated: None, outstanding: 0, next_tick: now },
+                );
+                self.tell(leg, MediaInput::Opened(addr));
+            }
+            MediaCommand::Open => self.tell(leg, MediaInput::OpenFailed),
+            MediaCommand::Start { config, negotiated } => {
+                let port = shell.ports.get_mut(&leg).expect("started legs are open");
+                port.leg.get_or_insert_with(|| Leg::new(config)).start(now, &negotiated);
+                port.negotiated = Some(negotiated);
+            }
+            MediaCommand::Run(program) => {
+                shell.runs += 1;
+                let play = program.play.as_ref().map(|play| play.id);
+                let codec = shell.ports[&leg].negotiated.as_ref().unwrap().codec;
+                let program = program.try_map(|id| {
+                    let ms = *shell.prompts.get(&*id.0).ok_or(())?;
+                    Ok::<_, ()>(Arc::new(Prompt::new(codec, vec![0x2A; ms as usize * 8])))
+                });
+                match program {
+                    Ok(program) => {
+                        let port = shell.ports.get_mut(&leg).unwrap();
+                        port.outstanding += u32::from(program.play.is_some()) + u32::from(program.collect.is_some());
+                        port.next_tick = now + TICK;
+                        port.leg.as_mut().expect("programs run on started legs").run(now, program);
+                        self.media_events(leg);
+                    }
+                    Err(()) => self.tell(leg, MediaInput::Unplayable { play: play.unwrap() }),
+                }
+            }
+            MediaCommand::StopPlay => {
+                let port = shell.ports.get_mut(&leg).unwrap();
+                port.leg.as_mut().unwrap().stop_play(now);
+                self.media_events(leg);
+            }
+            MediaCommand::Close => {
+                let stats = match shell.ports.get_mut(&leg).and_then(|port| port.leg.as_mut()) {
+                    Some(leg) => leg.finish(now),
+                    None => Default::default(),
+                };
+                self.media_events(leg);
+                self.media.ports.remove(&leg);
+                if self.media.tells_end {
+                    self.tell(leg, MediaInput::Closed(stats));
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, leg: LegId, input: MediaInput) {
+        self.engine.handle_input(self.now, Input::Media { leg, input });
+    }
+
+    fn media_events(&mut self, leg: LegId) {
+        while let Some(port) = self.media.ports.get_mut(&leg) {
+            let Some(event) = port.leg.as_mut().and_then(Leg::poll_event) else { return };
+            if matches!(event, MediaEvent::PlayEnded { .. } | MediaEvent::CollectEnded { .. }) {
+                port.outstanding -= 1;
+            }
+            self.tell(leg, MediaInput::Event(event));
+        }
+    }
+
+    fn tick(&mut self) {
+        let due: Vec<_> = self
+            .media
+            .ports
+            .iter()
+            .filter(|(_, port)| port.outstanding > 0 && port.next_tick <= self.now)
+            .map(|(&leg, _)| leg)
+            .collect();
+        for id in due {
+            let port = self.media.ports.get_mut(&id).unwrap();
+            port.next_tick += TICK;
+            let _ = port.leg.as_mut().unwrap().tick(self.now, &mut [0; Leg::MAX_PACKET]);
+            self.media_events(id);
+        }
+    }
+
+    /// A key stroke as RFC 4733 has it: a packet at its start, one at its end.
+    fn press(&mut self, to: SocketAddr, from: SocketAddr, pt: u8, digit: char) {
+        let Some((&leg, _)) = self.media.ports.iter().find(|(_, port)| port.addr == to) else { return };
+        let code = Digit::from_char(digit).unwrap().event_code();
+        self.media.digits += 1;
+        let stroke = self.media.digits;
+        for (n, end, duration) in [(0, 0u8, 160u16), (1, 0x80, 800)] {
+            let header = Header {
+                marker: n == 0,
+                pt,
+                seq: SeqNo(stroke * 2 + n),
+                timestamp: MediaTime(u32::from(stroke) * 8000),
+                ssrc: Ssrc(u32::from(from.port())),
+            };
+            let mut packet = header.to_bytes().to_vec();
+            packet.extend([code, end | 10]);
+            packet.extend(duration.to_be_bytes());
+            if let Some(leg) = self.media.ports.get_mut(&leg).and_then(|port| port.leg.as_mut()) {
+                leg.receive_rtp(self.now, from, &packet);
+            }
+        }
+        self.media_events(leg);
+    }
+}
+
+impl MediaShell {
+    /// The codec and far address that a leg runs with.
+    pub fn remote(&self, leg: u64) -> Option<(Codec, SocketAddr)> {
+        let negotiated = self.ports.get(&LegId(leg))?.negotiated.as_ref()?;
+        Some((negotiated.codec, negotiated.remote))
+    }
+
+    /// Forgets a prompt that the engine still knows.
+    pub fn lose_prompt(&mut self, name: &str) {
+        self.prompts.remove(&format!("sha-{name}"));
+    }
+
+    pub fn open_ports(&self) -> usize {
+        self.ports.len()
+    }
+}
+
+fn received(transmit: &Transmit) -> sip_core::Input {
+    let hop = sip_core::Hop { transport: transmit.transport, local: transmit.remote, remote: transmit.local };
+    let message = Message::parse(transmit.payload.clone()).expect("endpoints write messages that parse");
+    sip_core::Input::Message { hop, message }
+}
+
+fn line(data: &EventData) -> String {
+    match data {
+        EventData::CallInitiated { .. } => "initiated".to_owned(),
+        EventData::CallRinging { sip_status } => format!("ringing {sip_status}"),
+        EventData::CallEarlyMedia {} => "early-media".to_owned(),
+        EventData::CallAnswered { codec } => format!("answered {}", codec.unwrap()),
+        EventData::CallDtmf { digit, duration_ms, .. } => format!("dtmf {digit} {duration_ms}"),
+        EventData::CallGatherEnded { step, digits, reason } => {
+            format!("gathered {} {digits:?} {reason}", step.as_deref().unwrap_or("-"))
+        }
+        EventData::CallPlayStarted { play_id, prompt } => format!("plays {play_id} {prompt}"),
+        EventData::CallPlayEnded { play_id, reason, .. } => format!("played {play_id} {reason}"),
+        EventData::CallFlowStep { step, verb } => format!("step {step} {verb}"),
+        EventData::CallNotify(data) => format!("notify {data}"),
+        EventData::CallEnded(_)
+        | EventData::TrunkUp { .. }
+        | EventData::TrunkDown { .. }
+        | EventData::TrunkRejected { .. }
+        | EventData::EngineDraining {}
+        | EventData::EventsDropped { .. } => panic!("{data:?} is no event of a call"),
+    }
+}
+
+fn end_line(call: &Call) -> String {
+    let sip = call.sip_status.map(|status| format!(" {status}")).unwrap_or_default();
+    let cause = call.q850_cause.map(|cause| format!(" q850 {cause}")).unwrap_or_default();
+    let (disposition, by) = (call.disposition.unwrap(), call.ended_by.unwrap());
+    assert!(call.status.is_final() && call.ended_at.is_some());
+    format!("ended {} {disposition} by {by}{sip}{cause}", call.status)
+}
