@@ -2,7 +2,7 @@
 //!
 //! [`Media`] is the handle of one owner (the task that owns the calls). [`Media::open`] binds a leg's ports,
 //! [`Media::command`] tells it what to do, the sink given to [`Media::start`] hears what happened. Per leg
-//! that is a handful of messages for a whole call: a [`Program`](media_core::Program) is carried out by the
+//! that is a handful of messages for a whole call: a [`Program`] is carried out by the
 //! leg itself, and no message per packet ever crosses a thread.
 //!
 //! **Threads.** `shards` pinned threads named `media-0`, `media-1`, … without any async runtime. Each owns

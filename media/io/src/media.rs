@@ -17,7 +17,7 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_timer_slack};
 
-use crate::ports::{PortPool, QUARANTINE};
+use crate::ports::PortPool;
 use crate::shard::{Order, Released, Shard, Wiring};
 use crate::socket::{Pair, bind_pair, mark_as_voice};
 use crate::stats::{Counter, Counters};
@@ -50,9 +50,8 @@ pub enum Error {
     },
     /// The port range is used up.
     #[error(
-        "no free media ports: of the {pairs} pairs in {first}-{last} none is free and {resting} rest for up to \
-         {} ms after their last leg (widen the port range)",
-        QUARANTINE.as_millis()
+        "no free media ports: none of the {pairs} pairs in {first}-{last} is free, {resting} of them rest \
+         after their last leg (widen the port range)"
     )]
     NoPorts {
         /// First port of the range.

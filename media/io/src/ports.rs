@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// How long a released pair rests: what the last peer has in flight is over by then, so it does not reach the
 /// next leg on this port (which would drop it as a stranger's, but count it).
-pub(crate) const QUARANTINE: Duration = Duration::from_millis(500);
+const QUARANTINE: Duration = Duration::from_millis(500);
 
 /// "RTP SHOULD use an even destination port number and the corresponding RTCP stream SHOULD use the next
 /// higher (odd) destination port number" ([RFC 3550, 11](https://www.rfc-editor.org/rfc/rfc3550#section-11)).

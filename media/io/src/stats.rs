@@ -22,7 +22,7 @@ impl Counter {
 }
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)*
@@ -32,7 +32,7 @@ macro_rules! counters {
         /// What one shard, or all of them together, have done so far.
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
         pub struct ShardStats {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[doc = $doc])* pub $name: u64,)*
             /// How late packets were handed to the kernel, against the wheel's time.
             pub lateness: Lateness,
         }
@@ -44,6 +44,11 @@ macro_rules! counters {
         }
 
         impl ShardStats {
+            /// Every counter with its name and what it counts.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($doc),*).trim_ascii(), self.$name),)*].into_iter()
+            }
+
             /// Adds another shard's numbers.
             pub fn add(&mut self, other: &ShardStats) {
                 $(self.$name += other.$name;)*
