@@ -66,10 +66,9 @@ impl Authenticator {
         if self.credentials.is_none() || self.attempts == MAX_ATTEMPTS {
             return false;
         }
-        let known = self
-            .answered
-            .iter()
-            .position(|answered| answered.challenger == challenger && answered.challenge.realm == challenge.realm);
+        let known = self.answered.iter().position(|answered| {
+            answered.challenger == challenger && answered.challenge.realm == challenge.realm
+        });
         if known.is_some_and(|at| self.answered[at].fresh) && !challenge.stale {
             return false;
         }
@@ -137,8 +136,9 @@ mod tests {
     #[test]
     fn stale_nonces_are_replaced_but_not_for_ever() {
         let mut auth = authenticator();
-        let accepted =
-            (0..10).take_while(|n| auth.accept_challenge(&challenge(401, "r", &n.to_string(), true), 0)).count();
+        let accepted = (0..10)
+            .take_while(|n| auth.accept_challenge(&challenge(401, "r", &n.to_string(), true), 0))
+            .count();
         assert_eq!(accepted, 4);
     }
 
@@ -148,10 +148,10 @@ mod tests {
         assert!(auth.accept_challenge(&challenge(407, "proxy", "1", false), 0));
         assert!(auth.accept_challenge(&challenge(401, "server", "2", false), 0));
         let lines = auth.lines(&Method::Invite, "sip:x@y", b"");
-        assert_eq!(lines.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [
-            Name::ProxyAuthorization,
-            Name::Authorization
-        ]);
+        assert_eq!(
+            lines.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+            [Name::ProxyAuthorization, Name::Authorization]
+        );
         assert!(lines[0].1.contains("nc=00000001"), "{}", lines[0].1);
         assert!(auth.lines(&Method::Bye, "sip:x@y", b"")[0].1.contains("nc=00000002"));
     }

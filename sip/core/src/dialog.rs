@@ -33,7 +33,11 @@ pub(crate) struct Dialog {
 #[derive(Debug)]
 pub(crate) enum NextHop {
     /// Its name is being looked up, and these wait. `fallback` is the way the first message took.
-    Asked { transport: Transport, fallback: Path, waiting: SmallVec<[Waiting; 2]> },
+    Asked {
+        transport: Transport,
+        fallback: Path,
+        waiting: SmallVec<[Waiting; 2]>,
+    },
     Known(Path),
 }
 
@@ -52,7 +56,8 @@ impl Dialog {
         let to = response.to().ok()?;
         // "The route set MUST be set to the list of URIs in the Record-Route header field from the response, taken in
         // reverse order".
-        let mut route_set: Vec<NameAddr> = response.addresses(Name::RecordRoute).collect::<Result<_, _>>().ok()?;
+        let mut route_set: Vec<NameAddr> =
+            response.addresses(Name::RecordRoute).collect::<Result<_, _>>().ok()?;
         route_set.reverse();
         Some(Self {
             call_id: ByteString::from(&*response.call_id().ok()?),
@@ -122,7 +127,9 @@ impl Dialog {
 
     /// Takes the peer's new Contact. Returns whether the next hop has changed by it.
     pub(crate) fn refresh_target(&mut self, request: &Message) -> bool {
-        let Some(target) = contact(request).filter(|target| *target != self.remote_target) else { return false };
+        let Some(target) = contact(request).filter(|target| *target != self.remote_target) else {
+            return false;
+        };
         self.remote_target = target;
         self.route_set.is_empty()
     }
@@ -183,4 +190,3 @@ fn contact(message: &Message) -> Option<Uri> {
     let contact = message.contacts().next()?.ok()?;
     contact.addr().map(|addr| addr.uri().clone())
 }
-

@@ -31,9 +31,7 @@ impl Transport {
 
     /// The transport that a Via or URI token names, in any case; `None` for one that we do not speak.
     pub fn from_token(token: &str) -> Option<Self> {
-        [Self::Udp, Self::Tcp]
-            .into_iter()
-            .find(|transport| transport.uri_token().eq_ignore_ascii_case(token))
+        [Self::Udp, Self::Tcp].into_iter().find(|transport| transport.uri_token().eq_ignore_ascii_case(token))
     }
 
     /// Whether the transport itself delivers or reports failure (RFC 3261 section 17: "reliable transport").

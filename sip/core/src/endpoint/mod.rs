@@ -45,7 +45,9 @@ impl Endpoint {
     /// Something arrived, or a question was answered.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Message { hop, message } if message.is_request() => self.receive_request(now, hop, message),
+            Input::Message { hop, message } if message.is_request() => {
+                self.receive_request(now, hop, message)
+            }
             Input::Message { hop, message } => {
                 if let Some(report) = self.layer.receive_response(now, hop, message) {
                     self.report(now, report);
@@ -142,7 +144,13 @@ impl Endpoint {
     }
 
     /// Inbound: sends a provisional response, 101 to 199, perhaps with early media.
-    pub fn ring(&mut self, now: Instant, id: SessionId, status: u16, body: Option<Body>) -> Result<(), Error> {
+    pub fn ring(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        status: u16,
+        body: Option<Body>,
+    ) -> Result<(), Error> {
         self.sessions.ring(&mut self.layer, now, id, status, body.as_ref())
     }
 
@@ -189,7 +197,8 @@ impl Endpoint {
         if self.layer.request(server).is_none() {
             return Err(Error::UnknownRequest);
         }
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (Name::parse(name), value.as_str())).collect();
+        let headers: Vec<_> =
+            headers.iter().map(|(name, value)| (Name::parse(name), value.as_str())).collect();
         let answer = Answer { headers: &headers, body: body.as_ref(), ..Answer::new(status) };
         self.layer.respond(now, server, &answer);
         Ok(())

@@ -45,7 +45,14 @@ impl Endpoint {
     }
 
     /// A new request, in a transaction of its own.
-    fn serve(&mut self, now: Instant, server: ServerId, session: Option<SessionId>, hop: Hop, request: Message) {
+    fn serve(
+        &mut self,
+        now: Instant,
+        server: ServerId,
+        session: Option<SessionId>,
+        hop: Hop,
+        request: Message,
+    ) {
         let Some(method) = request.method() else { return };
         if *method == Method::Cancel {
             return self.serve_cancel(now, server, &request);

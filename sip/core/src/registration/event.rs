@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::digest::Credentials;
 use crate::Uri;
+use crate::digest::Credentials;
 use crate::session::Target;
 
 /// One address of record kept registered.

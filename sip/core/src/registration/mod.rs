@@ -312,12 +312,14 @@ impl Registration {
         let ours = self.contact(path);
         let contacts = || response.contacts().filter_map(Result::ok);
         let addr = |contact: Contact| contact.addr().cloned();
-        let binding = contacts().filter_map(addr).find(|addr| addr.uri().is_equivalent(&ours)).or_else(|| {
-            // A registrar that rewrites our address behind a NAT, with nobody else registered.
-            let mut all = contacts().filter_map(addr);
-            all.next().filter(|_| all.next().is_none())
-        });
-        let of_contact = binding.and_then(|addr| addr.params().get("expires").and_then(|text| text.parse().ok()));
+        let binding =
+            contacts().filter_map(addr).find(|addr| addr.uri().is_equivalent(&ours)).or_else(|| {
+                // A registrar that rewrites our address behind a NAT, with nobody else registered.
+                let mut all = contacts().filter_map(addr);
+                all.next().filter(|_| all.next().is_none())
+            });
+        let of_contact =
+            binding.and_then(|addr| addr.params().get("expires").and_then(|text| text.parse().ok()));
         of_contact
             .map(Duration::from_secs)
             .or_else(|| response.expires().ok().flatten())

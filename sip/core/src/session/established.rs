@@ -7,10 +7,10 @@ use bytestring::ByteString;
 use smallvec::SmallVec;
 
 use super::*;
+use crate::Name;
 use crate::dialog::{NextHop, Waiting};
 use crate::endpoint::{ALLOW, Answer};
 use crate::transaction::{Asker, Located};
-use crate::Name;
 
 /// Requests of ours.
 impl Session {

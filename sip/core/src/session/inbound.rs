@@ -6,9 +6,9 @@ use bytestring::ByteString;
 use smallvec::SmallVec;
 
 use super::*;
+use crate::Name;
 use crate::dialog::Waiting;
 use crate::endpoint::{ALLOW, Answer};
-use crate::Name;
 
 /// An inbound call without a final response of ours.
 #[derive(Debug)]
@@ -51,7 +51,9 @@ impl Session {
     fn invited(&self) -> Result<ServerId, Error> {
         match &self.state {
             State::Invited(invited) => Ok(invited.server),
-            State::Inviting(_) | State::Answered(_) | State::Established | State::Over => Err(Error::WrongState),
+            State::Inviting(_) | State::Answered(_) | State::Established | State::Over => {
+                Err(Error::WrongState)
+            }
         }
     }
 

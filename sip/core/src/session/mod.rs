@@ -37,8 +37,8 @@ use crate::transaction::{
 use crate::transport::Hop;
 use crate::{Message, Method};
 use inbound::{Answered, Invited};
-pub(crate) use outbound::check_headers;
 use outbound::Inviting;
+pub(crate) use outbound::check_headers;
 
 /// The timers of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,7 +55,8 @@ pub enum SessionTimer {
 }
 
 impl SessionTimer {
-    const ALL: [Self; 4] = [Self::CancelTimeout, Self::RepeatProvisional, Self::RepeatAnswer, Self::AckTimeout];
+    const ALL: [Self; 4] =
+        [Self::CancelTimeout, Self::RepeatProvisional, Self::RepeatAnswer, Self::AckTimeout];
 }
 
 /// RFC 3261 section 13.3.1.1: "the UAS MUST send a non-100 provisional response at every minute".
@@ -269,7 +270,8 @@ impl Sessions {
         id: SessionId,
         body: Option<&Body>,
     ) -> Result<(), Error> {
-        self.with(layer, id, |session, layer| session.answer(layer, now, body)).ok_or(Error::UnknownSession)?
+        self.with(layer, id, |session, layer| session.answer(layer, now, body))
+            .ok_or(Error::UnknownSession)?
     }
 
     pub(crate) fn reject(
@@ -344,7 +346,9 @@ impl Sessions {
             }
             User::Bye(id, dialog) => {
                 if let Outcome::Response { response, .. } = outcome {
-                    self.with(layer, id, |session, layer| session.bye_response(layer, now, dialog, &response));
+                    self.with(layer, id, |session, layer| {
+                        session.bye_response(layer, now, dialog, &response)
+                    });
                 }
             }
             User::Cancel(_) | User::Register(_) => {}

@@ -338,9 +338,7 @@ impl Session {
                 inviting.cseq += 1;
                 self.try_next_address(layer, now, failure);
             }
-            Phase::CancelLater { .. } | Phase::Cancelling
-                if matches!(status, 401 | 407 | 487) =>
-            {
+            Phase::CancelLater { .. } | Phase::Cancelling if matches!(status, 401 | 407 | 487) => {
                 self.fail(layer, Failure { cause: FailureCause::Cancelled, ..failure });
             }
             Phase::Resolving(_)
@@ -365,4 +363,3 @@ impl Session {
         }
     }
 }
-

@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn every_2xx_is_delivered_until_timer_m() {
-        let (state, actions) = drive(InviteClient::Proceeding, Input::Response(StatusClass::Success), UNRELIABLE);
+        let (state, actions) =
+            drive(InviteClient::Proceeding, Input::Response(StatusClass::Success), UNRELIABLE);
         assert_eq!(state, InviteClient::Accepted);
         assert_eq!(actions, [Action::Start(Timer::M, ms(32_000)), Action::Deliver]);
         let (state, actions) = drive(state, Input::Response(StatusClass::Success), UNRELIABLE);

@@ -148,7 +148,8 @@ mod tests {
         let branch = Branch(0x0123_4567_89ab_cdef);
         assert_eq!(branch.to_string(), "z9hG4bK0123456789abcdef");
         assert_eq!(Branch::parse(&branch.to_string()), Some(branch));
-        for other in ["z9hG4bK0123456789ABCDEF", "z9hG4bK123", "0123456789abcdef", "z9hG4bK+123456789abcdef"] {
+        for other in ["z9hG4bK0123456789ABCDEF", "z9hG4bK123", "0123456789abcdef", "z9hG4bK+123456789abcdef"]
+        {
             assert_eq!(Branch::parse(other), None, "{other}");
         }
     }

@@ -12,8 +12,8 @@ use rand_core::{Rng, SeedableRng};
 use super::client::NonInviteClient;
 use super::client_invite::InviteClient;
 use super::compose;
-use super::locate::Asker;
 use super::key::{Branch, ClientKey, ServerKey};
+use super::locate::Asker;
 use super::machine::{Action, Actions, ClientInput, ServerInput, Settings, StatusClass, Timer};
 use super::server::NonInviteServer;
 use super::server_invite::InviteServer;
@@ -57,8 +57,12 @@ pub(crate) struct Report {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "lives for one call of a function; a box would cost an allocation")]
 pub(crate) enum Outcome {
-    Response { hop: Hop, response: Message },
+    Response {
+        hop: Hop,
+        response: Message,
+    },
     /// Timer B or F.
     TimedOut,
     TransportFailed,
@@ -429,7 +433,9 @@ impl TransactionLayer {
         request: &Message,
         in_dialog: bool,
     ) -> Received {
-        let (Some(method), Ok(via)) = (request.method(), request.top_via()) else { return Received::Malformed };
+        let (Some(method), Ok(via)) = (request.method(), request.top_via()) else {
+            return Received::Malformed;
+        };
         let is_ack = *method == Method::Ack;
         let key_method = if is_ack { &Method::Invite } else { method };
         let Some(key) = ServerKey::of(request, &via, key_method) else { return Received::Malformed };
@@ -520,7 +526,8 @@ impl TransactionLayer {
     /// Returns whether what came is to be delivered to the user.
     fn step_server(&mut self, now: Instant, id: ServerId, input: ServerInput) -> bool {
         let Some(transaction) = self.servers.get_mut(&id) else { return false };
-        let settings = Settings { timers: self.config.timers, reliable: transaction.hop.transport.is_reliable() };
+        let settings =
+            Settings { timers: self.config.timers, reliable: transaction.hop.transport.is_reliable() };
         let mut actions = Actions::new();
         match &mut transaction.machine {
             ServerMachine::Invite(machine) => machine.step(input, settings, &mut actions),

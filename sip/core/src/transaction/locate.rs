@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use super::layer::TransactionLayer;
+use crate::Host;
 use crate::endpoint::{Output, QueryId};
 use crate::registration::RegistrationId;
 use crate::session::SessionId;
 use crate::transport::Transport;
-use crate::Host;
 
 /// Who waits for the addresses of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -58,10 +58,7 @@ impl NonInviteServer {
             // There is no ACK outside INVITE transactions, and only the first final response counts.
             (Self::Trying | Self::Proceeding | Self::Completed, Input::Ack | Input::Timer(_))
             | (Self::Completed, Input::Respond(_))
-            | (
-                Self::Terminated,
-                Input::Request | Input::Ack | Input::Respond(_) | Input::Timer(_),
-            ) => *self,
+            | (Self::Terminated, Input::Request | Input::Ack | Input::Respond(_) | Input::Timer(_)) => *self,
         };
     }
 }

@@ -37,10 +37,8 @@ impl InviteServer {
                 Self::Proceeding
             }
             (Self::Proceeding, Input::Respond(StatusClass::Success)) => {
-                actions.extend([
-                    Action::Send,
-                    Action::Start(Timer::L, settings.timers.transaction_timeout()),
-                ]);
+                actions
+                    .extend([Action::Send, Action::Start(Timer::L, settings.timers.transaction_timeout())]);
                 Self::Accepted
             }
             (Self::Proceeding, Input::Respond(StatusClass::Failure)) => {
@@ -88,15 +86,15 @@ impl InviteServer {
             (Self::Proceeding, Input::Ack)
             | (Self::Completed { .. } | Self::Confirmed, Input::Respond(_))
             | (Self::Confirmed, Input::Request | Input::Ack)
-            | (Self::Accepted, Input::Request | Input::Respond(StatusClass::Provisional | StatusClass::Failure))
+            | (
+                Self::Accepted,
+                Input::Request | Input::Respond(StatusClass::Provisional | StatusClass::Failure),
+            )
             | (
                 Self::Proceeding | Self::Completed { .. } | Self::Confirmed | Self::Accepted,
                 Input::Timer(_),
             )
-            | (
-                Self::Terminated,
-                Input::Request | Input::Ack | Input::Respond(_) | Input::Timer(_),
-            ) => *self,
+            | (Self::Terminated, Input::Request | Input::Ack | Input::Respond(_) | Input::Timer(_)) => *self,
         };
     }
 }
@@ -149,14 +147,10 @@ mod tests {
 
     #[test]
     fn accepted_absorbs_the_invite_and_passes_acks_and_repeated_2xx() {
-        let (state, actions) =
-            drive(InviteServer::start(), Input::Respond(StatusClass::Success), UNRELIABLE);
+        let (state, actions) = drive(InviteServer::start(), Input::Respond(StatusClass::Success), UNRELIABLE);
         assert_eq!(actions, [Action::Send, Action::Start(Timer::L, ms(32_000))]);
         assert_eq!(drive(state, Input::Request, UNRELIABLE), (InviteServer::Accepted, vec![]));
-        assert_eq!(
-            drive(state, Input::Ack, UNRELIABLE),
-            (InviteServer::Accepted, vec![Action::Deliver])
-        );
+        assert_eq!(drive(state, Input::Ack, UNRELIABLE), (InviteServer::Accepted, vec![Action::Deliver]));
         assert_eq!(
             drive(state, Input::Respond(StatusClass::Success), UNRELIABLE),
             (InviteServer::Accepted, vec![Action::Send])

@@ -1,0 +1,11 @@
+//! Endpoints against each other, and against scripted rude peers, on a virtual clock over an emulated network.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod authentication;
+mod calls;
+mod lossy;
+mod net;
+mod races;
+mod registration;
+mod requests;
+mod retransmission;
