@@ -1,1 +1,27 @@
-//! The shell of the engine: drives the cores, journal, prompt cache, event hub, drain
+//! The engine's shell: drives the sans-IO engine with sockets, media threads, the journal and the clock.
+//!
+//! [`Engine::start`] opens the journal (ending what a crash left open), binds sockets, starts the media threads and
+//! spawns one task that owns [`engine_core::Engine`]. The [`Engine`] handle asks that task questions; nothing else
+//! touches the core. A call is in the journal before its INVITE leaves, and its end before `call.ended` is published.
+//!
+//! It knows nothing of HTTP (see the control API's server) nor of campaigns.
+#![forbid(unsafe_code)]
+
+mod config;
+mod engine;
+mod events;
+mod flows;
+mod journal;
+mod metrics;
+mod prompts;
+mod start;
+mod task;
+
+pub use config::Config;
+pub use engine::{CallQuery, CdrQuery, Engine, Error};
+pub use engine_core::Refusal;
+pub use events::{Delivery, Expired, Subscription};
+pub use journal::{JournalError, StoredAnswer};
+pub use media_prompts;
+pub use prompts::PromptError;
+pub use start::StartError;

@@ -1,0 +1,55 @@
+# Two commands matter: `make demo` and `make test`. Both install the Debian packages they need.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+export CARGO_TERM_COLOR ?= auto
+target := $(or $(CARGO_TARGET_DIR),target)
+cargo  := cargo --locked
+
+.PHONY: help demo test test-long run bench check fmt build packages pesq-venv
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## demo       real calls through a simulated carrier: trunk, MP3, keys, CDRs
+demo: packages build
+	$(target)/debug/carrier demo --carillon $(target)/debug/carillon
+
+## test       everything that CI runs: checks, unit and property tests, real peers
+test: packages check build pesq-venv
+	cargo test --locked --workspace --quiet
+
+## test-long  soaks and thousands of seeds; not in CI
+test-long: packages build pesq-venv
+	CARILLON_LONG=1 cargo test --locked --workspace --quiet -- --nocapture
+
+## run        the engine with the example configuration
+run: build
+	$(target)/debug/carillon serve --config examples/carillon.toml
+
+## bench      one table with the figures of docs/performance.md
+bench: packages
+	$(cargo) build --release --workspace
+	$(target)/release/carillon-bench --carillon $(target)/release/carillon
+
+## check      formatting, lints, layers, tidiness
+check:
+	cargo fmt --all --check
+	$(cargo) clippy --workspace --all-targets --quiet -- -D warnings
+	$(cargo) xtask layers
+	$(cargo) xtask tidy
+	if cargo deny --version >/dev/null 2>&1; then cargo deny check; else echo 'cargo-deny is not installed: licences and advisories not checked'; fi
+
+## fmt        format everything
+fmt:
+	cargo fmt --all
+
+build:
+	$(cargo) build --workspace --all-targets
+
+packages:
+	scripts/packages.sh
+
+pesq-venv:
+	testbed/pesq/setup.sh $(target)/pesq-venv

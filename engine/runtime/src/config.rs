@@ -1,0 +1,35 @@
+//! What the runtime is started with.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use control_api_types::Limits;
+use engine_core::{Route, TrunkConfig};
+
+/// The settings of an [`Engine`](crate::Engine).
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The name of this node, told in every call and event.
+    pub node: String,
+    /// SIP listeners.
+    pub sip_listen: Vec<sip_io::ListenAddr>,
+    /// `User-Agent` and `Server` of our messages.
+    pub user_agent: String,
+    /// Media threads, addresses and ports.
+    pub media: media_io::MediaConfig,
+    /// The address that SDP tells, when it is not the one media is received at (static NAT).
+    pub media_public_ip: Option<IpAddr>,
+    /// Limits of the whole engine.
+    pub limits: Limits,
+    /// How long ended calls are kept.
+    pub cdr_retention: Duration,
+    /// Trunks, by unique name.
+    pub trunks: Vec<TrunkConfig>,
+    /// Where inbound calls go; the first match wins.
+    pub routes: Vec<Route>,
+    /// The journal's file.
+    pub database: PathBuf,
+    /// Where prompts are kept.
+    pub media_dir: PathBuf,
+}

@@ -1,0 +1,431 @@
+//! The handle: what the control API asks of the engine.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use control_api_types::flow::Flow;
+use control_api_types::{
+    Call, CallId, CallStatus, CreateCall, Cursor, Drain, FlowResource, FlowSummary, Gather, HangupReason,
+    Limits, Node, Page, Play, PlayId, Prompt, Timestamp, Trunk,
+};
+use engine_core::Refusal;
+use sha2::Digest as _;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::events::{EventHub, Expired, Subscription};
+use crate::flows::FlowStore;
+use crate::journal::{self, Journal, JournalError, StoredAnswer};
+use crate::prompts::{PromptError, PromptStore};
+use crate::task::Task;
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The engine's own rules say no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The journal could not read or write.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A prompt could not be taken.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// The call's id was used before, by a request with another body.
+    #[error("a call with this id and another body exists")]
+    IdTaken,
+    /// A cursor that no list of ours gave.
+    #[error("this cursor is not one that this list gave")]
+    BadCursor,
+    /// More commands wait than may.
+    #[error("the engine has more to do than it can take in")]
+    Overloaded,
+    /// The engine has stopped.
+    #[error("the engine is stopping")]
+    Stopping,
+}
+
+/// Which calls to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct CallQuery {
+    /// Only calls with this status.
+    pub status: Option<CallStatus>,
+    /// Only those after this place, as [`Page::next_cursor`] told it.
+    pub cursor: Option<String>,
+    /// Most calls in the page.
+    pub limit: u32,
+}
+
+/// Which CDRs to list, in order of ending.
+#[derive(Clone, Debug, Default)]
+pub struct CdrQuery {
+    /// Only those after this place, as [`Page::next_cursor`] told it.
+    pub cursor: Option<String>,
+    /// Ended at or after this.
+    pub from: Option<Timestamp>,
+    /// Ended before this.
+    pub to: Option<Timestamp>,
+    /// Most calls in the page.
+    pub limit: u32,
+}
+
+/// Something the engine's task does when it comes to it.
+pub(crate) type Command = Box<dyn FnOnce(&mut Task, Instant) + Send>;
+
+/// Commands that may wait. Originates are refused while fewer than [`RESERVED`] places are left, so that there is
+/// always room for a hang-up.
+pub(crate) const COMMANDS: usize = 8_192;
+const RESERVED: usize = COMMANDS / 4;
+
+/// A running engine; cheap to clone. It stops when [`Engine::shutdown`] has been called.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) journal: Journal,
+    pub(crate) events: EventHub,
+    pub(crate) prompts: PromptStore,
+    pub(crate) flows: FlowStore,
+    /// Turns true when the task has ended.
+    pub(crate) stopped: watch::Receiver<bool>,
+    /// Turns true when the engine drains and has no call left.
+    pub(crate) drained: watch::Receiver<bool>,
+}
+
+/// # Calls
+impl Engine {
+    /// Accepts a call; returns once it is in the journal, never waiting for the network. `false`: the same request
+    /// was accepted before, and this is what became of it.
+    pub async fn originate(&self, request: CreateCall) -> Result<(Call, bool), Error> {
+        let body_hash = body_hash(&request)?;
+        if let Some(id) = &request.id
+            && let Some(known) = self.known_call(id, body_hash).await?
+        {
+            return Ok((known, false));
+        }
+        if self.shared.commands.capacity() < RESERVED {
+            return Err(Error::Overloaded);
+        }
+        let (tell, told) = oneshot::channel();
+        self.send(Box::new(move |task, now| task.originate(now, request, body_hash, tell))).await?;
+        told.await.map_err(|_| Error::Stopping)?.map(|call| (call, true))
+    }
+
+    /// The call that an earlier request with this id and body made, if any.
+    async fn known_call(&self, id: &CallId, body_hash: [u8; 32]) -> Result<Option<Call>, Error> {
+        match self.shared.journal.call(id.clone()).await? {
+            None => Ok(None),
+            Some(stored) if stored.body_hash == Some(body_hash) => {
+                Ok(Some(self.live_call(id).await?.unwrap_or(stored.call)))
+            }
+            Some(_) => Err(Error::IdTaken),
+        }
+    }
+
+    /// A call, live or ended.
+    pub async fn call(&self, id: &CallId) -> Result<Option<Call>, Error> {
+        if let Some(live) = self.live_call(id).await? {
+            return Ok(Some(live));
+        }
+        Ok(self.shared.journal.call(id.clone()).await?.map(|stored| stored.call))
+    }
+
+    async fn live_call(&self, id: &CallId) -> Result<Option<Call>, Error> {
+        let id = id.clone();
+        self.ask(move |task, _| task.core.call(&id).cloned()).await
+    }
+
+    /// Calls, newest first.
+    pub async fn calls(&self, query: CallQuery) -> Result<Page<Call>, Error> {
+        let before = query.cursor.as_deref().map(parse_place).transpose()?;
+        let stored =
+            journal::CallQuery { status: query.status, before, limit: query.limit.saturating_add(1) };
+        let mut items = self.shared.journal.calls(stored).await?;
+        let more = items.len() > query.limit as usize;
+        items.truncate(query.limit as usize);
+        let next_cursor = items.last().filter(|_| more).map(place);
+        // The journal has open calls as they were accepted: the engine knows how they stand now.
+        let open: Vec<CallId> =
+            items.iter().filter(|call| !call.status.is_final()).map(|call| call.id.clone()).collect();
+        if !open.is_empty() {
+            let live = self.ask(move |task, _| {
+                open.iter().filter_map(|id| task.core.call(id).cloned()).collect::<Vec<_>>()
+            });
+            for call in live.await? {
+                if let Some(item) = items.iter_mut().find(|item| item.id == call.id) {
+                    *item = call;
+                }
+            }
+        }
+        Ok(Page { items, next_cursor })
+    }
+
+    /// Ends a call. A call that has ended is returned as it is.
+    pub async fn hangup(&self, id: &CallId, reason: HangupReason) -> Result<Call, Error> {
+        let live = id.clone();
+        match self.ask(move |task, now| task.core.hangup(now, &live, reason)).await? {
+            Err(Refusal::NotFound) => self.call(id).await?.ok_or(Error::Refused(Refusal::NotFound)),
+            result => Ok(result?),
+        }
+    }
+
+    /// Plays a prompt; what plays is replaced.
+    pub async fn play(&self, id: &CallId, play: Play) -> Result<PlayId, Error> {
+        self.command(id, move |task, now, id| task.core.play(now, id, play)).await
+    }
+
+    /// Stops what plays.
+    pub async fn stop_play(&self, id: &CallId) -> Result<(), Error> {
+        self.command(id, |task, now, id| task.core.stop_play(now, id)).await
+    }
+
+    /// Collects digits.
+    pub async fn gather(&self, id: &CallId, gather: Gather) -> Result<(), Error> {
+        self.command(id, move |task, now, id| task.core.gather(now, id, gather)).await
+    }
+
+    /// Answers an inbound call.
+    pub async fn answer(&self, id: &CallId) -> Result<(), Error> {
+        self.command(id, |task, now, id| task.core.answer(now, id)).await
+    }
+
+    /// Lets an inbound call ring.
+    pub async fn ring(&self, id: &CallId) -> Result<(), Error> {
+        self.command(id, |task, now, id| task.core.ring(now, id)).await
+    }
+
+    /// Refuses an inbound call.
+    pub async fn reject(&self, id: &CallId, status: u16) -> Result<(), Error> {
+        self.command(id, move |task, now, id| task.core.reject(now, id, status)).await
+    }
+
+    /// A command on a live call: one that has ended is told apart from one that never was.
+    async fn command<T: Send + 'static>(
+        &self,
+        id: &CallId,
+        command: impl FnOnce(&mut Task, Instant, &CallId) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Error> {
+        let live = id.clone();
+        match self.ask(move |task, now| command(task, now, &live)).await? {
+            Err(Refusal::NotFound) => match self.shared.journal.call(id.clone()).await? {
+                Some(ended) => {
+                    Err(Refusal::WrongState { status: ended.call.status, need: "this needs a live call" }
+                        .into())
+                }
+                None => Err(Refusal::NotFound.into()),
+            },
+            result => Ok(result?),
+        }
+    }
+
+    /// Ended calls in order of ending.
+    pub async fn cdrs(&self, query: CdrQuery) -> Result<Page<Call>, Error> {
+        let after = match &query.cursor {
+            None => 0,
+            Some(cursor) => cursor.parse().map_err(|_| Error::BadCursor)?,
+        };
+        let ms = |at: Timestamp| at.unix_ms();
+        let stored = journal::CdrQuery {
+            after,
+            from_ms: query.from.map(ms),
+            to_ms: query.to.map(ms),
+            limit: query.limit,
+        };
+        let (items, last) = self.shared.journal.cdrs(stored).await?;
+        // Also at the end: CDRs grow, and a reader that comes back asks for what ended since.
+        let next_cursor = last.map(|place: i64| place.to_string()).or(query.cursor);
+        Ok(Page { items, next_cursor })
+    }
+}
+
+/// # Prompts and flows
+impl Engine {
+    /// Takes an audio file under a name.
+    pub async fn add_prompt(&self, name: String, bytes: Bytes) -> Result<Prompt, Error> {
+        let prompt = self.shared.prompts.add(name, bytes, now()).await?;
+        let known = prompt.clone();
+        self.ask(move |task, _| task.core.put_prompt(&known)).await?;
+        Ok(prompt)
+    }
+
+    /// Every prompt, by name.
+    pub fn prompts(&self) -> Vec<Prompt> {
+        self.shared.prompts.list()
+    }
+
+    /// A prompt by name, or else by id.
+    pub fn prompt(&self, id_or_name: &str) -> Option<Prompt> {
+        self.shared.prompts.find(id_or_name)
+    }
+
+    /// What a customer hears of a prompt, as a WAV file.
+    pub fn prompt_audio(&self, id_or_name: &str) -> Option<Bytes> {
+        self.shared.prompts.audio(id_or_name)
+    }
+
+    /// Forgets a prompt; `false` when there is none.
+    pub async fn delete_prompt(&self, id_or_name: &str) -> Result<bool, Error> {
+        let Some(prompt) = self.shared.prompts.delete(id_or_name).await? else { return Ok(false) };
+        self.ask(move |task, _| task.core.delete_prompt(&prompt.name)).await?;
+        Ok(true)
+    }
+
+    /// Stores a flow; calls that run keep the version they started with.
+    pub async fn put_flow(&self, name: String, flow: Flow) -> Result<FlowResource, Error> {
+        let _changing = self.shared.flows.changing.lock().await;
+        let flow = Arc::new(flow);
+        let (key, document) = (name.clone(), Arc::clone(&flow));
+        self.ask(move |task, _| task.core.put_flow(&key, document)).await?.map_err(Refusal::Validation)?;
+        Ok(self.shared.flows.put(&name, flow, now()).await?)
+    }
+
+    /// Checks a flow against what is stored here, without keeping it.
+    pub async fn check_flow(&self, flow: Flow) -> Result<(), Error> {
+        Ok(self.ask(move |task, _| task.core.check_flow(&flow)).await?.map_err(Refusal::Validation)?)
+    }
+
+    /// A stored flow.
+    pub fn flow(&self, name: &str) -> Option<FlowResource> {
+        self.shared.flows.find(name)
+    }
+
+    /// Every stored flow, by name.
+    pub fn flows(&self) -> Vec<FlowSummary> {
+        self.shared.flows.list()
+    }
+
+    /// Forgets a flow; `false` when there is none. Calls that run it go on.
+    pub async fn delete_flow(&self, name: &str) -> Result<bool, Error> {
+        let _changing = self.shared.flows.changing.lock().await;
+        if self.shared.flows.find(name).is_none() {
+            return Ok(false);
+        }
+        self.shared.flows.delete(name).await?;
+        let name = name.to_owned();
+        self.ask(move |task, _| task.core.delete_flow(&name)).await?;
+        Ok(true)
+    }
+}
+
+/// # The node
+impl Engine {
+    /// Every trunk, by name.
+    pub async fn trunks(&self) -> Result<Vec<Trunk>, Error> {
+        self.ask(|task, now| task.core.trunks(now).collect()).await
+    }
+
+    /// One trunk.
+    pub async fn trunk(&self, name: &str) -> Result<Option<Trunk>, Error> {
+        let name = name.to_owned();
+        self.ask(move |task, now| task.core.trunks(now).find(|trunk| trunk.name == name)).await
+    }
+
+    /// Reads events after `cursor`, or from now.
+    pub fn subscribe(&self, cursor: Option<Cursor>) -> Result<Subscription, Expired> {
+        self.shared.events.subscribe(cursor)
+    }
+
+    /// Takes no new calls from now on; live ones end by themselves or at the drain timeout.
+    pub async fn drain(&self) -> Result<Drain, Error> {
+        self.ask(|task, now| task.drain(now, true)).await
+    }
+
+    /// Takes calls again.
+    pub async fn undrain(&self) -> Result<Drain, Error> {
+        self.ask(|task, now| task.drain(now, false)).await
+    }
+
+    /// Whether the engine drains.
+    pub async fn draining(&self) -> Result<Drain, Error> {
+        self.ask(|task, _| task.drain_state()).await
+    }
+
+    /// Returns once the engine drains and its last call has ended and is in the journal.
+    pub async fn drained(&self) {
+        // An error means that the task is gone, and its calls with it.
+        let _ = self.shared.drained.clone().wait_for(|drained| *drained).await;
+    }
+
+    /// This node: version, load, lateness.
+    pub async fn node(&self) -> Result<Node, Error> {
+        self.ask(|task, _| task.node_resource()).await
+    }
+
+    /// What this node may take on.
+    pub async fn limits(&self) -> Result<Limits, Error> {
+        self.ask(|task, _| task.core.limits()).await
+    }
+
+    /// Why the engine cannot take calls now; nothing when it can.
+    pub async fn unready(&self) -> Vec<String> {
+        match tokio::time::timeout(Duration::from_secs(1), self.draining()).await {
+            Ok(Ok(Drain { draining: true, .. })) => vec!["the node drains".into()],
+            Ok(Ok(Drain { draining: false, .. })) => Vec::new(),
+            Ok(Err(error)) => vec![error.to_string()],
+            Err(_) => vec!["the engine does not answer within a second".into()],
+        }
+    }
+
+    /// Every figure, in the Prometheus text format.
+    pub async fn metrics(&self) -> Result<String, Error> {
+        self.ask(|task, now| task.metrics(now)).await
+    }
+
+    /// Keeps an HTTP answer under an idempotency key.
+    pub async fn remember(&self, token: &str, key: &str, answer: StoredAnswer) -> Result<(), Error> {
+        Ok(self.shared.journal.remember(token.to_owned(), key.to_owned(), answer, now().unix_ms()).await?)
+    }
+
+    /// The HTTP answer kept under an idempotency key.
+    pub async fn recall(&self, token: &str, key: &str) -> Result<Option<StoredAnswer>, Error> {
+        Ok(self.shared.journal.recall(token.to_owned(), key.to_owned(), now().unix_ms()).await?)
+    }
+
+    /// Stops: live calls are hung up, registrations taken back, ends journalled. Returns when all of it is done.
+    pub async fn shutdown(&self) {
+        // An error means that the task is gone already.
+        let _ = self.send(Box::new(|task, now| task.stop(now))).await;
+        let _ = self.shared.stopped.clone().wait_for(|stopped| *stopped).await;
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Task, Instant) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (tell, told) = oneshot::channel();
+        // The asker may be gone by then: nobody is left to tell.
+        self.send(Box::new(move |task, now| drop(tell.send(question(task, now))))).await?;
+        told.await.map_err(|_| Error::Stopping)
+    }
+
+    async fn send(&self, command: Command) -> Result<(), Error> {
+        self.shared.commands.send(command).await.map_err(|_| Error::Stopping)
+    }
+}
+
+/// The wall clock, as the API writes it.
+pub(crate) fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn body_hash(request: &CreateCall) -> Result<[u8; 32], JournalError> {
+    let body = serde_json::to_vec(request)
+        .map_err(|source| JournalError::Record { key: "originate request".into(), source })?;
+    Ok(sha2::Sha256::digest(&body).into())
+}
+
+/// A call's place in the list of calls.
+fn place(call: &Call) -> String {
+    format!("{}-{}", call.created_at.unix_ms(), call.id)
+}
+
+fn parse_place(cursor: &str) -> Result<(u64, String), Error> {
+    let (at, id) = cursor.split_once('-').ok_or(Error::BadCursor)?;
+    Ok((at.parse().map_err(|_| Error::BadCursor)?, id.to_owned()))
+}

@@ -1,0 +1,195 @@
+//! The event hub: one ring of the latest events, read by any number of subscribers at their own pace.
+//!
+//! A subscriber holds only a place in the ring. One that falls behind by more than the ring is told how many events
+//! it lost and goes on at the oldest; nobody ever waits for it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use control_api_types::{Cursor, Event};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// Events kept for replay (control API contract).
+const RING: usize = 100_000;
+
+/// The cursor is older than the ring, from another run, or not one of ours: resync from `/v1/cdrs` and `/v1/calls`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the cursor has expired: resync from /v1/cdrs and /v1/calls, then subscribe without a cursor")]
+pub struct Expired;
+
+/// What a subscriber receives.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// The next event.
+    Event(Arc<Event>),
+    /// So many events were overwritten before this subscriber read them.
+    Dropped(u64),
+}
+
+/// Cursors a run may use for each millisecond of its life: more events than the engine can make in one, so that the
+/// cursors of a later run are always greater and those of an earlier one are known to have expired.
+const PER_MS: u64 = 1_000_000;
+
+#[derive(Clone, Debug)]
+pub(crate) struct EventHub {
+    ring: Arc<Mutex<Ring>>,
+    /// Carries the newest cursor, so that subscribers wake.
+    newest: watch::Sender<Cursor>,
+}
+
+#[derive(Debug)]
+struct Ring {
+    events: VecDeque<Arc<Event>>,
+    /// The cursor of the newest event, kept or not.
+    newest: Cursor,
+}
+
+impl Ring {
+    /// The cursor before the oldest event kept.
+    fn floor(&self) -> Cursor {
+        Cursor(self.newest.0 - self.events.len() as u64)
+    }
+}
+
+impl EventHub {
+    /// A hub for the run that started at this wall-clock time.
+    pub(crate) fn new(started_unix_ms: u64) -> EventHub {
+        let newest = Cursor(started_unix_ms.saturating_mul(PER_MS));
+        EventHub {
+            ring: Arc::new(Mutex::new(Ring { events: VecDeque::new(), newest })),
+            newest: watch::Sender::new(newest),
+        }
+    }
+
+    /// Gives the event its cursor and hands it to every subscriber.
+    pub(crate) fn publish(&self, build: impl FnOnce(Cursor) -> Event) {
+        let newest = {
+            let mut ring = self.ring.lock();
+            ring.newest.0 += 1;
+            let event = Arc::new(build(ring.newest));
+            if ring.events.len() == RING {
+                ring.events.pop_front();
+            }
+            ring.events.push_back(event);
+            ring.newest
+        };
+        self.newest.send_replace(newest);
+    }
+
+    /// Reads on after `cursor`, or from now.
+    pub(crate) fn subscribe(&self, after: Option<Cursor>) -> Result<Subscription, Expired> {
+        let ring = self.ring.lock();
+        let last = after.unwrap_or(ring.newest);
+        if last > ring.newest || last < ring.floor() {
+            return Err(Expired);
+        }
+        Ok(Subscription { ring: Arc::clone(&self.ring), newest: self.newest.subscribe(), last })
+    }
+}
+
+/// One reader of the event stream.
+#[derive(Debug)]
+pub struct Subscription {
+    ring: Arc<Mutex<Ring>>,
+    newest: watch::Receiver<Cursor>,
+    /// The event read last.
+    last: Cursor,
+}
+
+impl Subscription {
+    /// The next event; `None` once the engine is gone and everything has been read.
+    ///
+    /// Cancel-safe: an event is taken only when it is returned.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        loop {
+            if let Some(delivery) = self.try_next() {
+                return Some(delivery);
+            }
+            if self.newest.wait_for(|newest| *newest > self.last).await.is_err() {
+                return self.try_next();
+            }
+        }
+    }
+
+    fn try_next(&mut self) -> Option<Delivery> {
+        let ring = self.ring.lock();
+        let floor = ring.floor();
+        if self.last < floor {
+            let lost = floor.0 - self.last.0;
+            self.last = floor;
+            return Some(Delivery::Dropped(lost));
+        }
+        let event = ring.events.get(usize::try_from(self.last.0 - floor.0).ok()?)?;
+        self.last.0 += 1;
+        Some(Delivery::Event(Arc::clone(event)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use control_api_types::{EventData, Timestamp};
+
+    fn publish(hub: &EventHub, count: u64) {
+        hub.publish(|cursor| Event {
+            id: String::new(),
+            cursor,
+            seq: None,
+            data: EventData::EventsDropped { count },
+            occurred_at: Timestamp::from_unix_ms(0),
+            node: "n".into(),
+            call_id: None,
+            client_state: None,
+        });
+    }
+
+    fn read(subscription: &mut Subscription) -> Option<Result<u64, u64>> {
+        subscription.try_next().map(|delivery| match delivery {
+            Delivery::Event(event) => match event.data {
+                EventData::EventsDropped { count } => Ok(count),
+                ref other => panic!("{other:?}"),
+            },
+            Delivery::Dropped(count) => Err(count),
+        })
+    }
+
+    #[test]
+    fn a_cursor_resumes_after_its_event_and_other_runs_have_expired() {
+        let hub = EventHub::new(5);
+        for n in 1..=3 {
+            publish(&hub, n);
+        }
+        let first = Cursor(5 * PER_MS + 1);
+        let mut resumed = hub.subscribe(Some(first)).unwrap();
+        assert_eq!(
+            [read(&mut resumed), read(&mut resumed), read(&mut resumed)],
+            [Some(Ok(2)), Some(Ok(3)), None]
+        );
+        assert_eq!(read(&mut hub.subscribe(None).unwrap()), None);
+        assert_eq!(hub.subscribe(Some(Cursor(4 * PER_MS + 1))).unwrap_err(), Expired);
+        assert_eq!(hub.subscribe(Some(Cursor(5 * PER_MS + 4))).unwrap_err(), Expired);
+    }
+
+    #[test]
+    fn a_reader_that_falls_behind_is_told_how_much_it_lost() {
+        let hub = EventHub::new(1);
+        let mut slow = hub.subscribe(None).unwrap();
+        for n in 0..RING as u64 + 7 {
+            publish(&hub, n);
+        }
+        assert_eq!(read(&mut slow), Some(Err(7)));
+        assert_eq!(read(&mut slow), Some(Ok(7)));
+    }
+
+    #[tokio::test]
+    async fn a_waiting_reader_wakes_and_ends_with_the_engine() {
+        let hub = EventHub::new(1);
+        let mut waiting = hub.subscribe(None).unwrap();
+        let reader =
+            tokio::spawn(async move { (waiting.next().await.is_some(), waiting.next().await.is_none()) });
+        publish(&hub, 1);
+        drop(hub);
+        assert_eq!(reader.await.unwrap(), (true, true));
+    }
+}

@@ -1,0 +1,65 @@
+//! Tables, and how a connection is set up.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+/// Schema versions in order; `PRAGMA user_version` counts how many have run.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE calls (
+        id          TEXT PRIMARY KEY,
+        body_hash   BLOB,               -- SHA-256 of the originate request; NULL for inbound calls
+        accepted_at INTEGER NOT NULL,   -- unix ms
+        call        TEXT NOT NULL,      -- the call as JSON: as accepted, then as ended
+        status      TEXT,               -- the final status; NULL while open
+        ended_seq   INTEGER,            -- order of ending; NULL while open
+        ended_at    INTEGER             -- unix ms
+    ) STRICT, WITHOUT ROWID;
+    CREATE UNIQUE INDEX calls_by_end ON calls (ended_seq) WHERE ended_seq IS NOT NULL;
+    CREATE INDEX calls_open ON calls (accepted_at) WHERE ended_seq IS NULL;
+    CREATE INDEX calls_by_end_time ON calls (ended_at) WHERE ended_at IS NOT NULL;
+    CREATE INDEX calls_by_age ON calls (accepted_at, id);
+    CREATE TABLE answers (
+        token       TEXT NOT NULL,      -- token id: keys of two tokens never meet
+        key         TEXT NOT NULL,
+        body_hash   BLOB NOT NULL,
+        status      INTEGER NOT NULL,
+        body        BLOB NOT NULL,
+        stored_at   INTEGER NOT NULL,   -- unix ms
+        PRIMARY KEY (token, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX answers_by_age ON answers (stored_at);
+    CREATE TABLE prompts (
+        name        TEXT PRIMARY KEY,
+        id          TEXT NOT NULL,      -- SHA-256 of the uploaded bytes, hexadecimal
+        prompt      TEXT NOT NULL       -- the resource as JSON
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX prompts_by_id ON prompts (id);
+    CREATE TABLE flows (
+        name        TEXT PRIMARY KEY,
+        version     INTEGER NOT NULL,
+        updated_at  INTEGER NOT NULL,   -- unix ms
+        flow        TEXT NOT NULL       -- the document as JSON
+    ) STRICT, WITHOUT ROWID;
+"];
+
+pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let mut db = Connection::open(path)?;
+    // The one writer never waits for itself; a person with the sqlite3 shell may hold a lock for a moment.
+    db.busy_timeout(Duration::from_secs(5))?;
+    db.pragma_update(None, "journal_mode", "wal")?;
+    db.pragma_update(None, "synchronous", "normal")?;
+    migrate(&mut db)?;
+    Ok(db)
+}
+
+fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
+    let change = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let done: usize = change.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    for step in MIGRATIONS.iter().skip(done) {
+        change.execute_batch(step)?;
+    }
+    change.pragma_update(None, "user_version", MIGRATIONS.len().max(done))?;
+    change.commit()
+}

@@ -1,0 +1,162 @@
+//! Every figure of the engine, in the Prometheus text format.
+//!
+//! Figures are kept where they arise (the core, the shards, the transports) and read when somebody asks, so there is
+//! no registry to keep in step: this file is the list.
+
+use std::fmt::{Display, Write};
+use std::time::Instant;
+
+use control_api_types::{Disposition, Lateness, Node, NodeMedia};
+use media_io::LATENESS_BOUNDS_US;
+
+use crate::task::Task;
+
+/// Builds the text, one family after another.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        for (at, (label, text)) in labels.iter().enumerate() {
+            let text = text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+            let _ = write!(self.0, "{}{label}=\"{text}\"", if at == 0 { '{' } else { ',' });
+        }
+        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.family(name, "gauge", help);
+        self.sample(name, &[], value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.family(name, "counter", help);
+        self.sample(name, &[], value);
+    }
+}
+
+impl Task {
+    /// This node: version, load, lateness.
+    pub(crate) fn node_resource(&self) -> Node {
+        let (calls, limits) = (self.core.load(), self.core.limits());
+        let stats = self.media.stats();
+        let total = stats.total();
+        Node {
+            node: self.node.to_string(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            started_at: self.started_at,
+            draining: self.core.is_draining(),
+            load: calls.live as f32 / limits.max_calls.max(1) as f32,
+            calls,
+            media: NodeMedia {
+                shards: u32::try_from(stats.shards.len()).unwrap_or(u32::MAX),
+                legs: u32::try_from(total.legs).unwrap_or(u32::MAX),
+                packets_sent: total.rtp_packets_sent,
+                packets_received: total.rtp_packets_received,
+                send_errors: total.send_would_block
+                    + total.send_unreachable
+                    + total.send_no_buffer
+                    + total.send_other,
+                wheel_lateness_us: Lateness {
+                    p50: total.lateness.quantile_us(0.5),
+                    p99: total.lateness.quantile_us(0.99),
+                    p999: total.lateness.quantile_us(0.999),
+                    max: total.lateness.max_us,
+                },
+            },
+        }
+    }
+
+    /// The text that `GET /metrics` answers.
+    pub(crate) fn metrics(&self, now: Instant) -> String {
+        let mut text = Text::default();
+        self.call_metrics(&mut text);
+        self.trunk_metrics(now, &mut text);
+        self.sip_metrics(&mut text);
+        self.media_metrics(&mut text);
+        text.0
+    }
+
+    fn call_metrics(&self, text: &mut Text) {
+        let load = self.core.load();
+        text.gauge("carillon_calls_live", "Calls begun and not ended.", load.live);
+        text.gauge("carillon_calls_queued", "Calls waiting for their turn.", load.queued);
+        let name = "carillon_calls_ended_total";
+        text.family(name, "counter", "Calls ended, by disposition.");
+        for disposition in Disposition::ALL {
+            let ended = self.ended.get(disposition).copied().unwrap_or(0);
+            text.sample(name, &[("disposition", disposition.as_str())], ended);
+        }
+        text.counter("carillon_panics_total", "Panics contained; each ended one call.", self.panics);
+        text.gauge("carillon_draining", "1 while no new calls are taken.", u8::from(self.core.is_draining()));
+    }
+
+    fn trunk_metrics(&self, now: Instant, text: &mut Text) {
+        let trunks: Vec<_> = self.core.trunks(now).collect();
+        let name = "carillon_trunk_state";
+        text.family(name, "gauge", "1 for the state a trunk is in.");
+        for trunk in &trunks {
+            text.sample(name, &[("trunk", &trunk.name), ("state", trunk.state.as_str())], 1);
+        }
+        let name = "carillon_trunk_calls";
+        text.family(name, "gauge", "Live calls of a trunk.");
+        for trunk in &trunks {
+            text.sample(name, &[("trunk", &trunk.name)], trunk.calls);
+        }
+        let name = "carillon_trunk_asr_ratio";
+        text.family(name, "gauge", "Answered calls among recent ones of a trunk.");
+        for trunk in &trunks {
+            if let Some(asr) = trunk.asr {
+                text.sample(name, &[("trunk", &trunk.name)], asr);
+            }
+        }
+    }
+
+    fn sip_metrics(&self, text: &mut Text) {
+        for (name, help, value) in self.transports.counts().named() {
+            text.counter(&format!("carillon_sip_{name}_total"), help, value);
+        }
+    }
+
+    fn media_metrics(&self, text: &mut Text) {
+        let total = self.media.stats().total();
+        for (name, help, value) in total.named() {
+            // Open legs come and go; everything else only grows.
+            if name == "legs" {
+                text.gauge("carillon_media_legs", help, value);
+            } else {
+                text.counter(&format!("carillon_media_{name}_total"), help, value);
+            }
+        }
+        let name = "carillon_media_wheel_lateness_seconds";
+        text.family(name, "histogram", "How late RTP packets were handed to the kernel.");
+        let (bucket, mut below) = (format!("{name}_bucket"), 0);
+        for (count, bound) in total.lateness.counts.iter().zip(LATENESS_BOUNDS_US) {
+            below += count;
+            text.sample(&bucket, &[("le", &(bound as f64 / 1e6).to_string())], below);
+        }
+        let packets = total.lateness.packets();
+        text.sample(&bucket, &[("le", "+Inf")], packets);
+        text.sample(&format!("{name}_sum"), &[], total.lateness.sum_us as f64 / 1e6);
+        text.sample(&format!("{name}_count"), &[], packets);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Text;
+
+    #[test]
+    fn labels_are_escaped_and_families_described() {
+        let mut text = Text::default();
+        text.gauge("a", "Help.", 1);
+        text.sample("b", &[("x", "q\"u\\o\nte"), ("y", "z")], 2.5);
+        assert_eq!(text.0, "# HELP a Help.\n# TYPE a gauge\na 1\nb{x=\"q\\\"u\\\\o\\nte\",y=\"z\"} 2.5\n");
+    }
+}

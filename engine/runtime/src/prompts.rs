@@ -1,0 +1,269 @@
+//! Prompts: uploaded once, encoded once per codec, shared by every call.
+//!
+//! A prompt's id is the SHA-256 of the uploaded file, so nodes agree on it. The folder keeps the file as it came
+//! and one file of encoded audio per codec; the journal keeps the names.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use control_api_types::{Prompt, Timestamp};
+use media_core::{Codec, g711};
+use media_prompts::{Limits, Prepared};
+use parking_lot::RwLock;
+
+use crate::journal::{Journal, JournalError, StoredPrompt};
+
+/// Why a prompt could not be taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PromptError {
+    /// The bytes are not usable audio.
+    #[error(transparent)]
+    Audio(#[from] media_prompts::Error),
+    /// The name belongs to other audio.
+    #[error("a prompt named {name:?} with other audio exists (delete it first or choose another name)")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The files could not be written or read.
+    #[error("prompt store: {}: {source}", path.display())]
+    Store {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The journal could not keep it.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The engine is stopping.
+    #[error("the engine is stopping")]
+    Stopping,
+}
+
+/// Audio in every codec.
+type Encoded = Vec<Arc<media_core::Prompt>>;
+
+#[derive(Debug, Default)]
+struct Catalogue {
+    by_name: BTreeMap<String, Prompt>,
+    /// Two names may share one id.
+    audio: BTreeMap<String, Encoded>,
+}
+
+impl Catalogue {
+    /// A prompt by name, or else by id.
+    fn find(&self, id_or_name: &str) -> Option<&Prompt> {
+        self.by_name.get(id_or_name).or_else(|| self.by_name.values().find(|prompt| prompt.id == id_or_name))
+    }
+
+    fn insert(&mut self, prompt: Prompt, encoded: Encoded) {
+        self.audio.insert(prompt.id.clone(), encoded);
+        self.by_name.insert(prompt.name.clone(), prompt);
+    }
+
+    fn encoded(&self, id: &str, codec: Codec) -> Option<&Arc<media_core::Prompt>> {
+        self.audio.get(id)?.iter().find(|prompt| prompt.codec() == codec)
+    }
+}
+
+/// Every prompt of this node; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct PromptStore {
+    folder: Arc<Path>,
+    journal: Journal,
+    catalogue: Arc<RwLock<Catalogue>>,
+    /// Uploads and deletions one at a time, so that files, journal and map agree.
+    changing: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl PromptStore {
+    /// Loads what the journal lists. A prompt whose files are lost is left out and logged.
+    pub(crate) fn open(media_dir: &Path, journal: Journal) -> Result<PromptStore, PromptError> {
+        let folder = media_dir.join("prompts");
+        std::fs::create_dir_all(&folder).map_err(at(&folder))?;
+        let mut catalogue = Catalogue::default();
+        for stored in journal.prompts()? {
+            match load(&folder, &stored) {
+                Ok((prompt, encoded)) => catalogue.insert(prompt, encoded),
+                Err(error) => {
+                    tracing::error!(prompt = stored.name, %error, "prompt not loaded: upload it again")
+                }
+            }
+        }
+        Ok(PromptStore {
+            folder: folder.into(),
+            journal,
+            catalogue: Arc::new(RwLock::new(catalogue)),
+            changing: Arc::default(),
+        })
+    }
+
+    /// Takes a file under a name. The same file under the same name is no change.
+    pub(crate) async fn add(
+        &self,
+        name: String,
+        bytes: Bytes,
+        now: Timestamp,
+    ) -> Result<Prompt, PromptError> {
+        let size_bytes = bytes.len() as u64;
+        let original = bytes.clone();
+        // Decoding takes seconds for long files.
+        let prepared = tokio::task::spawn_blocking(move || {
+            media_prompts::prepare(&bytes, &Limits::default(), &Codec::ALL)
+        })
+        .await
+        .map_err(|_| PromptError::Stopping)??;
+        let _changing = self.changing.lock().await;
+        let id = prepared.sha256.to_string();
+        let existing = self.catalogue.read().by_name.get(&name).cloned();
+        if let Some(existing) = existing {
+            return if existing.id == id { Ok(existing) } else { Err(PromptError::NameTaken { name }) };
+        }
+        let resource = Prompt {
+            id: id.clone(),
+            name: name.clone(),
+            duration_ms: u64::try_from(prepared.duration.as_millis()).unwrap_or(u64::MAX),
+            sha256: id.clone(),
+            size_bytes,
+            sample_rate_hz: prepared.source_rate,
+            channels: u8::try_from(prepared.source_channels).unwrap_or(u8::MAX),
+            created_at: now,
+        };
+        let encoded = prepared.prompts.clone();
+        self.write_files(prepared, original).await?;
+        let json = serde_json::to_string(&resource)
+            .map_err(|source| JournalError::Record { key: name.clone(), source })?;
+        self.journal.insert_prompt(StoredPrompt { name: name.clone(), id, json }).await?;
+        self.catalogue.write().insert(resource.clone(), encoded);
+        Ok(resource)
+    }
+
+    /// Forgets a prompt, by id or name. Calls that play it go on.
+    pub(crate) async fn delete(&self, id_or_name: &str) -> Result<Option<Prompt>, PromptError> {
+        let _changing = self.changing.lock().await;
+        let Some(prompt) = self.find(id_or_name) else { return Ok(None) };
+        self.journal.delete_prompt(prompt.name.clone()).await?;
+        let last_name = {
+            let mut catalogue = self.catalogue.write();
+            catalogue.by_name.remove(&prompt.name);
+            let last_name = catalogue.by_name.values().all(|other| other.id != prompt.id);
+            if last_name {
+                catalogue.audio.remove(&prompt.id);
+            }
+            last_name
+        };
+        if last_name {
+            for path in files(&self.folder, &prompt.id) {
+                tokio::fs::remove_file(&path).await.map_err(at(&path))?;
+            }
+        }
+        Ok(Some(prompt))
+    }
+
+    pub(crate) fn list(&self) -> Vec<Prompt> {
+        self.catalogue.read().by_name.values().cloned().collect()
+    }
+
+    /// A prompt by name, or else by id.
+    pub(crate) fn find(&self, id_or_name: &str) -> Option<Prompt> {
+        self.catalogue.read().find(id_or_name).cloned()
+    }
+
+    /// What is played in `codec`.
+    pub(crate) fn encoded(&self, id: &str, codec: Codec) -> Option<Arc<media_core::Prompt>> {
+        self.catalogue.read().encoded(id, codec).cloned()
+    }
+
+    /// What a customer hears, as a WAV file (linear 16 bit, 8 kHz, mono).
+    pub(crate) fn audio(&self, id_or_name: &str) -> Option<Bytes> {
+        let catalogue = self.catalogue.read();
+        let prompt = catalogue.find(id_or_name)?;
+        catalogue.encoded(&prompt.id, Codec::Pcmu).map(|prompt| wav(prompt.payload()))
+    }
+
+    async fn write_files(&self, prepared: Prepared, original: Bytes) -> Result<(), PromptError> {
+        let folder = Arc::clone(&self.folder);
+        tokio::task::spawn_blocking(move || {
+            let id = prepared.sha256.to_string();
+            write(&original_file(&folder, &id), &original)?;
+            prepared
+                .prompts
+                .iter()
+                .try_for_each(|prompt| write(&encoded_file(&folder, &id, prompt.codec()), prompt.payload()))
+        })
+        .await
+        .map_err(|_| PromptError::Stopping)?
+    }
+}
+
+fn at(path: &Path) -> impl FnOnce(std::io::Error) -> PromptError {
+    move |source| PromptError::Store { path: path.to_owned(), source }
+}
+
+fn original_file(folder: &Path, id: &str) -> PathBuf {
+    folder.join(format!("{id}.original"))
+}
+
+fn encoded_file(folder: &Path, id: &str, codec: Codec) -> PathBuf {
+    folder.join(format!("{id}.{}", codec.name().to_ascii_lowercase()))
+}
+
+fn files(folder: &Path, id: &str) -> Vec<PathBuf> {
+    let encoded = Codec::ALL.into_iter().map(|codec| encoded_file(folder, id, codec));
+    std::iter::once(original_file(folder, id)).chain(encoded).collect()
+}
+
+/// Whole or not at all: a crash leaves a `.part` file, which the next upload replaces.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), PromptError> {
+    let part = path.with_extension("part");
+    std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path)).map_err(at(path))
+}
+
+/// Reads the encodings, or makes them again from the original when a codec is newer than the upload.
+fn load(folder: &Path, stored: &StoredPrompt) -> Result<(Prompt, Encoded), PromptError> {
+    let resource: Prompt = crate::journal::from_json(&stored.name, &stored.json)?;
+    let read = |codec| {
+        let path = encoded_file(folder, &stored.id, codec);
+        std::fs::read(&path)
+            .map(|payload| Arc::new(media_core::Prompt::new(codec, payload)))
+            .map_err(at(&path))
+    };
+    if let Ok(encoded) = Codec::ALL.into_iter().map(read).collect() {
+        return Ok((resource, encoded));
+    }
+    let path = original_file(folder, &stored.id);
+    let original = std::fs::read(&path).map_err(at(&path))?;
+    let prepared = media_prompts::prepare(&original, &Limits::default(), &Codec::ALL)?;
+    for prompt in &prepared.prompts {
+        write(&encoded_file(folder, &stored.id, prompt.codec()), prompt.payload())?;
+    }
+    Ok((resource, prepared.prompts))
+}
+
+/// A WAV file (RIFF, `fmt ` with PCM, `data`) of µ-law audio.
+fn wav(ulaw: &[u8]) -> Bytes {
+    const HEADER: u32 = 36;
+    let data = u32::try_from(ulaw.len() * 2).unwrap_or(u32::MAX - HEADER);
+    let mut file = Vec::with_capacity(ulaw.len() * 2 + 44);
+    file.extend_from_slice(b"RIFF");
+    file.extend_from_slice(&(HEADER + data).to_le_bytes());
+    file.extend_from_slice(b"WAVEfmt ");
+    file.extend_from_slice(&16u32.to_le_bytes());
+    for field in [1u16, 1] {
+        file.extend_from_slice(&field.to_le_bytes()); // PCM, mono
+    }
+    for field in [8000u32, 16_000] {
+        file.extend_from_slice(&field.to_le_bytes()); // samples and bytes a second
+    }
+    for field in [2u16, 16] {
+        file.extend_from_slice(&field.to_le_bytes()); // bytes a frame, bits a sample
+    }
+    file.extend_from_slice(b"data");
+    file.extend_from_slice(&data.to_le_bytes());
+    file.extend(ulaw.iter().flat_map(|code| g711::decode_ulaw(*code).to_le_bytes()));
+    file.into()
+}

@@ -1,0 +1,178 @@
+//! Starting: journal, what a crash left behind, sockets, threads, then the task.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use control_api_types::{Event, EventData, Timestamp};
+use engine_core::{Clock, EngineConfig};
+use sip_core::EndpointConfig;
+use sip_io::Transports;
+use tokio::sync::{mpsc, oneshot, watch};
+use ulid::Ulid;
+
+use crate::Config;
+use crate::engine::{COMMANDS, Engine, Shared, now};
+use crate::events::EventHub;
+use crate::flows::FlowStore;
+use crate::journal::{EndedCall, Journal, JournalError};
+use crate::prompts::{PromptError, PromptStore};
+use crate::task::{Parts, Sources, Task};
+
+/// Why the engine could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The journal could not be opened or read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Prompts could not be loaded.
+    #[error(transparent)]
+    Prompts(#[from] PromptError),
+    /// A SIP listener could not be opened.
+    #[error(transparent)]
+    Sip(#[from] sip_io::Error),
+    /// The media threads could not be started.
+    #[error("cannot start media: {0}")]
+    Media(#[from] std::io::Error),
+    /// The engine cannot run with its settings.
+    #[error(transparent)]
+    Config(#[from] engine_core::ConfigError),
+    /// The system gave no random numbers.
+    #[error("no random numbers from the system: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// Media events that may wait for the task; a shard keeps what does not fit and tries again.
+const MEDIA_EVENTS: usize = 16_384;
+/// Journal answers that may wait for the task; the writer waits when it is behind.
+const JOURNALLED: usize = 8_192;
+/// How often CDRs and idempotency keys past their time are looked for.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+/// Most CDRs forgotten in one write, so that calls do not wait for it.
+const PRUNE_AT_ONCE: u32 = 1_000;
+
+impl Engine {
+    /// Starts the engine on the current tokio runtime.
+    pub async fn start(config: Config) -> Result<Engine, StartError> {
+        let started_at = now();
+        let node: Arc<str> = config.node.as_str().into();
+        let journal = Journal::open(&config.database)?;
+        let events = EventHub::new(started_at.unix_ms());
+        end_crashed_calls(&journal, &events, &node, started_at).await?;
+        let prompts = PromptStore::open(&config.media_dir, journal.clone())?;
+        let flows = FlowStore::open(journal.clone())?;
+
+        let (transports, sip) = Transports::bind(&config.sip_listen, sip_io::Limits::default())?;
+        let (media_sink, media_events) = mpsc::channel(MEDIA_EVENTS);
+        let media = media_io::Media::start(config.media, move |leg, event| {
+            media_sink.try_send((leg, event)).is_ok()
+        })?;
+
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)?;
+        let mut sip_config = EndpointConfig::new(transports.listeners().to_vec());
+        sip_config.user_agent = config.user_agent;
+        let core_config = EngineConfig {
+            node: node.to_string(),
+            clock: Clock::new(Instant::now(), now().unix_ms()),
+            sip: sip_config,
+            trunks: config.trunks,
+            routes: config.routes,
+            limits: config.limits,
+        };
+        let mut core = engine_core::Engine::new(Instant::now(), core_config, seed)?;
+        for prompt in prompts.list() {
+            core.put_prompt(&prompt);
+        }
+        for flow in flows.all() {
+            if let Err(faults) = core.put_flow(&flow.name, flow.flow) {
+                tracing::error!(flow = flow.name, ?faults, "stored flow not usable: put it again");
+            }
+        }
+
+        let (commands, command_queue) = mpsc::channel(COMMANDS);
+        let (journalled, journal_answers) = mpsc::channel(JOURNALLED);
+        let (drained_tell, drained) = watch::channel(false);
+        let (stopped_tell, stopped) = watch::channel(false);
+        let task = Task::new(Parts {
+            core,
+            transports,
+            media,
+            journal: journal.clone(),
+            events: events.clone(),
+            prompts: prompts.clone(),
+            node,
+            started_at,
+            media_public_ip: config.media_public_ip,
+            journalled,
+            drained: drained_tell,
+        });
+        let sources =
+            Sources { sip, media: media_events, journalled: journal_answers, commands: command_queue };
+        tokio::spawn(async move {
+            task.run(sources).await;
+            stopped_tell.send_replace(true);
+        });
+        tokio::spawn(prune(journal.clone(), config.cdr_retention, stopped.clone()));
+        Ok(Engine {
+            shared: Arc::new(Shared { commands, journal, events, prompts, flows, stopped, drained }),
+        })
+    }
+}
+
+/// Every accepted call ends exactly once: those that a crash left open end now.
+async fn end_crashed_calls(
+    journal: &Journal,
+    events: &EventHub,
+    node: &Arc<str>,
+    at: Timestamp,
+) -> Result<(), StartError> {
+    let open = journal.open_calls()?;
+    if !open.is_empty() {
+        tracing::warn!(
+            calls = open.len(),
+            "the engine did not stop in order: its open calls end as internal-error"
+        );
+    }
+    for call in open {
+        let call = engine_core::crash_ended(call, at);
+        let json = serde_json::to_string(&call)
+            .map_err(|source| JournalError::Record { key: call.id.to_string(), source })?;
+        let row = EndedCall { id: call.id.clone(), status: call.status, json, ended_at_ms: at.unix_ms() };
+        let (tell, told) = oneshot::channel();
+        journal.end(row, move |result| drop(tell.send(result)))?;
+        told.await.map_err(|_| JournalError::Closed)??;
+        events.publish(|cursor| Event {
+            id: Ulid::generate().to_string(),
+            cursor,
+            // How many events came before is not known any more.
+            seq: None,
+            occurred_at: at,
+            node: Arc::clone(node),
+            call_id: Some(call.id.clone()),
+            client_state: call.client_state.clone(),
+            data: EventData::CallEnded(Box::new(call)),
+        });
+    }
+    Ok(())
+}
+
+/// Forgets what is past its retention, now and then, until the engine stops.
+async fn prune(journal: Journal, cdr_retention: Duration, mut stopped: watch::Receiver<bool>) {
+    let mut every = tokio::time::interval(PRUNE_EVERY);
+    loop {
+        tokio::select! {
+            _ = every.tick() => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+        let now_ms = now().unix_ms();
+        let before = now_ms.saturating_sub(u64::try_from(cdr_retention.as_millis()).unwrap_or(u64::MAX));
+        let pruned = async {
+            while journal.prune_cdrs(before, PRUNE_AT_ONCE).await? == PRUNE_AT_ONCE as usize {}
+            journal.prune_answers(now_ms).await
+        };
+        if let Err(error) = pruned.await {
+            tracing::error!(%error, "old CDRs or idempotency keys not removed");
+        }
+    }
+}

@@ -1,0 +1,572 @@
+//! The task that owns the engine: feeds the core, does what it asks, and is alone in doing either.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use control_api_types::{Call, CallId, CreateCall, Disposition, Drain, Event, EventData, Timestamp};
+use engine_core::{CallEvent, Input, MediaCommand, MediaInput, Output};
+use media_core::{Codec, LegId};
+use media_io::{LegEvent, Media};
+use sip_io::{Inbox, Transports};
+use tokio::sync::{mpsc, oneshot, watch};
+use ulid::Ulid;
+
+use crate::engine::{Command, Error};
+use crate::events::EventHub;
+use crate::journal::{EndedCall, Journal, JournalError};
+use crate::prompts::PromptStore;
+
+/// Inputs handled before outputs are carried out: bounds how long a sent message waits behind arriving ones.
+const BATCH: usize = 64;
+
+/// How long ends that the journal refused wait before they are offered again.
+const JOURNAL_RETRY: Duration = Duration::from_secs(1);
+
+/// How long registrations may take to be withdrawn when the engine stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What the journal's thread tells when a group is committed.
+#[derive(Debug)]
+pub(crate) enum Journalled {
+    /// `true`: written; `false`: the id was used before.
+    Accepted(CallId, Result<bool, JournalError>),
+    Ended(Box<Ended>, Result<(), JournalError>),
+}
+
+/// An ended call on its way through the journal to its event.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) call: Box<Call>,
+    pub(crate) seq: u64,
+    pub(crate) at_unix_ms: u64,
+}
+
+/// An originate request whose call is not in the journal yet.
+#[derive(Debug)]
+struct Accepting {
+    body_hash: [u8; 32],
+    tell: oneshot::Sender<Result<Call, Error>>,
+}
+
+/// Where a life of the engine stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Running,
+    /// Calls are hung up; when the last is in the journal, or at this moment, the task ends.
+    Stopping {
+        until: Instant,
+    },
+}
+
+/// Everything the task owns.
+pub(crate) struct Task {
+    pub(crate) core: engine_core::Engine,
+    pub(crate) transports: Transports,
+    pub(crate) media: Media,
+    pub(crate) journal: Journal,
+    pub(crate) events: EventHub,
+    prompts: PromptStore,
+    pub(crate) node: Arc<str>,
+    pub(crate) started_at: Timestamp,
+    /// The address that SDP tells, when it is not the one media is received at.
+    media_public_ip: Option<IpAddr>,
+    accepting: HashMap<CallId, Accepting>,
+    /// Calls that the journal did not take: their ends are nobody's.
+    refused: BTreeSet<CallId>,
+    /// What each leg speaks, so that its prompts can be found.
+    codecs: HashMap<LegId, Codec>,
+    pub(crate) ended: BTreeMap<Disposition, u64>,
+    journalled: mpsc::Sender<Journalled>,
+    /// Ends that the journal would not take yet; it is bounded by the calls there may be.
+    unwritten: VecDeque<Ended>,
+    retry_unwritten: Option<Instant>,
+    /// Ends handed to the journal and not committed yet.
+    ending: usize,
+    pub(crate) panics: u64,
+    draining_since: Option<Timestamp>,
+    drained: watch::Sender<bool>,
+    life: Life,
+}
+
+/// What the task listens to.
+pub(crate) struct Sources {
+    pub(crate) sip: Inbox,
+    pub(crate) media: mpsc::Receiver<(LegId, LegEvent)>,
+    pub(crate) journalled: mpsc::Receiver<Journalled>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+}
+
+/// What a task is made of.
+pub(crate) struct Parts {
+    pub(crate) core: engine_core::Engine,
+    pub(crate) transports: Transports,
+    pub(crate) media: Media,
+    pub(crate) journal: Journal,
+    pub(crate) events: EventHub,
+    pub(crate) prompts: PromptStore,
+    pub(crate) node: Arc<str>,
+    pub(crate) started_at: Timestamp,
+    pub(crate) media_public_ip: Option<IpAddr>,
+    pub(crate) journalled: mpsc::Sender<Journalled>,
+    pub(crate) drained: watch::Sender<bool>,
+}
+
+/// One thing that woke the task.
+enum Woken {
+    Sip(sip_core::Input),
+    Media(LegId, LegEvent),
+    Journalled(Journalled),
+    Command(Command),
+    Timer,
+    /// Every handle is gone.
+    Abandoned,
+}
+
+impl Task {
+    pub(crate) fn new(parts: Parts) -> Task {
+        let Parts {
+            core,
+            transports,
+            media,
+            journal,
+            events,
+            prompts,
+            node,
+            started_at,
+            media_public_ip,
+            journalled,
+            drained,
+        } = parts;
+        Task {
+            core,
+            transports,
+            media,
+            journal,
+            events,
+            prompts,
+            node,
+            started_at,
+            media_public_ip,
+            accepting: HashMap::new(),
+            refused: BTreeSet::new(),
+            codecs: HashMap::new(),
+            ended: BTreeMap::new(),
+            journalled,
+            unwritten: VecDeque::new(),
+            retry_unwritten: None,
+            ending: 0,
+            panics: 0,
+            draining_since: None,
+            drained,
+            life: Life::Running,
+        }
+    }
+
+    /// Runs until it has been told to stop and has done so.
+    pub(crate) async fn run(mut self, mut sources: Sources) {
+        self.carry_out();
+        loop {
+            let wake_at = self.wake_at();
+            let mut woken = sources.next(wake_at).await;
+            let now = Instant::now();
+            for turn in 0..BATCH {
+                self.handle(now, woken);
+                match sources.try_next(turn) {
+                    Some(next) => woken = next,
+                    None => break,
+                }
+            }
+            self.handle_timeouts(Instant::now());
+            self.carry_out();
+            if self.finished(Instant::now()) {
+                return;
+            }
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let core = self.core.poll_timeout().map(|(at, _)| at);
+        let life = match self.life {
+            Life::Running => None,
+            Life::Stopping { until } => Some(until),
+        };
+        [core, self.retry_unwritten, life].into_iter().flatten().min()
+    }
+
+    fn handle(&mut self, now: Instant, woken: Woken) {
+        match woken {
+            Woken::Sip(input) => self.input(now, Input::Sip(input)),
+            Woken::Media(leg, event) => {
+                let input = match event {
+                    LegEvent::Media(event) => MediaInput::Event(event),
+                    LegEvent::Closed(stats) => MediaInput::Closed(stats),
+                };
+                self.input(now, Input::Media { leg, input });
+            }
+            Woken::Journalled(journalled) => self.journalled(now, journalled),
+            Woken::Command(command) => {
+                // A panic ends the one call the command was about, not the engine with all the others.
+                if catch_unwind(AssertUnwindSafe(|| command(self, now))).is_err() {
+                    self.panicked(now);
+                }
+            }
+            Woken::Timer => {}
+            Woken::Abandoned => self.stop(now),
+        }
+    }
+
+    fn input(&mut self, now: Instant, input: Input) {
+        if catch_unwind(AssertUnwindSafe(|| self.core.handle_input(now, input))).is_err() {
+            self.panicked(now);
+        }
+    }
+
+    fn handle_timeouts(&mut self, now: Instant) {
+        while self.core.poll_timeout().is_some_and(|(at, _)| at <= now) {
+            if catch_unwind(AssertUnwindSafe(|| self.core.handle_timeout(now))).is_err() {
+                self.panicked(now);
+            }
+        }
+        if self.retry_unwritten.is_some_and(|at| at <= now) {
+            self.retry_unwritten = None;
+            for ended in std::mem::take(&mut self.unwritten) {
+                self.write_end(ended);
+            }
+        }
+    }
+
+    /// Invariant 4 of the architecture: a panic while handling one input ends that call only.
+    fn panicked(&mut self, now: Instant) {
+        self.panics += 1;
+        let call = self.core.current_call().cloned();
+        tracing::error!(?call, "panic while handling an input; the call it was about ends as internal-error");
+        if let Some(id) = call
+            && catch_unwind(AssertUnwindSafe(|| self.core.abandon(now, &id))).is_err()
+        {
+            tracing::error!(call = %id, "panic while ending a call after a panic");
+        }
+    }
+
+    /// Does everything the core wants done.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            let now = Instant::now();
+            match output {
+                Output::Transmit(transmit) => {
+                    if let Some(failed) = self.transports.transmit(transmit) {
+                        self.input(now, Input::Sip(failed));
+                    }
+                }
+                Output::Resolve { query, host, port, transport } => {
+                    if let Some(failed) = self.transports.resolve(query, host, port, transport) {
+                        self.input(now, Input::Sip(failed));
+                    }
+                }
+                Output::Media { leg, command } => self.media(now, leg, command),
+                Output::Accept(call) => self.accept(now, &call),
+                Output::Event(event) => self.publish_call_event(event),
+                Output::Ended { call, seq, at_unix_ms } => {
+                    if !self.refused.remove(&call.id) {
+                        self.write_end(Ended { call, seq, at_unix_ms });
+                    }
+                }
+                Output::NodeEvent { data, at_unix_ms } => self.publish_node_event(data, at_unix_ms),
+            }
+        }
+        if self.draining_since.is_some() {
+            let drained = self.idle();
+            self.drained.send_if_modified(|told| std::mem::replace(told, drained) != drained);
+        }
+    }
+
+    fn media(&mut self, now: Instant, leg: LegId, command: MediaCommand) {
+        let done = match command {
+            MediaCommand::Open => {
+                let input = match self.media.open(leg) {
+                    Ok(bound) => {
+                        let ip = self.media_public_ip.unwrap_or(bound.ip());
+                        MediaInput::Opened(SocketAddr::new(ip, bound.port()))
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "no media for a call");
+                        MediaInput::OpenFailed
+                    }
+                };
+                return self.input(now, Input::Media { leg, input });
+            }
+            MediaCommand::Start { config, negotiated } => {
+                self.codecs.insert(leg, negotiated.codec);
+                self.media.command(leg, media_io::Command::Start { config, negotiated })
+            }
+            MediaCommand::Run(program) => {
+                let play = program.play.as_ref().map(|play| play.id);
+                let codec = self.codecs.get(&leg).copied();
+                let resolved = program.try_map(|prompt| {
+                    codec.and_then(|codec| self.prompts.encoded(&prompt.0, codec)).ok_or(prompt)
+                });
+                match resolved {
+                    Ok(program) => self.media.command(leg, media_io::Command::Run(program)),
+                    Err(prompt) => {
+                        tracing::error!(prompt = %prompt.0, "a call wants to play a prompt that is gone");
+                        let Some(play) = play else { return };
+                        return self.input(now, Input::Media { leg, input: MediaInput::Unplayable { play } });
+                    }
+                }
+            }
+            MediaCommand::StopPlay => self.media.command(leg, media_io::Command::StopPlay),
+            MediaCommand::Close => {
+                self.codecs.remove(&leg);
+                self.media.command(leg, media_io::Command::Close)
+            }
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, "a media thread does not take a command; its call ends");
+            self.input(now, Input::Media { leg, input: MediaInput::Lost });
+        }
+    }
+
+    pub(crate) fn originate(
+        &mut self,
+        now: Instant,
+        request: CreateCall,
+        body_hash: [u8; 32],
+        tell: oneshot::Sender<Result<Call, Error>>,
+    ) {
+        let id = match &request.id {
+            Some(id) => id.clone(),
+            None => new_call_id(),
+        };
+        match self.core.originate(now, id.clone(), request) {
+            Ok(_) => drop(self.accepting.insert(id, Accepting { body_hash, tell })),
+            // The asker may be gone: a refusal changes nothing then.
+            Err(refusal) => drop(tell.send(Err(refusal.into()))),
+        }
+    }
+
+    fn accept(&mut self, now: Instant, call: &Call) {
+        let id = call.id.clone();
+        let body_hash = self.accepting.get(&id).map(|accepting| accepting.body_hash);
+        let (told, key) = (self.journalled.clone(), id.clone());
+        let submitted = self.journal.accept(call, body_hash, move |result| {
+            // The engine's task outlives the journal's writer: only a stopped engine does not listen.
+            drop(told.blocking_send(Journalled::Accepted(key, result)));
+        });
+        if let Err(error) = submitted {
+            self.journalled(now, Journalled::Accepted(id, Err(error)));
+        }
+    }
+
+    fn write_end(&mut self, ended: Ended) {
+        let json = match serde_json::to_string(&*ended.call) {
+            Ok(json) => json,
+            Err(error) => return tracing::error!(%error, "a CDR does not serialise"),
+        };
+        let row = EndedCall {
+            id: ended.call.id.clone(),
+            status: ended.call.status,
+            json,
+            ended_at_ms: ended.at_unix_ms,
+        };
+        let told = self.journalled.clone();
+        // Shared with the writer's thread only until one of the two takes it.
+        let ended = Arc::new(parking_lot::Mutex::new(Some(Box::new(ended))));
+        let take = Arc::clone(&ended);
+        let submitted = self.journal.end(row, move |result| {
+            if let Some(ended) = take.lock().take() {
+                drop(told.blocking_send(Journalled::Ended(ended, result.map(drop))));
+            }
+        });
+        match submitted {
+            Ok(()) => self.ending += 1,
+            Err(error) => {
+                if let Some(ended) = ended.lock().take() {
+                    self.keep_unwritten(*ended, &error);
+                }
+            }
+        }
+    }
+
+    fn keep_unwritten(&mut self, ended: Ended, error: &JournalError) {
+        tracing::error!(%error, call = %ended.call.id, "the end of a call is not in the journal; trying again");
+        self.unwritten.push_back(ended);
+        self.retry_unwritten.get_or_insert_with(|| Instant::now() + JOURNAL_RETRY);
+    }
+
+    fn journalled(&mut self, now: Instant, journalled: Journalled) {
+        match journalled {
+            Journalled::Accepted(id, result) => {
+                let accepting = self.accepting.remove(&id);
+                let answer = match result {
+                    Ok(true) => {
+                        let call = self.core.call(&id).cloned();
+                        self.input(now, Input::Accepted { call: id });
+                        call.ok_or(Error::Stopping)
+                    }
+                    Ok(false) => {
+                        self.discard(now, id);
+                        Err(Error::IdTaken)
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, call = %id, "a call is refused: the journal does not take it");
+                        self.discard(now, id);
+                        Err(error.into())
+                    }
+                };
+                if let Some(Accepting { tell, .. }) = accepting {
+                    drop(tell.send(answer));
+                }
+            }
+            Journalled::Ended(ended, result) => {
+                self.ending -= 1;
+                match result {
+                    Ok(()) => self.publish_end(*ended),
+                    Err(error) => self.keep_unwritten(*ended, &error),
+                }
+            }
+        }
+    }
+
+    /// Forgets a call that the journal did not take: it never was.
+    fn discard(&mut self, now: Instant, id: CallId) {
+        self.core.abandon(now, &id);
+        self.refused.insert(id);
+    }
+
+    fn publish_call_event(&self, event: CallEvent) {
+        let CallEvent { call, client_state, seq, at_unix_ms, data } = event;
+        tracing::info!(call_id = %call, kind = data.kind(), "call");
+        self.publish(Some(call), client_state, Some(seq), at_unix_ms, data);
+    }
+
+    fn publish_end(&mut self, ended: Ended) {
+        let Ended { call, seq, at_unix_ms } = ended;
+        if let Some(disposition) = call.disposition {
+            *self.ended.entry(disposition).or_default() += 1;
+        }
+        let disposition = call.disposition.map_or("", Disposition::as_str);
+        tracing::info!(call_id = %call.id, disposition, sip_status = call.sip_status, "call ended");
+        let (id, client_state) = (call.id.clone(), call.client_state.clone());
+        self.publish(Some(id), client_state, Some(seq), at_unix_ms, EventData::CallEnded(call));
+    }
+
+    fn publish_node_event(&self, data: EventData, at_unix_ms: u64) {
+        match &data {
+            EventData::TrunkUp { trunk } => tracing::info!(trunk, "trunk is up"),
+            EventData::TrunkDown { trunk, reason } => tracing::warn!(trunk, reason, "trunk is down"),
+            EventData::TrunkRejected { trunk, sip_status } => {
+                tracing::error!(
+                    trunk,
+                    sip_status,
+                    "trunk is rejected (check username and password); not retrying"
+                );
+            }
+            other => tracing::info!(kind = other.kind(), "node"),
+        }
+        self.publish(None, None, None, at_unix_ms, data);
+    }
+
+    fn publish(
+        &self,
+        call_id: Option<CallId>,
+        client_state: Option<Arc<str>>,
+        seq: Option<u64>,
+        at_unix_ms: u64,
+        data: EventData,
+    ) {
+        self.events.publish(|cursor| Event {
+            id: Ulid::generate().to_string(),
+            cursor,
+            seq,
+            data,
+            occurred_at: Timestamp::from_unix_ms(at_unix_ms),
+            node: Arc::clone(&self.node),
+            call_id,
+            client_state,
+        });
+    }
+
+    pub(crate) fn drain(&mut self, now: Instant, on: bool) -> Drain {
+        if on != self.draining_since.is_some() {
+            self.core.drain(now, on);
+            let at = crate::engine::now();
+            self.draining_since = on.then_some(at);
+            if !on {
+                tracing::info!("taking calls again");
+                self.drained.send_replace(false);
+            }
+        }
+        self.drain_state()
+    }
+
+    pub(crate) fn drain_state(&self) -> Drain {
+        Drain {
+            draining: self.draining_since.is_some(),
+            since: self.draining_since,
+            live_calls: self.core.load().live,
+        }
+    }
+
+    pub(crate) fn stop(&mut self, now: Instant) {
+        match self.life {
+            Life::Running => {
+                self.life = Life::Stopping { until: now + FAREWELL };
+                self.core.stop(now);
+            }
+            Life::Stopping { .. } => {}
+        }
+    }
+
+    /// Whether no call is left anywhere: not live, not on its way into or out of the journal.
+    fn idle(&self) -> bool {
+        let load = self.core.load();
+        load.live == 0
+            && load.queued == 0
+            && self.accepting.is_empty()
+            && self.ending == 0
+            && self.unwritten.is_empty()
+    }
+
+    fn finished(&self, now: Instant) -> bool {
+        match self.life {
+            Life::Running => false,
+            Life::Stopping { until } => (self.idle() && self.core.is_stopped()) || now >= until,
+        }
+    }
+}
+
+impl Sources {
+    async fn next(&mut self, wake_at: Option<Instant>) -> Woken {
+        let timer = async {
+            match wake_at {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        // Unbiased: whichever is ready, by chance.
+        tokio::select! {
+            Some(journalled) = self.journalled.recv() => Woken::Journalled(journalled),
+            Some((leg, event)) = self.media.recv() => Woken::Media(leg, event),
+            Some(input) = self.sip.recv() => Woken::Sip(input),
+            command = self.commands.recv() => command.map_or(Woken::Abandoned, Woken::Command),
+            () = timer => Woken::Timer,
+        }
+    }
+
+    /// What is there already; `turn` says whose turn it is first, so that no source starves the others.
+    fn try_next(&mut self, turn: usize) -> Option<Woken> {
+        (0..4).find_map(|step| match (turn + step) % 4 {
+            0 => self.journalled.try_recv().ok().map(Woken::Journalled),
+            1 => self.media.try_recv().ok().map(|(leg, event)| Woken::Media(leg, event)),
+            2 => self.sip.try_recv().map(Woken::Sip),
+            _ => self.commands.try_recv().ok().map(Woken::Command),
+        })
+    }
+}
+
+fn new_call_id() -> CallId {
+    #[expect(clippy::expect_used, reason = "a ULID is 26 characters of A-Z and 0-9")]
+    CallId::new(&Ulid::generate().to_string()).expect("a ULID is an id")
+}

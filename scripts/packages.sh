@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that the tests and the demo drive, if any is missing.
+set -euo pipefail
+
+packages=(
+    gcc                     # SQLite is compiled from its bundled source
+    sip-tester              # SIPp: registrar, callees and callers nobody here wrote
+    kamailio                # digest SHA-256 from a registrar nobody here wrote
+    pocketsphinx-testdata   # natural speech for PESQ
+    python3 python3-venv python3-dev   # the PESQ check runs in a virtual environment
+)
+
+missing=()
+for package in "${packages[@]}"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+sudo=
+[ "$(id -u)" -eq 0 ] || sudo=sudo
+echo "installing: ${missing[*]}"
+$sudo apt-get update -qq
+DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}"

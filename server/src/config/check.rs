@@ -1,0 +1,325 @@
+//! From the file to what the shells take; every value that is well-formed but wrong is reported where it stands.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use control_api_types::Limits;
+use engine_core::{Capacity, Network, NumberFormat, Route, RouteAction, RouteMatch, TrunkConfig};
+use media_core::Codec;
+use sip_core::digest::Credentials;
+use sip_core::{Scheme, Target, Transport, Uri};
+use sip_io::ListenAddr;
+use toml::Spanned;
+
+use super::fault::SpanFault;
+use super::file;
+
+/// The configuration, checked.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) api: Api,
+    pub(crate) engine: engine_runtime::Config,
+}
+
+/// Where and how the control API is served.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) listen: SocketAddr,
+    pub(crate) token_file: PathBuf,
+    pub(crate) metrics_open: bool,
+    pub(crate) rate_limit: u32,
+}
+
+/// How long a registration asks to last; carriers shorten it as they like (RFC 3261, 10.2.1.1).
+const REGISTRATION: Duration = Duration::from_secs(3600);
+
+/// Turns the file into the configuration; relative paths are beside the file, in `folder`.
+pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanFault>> {
+    let mut faults = Checks::default();
+    let api = Api {
+        listen: faults.parse(&file.api.listen, "an address such as 127.0.0.1:8080").unwrap_or_else(unspecified),
+        token_file: folder.join(&file.api.token_file),
+        metrics_open: file.api.metrics_open,
+        rate_limit: file.api.rate_limit,
+    };
+    let sip_listen = sip_listen(&file.sip, &mut faults);
+    let media = media(&file.media, &mut faults);
+    let limits = limits(&file.limits, &mut faults);
+    let trunks = trunks(file.trunks, folder, &mut faults);
+    let routes = routes(file.routes, &trunks, &mut faults);
+    let config = engine_runtime::Config {
+        node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        sip_listen,
+        user_agent: file.sip.user_agent,
+        media,
+        media_public_ip: file.media.public_ip,
+        limits,
+        cdr_retention: Duration::from_secs(u64::from(*file.limits.cdr_retention_days.get_ref()) * 24 * 3600),
+        trunks,
+        routes,
+        database: folder.join(database(&file.storage.database_url, &mut faults)),
+        media_dir: folder.join(&file.storage.media_dir),
+    };
+    if faults.0.is_empty() { Ok(Config { api, engine: config }) } else { Err(faults.0) }
+}
+
+#[derive(Default)]
+struct Checks(Vec<SpanFault>);
+
+impl Checks {
+    fn fault<T>(&mut self, at: &Spanned<T>, reason: impl Into<String>) {
+        self.0.push(SpanFault { span: at.span(), reason: reason.into() });
+    }
+
+    fn parse<T: std::str::FromStr>(&mut self, text: &Spanned<String>, wanted: &str) -> Option<T> {
+        let parsed = text.get_ref().parse().ok();
+        if parsed.is_none() {
+            self.fault(text, format!("{:?}: expected {wanted}", text.get_ref()));
+        }
+        parsed
+    }
+
+    fn require<T>(&mut self, at: &Spanned<T>, holds: bool, reason: &str) {
+        if !holds {
+            self.fault(at, reason);
+        }
+    }
+}
+
+/// Stands in for an address that is reported as wrong anyway.
+fn unspecified() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 0))
+}
+
+fn sip_listen(sip: &file::Sip, faults: &mut Checks) -> Vec<ListenAddr> {
+    const WANTED: &str = "\"udp:IP:PORT\" or \"tcp:IP:PORT\", IPv6 in brackets";
+    faults.require(&sip.listen, !sip.listen.get_ref().is_empty(), "at least one listener is needed");
+    let mut listeners = Vec::new();
+    for entry in sip.listen.get_ref() {
+        let parsed = entry.get_ref().split_once(':').and_then(|(transport, address)| {
+            let transport = match transport {
+                "udp" => Transport::Udp,
+                "tcp" => Transport::Tcp,
+                _ => return None,
+            };
+            Some((transport, address.parse::<SocketAddr>().ok()?))
+        });
+        let Some((transport, bind)) = parsed else {
+            faults.fault(entry, format!("{:?}: expected {WANTED}", entry.get_ref()));
+            continue;
+        };
+        if bind.ip().is_unspecified() && sip.public_ip.is_none() {
+            faults.fault(entry, "a listener on every address needs public_ip: peers must be told one address");
+        }
+        listeners.push(ListenAddr { transport, bind, public_ip: sip.public_ip });
+    }
+    listeners
+}
+
+fn media(media: &file::Media, faults: &mut Checks) -> media_io::MediaConfig {
+    let [first, last] = *media.port_range.get_ref();
+    faults.require(
+        &media.port_range,
+        first >= 1024 && last > first,
+        "expected [first, last] with 1024 <= first < last; each call takes an even port and the next",
+    );
+    if media.ip.is_unspecified() && media.public_ip.is_none() {
+        faults.fault(&media.port_range, "[media] ip on every address needs public_ip: peers must be told one address");
+    }
+    media_io::MediaConfig {
+        ip: media.ip,
+        port_range: first..=last,
+        shards: media.shards,
+        pin: true,
+        max_legs: usize::from(last - first) / 2 + 1,
+    }
+}
+
+fn limits(limits: &file::Limits, faults: &mut Checks) -> Limits {
+    faults.require(&limits.max_calls, *limits.max_calls.get_ref() > 0, "max_calls must be at least 1");
+    faults.require(&limits.max_cps, *limits.max_cps.get_ref() > 0, "max_cps must be at least 1");
+    let days = &limits.cdr_retention_days;
+    faults.require(days, (1..=3650).contains(days.get_ref()), "cdr_retention_days must be 1 to 3650");
+    Limits {
+        max_calls: *limits.max_calls.get_ref(),
+        max_cps: *limits.max_cps.get_ref(),
+        max_queued: limits.max_queued,
+        queue_timeout_s: limits.queue_timeout_s,
+        drain_timeout_s: limits.drain_timeout_s,
+    }
+}
+
+fn database(url: &Spanned<String>, faults: &mut Checks) -> PathBuf {
+    match url.get_ref().strip_prefix("sqlite://") {
+        Some(path) if !path.is_empty() => path.into(),
+        _ => {
+            faults.fault(url, format!("{:?}: expected sqlite://FILE (the engine's journal)", url.get_ref()));
+            PathBuf::new()
+        }
+    }
+}
+
+fn trunks(trunks: Vec<file::Trunk>, folder: &Path, faults: &mut Checks) -> Vec<TrunkConfig> {
+    let mut names = BTreeSet::new();
+    let mut checked = Vec::new();
+    for trunk in trunks {
+        let name = trunk.name.get_ref();
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+        faults.require(
+            &trunk.name,
+            plain && (1..=64).contains(&name.len()),
+            "a trunk's name is 1 to 64 characters of A-Z a-z 0-9 _ . -",
+        );
+        if !names.insert(name.clone()) {
+            faults.fault(&trunk.name, format!("trunk {name:?} is configured twice"));
+        }
+        if let Some(trunk) = self::trunk(trunk, folder, faults) {
+            checked.push(trunk);
+        }
+    }
+    checked
+}
+
+fn trunk(trunk: file::Trunk, folder: &Path, faults: &mut Checks) -> Option<TrunkConfig> {
+    let name = trunk.name.get_ref().as_str();
+    let credentials = credentials(&trunk, folder, faults);
+    let registrar = target(&trunk.uri, faults);
+    if let Some(extra) = trunk.gateways.get(1) {
+        faults.fault(&extra.uri, format!("trunk {name:?}: this version calls through one gateway"));
+    }
+    let gateway = match trunk.gateways.first() {
+        Some(gateway) => target(&gateway.uri, faults),
+        None => registrar.clone(),
+    };
+    let register = trunk.register.as_ref().is_some_and(|register| *register.get_ref());
+    if let Some(at) = trunk.register.as_ref().filter(|_| register && credentials.is_none()) {
+        faults.fault(at, format!("trunk {name:?}: register = true needs username and password (or password_file)"));
+    }
+    let codecs = match &trunk.codecs {
+        None => Codec::ALL.to_vec(),
+        Some(listed) => codecs(name, listed, faults),
+    };
+    Some(TrunkConfig {
+        register: register.then_some(REGISTRATION),
+        registrar: Some(registrar?),
+        credentials,
+        from_domain: trunk.from_domain.clone(),
+        caller_ids: trunk.caller_ids.clone(),
+        codecs,
+        capacity: Capacity { max_calls: trunk.max_calls, max_cps: trunk.max_cps.map(f64::from) },
+        number_format: NumberFormat {
+            strip: trunk.number_format.strip.clone(),
+            prefix: trunk.number_format.prefix.clone(),
+            allow: trunk.number_format.allow.clone(),
+            deny: trunk.number_format.deny.clone(),
+        },
+        ..TrunkConfig::new(name, gateway?)
+    })
+}
+
+fn credentials(trunk: &file::Trunk, folder: &Path, faults: &mut Checks) -> Option<Credentials> {
+    let name = trunk.name.get_ref();
+    let password = match (&trunk.password, &trunk.password_file) {
+        (Some(password), None) => password.get_ref().clone(),
+        (None, Some(file)) => {
+            let path = folder.join(file.get_ref());
+            match std::fs::read_to_string(&path) {
+                Ok(text) => text.trim_end_matches(['\r', '\n']).to_owned(),
+                Err(error) => {
+                    faults.fault(file, format!("trunk {name:?}: password_file {}: {error}", path.display()));
+                    return None;
+                }
+            }
+        }
+        (Some(_), Some(file)) => {
+            faults.fault(file, format!("trunk {name:?}: password and password_file exclude each other"));
+            return None;
+        }
+        (None, None) => {
+            if let Some(username) = &trunk.username {
+                faults.fault(username, format!("trunk {name:?}: username without password or password_file"));
+            }
+            return None;
+        }
+    };
+    let Some(username) = &trunk.username else {
+        faults.fault(&trunk.name, format!("trunk {name:?}: a password without username"));
+        return None;
+    };
+    Some(Credentials::new(username.get_ref().as_str(), password))
+}
+
+/// `sip:host:port;transport=tcp` as a next hop.
+fn target(uri: &Spanned<String>, faults: &mut Checks) -> Option<Target> {
+    let text = uri.get_ref();
+    let wanted = || format!("{text:?}: expected a URI such as sip:sip.example.net:5060;transport=udp");
+    let parsed = text.parse::<Uri>().ok().filter(|parsed| parsed.scheme() == Scheme::Sip);
+    let Some((parsed, host)) = parsed.and_then(|parsed| Some((parsed.clone(), parsed.host()?))) else {
+        faults.fault(uri, wanted());
+        return None;
+    };
+    let transport = match parsed.param("transport") {
+        None => None,
+        Some(named) if named.eq_ignore_ascii_case("udp") => Some(Transport::Udp),
+        Some(named) if named.eq_ignore_ascii_case("tcp") => Some(Transport::Tcp),
+        Some(other) => {
+            faults.fault(uri, format!("{text:?}: transport {other:?} is not supported; use udp or tcp"));
+            return None;
+        }
+    };
+    Some(Target { host: host.to_string(), port: parsed.port(), transport })
+}
+
+fn codecs(trunk: &str, listed: &Spanned<Vec<Spanned<String>>>, faults: &mut Checks) -> Vec<Codec> {
+    faults.require(listed, !listed.get_ref().is_empty(), "codecs must name at least one codec");
+    let mut codecs = Vec::new();
+    for entry in listed.get_ref() {
+        match Codec::from_name(entry.get_ref()) {
+            Some(codec) if !codecs.contains(&codec) => codecs.push(codec),
+            Some(_) => faults.fault(entry, format!("trunk {trunk:?}: codec {:?} is listed twice", entry.get_ref())),
+            None => {
+                let known = Codec::ALL.map(Codec::name).join(", ");
+                faults.fault(entry, format!("trunk {trunk:?}: unknown codec {:?}; there are {known}", entry.get_ref()));
+            }
+        }
+    }
+    codecs
+}
+
+fn routes(routes: Vec<file::Route>, trunks: &[TrunkConfig], faults: &mut Checks) -> Vec<Route> {
+    let mut checked = Vec::new();
+    for route in routes {
+        let trunk = route.matches.trunk.as_ref().map(|name| {
+            if trunks.iter().all(|trunk| trunk.name != *name.get_ref()) {
+                faults.fault(name, format!("route: there is no trunk {:?}", name.get_ref()));
+            }
+            name.get_ref().clone()
+        });
+        let source = route.matches.source.as_ref().and_then(|source| {
+            faults.parse::<Network>(source, "an address or a network such as 10.0.0.0/8")
+        });
+        let action = match (route.flow, route.park, route.reject) {
+            (Some(flow), None, None) => RouteAction::Flow(flow.into_inner()),
+            (None, Some(park), None) if *park.get_ref() => RouteAction::Park,
+            (None, None, Some(status)) if (300..700).contains(status.get_ref()) => {
+                RouteAction::Reject(status.into_inner())
+            }
+            (None, None, Some(status)) => {
+                faults.fault(&status, "reject takes a SIP status from 300 to 699");
+                continue;
+            }
+            (flow, park, _) => {
+                let span = flow.map(|flow| flow.span()).or(park.map(|park| park.span())).unwrap_or_default();
+                faults.0.push(SpanFault {
+                    span,
+                    reason: "a route has exactly one of flow = \"name\", park = true, reject = STATUS".into(),
+                });
+                continue;
+            }
+        };
+        checked.push(Route { matches: RouteMatch { trunk, source, called: route.matches.called }, action });
+    }
+    checked
+}

@@ -1,0 +1,184 @@
+//! The file as TOML has it. Defaults stand here, each with its reason; meaning is checked in [`super::check`].
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    #[serde(default)]
+    pub(super) api: Api,
+    #[serde(default)]
+    pub(super) sip: Sip,
+    #[serde(default)]
+    pub(super) media: Media,
+    #[serde(default)]
+    pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) storage: Storage,
+    #[serde(default)]
+    pub(super) trunks: Vec<Trunk>,
+    #[serde(default)]
+    pub(super) routes: Vec<Route>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Api {
+    pub(super) listen: Spanned<String>,
+    pub(super) token_file: PathBuf,
+    pub(super) metrics_open: bool,
+    /// HTTP requests a second and token; a control plane that places 3,000 calls a second still fits.
+    pub(super) rate_limit: u32,
+}
+
+impl Default for Api {
+    fn default() -> Api {
+        Api {
+            listen: spanned("127.0.0.1:8080"),
+            token_file: "tokens.toml".into(),
+            metrics_open: false,
+            rate_limit: 4000,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Sip {
+    pub(super) listen: Spanned<Vec<Spanned<String>>>,
+    /// What Via and Contact say when a listener is bound to every address or stands behind NAT.
+    pub(super) public_ip: Option<IpAddr>,
+    pub(super) user_agent: String,
+}
+
+impl Default for Sip {
+    fn default() -> Sip {
+        Sip {
+            listen: Spanned::new(0..0, vec![spanned("udp:127.0.0.1:5060"), spanned("tcp:127.0.0.1:5060")]),
+            public_ip: None,
+            user_agent: concat!("Carillon/", env!("CARGO_PKG_VERSION")).into(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Media {
+    pub(super) ip: IpAddr,
+    /// First and last port; two for each call (RTP and RTCP). Below the usual range of ephemeral ports.
+    pub(super) port_range: Spanned<[u16; 2]>,
+    /// Media threads; 0: one per core.
+    pub(super) shards: usize,
+    pub(super) public_ip: Option<IpAddr>,
+}
+
+impl Default for Media {
+    fn default() -> Media {
+        Media {
+            ip: IpAddr::from([127, 0, 0, 1]),
+            port_range: Spanned::new(0..0, [10_000, 32_767]),
+            shards: 0,
+            public_ip: None,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    pub(super) max_calls: Spanned<u32>,
+    pub(super) max_cps: Spanned<u32>,
+    pub(super) max_queued: u32,
+    pub(super) queue_timeout_s: u32,
+    pub(super) drain_timeout_s: u32,
+    pub(super) cdr_retention_days: Spanned<u32>,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_calls: Spanned::new(0..0, 2000),
+            max_cps: Spanned::new(0..0, 200),
+            max_queued: 10_000,
+            queue_timeout_s: 60,
+            drain_timeout_s: 300,
+            cdr_retention_days: Spanned::new(0..0, 30),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Storage {
+    pub(super) database_url: Spanned<String>,
+    pub(super) media_dir: PathBuf,
+}
+
+impl Default for Storage {
+    fn default() -> Storage {
+        Storage { database_url: spanned("sqlite://carillon.db"), media_dir: "media".into() }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trunk {
+    pub(super) name: Spanned<String>,
+    pub(super) uri: Spanned<String>,
+    pub(super) username: Option<Spanned<String>>,
+    pub(super) password: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    pub(super) register: Option<Spanned<bool>>,
+    pub(super) from_domain: Option<String>,
+    #[serde(default)]
+    pub(super) gateways: Vec<Gateway>,
+    #[serde(default)]
+    pub(super) caller_ids: Vec<String>,
+    pub(super) codecs: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) max_calls: Option<u32>,
+    pub(super) max_cps: Option<u32>,
+    #[serde(default)]
+    pub(super) number_format: NumberFormat,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Gateway {
+    pub(super) uri: Spanned<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct NumberFormat {
+    pub(super) strip: String,
+    pub(super) prefix: String,
+    pub(super) allow: Vec<String>,
+    pub(super) deny: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Route {
+    #[serde(rename = "match", default)]
+    pub(super) matches: RouteMatch,
+    pub(super) flow: Option<Spanned<String>>,
+    pub(super) park: Option<Spanned<bool>>,
+    pub(super) reject: Option<Spanned<u16>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RouteMatch {
+    pub(super) trunk: Option<Spanned<String>>,
+    pub(super) source: Option<Spanned<String>>,
+    pub(super) called: Option<String>,
+}
+
+fn spanned(value: &str) -> Spanned<String> {
+    Spanned::new(0..0, value.to_owned())
+}

@@ -1,0 +1,42 @@
+//! The configuration file: read once into immutable values, every fault with `file:line: reason`.
+//!
+//! Three steps: TOML to [`file::File`] (unknown keys and wrong types refused where they stand), scalars overridden
+//! by `CARILLON__SECTION__KEY` environment variables, then [`check`] turns it into what the shells take and
+//! reports everything that is well-formed but wrong.
+
+mod check;
+mod environment;
+mod fault;
+mod file;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use check::Config;
+pub(crate) use fault::Faults;
+
+/// Reads, overrides and checks the configuration at `path`.
+pub(crate) fn load(
+    path: &Path,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Config, Faults> {
+    let text = std::fs::read_to_string(path).map_err(|error| Faults::whole_file(path, &error))?;
+    parse(path, &text, environment)
+}
+
+fn parse(
+    path: &Path,
+    text: &str,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Config, Faults> {
+    let source = fault::Source { path, text };
+    let overrides: Vec<_> = environment.collect();
+    let mut table = toml::de::DeTable::parse(text).map_err(|error| Faults::from_toml(source, &error))?;
+    environment::apply(table.get_mut(), &overrides).map_err(|reasons| Faults::from_environment(source, reasons))?;
+    let file = <file::File as serde::Deserialize>::deserialize(toml::Deserializer::from(table))
+        .map_err(|error| Faults::from_toml(source, &error))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_owned);
+    check::check(file, &folder).map_err(|faults| Faults::at_spans(source, faults))
+}
+
+#[cfg(test)]
+mod tests;

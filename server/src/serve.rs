@@ -1,0 +1,90 @@
+//! `carillon serve`: starts the engine and the API, and stops both in order.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use control_api_server::{ApiConfig, Rate, Tokens};
+use engine_runtime::Engine;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+
+/// The variable with a token of every scope, for the first start and for tests.
+const ADMIN_TOKEN: &str = "CARILLON_ADMIN_TOKEN";
+
+/// How long calls hung up at the drain timeout may take to end.
+const LAST_ENDS: Duration = Duration::from_secs(5);
+
+pub(crate) fn serve(config: Config) -> anyhow::Result<()> {
+    crate::logs::start()?;
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    runtime.block_on(run(config))
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let admin = std::env::var(ADMIN_TOKEN).ok().filter(|secret| !secret.is_empty());
+    let rate = Rate { per_second: config.api.rate_limit, burst: config.api.rate_limit.saturating_mul(2) };
+    let tokens = Tokens::open(Some(config.api.token_file), admin.as_deref(), rate)?;
+    anyhow::ensure!(
+        !tokens.is_empty(),
+        "there is no token, so nobody could use the API: run\n  carillon token new --config FILE --name NAME \
+         --scopes read,control,originate,admin\nor set {ADMIN_TOKEN}"
+    );
+    if !config.api.listen.ip().is_loopback() {
+        tracing::warn!(listen = %config.api.listen, "the API is served beyond this machine without TLS");
+    }
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let mut reload = signal(SignalKind::hangup()).context("SIGHUP")?;
+
+    let listener = TcpListener::bind(config.api.listen)
+        .await
+        .with_context(|| format!("cannot serve the API on {} (is another process there?)", config.api.listen))?;
+    let drain_timeout = Duration::from_secs(config.engine.limits.drain_timeout_s.into());
+    let engine = Engine::start(config.engine).await?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), api = %listener.local_addr()?, "carillon is up");
+
+    let api = ApiConfig { tokens: tokens.clone(), metrics_open: config.api.metrics_open };
+    let (close, closed) = tokio::sync::oneshot::channel::<()>();
+    let served = tokio::spawn(control_api_server::serve(listener, engine.clone(), api, async {
+        // Either it is told, or this function is gone: both mean that serving ends.
+        drop(closed.await);
+    }));
+
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = reload.recv() => match tokens.reload() {
+                Ok(_) => tracing::info!("tokens reloaded"),
+                Err(error) => tracing::error!(%error, "tokens not reloaded; the old ones stay"),
+            },
+        }
+    }
+    tracing::info!(timeout_s = drain_timeout.as_secs(), "stopping: live calls may end; a second signal stops now");
+    engine.drain().await?;
+    tokio::select! {
+        () = engine.drained() => {}
+        // The engine itself hangs up what is left at the timeout; those ends are waited for too.
+        () = tokio::time::sleep(drain_timeout + LAST_ENDS) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    engine.shutdown().await;
+    drop(close);
+    served.await.context("the API's task")??;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Two sockets a call: takes as many files as the system lets this process have.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit on open files could not be raised");
+    }
+}
