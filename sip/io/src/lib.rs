@@ -33,9 +33,9 @@
 //!   is dropped when that is full; the rest (responses, in-dialog requests, ACK, CANCEL) is read first. So a flood of
 //!   INVITEs cannot push out a BYE. When the queue of the rest is full, datagrams are dropped (their sender sends
 //!   them again) and streams are no longer read (TCP slows their sender down).
-//! - A datagram that the kernel has no room for waits in a short queue, then is dropped. Each stream has a short
-//!   queue too; overflow and whatever else keeps a message on a stream from leaving comes back as
-//!   [`Input::TransportError`](sip_core::Input::TransportError).
+//! - Messages wait in a queue per stream, and per datagram socket that the kernel has no room for; when it is full they
+//!   are dropped, and the core's timers see to it. A peer that cannot be reached, or does not take what it is sent,
+//!   comes back as [`Input::TransportError`](sip_core::Input::TransportError).
 //!
 //! It does not retransmit, choose transports, read SRV records or speak TLS and WebSocket, and it does not learn of
 //! ICMP errors: an unreachable UDP peer shows as a timeout in the core.

@@ -14,8 +14,11 @@ pub struct Limits {
     pub message_size: usize,
     /// Open TCP connections, both ways together.
     pub connections: usize,
-    /// Messages waiting to leave on one connection, or on one datagram socket whose buffer is full.
+    /// Messages waiting to leave on one connection that a peer opened, or on one datagram socket whose buffer is full.
     pub send_queue: usize,
+    /// Messages waiting to leave on one connection that we opened: a trunk may carry every call, and all may be hung
+    /// up at once.
+    pub trunk_send_queue: usize,
     /// Longest time to connect: well within timer B (32 s), so that another address can be tried.
     pub connect: Duration,
     /// Longest time for a peer to take one message off us: timer B.
@@ -42,6 +45,7 @@ impl Default for Limits {
             message_size: 65_535,
             connections: 4_096,
             send_queue: 256,
+            trunk_send_queue: 16_384,
             connect: Duration::from_secs(5),
             write: Duration::from_secs(32),
             first_message: Duration::from_secs(32),

@@ -25,8 +25,9 @@ use connection::Connection;
 /// Connections that the kernel completes before we accept them: more than a thousand at once are a flood.
 const LISTEN_BACKLOG: i32 = 1_024;
 
-/// Messages on their way from the endpoint's task to the table's task, which does nothing slow: one burst's worth.
-const COMMANDS: usize = 1_024;
+/// Messages on their way from the endpoint's task to the table's task, which does nothing slow: as many as there are
+/// calls to be hung up at once.
+const COMMANDS: usize = 16_384;
 
 /// Accepted connections on their way to the table.
 const ACCEPTED: usize = 16;
@@ -91,12 +92,11 @@ impl Tcp {
         Tcp { commands, counters }
     }
 
-    /// Hands a message to the table's task.
-    pub(crate) fn send(&self, transmit: Transmit) -> Result<(), TransportErrorKind> {
-        self.commands.try_send(transmit).map_err(|_| {
+    /// Hands a message to the table's task; one that finds no room is dropped and counted.
+    pub(crate) fn send(&self, transmit: Transmit) {
+        if self.commands.try_send(transmit).is_err() {
             self.counters.dropped_sends.increment();
-            TransportErrorKind::Local
-        })
+        }
     }
 }
 
@@ -180,7 +180,9 @@ impl Table {
             let Some(entry) = self.connections.get(&peer) else { continue };
             match entry.outgoing.try_send(payload) {
                 Ok(()) => return,
-                Err(TrySendError::Full(_)) => return self.fail(peer.0),
+                // Its transaction's timer will tell. A transport error would end every transaction with this peer,
+                // which is for Limits::write to decide.
+                Err(TrySendError::Full(_)) => return self.context.counters.dropped_sends.increment(),
                 // The connection has just ended, and its task is still to be cleared up after.
                 Err(TrySendError::Closed(unsent)) => payload = unsent,
             }
@@ -203,15 +205,20 @@ impl Table {
     fn open(&mut self, local: SocketAddr, remote: SocketAddr, payload: Bytes) {
         if self.running.len() >= self.context.limits.connections {
             self.context.counters.refused_connections.increment();
-            return self.fail(remote);
-        }
-        let (outgoing, queue) = mpsc::channel(self.context.limits.send_queue);
-        if outgoing.try_send(payload).is_err() {
-            return self.fail(remote);
+            self.context.counters.dropped_sends.increment();
+            let kind = TransportErrorKind::Local;
+            // If the inbox has no room, the transaction's timer tells; without an inbox there is nobody to tell.
+            let _ =
+                self.context.intake.offer(Input::TransportError { transport: Transport::Tcp, remote, kind });
+            return;
         }
         let hop = Hop { transport: Transport::Tcp, local, remote };
+        let (outgoing, queue) = mpsc::channel(self.context.limits.trunk_send_queue);
         let connection = Connection::new(hop, outgoing.downgrade(), queue, self.context.clone());
-        self.enter((remote, None), outgoing, connection.opened());
+        self.enter((remote, None), outgoing.clone(), connection.opened());
+        if outgoing.try_send(payload).is_err() {
+            self.context.counters.dropped_sends.increment();
+        }
     }
 
     fn enter(
@@ -231,13 +238,5 @@ impl Table {
         if self.connections.get(&peer).is_some_and(|entry| entry.task == task) {
             self.connections.remove(&peer);
         }
-    }
-
-    /// A message to `remote` cannot be sent. If the inbox has no room for the report, the transaction's timer tells.
-    fn fail(&self, remote: SocketAddr) {
-        self.context.counters.dropped_sends.increment();
-        let kind = TransportErrorKind::Local;
-        // Without an inbox there is nobody to tell.
-        let _ = self.context.intake.offer(Input::TransportError { transport: Transport::Tcp, remote, kind });
     }
 }

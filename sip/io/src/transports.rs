@@ -124,14 +124,17 @@ impl Transports {
     #[must_use = "the endpoint has to learn of a failure"]
     pub fn transmit(&self, transmit: Transmit) -> Option<Input> {
         let (transport, remote) = (transmit.transport, transmit.remote);
-        let result = match transport {
+        let sent = match transport {
             Transport::Udp => match self.udp(transmit.local, remote) {
                 Some(udp) => udp.send(transmit.payload, remote),
                 None => Err(TransportErrorKind::Local),
             },
-            Transport::Tcp => self.tcp.send(transmit),
+            Transport::Tcp => {
+                self.tcp.send(transmit);
+                Ok(())
+            }
         };
-        result.err().map(|kind| Input::TransportError { transport, remote, kind })
+        sent.err().map(|kind| Input::TransportError { transport, remote, kind })
     }
 
     /// Looks up a host's addresses and answers with [`Input::Resolved`] through the [`Inbox`], or, when too many
