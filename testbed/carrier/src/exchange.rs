@@ -1,0 +1,355 @@
+//! The exchange: registrar, lines and the SIP endpoint as one value without clock, socket or task.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use media_core::Ptime;
+use media_core::sdp::LocalMedia;
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use sip_core::{
+    Body, Endpoint, EndpointConfig, Event, FailureCause, Hangup, Input, Listener, Message, Method, Reason,
+    ReasonProtocol, RequestId, SessionEvent, SessionId, Side,
+};
+
+use crate::config::CarrierConfig;
+use crate::customer::{Behaviour, Move, Refusal};
+use crate::line::{Line, called};
+use crate::registrar::{Admission, Registrar, Registration, Response};
+use crate::report::{CallReport, Histogram, Outcome, Totals};
+use crate::voice::MAX_PACKET;
+
+/// Something the exchange wants done or tells.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// For the transports.
+    Sip(sip_core::Output),
+    /// A call is over.
+    Ended(CallReport, Option<Vec<i16>>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// The customer does something.
+    Customer,
+    /// The next RTP packet.
+    Voice,
+}
+
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    config: CarrierConfig,
+    endpoint: Endpoint,
+    registrar: Registrar,
+    lines: BTreeMap<SessionId, Line>,
+    /// Whose RTP comes from this address. Only looked up, never iterated.
+    by_remote: HashMap<SocketAddr, SessionId>,
+    timers: BTreeSet<(Instant, SessionId, Timer)>,
+    outputs: VecDeque<Output>,
+    media_addr: SocketAddr,
+    rng: ChaCha20Rng,
+    gaps: Histogram,
+    totals: Totals,
+}
+
+impl Exchange {
+    pub(crate) fn new(
+        now: Instant,
+        config: CarrierConfig,
+        listeners: Vec<Listener>,
+        media_addr: SocketAddr,
+        seed: [u8; 32],
+    ) -> Self {
+        let mut rng = ChaCha20Rng::from_seed(seed);
+        let mut fresh = || {
+            let mut bytes = [0; 32];
+            rng.fill_bytes(&mut bytes);
+            bytes
+        };
+        let (nonces, sip) = (fresh(), fresh());
+        let mut endpoint = EndpointConfig::new(listeners);
+        endpoint.user_agent = concat!("carillon-carrier/", env!("CARGO_PKG_VERSION")).to_owned();
+        endpoint.max_sessions = config.max_calls;
+        Self {
+            registrar: Registrar::new(now, &config, nonces),
+            endpoint: Endpoint::new(endpoint, sip),
+            config,
+            lines: BTreeMap::new(),
+            by_remote: HashMap::new(),
+            timers: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            media_addr,
+            rng,
+            gaps: Histogram::new(),
+            totals: Totals::default(),
+        }
+    }
+
+    pub(crate) fn handle_sip(&mut self, now: Instant, input: Input) {
+        if let Input::Message { message, .. } = &input
+            && message.method() == Some(&Method::Invite)
+            && self.config.behaviour(&called(message)) == Some(&Behaviour::NoResponse)
+        {
+            self.totals.ignored += 1;
+            return;
+        }
+        self.endpoint.handle_input(now, input);
+        self.drain(now);
+    }
+
+    pub(crate) fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        self.totals.rtp_received += 1;
+        let id = self.by_remote.get(&from);
+        let Some((id, line)) = id.and_then(|id| Some((*id, self.lines.get_mut(id)?))) else {
+            self.totals.rtp_strangers += 1;
+            return;
+        };
+        if let Some(deviation) = line.receive(now, datagram) {
+            self.gaps.count(deviation);
+        }
+        self.follow(now, id);
+        self.drain(now);
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.endpoint.handle_timeout(now);
+        // Voices wait for `poll_rtp`.
+        let due: Vec<_> =
+            self.timers.iter().take_while(|(at, ..)| *at <= now).filter(|(.., t)| *t == Timer::Customer).copied().collect();
+        for timer in due {
+            self.timers.remove(&timer);
+            let (_, id, _) = timer;
+            if let Some(line) = self.lines.get_mut(&id) {
+                line.timeout(now);
+                self.follow(now, id);
+            }
+        }
+        self.drain(now);
+    }
+
+    /// When [`Exchange::handle_timeout`] and [`Exchange::poll_rtp`] are due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let sip = self.endpoint.poll_timeout().map(|(at, _)| at);
+        let own = self.timers.first().map(|(at, ..)| *at);
+        sip.into_iter().chain(own).min()
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The next RTP packet due: where to, and its length in `out`.
+    pub(crate) fn poll_rtp(&mut self, now: Instant, out: &mut [u8; MAX_PACKET]) -> Option<(SocketAddr, usize)> {
+        loop {
+            let timer = self.timers.iter().take_while(|(at, ..)| *at <= now).find(|(.., t)| *t == Timer::Voice);
+            let (at, id, _) = *timer?;
+            self.timers.remove(&(at, id, Timer::Voice));
+            let Some(line) = self.lines.get_mut(&id) else { continue };
+            let Some((remote, ptime)) = line.negotiated().map(|n| (n.remote, n.ptime.duration())) else { continue };
+            let len = line.speak(now, out);
+            // Never `now + ptime`: lateness must not add up.
+            self.timers.insert((at + ptime, id, Timer::Voice));
+            self.follow(now, id);
+            self.drain(now);
+            if len > 0 {
+                self.totals.rtp_sent += 1;
+                return Some((remote, len));
+            }
+        }
+    }
+
+    pub(crate) fn registrations(&self, now: Instant) -> Vec<Registration> {
+        self.registrar.registrations(now)
+    }
+
+    pub(crate) fn registered(&self, now: Instant) -> usize {
+        self.registrar.registered(now)
+    }
+
+    pub(crate) fn live(&self) -> usize {
+        self.lines.len()
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        Totals { live: self.live(), gap_deviation: self.gaps.spread(), ..self.totals.clone() }
+    }
+
+    fn drain(&mut self, now: Instant) {
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                sip_core::Output::Event(Event::Session { id, event }) => self.session(now, id, event),
+                sip_core::Output::Event(Event::Request { id, request, .. }) => self.request(now, id, &request),
+                // We register nowhere.
+                sip_core::Output::Event(Event::Registration { .. }) => {}
+                output @ (sip_core::Output::Transmit(_) | sip_core::Output::Resolve { .. }) => {
+                    self.outputs.push_back(Output::Sip(output));
+                }
+            }
+        }
+    }
+
+    fn request(&mut self, now: Instant, id: RequestId, request: &Message) {
+        let (status, headers) = match request.method() {
+            Some(Method::Register) => self.registrar.register(now, &self.config, request),
+            Some(_) | None => (405, vec![("Allow".to_owned(), "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER".to_owned())]),
+        };
+        self.totals.challenged += u64::from(status == 401);
+        done(self.endpoint.respond(now, id, status, &headers, None));
+    }
+
+    fn session(&mut self, now: Instant, id: SessionId, event: SessionEvent) {
+        match event {
+            SessionEvent::Incoming { request, .. } => self.incoming(now, id, &request),
+            SessionEvent::Confirmed => {
+                if let Some(line) = self.lines.get_mut(&id) {
+                    line.confirm(now);
+                    self.follow(now, id);
+                }
+            }
+            SessionEvent::Failed(failure) => self.end(
+                now,
+                id,
+                match failure.cause {
+                    FailureCause::Response(status) => Outcome::Refused(status),
+                    FailureCause::Cancelled => Outcome::Cancelled,
+                    FailureCause::Timeout | FailureCause::Transport | FailureCause::Resolve => Outcome::Lost,
+                },
+            ),
+            SessionEvent::Ended { by, cause, .. } => self.end(
+                now,
+                id,
+                match (cause, by) {
+                    (sip_core::EndCause::Bye, Side::Remote) => Outcome::CallerHungUp,
+                    (sip_core::EndCause::Bye, Side::Local) => Outcome::CustomerHungUp,
+                    (
+                        sip_core::EndCause::Timeout
+                        | sip_core::EndCause::Transport
+                        | sip_core::EndCause::AckTimeout,
+                        Side::Local | Side::Remote,
+                    ) => Outcome::Lost,
+                },
+            ),
+            // Of calls that we would place.
+            SessionEvent::Provisional { .. } | SessionEvent::Answered { .. } => {}
+        }
+    }
+
+    fn incoming(&mut self, now: Instant, id: SessionId, invite: &Message) {
+        if self.config.challenge_calls
+            && let Admission::Denied((status, headers)) = self.registrar.admit(now, &self.config, invite, 407)
+        {
+            self.totals.challenged += u64::from(status == 407);
+            return done(self.endpoint.reject(now, id, status, &headers));
+        }
+        let Some(behaviour) = self.config.behaviour(&called(invite)) else {
+            return done(self.endpoint.reject(now, id, 404, &[]));
+        };
+        self.lines.insert(id, Line::new(now, behaviour, invite));
+        self.follow(now, id);
+    }
+
+    /// Does what the customer wants, and sets his timer.
+    fn follow(&mut self, now: Instant, id: SessionId) {
+        while let Some(wanted) = self.lines.get_mut(&id).and_then(|line| line.customer.poll_move()) {
+            match wanted {
+                Move::Ring => done(self.endpoint.ring(now, id, 180, None)),
+                Move::EarlyMedia => {
+                    if let Some(body) = self.open(now, id) {
+                        done(self.endpoint.ring(now, id, 183, Some(body)));
+                    }
+                }
+                Move::Answer => {
+                    if let Some(body) = self.open(now, id) {
+                        done(self.endpoint.answer(now, id, Some(body)));
+                    }
+                }
+                Move::Refuse(refusal) => {
+                    let (status, headers) = response(refusal);
+                    done(self.endpoint.reject(now, id, status, &headers));
+                }
+                Move::Press(keys) => {
+                    if let Some(line) = self.lines.get_mut(&id) {
+                        line.press(now, keys);
+                    }
+                }
+                Move::HangUp => {
+                    // Q.850 16, normal call clearing.
+                    let reason = Reason { protocol: ReasonProtocol::Q850, cause: 16, text: None };
+                    done(self.endpoint.hangup(now, id, Hangup { status: None, reason: Some(reason) }));
+                }
+            }
+        }
+        if let Some(at) = self.lines.get(&id).and_then(|line| line.customer.poll_timeout()) {
+            self.timers.insert((at, id, Timer::Customer));
+        }
+    }
+
+    /// The SDP answer of a line whose media are open now; the call is refused with 488 when they cannot be.
+    fn open(&mut self, now: Instant, id: SessionId) -> Option<Body> {
+        let local = LocalMedia {
+            addr: self.media_addr,
+            codecs: self.config.codecs.iter().map(|name| name.0).collect(),
+            ptime: Ptime::DEFAULT,
+            telephone_event: true,
+            rtcp_mux: false,
+            session_id: self.rng.next_u64() >> 1,
+            session_version: 1,
+        };
+        let random = self.rng.next_u64();
+        let line = self.lines.get_mut(&id)?;
+        let fresh = line.negotiated().is_none();
+        match line.open(now, &local, self.config.talk, self.config.record.is_some(), random) {
+            Ok(answer) => {
+                if let Some(negotiated) = line.negotiated().filter(|_| fresh) {
+                    self.by_remote.insert(negotiated.remote, id);
+                    self.timers.insert((now, id, Timer::Voice));
+                }
+                Some(Body::sdp(answer))
+            }
+            Err(error) => {
+                tracing::info!(%error, "offer refused");
+                done(self.endpoint.reject(now, id, 488, &[]));
+                None
+            }
+        }
+    }
+
+    fn end(&mut self, now: Instant, id: SessionId, outcome: Outcome) {
+        let Some(line) = self.lines.remove(&id) else { return };
+        if let Some(negotiated) = line.negotiated()
+            && self.by_remote.get(&negotiated.remote) == Some(&id)
+        {
+            self.by_remote.remove(&negotiated.remote);
+        }
+        // Its timers find no line and go.
+        self.totals.ended += 1;
+        let (mut report, recorded) = line.end(now, outcome);
+        if let (Some(folder), Some(_)) = (&self.config.record, &recorded) {
+            let number: String = report.called.chars().filter(char::is_ascii_alphanumeric).collect();
+            report.recording = Some(folder.join(format!("{number}-{}.wav", self.totals.ended)));
+        }
+        self.outputs.push_back(Output::Ended(report, recorded));
+    }
+}
+
+/// A command that came too late: the call ended by itself, and its event is on the way.
+fn done(result: Result<(), sip_core::Error>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "too late");
+    }
+}
+
+fn response(refusal: Refusal) -> Response {
+    let mut headers = Vec::new();
+    if let Some(cause) = refusal.q850 {
+        headers.push(("Reason".to_owned(), format!("Q.850;cause={cause}")));
+    }
+    if let Some(seconds) = refusal.retry_after_s {
+        headers.push(("Retry-After".to_owned(), seconds.to_string()));
+    }
+    (refusal.status, headers)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! Processes that tests start: found, awaited, killed by their id.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+
+/// How long a program may take until it listens, on a machine that has other things to do.
+const START: Duration = Duration::from_secs(30);
+
+/// How often a program is asked whether it listens yet.
+const ASK: Duration = Duration::from_millis(10);
+
+/// Why a process did not do what it was started for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The program is not installed.
+    #[error("`{program}` is not installed: `apt-get install {package}`, or `make test`, which does it")]
+    Missing {
+        /// Its name.
+        program: &'static str,
+        /// The Debian package that has it.
+        package: &'static str,
+    },
+    /// There is no `carillon` to test.
+    #[error("no carillon at {}: `cargo build -p carillon` first, or name one in CARILLON_BIN", .0.display())]
+    NoEngine(PathBuf),
+    /// It ended before it listened.
+    #[error("`{program}` ended with {status} instead of listening")]
+    Ended {
+        /// Its name.
+        program: &'static str,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// It does not listen, or does not end.
+    #[error("`{program}` took longer than {deadline:?}")]
+    Late {
+        /// Its name.
+        program: &'static str,
+        /// The limit.
+        deadline: Duration,
+    },
+    /// A SIPp scenario did not pass.
+    #[error("scenario {name}: {status}\n{complaints}")]
+    Scenario {
+        /// Its name.
+        name: String,
+        /// How SIPp ended.
+        status: ExitStatus,
+        /// What SIPp wrote.
+        complaints: String,
+    },
+    /// The operating system refused something.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A fresh folder for one run, under the one for temporary files.
+pub(crate) fn run_folder(program: &str) -> io::Result<PathBuf> {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("carillon-test-{program}-{}-{run}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// A free UDP address of 127.0.0.1. Another process may take it before it is used; the kernel gives each caller a
+/// different one in turn, so that is rare.
+pub(crate) fn free_addr() -> io::Result<SocketAddr> {
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+pub(crate) fn spawn(command: &mut Command, program: &'static str, package: &'static str) -> Result<Child, Error> {
+    command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::Missing { program, package },
+        _ => Error::Io(error),
+    })
+}
+
+/// Waits until somebody is bound to this UDP address; programs that say nothing when they are ready leave only that.
+pub(crate) async fn until_bound(child: &mut Child, program: &'static str, addr: SocketAddr) -> Result<(), Error> {
+    let local = format!(":{:04X} ", addr.port());
+    let bound = async {
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Err(Error::Ended { program, status });
+            }
+            if std::fs::read_to_string("/proc/net/udp")?.contains(&local) {
+                return Ok(());
+            }
+            tokio::time::sleep(ASK).await;
+        }
+    };
+    tokio::time::timeout(START, bound).await.unwrap_or(Err(Error::Late { program, deadline: START }))
+}
+
+pub(crate) async fn ended(
+    child: &mut Child,
+    program: &'static str,
+    deadline: Duration,
+) -> Result<ExitStatus, Error> {
+    match tokio::time::timeout(deadline, child.wait()).await {
+        Ok(status) => Ok(status?),
+        Err(_) => {
+            child.kill().await?;
+            Err(Error::Late { program, deadline })
+        }
+    }
+}
