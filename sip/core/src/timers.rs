@@ -90,6 +90,7 @@ impl<K: Ord + Copy> TimerQueue<K> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests need one instant to count from")]
 mod tests {
     use super::*;
 

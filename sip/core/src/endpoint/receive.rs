@@ -30,7 +30,9 @@ impl Endpoint {
             return self.refuse_malformed(hop, &request, error);
         }
         let session = self.sessions.of_request(&request);
-        match self.layer.receive_request(now, hop, &request, session.is_some()) {
+        let known = session.is_some()
+            || request.method() == Some(&Method::Cancel) && self.layer.cancelled_by(&request).is_some();
+        match self.layer.receive_request(now, hop, &request, known) {
             Received::Absorbed => {}
             Received::Ack => self.sessions.receive_ack(&mut self.layer, now, &request),
             // `validate` has read every header field that names a transaction.

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use super::*;
 use crate::dialog::Waiting;
 use crate::endpoint::{ALLOW, QueryId};
+use crate::grammar::is_token;
 use crate::transaction::{Asker, Located, StatusClass, compose};
 use crate::{Name, NameAddr, Transport};
 
@@ -50,39 +51,41 @@ enum Phase {
     Cancelling,
 }
 
-/// Header fields that the endpoint writes itself.
-const OWN: [Name<'static>; 16] = [
-    Name::Via,
-    Name::From,
-    Name::To,
-    Name::CallId,
-    Name::CSeq,
+/// Header fields of every message that the endpoint writes itself.
+const OWN: [Name<'static>; 7] =
+    [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq, Name::ContentLength, Name::ContentType];
+
+/// And those of an INVITE.
+const OWN_IN_INVITE: [Name<'static>; 8] = [
     Name::Contact,
     Name::MaxForwards,
     Name::Route,
     Name::RecordRoute,
-    Name::ContentLength,
-    Name::ContentType,
     Name::Allow,
     Name::UserAgent,
     Name::Authorization,
     Name::ProxyAuthorization,
-    Name::Require,
 ];
 
-/// Whether header fields of the user's can be sent as they are.
+/// Whether header fields of the user's can be sent as they are: in a response, Contact is the user's, for the bindings
+/// of a registrar or where else to ask (RFC 3261 sections 10.3 and 21.3).
 pub(crate) fn check_headers(headers: &[(String, String)]) -> Result<(), Error> {
-    for (at, (name, value)) in headers.iter().enumerate() {
-        let sound = crate::grammar::is_token(name) && !value.contains(['\r', '\n', '\0']);
-        if !sound || OWN.contains(&Name::parse(name)) {
-            return Err(Error::Header { index: at });
-        }
+    check_against(headers, &OWN)
+}
+
+fn check_against(headers: &[(String, String)], own: &[Name<'static>]) -> Result<(), Error> {
+    let sound = |(name, value): &(String, String)| {
+        is_token(name) && !value.contains(['\r', '\n', '\0']) && !own.contains(&Name::parse(name))
+    };
+    match headers.iter().position(|header| !sound(header)) {
+        Some(index) => Err(Error::Header { index }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 pub(super) fn begin(layer: &mut TransactionLayer, id: SessionId, invite: Invite) -> Result<Session, Error> {
     check_headers(&invite.headers)?;
+    check_against(&invite.headers, &OWN_IN_INVITE)?;
     let tag = layer.random();
     let call_id = ByteString::from(format!("{:016x}{:016x}", layer.random(), layer.random()));
     let inviting = Inviting {

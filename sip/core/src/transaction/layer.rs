@@ -424,14 +424,14 @@ impl TransactionLayer {
 
 /// Server transactions.
 impl TransactionLayer {
-    /// A request from the network. `in_dialog`: it belongs to a call that we know, and may use the last eighth of the
-    /// room, so that new calls cannot keep a BYE out.
+    /// A request from the network. `known`: it belongs to a call that we know, and may use the last eighth of the room,
+    /// so that new calls cannot keep a BYE out.
     pub(crate) fn receive_request(
         &mut self,
         now: Instant,
         hop: Hop,
         request: &Message,
-        in_dialog: bool,
+        known: bool,
     ) -> Received {
         let (Some(method), Ok(via)) = (request.method(), request.top_via()) else {
             return Received::Malformed;
@@ -448,7 +448,7 @@ impl TransactionLayer {
         if is_ack {
             return Received::Ack;
         }
-        let reserve = if in_dialog { 0 } else { self.config.max_transactions / 8 };
+        let reserve = if known { 0 } else { self.config.max_transactions / 8 };
         if self.len() + reserve >= self.config.max_transactions {
             return Received::Full;
         }
