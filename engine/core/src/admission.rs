@@ -204,7 +204,8 @@ mod tests {
     #[test]
     fn trunks_take_turns_and_a_full_one_is_passed_over() {
         let mut queue = Queue::default();
-        for (trunk, leg) in [(Some(0), 1), (Some(0), 2), (Some(1), 3), (None, 4), (Some(2), 5), (Some(1), 6)] {
+        for (trunk, leg) in [(Some(0), 1), (Some(0), 2), (Some(1), 3), (None, 4), (Some(2), 5), (Some(1), 6)]
+        {
             queue.push(trunk, LegId(leg));
         }
         let t1 = origin() + Duration::from_secs(1);

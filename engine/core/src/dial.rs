@@ -170,7 +170,11 @@ mod tests {
             caller_ids: vec!["+62211".into(), "+62212".into()],
             codecs: vec![Codec::Pcma],
             from_domain: Some("pbx.example.net".into()),
-            number_format: NumberFormat { strip: "+".into(), allow: vec!["62*".into()], ..Default::default() },
+            number_format: NumberFormat {
+                strip: "+".into(),
+                allow: vec!["62*".into()],
+                ..Default::default()
+            },
             ..TrunkConfig::new("jkt", gateway)
         })
         .unwrap()
@@ -204,8 +208,7 @@ mod tests {
         assert_eq!(through.invite.target.host, "sip.example.com");
         assert_eq!(through.invite.request_uri.to_string(), "sip:bob@10.0.0.9:5099;transport=tcp");
         let direct = plan(json!({"to": "sip:bob@10.0.0.9:5099;transport=tcp"}), None).unwrap();
-        let expected =
-            Target { host: "10.0.0.9".into(), port: Some(5099), transport: Some(Transport::Tcp) };
+        let expected = Target { host: "10.0.0.9".into(), port: Some(5099), transport: Some(Transport::Tcp) };
         assert_eq!(direct.invite.target, expected);
         assert_eq!(direct.invite.from.uri().to_string(), "sip:anonymous@192.0.2.1");
         assert_eq!(direct.codecs, Codec::ALL);

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use control_api_types::flow::Flow;
 use control_api_types::{
-    Call, CallId, CreateCall, Direction, EndedBy, EventData, Fault, Faults, FlowRef, Gather, HangupReason, Limits,
-    NodeCalls, Play, PlayId, Prompt, Timestamp, TrunkState,
+    Call, CallId, CreateCall, Direction, EndedBy, EventData, Fault, Faults, FlowRef, Gather, HangupReason,
+    Limits, NodeCalls, Play, PlayId, Prompt, Timestamp, TrunkState,
 };
 use media_core::{Codec, LegId};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sip_core::{
-    Endpoint, Event, Host, Hop, Message, QueryId, RegistrationEvent, RegistrationId, SessionEvent, SessionId,
+    Endpoint, Event, Hop, Host, Message, QueryId, RegistrationEvent, RegistrationId, SessionEvent, SessionId,
 };
 
 use crate::admission::{Admit, Capacity, Gate, Queue};
@@ -133,7 +133,8 @@ impl Engine {
             engine.add_trunk(now, Trunk::new(config)?)?;
         }
         for Route { matches, .. } in &routes {
-            if let Some(trunk) = matches.trunk.as_ref().filter(|&name| !engine.trunk_names.contains_key(name)) {
+            if let Some(trunk) = matches.trunk.as_ref().filter(|&name| !engine.trunk_names.contains_key(name))
+            {
                 return Err(ConfigError::UnknownTrunk { trunk: trunk.clone() });
             }
         }
@@ -166,7 +167,8 @@ impl Engine {
                     && let Some(trunk) = self.lookups.remove(query)
                     && let Ok(addresses) = result
                 {
-                    self.trunks[trunk].addresses = addresses.iter().map(|addr| addr.ip().to_canonical()).collect();
+                    self.trunks[trunk].addresses =
+                        addresses.iter().map(|addr| addr.ip().to_canonical()).collect();
                 }
                 self.endpoint.handle_input(now, input);
             }
@@ -220,12 +222,17 @@ impl Engine {
             match output {
                 sip_core::Output::Transmit(transmit) => self.outputs.push_back(Output::Transmit(transmit)),
                 sip_core::Output::Resolve { query, host, port, transport } => {
-                    if let Some(trunk) = self.trunks.iter().position(|trunk| trunk.config.gateway.host == host) {
+                    if let Some(trunk) =
+                        self.trunks.iter().position(|trunk| trunk.config.gateway.host == host)
+                    {
                         self.lookups.insert(query, trunk);
                     }
                     self.outputs.push_back(Output::Resolve { query, host, port, transport });
                 }
-                sip_core::Output::Event(Event::Session { id, event: SessionEvent::Incoming { hop, request } }) => {
+                sip_core::Output::Event(Event::Session {
+                    id,
+                    event: SessionEvent::Incoming { hop, request },
+                }) => {
                     self.incoming(now, id, hop, &request);
                 }
                 sip_core::Output::Event(Event::Session { id, event }) => {
@@ -233,7 +240,9 @@ impl Engine {
                         self.with_call(now, leg, |call, ctx| call.on_session(ctx, event));
                     }
                 }
-                sip_core::Output::Event(Event::Registration { id, event }) => self.on_registration(now, id, &event),
+                sip_core::Output::Event(Event::Registration { id, event }) => {
+                    self.on_registration(now, id, &event)
+                }
                 // RFC 3261 §8.2.1: "If the UAS recognizes but does not support the method of a request, it MUST
                 // generate a 405 (Method Not Allowed) response [with] an Allow header field".
                 sip_core::Output::Event(Event::Request { id, .. }) => {
@@ -286,7 +295,9 @@ impl Engine {
             if call.is_admitted() {
                 trunk.gate.leave();
             }
-            if let (Direction::Outbound, Some(disposition)) = (call.record().direction, call.record().disposition) {
+            if let (Direction::Outbound, Some(disposition)) =
+                (call.record().direction, call.record().disposition)
+            {
                 trunk.record(Outcome { disposition, post_dial_delay: call.post_dial_delay() });
             }
         }
@@ -422,7 +433,8 @@ impl Engine {
     /// Refuses an unanswered inbound call with a final status, 300 to 699.
     pub fn reject(&mut self, now: Instant, id: &CallId, status: u16) -> Result<(), Refusal> {
         if !(300..=699).contains(&status) {
-            let fault = Fault { pointer: "/status".into(), detail: "must be a final SIP status, 300 to 699".into() };
+            let fault =
+                Fault { pointer: "/status".into(), detail: "must be a final SIP status, 300 to 699".into() };
             return Err(Refusal::Validation(vec![fault]));
         }
         self.command(now, id, |call, ctx| call.reject(ctx, status))
@@ -452,7 +464,8 @@ impl Engine {
         }
         match play {
             Some(Play { prompt, .. }) if self.prompts.find(prompt).is_none() => {
-                let fault = Fault { pointer: pointer.into(), detail: format!("there is no prompt {prompt:?}") };
+                let fault =
+                    Fault { pointer: pointer.into(), detail: format!("there is no prompt {prompt:?}") };
                 Err(Refusal::Validation(vec![fault]))
             }
             Some(_) | None => Ok(()),
@@ -527,7 +540,8 @@ impl Engine {
         match self.take(now, session, hop, request) {
             Ok(()) => {}
             Err(Refused { status, retry }) => {
-                let headers = if retry { &[("Retry-After".to_owned(), RETRY_AFTER.to_owned())][..] } else { &[] };
+                let headers =
+                    if retry { &[("Retry-After".to_owned(), RETRY_AFTER.to_owned())][..] } else { &[] };
                 // The session is new and unanswered, so it can be rejected; the endpoint forgets it by itself.
                 let _ = self.endpoint.reject(now, session, status, headers);
             }
@@ -539,7 +553,8 @@ impl Engine {
         let uri = request.request_uri().map_err(|_| Refused::with(400))?;
         let called = uri.user().unwrap_or_default().to_owned();
         let trunk = self.trunks.iter().position(|trunk| trunk.sends_from(source));
-        let from_trunk = |name: &str| self.trunk_names.get(name).copied().is_some_and(|index| Some(index) == trunk);
+        let from_trunk =
+            |name: &str| self.trunk_names.get(name).copied().is_some_and(|index| Some(index) == trunk);
         let (flow, answer) = match route(&self.routes, source, &called, from_trunk) {
             Verdict::Take(RouteAction::Flow(name)) => {
                 // 480: the route is right, but what it leads to is not there (any more).
@@ -742,6 +757,9 @@ impl Refused {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("node", &self.node).field("calls", &self.calls.len()).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("node", &self.node)
+            .field("calls", &self.calls.len())
+            .finish_non_exhaustive()
     }
 }

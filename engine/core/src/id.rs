@@ -24,7 +24,8 @@ mod tests {
     #[test]
     fn sorts_by_time_and_differs_within_a_millisecond() {
         let mut random = ChaCha20Rng::from_seed([1; 32]);
-        let mut ids: Vec<_> = (0..100).map(|n| ulid(1_800_000_000_000 + n / 2, &mut random).to_string()).collect();
+        let mut ids: Vec<_> =
+            (0..100).map(|n| ulid(1_800_000_000_000 + n / 2, &mut random).to_string()).collect();
         assert!(ids.iter().all(|id| id.len() == 26 && id.starts_with("01MC")), "{ids:?}");
         let times: Vec<_> = ids.iter().map(|id| id[..10].to_owned()).collect();
         assert!(times.is_sorted());

@@ -44,7 +44,9 @@ mod variables;
 pub use admission::Capacity;
 pub use cdr::crash_ended;
 pub use clock::Clock;
-pub use config::{ConfigError, EngineConfig, Network, NotANetwork, Route, RouteAction, RouteMatch, TrunkConfig};
+pub use config::{
+    ConfigError, EngineConfig, Network, NotANetwork, Route, RouteAction, RouteMatch, TrunkConfig,
+};
 pub use disposition::{Evidence, final_status};
 pub use engine::{Engine, TimerKind};
 pub use io::{CallEvent, Input, MediaCommand, MediaInput, Output, Refusal};

@@ -41,7 +41,10 @@ enum Registration {
     None,
     /// No answer to the first REGISTER yet. Its calls wait.
     Registering(RegistrationId),
-    Up { id: RegistrationId, until: Instant },
+    Up {
+        id: RegistrationId,
+        until: Instant,
+    },
     /// Tried again later. Its calls fail as `network-error`.
     Down(RegistrationId),
     /// Refused for good. Its calls fail as `blocked`.
@@ -317,8 +320,11 @@ mod tests {
     }
 
     fn trunk() -> Trunk {
-        Trunk::new(TrunkConfig::new("t", Target { host: "10.0.0.1".into(), port: Some(5080), transport: None }))
-            .unwrap()
+        Trunk::new(TrunkConfig::new(
+            "t",
+            Target { host: "10.0.0.1".into(), port: Some(5080), transport: None },
+        ))
+        .unwrap()
     }
 
     #[test]

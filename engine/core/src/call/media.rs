@@ -29,7 +29,9 @@ pub(super) enum Media {
     Open,
     Running,
     /// Told to close; `ran` tells whether its statistics mean anything.
-    Closing { ran: bool },
+    Closing {
+        ran: bool,
+    },
     /// Closed, with the totals if it ran.
     Gone(Option<MediaStats>),
 }
@@ -107,10 +109,19 @@ impl LiveCall {
             }
             MediaInput::Event(event) => self.on_media_event(ctx, event),
             MediaInput::Unplayable { play } => self.unplayable(ctx, play),
-            MediaInput::Lost => {
-                self.release_session(ctx, Some(500), None);
-                self.end(ctx, Evidence::Internal, EndedBy::Engine);
-            }
+            MediaInput::Lost => match self.state {
+                // If it was the command to close, the release timer ends the wait for its answer.
+                State::Ending(_) | State::Over => {}
+                State::Accepting(_)
+                | State::Queued(_)
+                | State::Opening(_)
+                | State::Inviting(_)
+                | State::Offered(_)
+                | State::Connected(_) => {
+                    self.release_session(ctx, Some(500), None);
+                    self.end(ctx, Evidence::Internal, EndedBy::Engine);
+                }
+            },
             MediaInput::Closed(stats) => {
                 let ran = matches!(self.media, Media::Running | Media::Closing { ran: true });
                 self.media = Media::Gone(ran.then_some(stats));
@@ -140,7 +151,8 @@ impl LiveCall {
                 self.emit(ctx, data);
             }
             MediaEvent::PlayStarted { id } => {
-                if let Some(prompt) = self.programs.running.get(&id).and_then(|running| running.play.clone()) {
+                if let Some(prompt) = self.programs.running.get(&id).and_then(|running| running.play.clone())
+                {
                     self.emit(ctx, EventData::CallPlayStarted { play_id: play_id(id), prompt });
                 }
             }
@@ -275,7 +287,8 @@ impl LiveCall {
         let id = self.programs.last;
         let found = play.as_ref().map(|play| ctx.prompts.find(&play.prompt));
         if let Some(None) = found {
-            let data = EventData::CallPlayEnded { play_id: play_id(id), reason: PlayEnd::Error, played_ms: 0 };
+            let data =
+                EventData::CallPlayEnded { play_id: play_id(id), reason: PlayEnd::Error, played_ms: 0 };
             self.emit(ctx, data);
         }
         let play = play.zip(found.flatten());
@@ -428,7 +441,12 @@ fn play_id(id: u64) -> PlayId {
     PlayId::new(&format!("p-{id}")).expect("p- and digits are an id")
 }
 
-fn program_play(id: u64, play: &Play, prompt: PromptId, barge_in: Option<bool>) -> media_core::Play<PromptId> {
+fn program_play(
+    id: u64,
+    play: &Play,
+    prompt: PromptId,
+    barge_in: Option<bool>,
+) -> media_core::Play<PromptId> {
     media_core::Play {
         id,
         prompt,

@@ -21,11 +21,14 @@ use control_api_types::flow::Flow;
 use control_api_types::{
     Call, CallId, CallStatus, Direction, EarlyMedia, EndedBy, EventData, HangupReason, Timestamp,
 };
-use media_core::{Codec, LegConfig, LegId, LocalMedia, MediaTime, Negotiated, NtpClock, Ptime, SeqNo, Ssrc, sdp};
+use media_core::{
+    Codec, LegConfig, LegId, LocalMedia, MediaTime, Negotiated, NtpClock, Ptime, SeqNo, Ssrc, sdp,
+};
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 use sip_core::{
-    Body, EndCause, Endpoint, Failure, FailureCause, Hangup, Reason, ReasonProtocol, SessionEvent, SessionId, Side,
+    Body, EndCause, Endpoint, Failure, FailureCause, Hangup, Reason, ReasonProtocol, SessionEvent, SessionId,
+    Side,
 };
 
 use self::media::{Activity, Media, Programs};
@@ -157,7 +160,9 @@ enum Early {
     /// There was one, and its audio is of no interest.
     Heard,
     /// Media runs as this one said.
-    Connected { sdp: Bytes },
+    Connected {
+        sdp: Bytes,
+    },
 }
 
 impl LiveCall {
@@ -539,7 +544,13 @@ impl LiveCall {
     }
 
     /// Ends the call in any state; a call that ends already goes on ending.
-    pub(crate) fn hangup(&mut self, ctx: &mut Context<'_>, reason: HangupReason, by: EndedBy, unanswered: Evidence) {
+    pub(crate) fn hangup(
+        &mut self,
+        ctx: &mut Context<'_>,
+        reason: HangupReason,
+        by: EndedBy,
+        unanswered: Evidence,
+    ) {
         let (status, cause) = match reason {
             HangupReason::Normal => (480, 16),
             HangupReason::Busy => (486, 17),
@@ -630,7 +641,7 @@ impl LiveCall {
                 self.finish_if_released(ctx);
             }
             (State::Ending(decided @ Evidence::RingTimeout), better @ Evidence::Response { status, .. })
-                if status != 487 =>
+                if status != 487 && self.marks.invited.is_some() =>
             {
                 *decided = better;
                 self.record.ended_by = Some(EndedBy::Remote);
@@ -712,7 +723,14 @@ impl LiveCall {
 }
 
 /// A record of a call that begins.
-pub(crate) fn record(id: CallId, direction: Direction, to: String, from: String, at: Timestamp, node: &Arc<str>) -> Call {
+pub(crate) fn record(
+    id: CallId,
+    direction: Direction,
+    to: String,
+    from: String,
+    at: Timestamp,
+    node: &Arc<str>,
+) -> Call {
     Call {
         id,
         status: match direction {

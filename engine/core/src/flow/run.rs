@@ -196,7 +196,8 @@ mod tests {
         }));
         assert_eq!(trial.next, Next::Play(Play { plays: 2, ..Play::once("hi-id") }));
         assert_eq!(trial.run.at(), "d");
-        let notes: Vec<_> = trial.events.iter().filter(|event| matches!(event, EventData::CallNotify(_))).collect();
+        let notes: Vec<_> =
+            trial.events.iter().filter(|event| matches!(event, EventData::CallNotify(_))).collect();
         assert_eq!(notes, [&EventData::CallNotify(json!({"said": "hi-id", "n": "3"}))]);
         assert_eq!(trial.events.len(), 5);
     }

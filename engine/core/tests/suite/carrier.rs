@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use media_core::{Codec, LocalMedia, Ptime, sdp};
 use sip_core::{
-    Body, Endpoint, EndpointConfig, Event, Hangup, Invite, Listener, Output, SessionEvent, SessionId, Transmit,
-    Transport,
+    Body, Endpoint, EndpointConfig, Event, Hangup, Invite, Listener, Output, SessionEvent, SessionId,
+    Transmit, Transport,
 };
 
 /// What a customer does, at a time after the INVITE reached him.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Act {
+pub(crate) enum Act {
     Ring,
     /// 183 with a session description.
     EarlyMedia,
@@ -29,23 +29,28 @@ pub enum Act {
 
 /// The session description of a 200.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// As it should be; the same as that of the early media, if any.
     Good,
     /// Another port than that of the early media.
     Moved,
-    None,
+    Missing,
     Garbage,
 }
 
-pub type Script = &'static [(u64, Act)];
+pub(crate) type Script = &'static [(u64, Act)];
 
 /// What the test world has to do for a customer.
 #[derive(Debug)]
-pub enum Errand {
+pub(crate) enum Errand {
     Transmit(Transmit),
     /// Send a digit to this media address of the engine, from the customer's.
-    Press { to: SocketAddr, from: SocketAddr, pt: u8, digit: char },
+    Press {
+        to: SocketAddr,
+        from: SocketAddr,
+        pt: u8,
+        digit: char,
+    },
 }
 
 #[derive(Debug)]
@@ -57,28 +62,28 @@ struct Customer {
 }
 
 #[derive(Debug)]
-pub struct Carrier {
-    pub endpoint: Endpoint,
-    pub address: SocketAddr,
+pub(crate) struct Carrier {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) address: SocketAddr,
     customers: BTreeMap<String, Script>,
     live: BTreeMap<SessionId, Customer>,
     agenda: BTreeMap<(Instant, u64), (SessionId, Act)>,
     steps: u64,
     calls: u16,
     /// What REGISTER is answered with.
-    pub registrar: u16,
+    pub(crate) registrar: u16,
     /// How the engine's answers to calls from here came out: the status, or 200.
-    pub outcomes: BTreeMap<SessionId, u16>,
+    pub(crate) outcomes: BTreeMap<SessionId, u16>,
     /// Calls that the engine has ended with a BYE, and those that the customer has.
-    pub byes: u32,
+    pub(crate) byes: u32,
     /// Most calls at a time.
-    pub most_live: usize,
+    pub(crate) most_live: usize,
     /// When INVITEs came.
-    pub invites: Vec<Instant>,
+    pub(crate) invites: Vec<Instant>,
 }
 
 impl Carrier {
-    pub fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr) -> Self {
         let listener = Listener { transport: Transport::Udp, bound: address, advertised: address };
         Self {
             endpoint: Endpoint::new(EndpointConfig::new(vec![listener]), [9; 32]),
@@ -96,16 +101,23 @@ impl Carrier {
         }
     }
 
-    pub fn customer(&mut self, number: &str, script: Script) {
+    pub(crate) fn customer(&mut self, number: &str, script: Script) {
         self.customers.insert(number.to_owned(), script);
     }
 
-    pub fn live(&self) -> usize {
+    pub(crate) fn live(&self) -> usize {
         self.live.len()
     }
 
     /// A customer calls the engine. His script begins with his own INVITE.
-    pub fn call(&mut self, now: Instant, engine: SocketAddr, number: &str, body: Option<Vec<u8>>, script: Script) -> SessionId {
+    pub(crate) fn call(
+        &mut self,
+        now: Instant,
+        engine: SocketAddr,
+        number: &str,
+        body: Option<Vec<u8>>,
+        script: Script,
+    ) -> SessionId {
         let uri: sip_core::Uri = format!("sip:{number}@{engine}").parse().unwrap();
         let media = self.next_media();
         let session = self
@@ -123,7 +135,8 @@ impl Carrier {
                     },
                     route: Vec::new(),
                     headers: Vec::new(),
-                    body: Some(Body::sdp(body.unwrap_or_else(|| sdp::offer(&local(media))))).filter(|b| !b.bytes.is_empty()),
+                    body: Some(Body::sdp(body.unwrap_or_else(|| sdp::offer(&local(media)))))
+                        .filter(|b| !b.bytes.is_empty()),
                     credentials: None,
                 },
             )
@@ -146,14 +159,14 @@ impl Carrier {
         }
     }
 
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let agenda = self.agenda.first_key_value().map(|(&(at, _), _)| at);
         let sip = self.endpoint.poll_timeout().map(|(at, _)| at);
         agenda.into_iter().chain(sip).min()
     }
 
     /// Does what is due, and everything that follows.
-    pub fn run(&mut self, now: Instant) -> Vec<Errand> {
+    pub(crate) fn run(&mut self, now: Instant) -> Vec<Errand> {
         let mut errands = Vec::new();
         while let Some(entry) = self.agenda.first_entry().filter(|entry| entry.key().0 <= now) {
             let (session, act) = entry.remove();
@@ -222,31 +235,45 @@ impl Carrier {
         let endpoint = &mut self.endpoint;
         // Acts that come too late for the call fail, as they would for a person.
         match act {
-            Act::Ring => drop(endpoint.ring(now, session, 180, None)),
-            Act::Progress => drop(endpoint.ring(now, session, 183, None)),
+            Act::Ring => {
+                let _ = endpoint.ring(now, session, 180, None);
+            }
+            Act::Progress => {
+                let _ = endpoint.ring(now, session, 183, None);
+            }
             Act::EarlyMedia => {
                 let body = customer.description(false);
-                drop(endpoint.ring(now, session, 183, Some(body)));
+                {
+                    let _ = endpoint.ring(now, session, 183, Some(body));
+                };
             }
             Act::Answer(answer) => {
                 let body = match answer {
                     Answer::Good => Some(customer.description(false)),
                     Answer::Moved => Some(customer.description(true)),
-                    Answer::None => None,
+                    Answer::Missing => None,
                     Answer::Garbage => Some(Body::sdp("v=0\r\nnonsense")),
                 };
-                drop(endpoint.answer(now, session, body));
+                {
+                    let _ = endpoint.answer(now, session, body);
+                };
             }
-            Act::Reject(status) => drop(endpoint.reject(now, session, status, &[])),
+            Act::Reject(status) => {
+                let _ = endpoint.reject(now, session, status, &[]);
+            }
             Act::RejectBecause(status, cause) => {
                 let reason = ("Reason".to_owned(), format!("Q.850;cause={cause};text=\"x\""));
-                drop(endpoint.reject(now, session, status, &[reason]));
+                {
+                    let _ = endpoint.reject(now, session, status, &[reason]);
+                };
             }
             Act::Press(digit) => {
                 let (to, pt) = customer.engine.expect("digits are pressed after the answer");
                 return Some(Errand::Press { to, from: customer.media, pt, digit });
             }
-            Act::Hangup => drop(endpoint.hangup(now, session, Hangup::default())),
+            Act::Hangup => {
+                let _ = endpoint.hangup(now, session, Hangup::default());
+            }
         }
         None
     }

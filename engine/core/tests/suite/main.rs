@@ -2,5 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod carrier;
+mod flows;
+mod inbound;
+mod limits;
 mod outbound;
+mod random;
 mod world;

@@ -10,55 +10,53 @@ use engine_core::{
     Clock, Engine, EngineConfig, Input, MediaCommand, MediaInput, Output, Refusal, Route, TrunkConfig,
 };
 use media_core::rtp::Header;
-use media_core::{
-    Codec, Digit, Leg, LegId, MediaEvent, MediaTime, Negotiated, Prompt, SeqNo, Ssrc,
-};
+use media_core::{Codec, Digit, Leg, LegId, MediaEvent, MediaTime, Negotiated, Prompt, SeqNo, Ssrc};
 use netem::{Impairments, Link};
 use serde_json::{Value, json};
 use sip_core::{EndpointConfig, Listener, Message, Target, Transmit, Transport};
 
 use crate::carrier::{Carrier, Errand, Script};
 
-pub const ENGINE: &str = "192.0.2.1:5060";
-pub const CARRIER: &str = "192.0.2.2:5060";
+pub(crate) const ENGINE: &str = "192.0.2.1:5060";
+pub(crate) const CARRIER: &str = "192.0.2.2:5060";
 /// Nobody answers there.
-pub const DEAD: &str = "192.0.2.66:5060";
+pub(crate) const DEAD: &str = "192.0.2.66:5060";
 /// One way.
-pub const DELAY: Duration = Duration::from_millis(10);
+pub(crate) const DELAY: Duration = Duration::from_millis(10);
 const TICK: Duration = Duration::from_millis(20);
 
-pub struct World {
-    pub now: Instant,
-    pub engine: Engine,
-    pub carrier: Carrier,
-    pub media: MediaShell,
-    pub stories: BTreeMap<CallId, Story>,
-    pub node_events: Vec<EventData>,
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) engine: Engine,
+    pub(crate) carrier: Carrier,
+    pub(crate) media: MediaShell,
+    pub(crate) stories: BTreeMap<CallId, Story>,
+    pub(crate) node_events: Vec<EventData>,
     /// Accepted ids that the journal was given, while it is held.
-    pub journal: Option<Vec<CallId>>,
+    pub(crate) journal: Option<Vec<CallId>>,
     /// The most live calls seen at any moment.
-    pub most_live: u32,
+    pub(crate) most_live: u32,
     to_engine: Link<Transmit>,
     to_carrier: Link<Transmit>,
 }
 
 /// What is known of a call.
 #[derive(Default)]
-pub struct Story {
-    pub lines: Vec<String>,
-    pub ended: Option<Call>,
+pub(crate) struct Story {
+    pub(crate) lines: Vec<String>,
+    pub(crate) ended: Option<Call>,
 }
 
 /// Media legs without sockets.
-pub struct MediaShell {
+pub(crate) struct MediaShell {
     ports: BTreeMap<LegId, Port>,
     prompts: BTreeMap<String, u32>,
     /// Whether ports can be opened.
-    pub has_ports: bool,
+    pub(crate) has_ports: bool,
     /// Whether closed legs tell their statistics.
-    pub tells_end: bool,
+    pub(crate) tells_end: bool,
     /// Programs that were started.
-    pub runs: u32,
+    pub(crate) runs: u32,
     opened: u16,
     digits: u16,
 }
@@ -72,25 +70,28 @@ struct Port {
     next_tick: Instant,
 }
 
-pub fn trunk(name: &str, address: &str) -> TrunkConfig {
+pub(crate) fn trunk(name: &str, address: &str) -> TrunkConfig {
     let address: SocketAddr = address.parse().unwrap();
     let target = Target { host: address.ip().to_string(), port: Some(address.port()), transport: None };
     TrunkConfig::new(name, target)
 }
 
-pub fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits { max_calls: 1000, max_cps: 1000, max_queued: 1000, queue_timeout_s: 60, drain_timeout_s: 30 }
 }
 
 impl World {
     /// A world with the trunk `jkt` to the carrier, the trunk `dead` to nobody, and the prompts `hello` (1 s) and
     /// `music` (5 s).
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }
 
-    pub fn with(configure: impl FnOnce(&mut EngineConfig)) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the origin of the virtual clock; nothing reads it again")]
+    pub(crate) fn with(configure: impl FnOnce(&mut EngineConfig)) -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the origin of the virtual clock; nothing reads it again"
+        )]
         let now = Instant::now();
         let address: SocketAddr = ENGINE.parse().unwrap();
         let listener = Listener { transport: Transport::Udp, bound: address, advertised: address };
@@ -129,18 +130,18 @@ impl World {
         world
     }
 
-    pub fn with_routes(routes: Vec<Route>) -> Self {
+    pub(crate) fn with_routes(routes: Vec<Route>) -> Self {
         Self::with(|config| config.routes = routes)
     }
 
     /// Loses this share of the packets in both directions from now on.
-    pub fn lose(&mut self, share: f64) {
+    pub(crate) fn lose(&mut self, share: f64) {
         let link = Impairments { delay: DELAY, loss: share, ..Impairments::NONE };
         self.to_engine.set_impairments(link);
         self.to_carrier.set_impairments(link);
     }
 
-    pub fn put_prompt(&mut self, name: &str, ms: u32) {
+    pub(crate) fn put_prompt(&mut self, name: &str, ms: u32) {
         let prompt: PromptInfo = serde_json::from_value(json!({
             "id": format!("sha-{name}"), "name": name, "duration_ms": ms, "sha256": "", "size_bytes": 1,
             "sample_rate_hz": 8000, "channels": 1, "created_at": "2026-01-01T00:00:00Z",
@@ -150,12 +151,12 @@ impl World {
         self.engine.put_prompt(&prompt);
     }
 
-    pub fn put_flow(&mut self, name: &str, flow: Value) -> Result<(), Vec<Fault>> {
+    pub(crate) fn put_flow(&mut self, name: &str, flow: Value) -> Result<(), Vec<Fault>> {
         self.engine.put_flow(name, Arc::new(control_api_types::flow::Flow::from_json(&flow)?))
     }
 
     /// Places a call; the body's defaults are a trunk and an id.
-    pub fn originate(&mut self, id: &str, body: Value) -> Result<Call, Refusal> {
+    pub(crate) fn originate(&mut self, id: &str, body: Value) -> Result<Call, Refusal> {
         let create = CreateCall::from_json(&body).map_err(Refusal::Validation)?;
         let result = self.engine.originate(self.now, self.id(id), create);
         self.pump();
@@ -163,7 +164,7 @@ impl World {
     }
 
     /// Calls a customer of the carrier, who acts by `script`.
-    pub fn call(&mut self, id: &str, script: Script, extra: Value) {
+    pub(crate) fn call(&mut self, id: &str, script: Script, extra: Value) {
         let number = format!("{}", 1000 + self.stories.len());
         self.carrier.customer(&number, script);
         let mut body = json!({"to": number, "trunk": "jkt"});
@@ -171,12 +172,12 @@ impl World {
         self.originate(id, body).unwrap();
     }
 
-    pub fn id(&self, id: &str) -> CallId {
+    pub(crate) fn id(&self, id: &str) -> CallId {
         CallId::new(id).unwrap()
     }
 
     /// Lets this much time pass.
-    pub fn run_for(&mut self, ms: u64) {
+    pub(crate) fn run_for(&mut self, ms: u64) {
         let deadline = self.now + Duration::from_millis(ms);
         self.pump();
         while let Some(at) = self.next_time().filter(|&at| at <= deadline) {
@@ -187,7 +188,7 @@ impl World {
     }
 
     /// Lets time pass until every call has ended.
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         let patience = self.now + Duration::from_secs(24 * 3600);
         self.pump();
         while self.engine.calls().next().is_some() {
@@ -202,15 +203,22 @@ impl World {
 
     fn next_time(&self) -> Option<Instant> {
         let engine = self.engine.poll_timeout().map(|(at, _)| at);
-        let ticks = self.media.ports.values().filter(|port| port.outstanding > 0).map(|port| port.next_tick).min();
-        [engine, ticks, self.carrier.poll_timeout(), self.to_engine.poll_timeout(), self.to_carrier.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let ticks =
+            self.media.ports.values().filter(|port| port.outstanding > 0).map(|port| port.next_tick).min();
+        [
+            engine,
+            ticks,
+            self.carrier.poll_timeout(),
+            self.to_engine.poll_timeout(),
+            self.to_carrier.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Does everything that is due now.
-    pub fn pump(&mut self) {
+    pub(crate) fn pump(&mut self) {
         loop {
             self.drain_engine();
             while let Some(transmit) = self.to_carrier.recv(self.now) {
@@ -275,7 +283,7 @@ impl World {
     }
 
     /// The journal has what it was given.
-    pub fn journal_accepts(&mut self) {
+    pub(crate) fn journal_accepts(&mut self) {
         for call in self.journal.take().unwrap_or_default() {
             self.engine.handle_input(self.now, Input::Accepted { call });
         }
@@ -284,14 +292,14 @@ impl World {
 
     /// Checks everything that a call has told, its end included, line by line.
     #[track_caller]
-    pub fn check(&self, id: &str, expected: &str) {
+    pub(crate) fn check(&self, id: &str, expected: &str) {
         let expected: Vec<_> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let told = self.stories.get(&self.id(id)).map(|story| story.lines.clone()).unwrap_or_default();
         assert_eq!(told, expected, "the story of {id} is:\n{}\n", told.join("\n"));
     }
 
     #[track_caller]
-    pub fn cdr(&self, id: &str) -> &Call {
+    pub(crate) fn cdr(&self, id: &str) -> &Call {
         self.stories[&self.id(id)].ended.as_ref().expect("the call has ended")
     }
 
@@ -302,10 +310,9 @@ impl World {
             MediaCommand::Open if shell.has_ports => {
                 shell.opened += 1;
                 let addr = SocketAddr::new([192, 0, 2, 1].into(), 10_000 + 2 * (shell.opened % 20_000));
-                shell.ports.insert(
-                    leg,
-                    Port { addr, leg: None, negotiated: None, outstanding: 0, next_tick: now },
-                );
+                shell
+                    .ports
+                    .insert(leg, Port { addr, leg: None, negotiated: None, outstanding: 0, next_tick: now });
                 self.tell(leg, MediaInput::Opened(addr));
             }
             MediaCommand::Open => self.tell(leg, MediaInput::OpenFailed),
@@ -325,7 +332,8 @@ impl World {
                 match program {
                     Ok(program) => {
                         let port = shell.ports.get_mut(&leg).unwrap();
-                        port.outstanding += u32::from(program.play.is_some()) + u32::from(program.collect.is_some());
+                        port.outstanding +=
+                            u32::from(program.play.is_some()) + u32::from(program.collect.is_some());
                         port.next_tick = now + TICK;
                         port.leg.as_mut().expect("programs run on started legs").run(now, program);
                         self.media_events(leg);
@@ -409,17 +417,17 @@ impl World {
 
 impl MediaShell {
     /// The codec and far address that a leg runs with.
-    pub fn remote(&self, leg: u64) -> Option<(Codec, SocketAddr)> {
+    pub(crate) fn remote(&self, leg: u64) -> Option<(Codec, SocketAddr)> {
         let negotiated = self.ports.get(&LegId(leg))?.negotiated.as_ref()?;
         Some((negotiated.codec, negotiated.remote))
     }
 
     /// Forgets a prompt that the engine still knows.
-    pub fn lose_prompt(&mut self, name: &str) {
+    pub(crate) fn lose_prompt(&mut self, name: &str) {
         self.prompts.remove(&format!("sha-{name}"));
     }
 
-    pub fn open_ports(&self) -> usize {
+    pub(crate) fn open_ports(&self) -> usize {
         self.ports.len()
     }
 }

@@ -1,0 +1,293 @@
+//! What answered calls do: flows, and the API's commands beside them.
+
+use control_api_types::{Gather, Play};
+use engine_core::Refusal;
+use serde_json::{Value, json};
+
+use crate::carrier::{Act::*, Answer::*, Script};
+use crate::world::World;
+
+const PATIENT: Script = &[(100, Answer(Good))];
+
+#[test]
+fn a_menu_plays_collects_and_hangs_up() {
+    let mut world = World::new();
+    let flow = json!({"start": "greet", "steps": {
+        "greet": {"verb": "gather", "play": {"prompt": "hello"}, "max": 1, "save_as": "choice", "on": {"1": "thanks", "else": "bye"}},
+        "thanks": {"verb": "notify", "data": {"chose": "{greet.digits}", "who": "{name}", "{": "{{}}"}, "next": "music"},
+        "music": {"verb": "play", "prompt": "music", "next": "bye"},
+        "bye": {"verb": "hangup"},
+    }});
+    let script: Script = &[(100, Ring), (1_000, Answer(Good)), (1_500, Press('1'))];
+    world.call("c1", script, json!({"flow": flow, "variables": {"name": "Ana"}}));
+    world.run();
+    world.check(
+        "c1",
+        r#"initiated
+           ringing 180
+           answered PCMA
+           step greet gather
+           plays p-1 hello
+           played p-1 barge-in
+           dtmf 1 100
+           gathered greet "1" max
+           step thanks notify
+           notify {"chose":"1","who":"Ana","{":"{}"}
+           step music play
+           plays p-2 music
+           played p-2 completed
+           step bye hangup
+           ended completed answered by engine 200"#,
+    );
+    let variables = serde_json::to_value(&world.cdr("c1").variables).unwrap();
+    assert_eq!(variables, json!({"choice": "1", "greet.digits": "1", "name": "Ana"}));
+}
+
+#[test]
+fn a_gather_replays_on_timeout_and_on_no_match() {
+    let mut world = World::new();
+    let flow = json!({"start": "ask", "steps": {
+        "ask": {"verb": "gather", "play": {"prompt": "hello"}, "max": 1, "retries": 2, "timeout_ms": 1000,
+                "on": {"1": "bye", "else": "wrong", "timeout": "late"}},
+        "wrong": {"verb": "hangup"}, "late": {"verb": "hangup"}, "bye": {"verb": "hangup"},
+    }});
+    // Prompt and silence take 2 s; then a 7, which nobody expects; then silence again.
+    let script: Script = &[(0, Answer(Good)), (3_500, Press('7'))];
+    world.call("c1", script, json!({"flow": flow}));
+    world.run();
+    world.check(
+        "c1",
+        r#"initiated
+           answered PCMA
+           step ask gather
+           plays p-1 hello
+           played p-1 completed
+           plays p-2 hello
+           played p-2 completed
+           dtmf 7 100
+           plays p-3 hello
+           played p-3 completed
+           gathered ask "" timeout
+           step late hangup
+           ended completed answered by engine 200"#,
+    );
+    assert!(world.cdr("c1").variables.is_empty(), "nothing was entered");
+}
+
+#[test]
+fn digits_with_terminator_and_too_few_of_them() {
+    let mut world = World::new();
+    let flow = |retries: u32| {
+        json!({"start": "pin", "steps": {
+            "pin": {"verb": "gather", "min": 3, "max": 6, "retries": retries, "timeout_ms": 2000, "inter_digit_ms": 500,
+                    "on": {"timeout": "late"}, "next": "ok"},
+            "ok": {"verb": "hangup"}, "late": {"verb": "hangup"},
+        }})
+    };
+    let script: Script =
+        &[(0, Answer(Good)), (200, Press('1')), (300, Press('2')), (400, Press('3')), (500, Press('#'))];
+    world.call("whole", script, json!({"flow": flow(0)}));
+    world.call("few", &[(0, Answer(Good)), (200, Press('1'))], json!({"flow": flow(0)}));
+    world.run();
+    world.check(
+        "whole",
+        r#"initiated
+           answered PCMA
+           step pin gather
+           dtmf 1 100
+           dtmf 2 100
+           dtmf 3 100
+           dtmf # 100
+           gathered pin "123" terminator
+           step ok hangup
+           ended completed answered by engine 200"#,
+    );
+    world.check(
+        "few",
+        r#"initiated
+           answered PCMA
+           step pin gather
+           dtmf 1 100
+           gathered pin "1" timeout
+           step late hangup
+           ended completed answered by engine 200"#,
+    );
+}
+
+#[test]
+fn hanging_up_half_way_ends_what_runs_first() {
+    let mut world = World::new();
+    let flow = json!({"start": "ask", "steps": {
+        "ask": {"verb": "gather", "play": {"prompt": "music"}, "max": 1, "retries": 5, "next": "ask"}}});
+    world.call("c1", &[(0, Answer(Good)), (1_000, Hangup)], json!({"flow": flow}));
+    world.run();
+    world.check(
+        "c1",
+        r#"initiated
+           answered PCMA
+           step ask gather
+           plays p-1 music
+           played p-1 hangup
+           gathered ask "" hangup
+           ended completed answered by remote 200"#,
+    );
+}
+
+#[test]
+fn pauses_branches_and_a_stored_flow_that_changes_meanwhile() {
+    let mut world = World::new();
+    let version = |word: &str| {
+        json!({"start": "wait", "steps": {
+            "wait": {"verb": "pause", "ms": 5000, "next": "vip"},
+            "vip": {"verb": "branch", "cases": [{"if": {"var": "tier", "op": "in", "value": ["gold", "silver"]}, "then": "yes"}], "on": {"else": "no"}},
+            "yes": {"verb": "notify", "data": {"word": word}}, "no": {"verb": "hangup", "reason": "rejected"},
+        }})
+    };
+    world.put_flow("tiers", version("old")).unwrap();
+    world.call("gold", PATIENT, json!({"flow": "tiers", "variables": {"tier": "gold"}}));
+    world.call("tin", PATIENT, json!({"flow": "tiers", "variables": {"tier": "tin"}}));
+    world.run_for(1_000);
+    world.put_flow("tiers", version("new")).unwrap();
+    world.run();
+    world.check(
+        "gold",
+        r#"initiated
+           answered PCMA
+           step wait pause
+           step vip branch
+           step yes notify
+           notify {"word":"old"}
+           ended completed answered by engine 200"#,
+    );
+    world.check(
+        "tin",
+        "initiated\nanswered PCMA\nstep wait pause\nstep vip branch\nstep no hangup\nended completed answered by engine 200",
+    );
+    let cdr = world.cdr("gold");
+    assert_eq!(cdr.ended_at.unwrap().unix_ms() - cdr.answered_at.unwrap().unix_ms(), 5_000);
+}
+
+#[test]
+fn a_flow_that_never_waits_is_cut_off() {
+    let mut world = World::new();
+    let flow = json!({"start": "a", "steps": {"a": {"verb": "set", "variables": {"x": 1}, "next": "a"}}});
+    world.call("c1", PATIENT, json!({"flow": flow}));
+    world.run();
+    let story = &world.stories[&world.id("c1")];
+    assert_eq!(story.lines.len(), 2 + 1_000 + 1);
+    assert_eq!(world.cdr("c1").sip_reason.as_deref(), Some("flow-limit"));
+}
+
+#[test]
+fn a_prompt_that_has_gone_is_an_error_and_the_flow_goes_on() {
+    let mut world = World::new();
+    let flow = json!({"start": "a", "steps": {
+        "a": {"verb": "play", "prompt": "hello", "next": "b"},
+        "b": {"verb": "gather", "play": {"prompt": "music"}, "max": 1, "timeout_ms": 500, "on": {"timeout": "c"}},
+        "c": {"verb": "play", "prompt": "never-{there}"},
+    }});
+    world.call("c1", PATIENT, json!({"flow": flow}));
+    world.media.lose_prompt("hello");
+    world.media.lose_prompt("music");
+    world.run();
+    world.check(
+        "c1",
+        r#"initiated
+           answered PCMA
+           step a play
+           played p-1 error
+           step b gather
+           played p-2 error
+           gathered b "" timeout
+           step c play
+           played p-4 error
+           ended completed answered by engine 200"#,
+    );
+}
+
+#[test]
+fn a_parked_call_does_what_the_api_says() {
+    let mut world = World::new();
+    world.call("c1", PATIENT, json!({}));
+    world.run_for(1_000);
+    assert_eq!(play(&mut world, "c1", "hello").unwrap(), "p-1");
+    world.run_for(500);
+    assert_eq!(play(&mut world, "c1", "music").unwrap(), "p-2");
+    world.run_for(500);
+    let (now, id) = (world.now, world.id("c1"));
+    world.engine.stop_play(now, &id).unwrap();
+    world.run_for(500);
+    gather(&mut world, "c1", json!({"play": {"prompt": "hello"}, "max": 2, "timeout_ms": 300, "retries": 1}))
+        .unwrap();
+    world.run_for(10_000);
+    assert!(play(&mut world, "c1", "nothing").is_err());
+    let now = world.now;
+    world.engine.hangup(now, &id, control_api_types::HangupReason::Normal).unwrap();
+    world.run();
+    world.check(
+        "c1",
+        r#"initiated
+           answered PCMA
+           plays p-1 hello
+           played p-1 stopped
+           plays p-2 music
+           played p-2 stopped
+           plays p-3 hello
+           played p-3 completed
+           plays p-4 hello
+           played p-4 completed
+           gathered - "" timeout
+           ended completed answered by api 200"#,
+    );
+}
+
+#[test]
+fn the_api_keeps_its_hands_off_a_flow_that_uses_the_media() {
+    let mut world = World::new();
+    let flow = json!({"start": "a", "steps": {
+        "a": {"verb": "play", "prompt": "music", "next": "b"},
+        "b": {"verb": "park", "play": {"prompt": "hello", "loop": 0}},
+    }});
+    world.call("c1", PATIENT, json!({"flow": flow}));
+    assert!(matches!(play(&mut world, "c1", "hello"), Err(Refusal::WrongState { .. })), "not answered yet");
+    world.run_for(1_000);
+    assert!(matches!(play(&mut world, "c1", "hello"), Err(Refusal::WrongState { .. })), "the flow plays");
+    // Stopping the prompt is no harm: the flow goes on to its next step.
+    let (now, id) = (world.now, world.id("c1"));
+    world.engine.stop_play(now, &id).unwrap();
+    world.run_for(100);
+    assert_eq!(play(&mut world, "c1", "music").unwrap(), "p-3", "it is parked now");
+    world.run_for(6_000);
+    let now = world.now;
+    world.engine.hangup(now, &id, control_api_types::HangupReason::Normal).unwrap();
+    world.run();
+    world.check(
+        "c1",
+        "initiated
+         answered PCMA
+         step a play
+         plays p-1 music
+         played p-1 stopped
+         step b park
+         plays p-2 hello
+         played p-2 stopped
+         plays p-3 music
+         played p-3 completed
+         ended completed answered by api 200",
+    );
+    assert!(matches!(play(&mut world, "c1", "hello"), Err(Refusal::NotFound)));
+}
+
+fn play(world: &mut World, id: &str, prompt: &str) -> Result<String, Refusal> {
+    let (now, id) = (world.now, world.id(id));
+    let result = world.engine.play(now, &id, Play::once(prompt));
+    world.pump();
+    result.map(|id| id.to_string())
+}
+
+fn gather(world: &mut World, id: &str, body: Value) -> Result<(), Refusal> {
+    let (now, id) = (world.now, world.id(id));
+    let result = world.engine.gather(now, &id, Gather::from_json(&body).unwrap());
+    world.pump();
+    result
+}

@@ -1,0 +1,183 @@
+//! Inbound calls: routes, flows that answer, calls that wait for the API.
+
+use engine_core::{Refusal, Route, RouteAction, RouteMatch};
+use serde_json::json;
+use sip_core::SessionId;
+
+use crate::carrier::{Act::*, Script};
+use crate::world::{ENGINE, World};
+
+fn route(called: Option<&str>, action: RouteAction) -> Route {
+    Route { matches: RouteMatch { called: called.map(Into::into), ..RouteMatch::default() }, action }
+}
+
+fn world() -> World {
+    let trunk = |name: &str, action| Route {
+        matches: RouteMatch { trunk: Some(name.into()), called: Some("7*".into()), ..RouteMatch::default() },
+        action,
+    };
+    let mut world = World::with_routes(vec![
+        trunk("dead", RouteAction::Park),
+        trunk("jkt", RouteAction::Flow("menu".into())),
+        route(Some("100"), RouteAction::Flow("menu".into())),
+        route(Some("101"), RouteAction::Flow("gone".into())),
+        route(Some("2*"), RouteAction::Park),
+        route(Some("300"), RouteAction::Reject(410)),
+    ]);
+    world
+        .put_flow(
+            "menu",
+            json!({"start": "ask", "steps": {
+                "ask": {"verb": "gather", "play": {"prompt": "hello"}, "max": 1, "on": {"5": "ok"}},
+                "ok": {"verb": "hangup"}}}),
+        )
+        .unwrap();
+    world
+}
+
+/// A customer calls `number`; the call's id is made by the engine.
+fn call(world: &mut World, number: &str, script: Script) -> (SessionId, Option<String>) {
+    let before: Vec<_> = world.stories.keys().cloned().collect();
+    let session = world.carrier.call(world.now, ENGINE.parse().unwrap(), number, None, script);
+    world.run_for(100);
+    let new = world.stories.keys().find(|id| !before.contains(id)).map(|id| id.to_string());
+    (session, new)
+}
+
+#[test]
+fn a_route_answers_into_a_flow() {
+    let mut world = world();
+    let (session, id) = call(&mut world, "100", &[(1_500, Press('5'))]);
+    let id = id.unwrap();
+    assert_eq!(world.engine.trunks(world.now).next().unwrap().calls, 1, "it came from the trunk's address");
+    world.run();
+    world.check(
+        &id,
+        r#"initiated
+           ringing 180
+           answered PCMU
+           step ask gather
+           plays p-1 hello
+           played p-1 completed
+           dtmf 5 100
+           gathered ask "5" max
+           step ok hangup
+           ended completed answered by engine 200"#,
+    );
+    let cdr = world.cdr(&id);
+    assert_eq!((cdr.to.as_str(), cdr.from.as_str(), cdr.trunk.as_deref()), ("100", "+62811", Some("jkt")));
+    assert_eq!(world.carrier.outcomes[&session], 200);
+    assert_eq!((world.carrier.live(), world.engine.load().live), (0, 0));
+}
+
+#[test]
+fn what_no_route_wants_leaves_no_trace() {
+    let mut world = world();
+    for (number, status) in [("999", 404), ("300", 410), ("101", 480)] {
+        let (session, id) = call(&mut world, number, &[]);
+        assert_eq!((world.carrier.outcomes[&session], id), (status, None), "{number}");
+    }
+    let mut strangers = World::with_routes(vec![Route {
+        matches: RouteMatch { trunk: Some("dead".into()), ..RouteMatch::default() },
+        action: RouteAction::Park,
+    }]);
+    let (session, id) = call(&mut strangers, "100", &[]);
+    assert_eq!((strangers.carrier.outcomes[&session], id), (403, None));
+    assert_eq!(world.engine.load().live, 0);
+}
+
+#[test]
+fn the_trunk_of_a_call_is_known_by_its_address() {
+    let mut world = world();
+    let (session, id) = call(&mut world, "777", &[(500, Hangup)]);
+    assert_eq!(world.carrier.outcomes[&session], 200, "the route of the other trunk does not apply");
+    world.run();
+    assert_eq!(world.cdr(&id.unwrap()).ended_by, Some(control_api_types::EndedBy::Remote));
+}
+
+#[test]
+fn a_parked_call_is_answered_rung_or_rejected_by_the_api() {
+    let mut world = world();
+    let (answered, id) = call(&mut world, "200", &[]);
+    let id = world.id(&id.unwrap());
+    assert_eq!(world.engine.call(&id).unwrap().status, control_api_types::CallStatus::Initiated);
+    let now = world.now;
+    world.engine.ring(now, &id).unwrap();
+    world.engine.ring(now, &id).unwrap();
+    world.run_for(1_000);
+    let now = world.now;
+    world.engine.answer(now, &id).unwrap();
+    assert!(matches!(world.engine.answer(now, &id), Err(Refusal::WrongState { .. })));
+    assert!(matches!(world.engine.reject(now, &id, 486), Err(Refusal::WrongState { .. })));
+    world.run_for(1_000);
+    assert_eq!(world.carrier.outcomes[&answered], 200);
+    let now = world.now;
+    world.engine.hangup(now, &id, control_api_types::HangupReason::Normal).unwrap();
+
+    let (refused, other) = call(&mut world, "201", &[]);
+    let other = world.id(&other.unwrap());
+    let now = world.now;
+    assert!(matches!(world.engine.reject(now, &other, 200), Err(Refusal::Validation(_))));
+    world.engine.reject(now, &other, 486).unwrap();
+
+    let (hung_up, third) = call(&mut world, "202", &[]);
+    let third = world.id(&third.unwrap());
+    let now = world.now;
+    world.engine.hangup(now, &third, control_api_types::HangupReason::Rejected).unwrap();
+    world.run();
+    assert_eq!((world.carrier.outcomes[&refused], world.carrier.outcomes[&hung_up]), (486, 603));
+    world.check(id.as_str(), "initiated\nringing 180\nanswered PCMU\nended completed answered by api 200");
+    world.check(other.as_str(), "initiated\nended busy busy by api 486");
+    world.check(third.as_str(), "initiated\nended canceled canceled by api 603");
+}
+
+#[test]
+fn a_caller_who_gives_up_has_missed_us() {
+    let mut world = world();
+    let (_, id) = call(&mut world, "200", &[(2_000, Hangup)]);
+    world.run();
+    world.check(&id.unwrap(), "initiated\nended no-answer no-answer by remote 487");
+}
+
+#[test]
+fn nobody_waits_for_the_api_for_ever() {
+    let mut world = world();
+    let (session, id) = call(&mut world, "200", &[]);
+    world.run();
+    world.check(&id.unwrap(), "initiated\nended no-answer no-answer by engine 480");
+    assert_eq!(world.carrier.outcomes[&session], 480);
+}
+
+#[test]
+fn an_offer_that_cannot_be_answered_is_incompatible() {
+    let mut world = world();
+    let body = b"v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\nm=audio 6000 RTP/AVP 9\r\n";
+    let session = world.carrier.call(world.now, ENGINE.parse().unwrap(), "100", Some(body.to_vec()), &[]);
+    let none = world.carrier.call(world.now, ENGINE.parse().unwrap(), "100", Some(Vec::new()), &[]);
+    world.run_for(100);
+    world.run();
+    assert_eq!((world.carrier.outcomes[&session], world.carrier.outcomes[&none]), (488, 488));
+    assert_eq!(world.stories.len(), 1, "a call without an offer is refused at once");
+    let id = world.stories.keys().next().unwrap().to_string();
+    world.check(&id, "initiated\nringing 180\nended failed incompatible by engine 488");
+}
+
+#[test]
+fn no_room_and_no_new_calls_are_503() {
+    let mut world = world();
+    let limits = control_api_types::Limits { max_calls: 1, ..world.engine.limits() };
+    let now = world.now;
+    world.engine.set_limits(now, limits);
+    let (_, first) = call(&mut world, "200", &[]);
+    assert!(first.is_some());
+    let (second, none) = call(&mut world, "200", &[]);
+    assert_eq!((world.carrier.outcomes[&second], none), (503, None));
+    let now = world.now;
+    world.engine.set_limits(now, control_api_types::Limits { max_calls: 9, ..limits });
+    world.engine.drain(now, true);
+    let (third, none) = call(&mut world, "200", &[]);
+    assert_eq!((world.carrier.outcomes[&third], none), (503, None));
+    world.run();
+    world.check(&first.unwrap(), "initiated\nended failed limit-reached by engine 480");
+    assert!(world.engine.is_drained());
+}
