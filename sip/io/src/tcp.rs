@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::task::{self, JoinSet};
+use tokio::task::{self, JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::counters::Counters;
@@ -64,6 +64,7 @@ struct Context {
 #[derive(Debug)]
 pub(crate) struct Tcp {
     commands: mpsc::Sender<Transmit>,
+    table: JoinHandle<()>,
     counters: Arc<Counters>,
 }
 
@@ -88,8 +89,8 @@ impl Tcp {
             running: JoinSet::new(),
         };
         // Not among `tasks`, which end at once: the table takes leave of its peers first.
-        tokio::spawn(table.run(wanted, arriving));
-        Tcp { commands, counters }
+        let table = tokio::spawn(table.run(wanted, arriving));
+        Tcp { commands, table, counters }
     }
 
     /// Hands a message to the table's task; one that finds no room is dropped and counted.
@@ -97,6 +98,13 @@ impl Tcp {
         if self.commands.try_send(transmit).is_err() {
             self.counters.dropped_sends.increment();
         }
+    }
+
+    /// Waits until what is queued has left, for as long as [`FAREWELL`] at most.
+    pub(crate) async fn close(self) {
+        drop(self.commands);
+        // A table that panicked has nothing left to send.
+        let _ = self.table.await;
     }
 }
 

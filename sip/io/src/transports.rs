@@ -153,6 +153,13 @@ impl Transports {
         refused.then_some(Input::Resolved { query, result: Err(ResolveError::Unavailable) })
     }
 
+    /// Closes everything, and waits until the messages queued on streams (a last BYE, a last 200) have left: a second
+    /// at most.
+    pub async fn close(self) {
+        let Transports { tcp, .. } = self;
+        tcp.close().await;
+    }
+
     /// What was received, sent and dropped so far.
     pub fn counts(&self) -> Counts {
         self.counters.snapshot()

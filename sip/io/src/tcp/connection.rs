@@ -87,6 +87,8 @@ impl Connection {
             end = self.context.read(read, self.hop, &self.pong, silent_until) => end,
             end = self.context.write(write, &mut self.outgoing, &mut in_hand) => end,
         };
+        // From here on a send finds the queue closed and opens another connection.
+        self.outgoing.close();
         match end {
             End::Broken(kind) => self.report(kind, in_hand).await,
             // RFC 3261 section 17.1.4 asks to tell of failures to send, not of a stream that closes in between: a
@@ -100,7 +102,6 @@ impl Connection {
 
     /// Tells the core that what was on its way to this peer may not arrive: once, for all of it.
     async fn report(mut self, kind: TransportErrorKind, in_hand: usize) {
-        // From here on a send finds the queue closed and opens another connection.
         self.outgoing.close();
         self.context.counters.dropped_sends.add(self.outgoing.len() + in_hand);
         let remote = self.hop.remote;

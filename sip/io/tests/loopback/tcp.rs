@@ -265,12 +265,12 @@ async fn a_silent_connection_is_closed() {
 }
 
 #[tokio::test]
-async fn queued_messages_leave_when_the_transports_are_dropped() {
+async fn queued_messages_leave_when_the_transports_are_closed() {
     let (transports, _inbox, ours) = listening(Limits::default());
     let server = TcpListener::bind(local(0)).await.unwrap();
     let remote = server.local_addr().unwrap();
     assert!(transports.transmit(transmit(Transport::Tcp, ours, remote, "BYE")).is_none());
-    drop(transports);
+    within(transports.close()).await;
     let (mut peer, _) = within(server.accept()).await.unwrap();
     let mut all = String::new();
     within(peer.read_to_string(&mut all)).await.unwrap();
