@@ -14,9 +14,7 @@ pub(crate) fn close(call: &mut Call, evidence: Evidence, media: Option<&MediaSta
 }
 
 /// The CDR of a call that was accepted by an engine that is gone: its journal has the beginning and no end. `at` is when
-/// that was found out; `seq` is the number of the `call.ended` event.
-///
-/// The number of events before the crash is not known, so the shell gives what it has published last plus one.
+/// that was found out. The shell numbers its `call.ended` after the last event that it knows to be published.
 pub fn crash_ended(call: Call, at: Timestamp) -> Call {
     Call {
         status: final_status(Disposition::InternalError),
@@ -65,6 +63,25 @@ mod tests {
         let by_delay: Vec<_> = [0.0, 100.0, 400.0, 2_000.0].map(|rtt| mos(0.0, 1.0, rtt)).into();
         assert!(by_delay.is_sorted_by(|a, b| a > b), "{by_delay:?}");
         assert_eq!(mos(100.0, 1_000.0, 10_000.0), 1.0);
+    }
+
+    #[test]
+    fn a_call_that_the_engine_did_not_survive_has_failed() {
+        let open: Call = serde_json::from_value(serde_json::json!({
+            "id": "c1", "status": "queued", "direction": "outbound", "to": "+62", "from": "100", "node": "n",
+            "created_at": "2026-01-01T00:00:00Z", "client_state": "mine",
+        }))
+        .unwrap();
+        let at = Timestamp::from_unix_ms(1_800_000_000_000);
+        let ended = crash_ended(open.clone(), at);
+        assert_eq!(ended.disposition, Some(Disposition::InternalError));
+        assert!(
+            ended.status.is_final() && ended.ended_at == Some(at) && ended.ended_by == Some(EndedBy::Engine)
+        );
+        assert_eq!(
+            (ended.id, ended.created_at, ended.client_state),
+            (open.id, open.created_at, open.client_state)
+        );
     }
 
     #[test]

@@ -552,19 +552,26 @@ impl Engine {
         let source = hop.remote.ip();
         let uri = request.request_uri().map_err(|_| Refused::with(400))?;
         let called = uri.user().unwrap_or_default().to_owned();
-        let trunk = self.trunks.iter().position(|trunk| trunk.sends_from(source));
-        let from_trunk =
-            |name: &str| self.trunk_names.get(name).copied().is_some_and(|index| Some(index) == trunk);
-        let (flow, answer) = match route(&self.routes, source, &called, from_trunk) {
-            Verdict::Take(RouteAction::Flow(name)) => {
-                // 480: the route is right, but what it leads to is not there (any more).
-                (Some(self.flows.get(name).cloned().ok_or(Refused::with(480))?), true)
-            }
-            Verdict::Take(RouteAction::Park) => (None, false),
-            Verdict::Take(&RouteAction::Reject(status)) => return Err(Refused::with(status)),
+        let named = |name: &str| self.trunk_names.get(name).copied();
+        let from_trunk = |name: &str| named(name).is_some_and(|index| self.trunks[index].sends_from(source));
+        let route = match route(&self.routes, source, &called, from_trunk) {
+            Verdict::Take(route) => route,
             Verdict::NotFound => return Err(Refused::with(404)),
             Verdict::Forbidden => return Err(Refused::with(403)),
         };
+        let (flow, answer) = match &route.action {
+            // 480: the route is right, but what it leads to is not there (any more).
+            RouteAction::Flow(name) => (Some(self.flows.get(name).cloned().ok_or(Refused::with(480))?), true),
+            RouteAction::Park => (None, false),
+            &RouteAction::Reject(status) => return Err(Refused::with(status)),
+        };
+        // The trunk that the route names, else the first that has this address.
+        let trunk = route
+            .matches
+            .trunk
+            .as_deref()
+            .and_then(named)
+            .or_else(|| self.trunks.iter().position(|trunk| trunk.sends_from(source)));
         let has_room = trunk.is_none_or(|index| self.trunks[index].gate.has_room());
         if self.drain != Drain::Off || !self.gate.has_room() || !has_room {
             return Err(Refused { status: 503, retry: true });

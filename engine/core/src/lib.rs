@@ -4,6 +4,47 @@
 //! [`Engine::handle_timeout`] or command, take everything from [`Engine::poll_output`] and wake up again at
 //! [`Engine::poll_timeout`]. It reads no clock, opens no socket and draws no randomness of its own.
 //!
+//! ```
+//! # use std::time::Instant;
+//! use control_api_types::{CallId, CreateCall, Limits};
+//! use engine_core::{Clock, Engine, EngineConfig, Input, MediaCommand, MediaInput, Output};
+//! use sip_core::{EndpointConfig, Listener, Transport};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let now = Instant::now();
+//! let address = "192.0.2.1:5060".parse()?;
+//! let listener = Listener { transport: Transport::Udp, bound: address, advertised: address };
+//! let config = EngineConfig {
+//!     node: "node-1".into(),
+//!     clock: Clock::new(now, 1_800_000_000_000),
+//!     sip: EndpointConfig::new(vec![listener]),
+//!     trunks: Vec::new(),
+//!     routes: Vec::new(),
+//!     limits: Limits { max_calls: 100, max_cps: 10, max_queued: 10, queue_timeout_s: 60, drain_timeout_s: 60 },
+//! };
+//! let mut engine = Engine::new(now, config, [7; 32])?; // the seed comes from the operating system
+//! let call = engine.originate(now, CallId::new("call-1")?, CreateCall::to("sip:bob@192.0.2.9"))?;
+//! let mut sent = None;
+//! while let Some(output) = engine.poll_output() {
+//!     match output {
+//!         // Journal first …
+//!         Output::Accept(call) => engine.handle_input(now, Input::Accepted { call: call.id }),
+//!         // … then a port for the offer …
+//!         Output::Media { leg, command: MediaCommand::Open } => {
+//!             let input = MediaInput::Opened("192.0.2.1:10000".parse()?);
+//!             engine.handle_input(now, Input::Media { leg, input });
+//!         }
+//!         // … then the INVITE.
+//!         Output::Transmit(transmit) => sent = Some(transmit),
+//!         _ => {}
+//!     }
+//! }
+//! assert!(sent.ok_or("nothing was sent")?.payload.starts_with(b"INVITE sip:bob@192.0.2.9 SIP/2.0\r\n"));
+//! assert!(engine.call(&call.id).is_some() && engine.poll_timeout().is_some());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! What it promises:
 //! - An accepted call ([`Output::Accept`]) ends in exactly one [`Output::Ended`], its CDR, whatever the way out.
 //! - No INVITE leaves before the journal has the call ([`Input::Accepted`]).

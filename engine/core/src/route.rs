@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use crate::config::{Route, RouteAction};
+use crate::config::Route;
 use crate::number;
 
 /// What the rules say about one inbound call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict<'a> {
-    Take(&'a RouteAction),
+    Take(&'a Route),
     /// Known source, but nobody at that number here: 404.
     NotFound,
     /// No rule is meant for this source: 403.
@@ -24,7 +24,8 @@ pub(crate) fn route<'a>(
 ) -> Verdict<'a> {
     let called = called.strip_prefix('+').unwrap_or(called);
     let mut known = false;
-    for Route { matches, action } in routes {
+    for route in routes {
+        let matches = &route.matches;
         if matches.source.is_some_and(|network| !network.contains(source))
             || matches.trunk.as_deref().is_some_and(|trunk| !from_trunk(trunk))
         {
@@ -32,7 +33,7 @@ pub(crate) fn route<'a>(
         }
         known = true;
         if matches.called.as_deref().is_none_or(|pattern| number::matches(pattern, called)) {
-            return Verdict::Take(action);
+            return Verdict::Take(route);
         }
     }
     if known { Verdict::NotFound } else { Verdict::Forbidden }
@@ -41,7 +42,7 @@ pub(crate) fn route<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::RouteMatch;
+    use crate::config::{RouteAction, RouteMatch};
 
     #[test]
     fn first_match_wins_and_strangers_are_told_from_wrong_numbers() {
@@ -61,9 +62,9 @@ mod tests {
         let check = |source: &str, called: &str, trunk: &str| {
             route(&routes, source.parse().unwrap(), called, |name| name == trunk)
         };
-        assert_eq!(check("1.1.1.1", "100", "jkt"), Verdict::Take(&routes[0].action));
+        assert_eq!(check("1.1.1.1", "100", "jkt"), Verdict::Take(&routes[0]));
         assert_eq!(check("1.1.1.1", "101", "jkt"), Verdict::NotFound);
-        assert_eq!(check("10.1.1.1", "+29", ""), Verdict::Take(&RouteAction::Park));
+        assert_eq!(check("10.1.1.1", "+29", ""), Verdict::Take(&routes[1]));
         assert_eq!(check("10.1.1.1", "100", ""), Verdict::NotFound);
         assert_eq!(check("1.1.1.1", "29", ""), Verdict::Forbidden);
         assert_eq!(route(&[], "::1".parse().unwrap(), "1", |_| true), Verdict::Forbidden);

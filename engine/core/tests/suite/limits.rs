@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use control_api_types::{CallStatus, EventData, Limits, TrunkState};
-use engine_core::{Capacity, NumberFormat, Refusal};
+use engine_core::{Capacity, NumberFormat, Refusal, Route, RouteAction, RouteMatch, TrunkConfig};
 use serde_json::{Value, json};
-use sip_core::digest::Credentials;
+use sip_core::{Target, digest::Credentials};
 
 use crate::carrier::{Act::*, Answer::*, Script};
-use crate::world::{CARRIER, World, limits, trunk};
+use crate::world::{CARRIER, ENGINE, NAME, World, limits, trunk};
 
 const SHORT: Script = &[(100, Ring), (500, Answer(Good)), (1_500, Hangup)];
 const LONG: Script = &[(100, Answer(Good)), (600_000, Hangup)];
@@ -154,6 +154,31 @@ fn calls_wait_for_the_first_registration() {
     world.engine.stop(now);
     world.run_for(1_000);
     assert_eq!(state(&world), TrunkState::Down);
+}
+
+#[test]
+fn a_trunk_by_name_is_called_and_calls_from_where_its_name_leads() {
+    let named = |name: &str, host: &str| {
+        TrunkConfig::new(name, Target { host: host.into(), port: Some(5060), transport: None })
+    };
+    let mut world = World::with(|config| {
+        config.trunks = vec![named("known", NAME), named("unknown", "no.such.name")];
+        let matches = RouteMatch { trunk: Some("known".into()), ..RouteMatch::default() };
+        config.routes = vec![Route { matches, action: RouteAction::Park }];
+    });
+    let caller = |world: &mut World| {
+        let session = world.carrier.call(world.now, ENGINE.parse().unwrap(), "1", None, &[(500, Hangup)]);
+        world.run_for(100);
+        world.carrier.outcomes.get(&session).copied()
+    };
+    assert_eq!(caller(&mut world), Some(403), "nothing is known about the name yet");
+    world.call("c1", SHORT, json!({"trunk": "known"}));
+    world.call("c2", SHORT, json!({"trunk": "unknown"}));
+    assert_eq!(caller(&mut world), None, "it waits for the API");
+    world.run();
+    world.check("c1", "initiated\nringing 180\nanswered PCMA\nended completed answered by remote 200");
+    world.check("c2", "initiated\nended failed network-error by engine");
+    assert_eq!(world.cdr("c2").sip_reason.as_deref(), Some("Name Not Resolved"));
 }
 
 #[test]

@@ -19,6 +19,8 @@ use crate::carrier::{Carrier, Errand, Script};
 
 pub(crate) const ENGINE: &str = "192.0.2.1:5060";
 pub(crate) const CARRIER: &str = "192.0.2.2:5060";
+/// A name for the carrier.
+pub(crate) const NAME: &str = "sip.carrier.example";
 /// Nobody answers there.
 pub(crate) const DEAD: &str = "192.0.2.66:5060";
 /// One way.
@@ -253,7 +255,12 @@ impl World {
                         self.to_carrier.send(self.now, transmit);
                     }
                 }
-                Output::Resolve { host, .. } => panic!("no names here, not even {host}"),
+                Output::Resolve { query, host, .. } => {
+                    let found = (host == NAME).then(|| vec![self.carrier.address]);
+                    let result = found.ok_or(sip_core::ResolveError::NotFound);
+                    let input = sip_core::Input::Resolved { query, result };
+                    self.engine.handle_input(self.now, Input::Sip(input));
+                }
                 Output::Media { leg, command } => self.command(leg, command),
                 Output::Accept(call) => {
                     let id = call.id.clone();
