@@ -19,8 +19,8 @@ allow-print-in-tests = true
 allow-dbg-in-tests = false
 ";
 
-/// For the cores besides: architecture, invariant 1. \"No core reads a clock, opens a socket, spawns, locks or draws
-/// its own randomness.\" A test's virtual clock needs one real instant to start at; it says so with `#[expect]`.
+/// For the cores besides: architecture, invariant 1. "No core reads a clock, opens a socket, spawns, locks or draws
+/// its own randomness." A test's virtual clock needs one real instant to start at; it says so with `#[expect]`.
 const IN_CORES: &str = r#"
 disallowed-methods = [
     { path = "std::time::Instant::now", reason = "time is handed in: take `now: Instant`" },
