@@ -1,0 +1,116 @@
+//! Prompts and flows.
+
+use crate::app::{TestApp, wav};
+use control_api_client::ClientError;
+use control_api_types::{Code, flow::Flow};
+use reqwest::{Method, multipart};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_prompt_is_stored_shown_heard_and_forgotten() {
+    let app = TestApp::start().await;
+    let client = app.client();
+    let prompt = client.upload_prompt("tone", wav()).await.unwrap();
+    assert_eq!((prompt.name.as_str(), prompt.duration_ms, prompt.channels), ("tone", 1000, 1));
+    assert_eq!(client.upload_prompt("tone", wav()).await.unwrap(), prompt, "the same again is no change");
+    assert_eq!(client.prompts().await.unwrap(), [prompt.clone()]);
+    assert_eq!(app.get(&format!("/v1/prompts/{}", prompt.id)).await.ok(200)["name"], "tone");
+
+    let audio = app.request(Method::GET, "/v1/prompts/tone/audio").send().await.unwrap();
+    assert_eq!(audio.headers()["content-type"], "audio/wav");
+    assert!(audio.bytes().await.unwrap().starts_with(b"RIFF"));
+
+    client.delete_prompt("tone").await.unwrap();
+    app.get("/v1/prompts/tone").await.problem(404, "not-found");
+    app.get("/v1/prompts/tone/audio").await.problem(404, "not-found");
+    assert_eq!(client.delete_prompt("tone").await.unwrap_err().code(), Some(Code::NotFound));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_a_prompt() {
+    let app = TestApp::start().await;
+    let client = app.client();
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+    let error = client.upload_prompt("tone", png).await.unwrap_err();
+    assert_eq!(error.code(), Some(Code::BadAudio));
+    assert!(error.to_string().contains("PNG"), "{error}");
+    assert!(client.prompts().await.unwrap().is_empty(), "nothing half-done");
+
+    client.upload_prompt("tone", wav()).await.unwrap();
+    let mut other = wav();
+    let last = other.len() - 1;
+    other[last] ^= 0x20;
+    assert_eq!(client.upload_prompt("tone", other).await.unwrap_err().code(), Some(Code::InUse));
+    let Err(ClientError::Problem(problem)) = client.upload_prompt("a b", wav()).await else {
+        panic!("a bad name")
+    };
+    assert_eq!(problem.errors[0].pointer, "/name");
+
+    let form = multipart::Form::new().text("title", "x");
+    let answer = app.send(app.request(Method::POST, "/v1/prompts").multipart(form)).await;
+    answer.problem(422, "validation");
+    assert_eq!(answer.pointers(), ["/title"]);
+    let empty = multipart::Form::new().text("name", "x");
+    let answer = app.send(app.request(Method::POST, "/v1/prompts").multipart(empty)).await;
+    assert_eq!(answer.pointers(), ["/file"]);
+    app.post("/v1/prompts", &json!({"name": "x"})).await.problem(415, "unsupported-media-type");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn flows_have_versions_and_are_checked_whole() {
+    let app = TestApp::start().await;
+    let client = app.client();
+    let flow = |reason: &str| {
+        let body = json!({"start": "bye", "steps": {"bye": {"verb": "hangup", "reason": reason}}});
+        Flow::from_json(&body).unwrap()
+    };
+    assert_eq!(client.put_flow("bye", &flow("normal")).await.unwrap().version, 1);
+    assert_eq!(client.put_flow("bye", &flow("busy")).await.unwrap().version, 2);
+    let shown = app.get("/v1/flows/bye").await;
+    assert_eq!(shown.ok(200)["flow"]["steps"]["bye"], json!({"verb": "hangup", "reason": "busy"}));
+    let list = client.flows().await.unwrap();
+    assert_eq!((list[0].name.as_str(), list[0].version, list[0].steps), ("bye", 2, 1));
+
+    let bad = json!({"start": "a", "steps": {
+        "a": {"verb": "play", "prompt": "missing", "next": "b"},
+        "b": {"verb": "gather", "max": 1, "on": {"1": "c"}},
+    }});
+    for (method, path) in [(Method::PUT, "/v1/flows/bad"), (Method::POST, "/v1/flows/validate")] {
+        let answer = app.send(app.request(method, path).json(&bad)).await;
+        answer.problem(422, "validation");
+        assert_eq!(answer.pointers(), ["/steps/b/on/1"]);
+    }
+    let missing = json!({"start": "a", "steps": {"a": {"verb": "play", "prompt": "missing"}}});
+    let answer = app.post("/v1/flows/validate", &missing).await;
+    answer.problem(422, "validation");
+    assert_eq!(answer.pointers(), ["/steps/a/prompt"]);
+
+    client.delete_flow("bye").await.unwrap();
+    app.get("/v1/flows/bye").await.problem(404, "not-found");
+    let schema = app.get("/v1/flows/schema").await;
+    assert_eq!(schema.ok(200)["title"], "Flow");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn lists_come_in_pages() {
+    let app = TestApp::start().await;
+    let body = json!({"start": "a", "steps": {"a": {"verb": "hangup"}}});
+    let flow = Flow::from_json(&body).unwrap();
+    for name in ["c", "a", "b"] {
+        app.client().put_flow(name, &flow).await.unwrap();
+    }
+    let names = |page: &serde_json::Value| {
+        let items = page["items"].as_array().unwrap();
+        items.iter().map(|flow| flow["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let first = app.get("/v1/flows?limit=2").await;
+    assert_eq!(names(first.ok(200)), ["a", "b"]);
+    let cursor = first.body["next_cursor"].as_str().unwrap();
+    let second = app.get(&format!("/v1/flows?limit=2&cursor={cursor}")).await;
+    assert_eq!(names(second.ok(200)), ["c"]);
+    assert!(second.body["next_cursor"].is_null());
+    app.stop().await;
+}
