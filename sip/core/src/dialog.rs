@@ -8,7 +8,7 @@ use crate::authenticator::Lines;
 use crate::endpoint::Transmit;
 use crate::transaction::{Branch, Path, compose};
 use crate::transport::Transport;
-use crate::{Host, Message, Method, Name, NameAddr, Uri};
+use crate::{Host, Message, Method, Name, Uri};
 
 /// One confirmed dialog, as one of its ends sees it.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct Dialog {
     local_cseq: u32,
     remote_cseq: Option<u32>,
     remote_target: Uri,
-    route_set: Vec<NameAddr>,
+    route_set: Vec<Uri>,
     pub(crate) next_hop: NextHop,
     /// The ACK of the 2xx that made this dialog: "The ACK MUST be passed to the client transport every time a
     /// retransmission of the 2xx final response that triggered the ACK arrives" (RFC 3261 section 13.2.2.4).
@@ -50,24 +50,33 @@ pub(crate) enum Waiting {
     Bye { reason: Option<ByteString> },
 }
 
+/// The caller's half of a dialog, as its INVITE had it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller<'a> {
+    pub(crate) call_id: &'a ByteString,
+    /// From, tag included.
+    pub(crate) from: &'a ByteString,
+    pub(crate) cseq: u32,
+}
+
+/// What a dialog keeps of a message is copied: it outlives the buffer that the message came in.
 impl Dialog {
     /// The caller's dialog, from the 2xx to its INVITE (RFC 3261 section 12.1.2). `None` where the 2xx is unusable.
-    pub(crate) fn of_answer(response: &Message, path: Path) -> Option<Self> {
+    pub(crate) fn of_answer(caller: Caller<'_>, response: &Message, path: Path) -> Option<Self> {
         let to = response.to().ok()?;
         // "The route set MUST be set to the list of URIs in the Record-Route header field from the response, taken in
         // reverse order".
-        let mut route_set: Vec<NameAddr> =
-            response.addresses(Name::RecordRoute).collect::<Result<_, _>>().ok()?;
+        let mut route_set = routes(response)?;
         route_set.reverse();
         Some(Self {
-            call_id: ByteString::from(&*response.call_id().ok()?),
-            local: response.header(Name::From)?.into(),
+            call_id: caller.call_id.clone(),
+            local: caller.from.clone(),
             remote: response.header(Name::To)?.into(),
             remote_tag: to.tag().map(ByteString::from),
-            local_cseq: response.cseq().ok()?.number,
+            local_cseq: caller.cseq,
             remote_cseq: None,
             // A 2xx without Contact breaks section 13.3.1.4; its sender is all there is to go by.
-            remote_target: contact(response).unwrap_or_else(|| to.uri().clone()),
+            remote_target: contact(response).or_else(|| own(to.uri()))?,
             route_set,
             next_hop: NextHop::Known(path),
             ack: None,
@@ -86,7 +95,7 @@ impl Dialog {
             local_cseq: 0,
             remote_cseq: Some(request.cseq().ok()?.number),
             remote_target: contact(request)?,
-            route_set: request.addresses(Name::RecordRoute).collect::<Result<_, _>>().ok()?,
+            route_set: routes(request)?,
             next_hop: NextHop::Known(path),
             ack: None,
         })
@@ -106,7 +115,7 @@ impl Dialog {
 
     /// Host, port and transport of the next hop (RFC 3261 section 8.1.2: the first Route, else the Request-URI).
     pub(crate) fn next_hop_uri(&self) -> Option<(Host, Option<u16>, Option<Transport>)> {
-        let uri = self.route_set.first().map_or(&self.remote_target, NameAddr::uri);
+        let uri = self.route_set.first().unwrap_or(&self.remote_target);
         let host = match uri.param("maddr") {
             Some(maddr) => maddr.parse().ok()?,
             None => uri.host()?,
@@ -142,8 +151,8 @@ impl Dialog {
 
     /// The Request-URI of the dialog's requests, and their Route (RFC 3261 section 12.2.1.1).
     fn request_uri_and_route(&self) -> (Uri, Vec<&Uri>) {
-        let routes = self.route_set.iter().map(NameAddr::uri);
-        match self.route_set.first().map(NameAddr::uri) {
+        let routes = self.route_set.iter();
+        match self.route_set.first() {
             // A strict router: "the UAC MUST place the first URI from the route set into the Request-URI", "then place
             // the remote target URI into the Route header field as the last value".
             Some(first) if first.param("lr").is_none() => {
@@ -185,8 +194,18 @@ impl Dialog {
     }
 }
 
-/// The URI of the one Contact that a dialog-creating message carries.
-fn contact(message: &Message) -> Option<Uri> {
+/// The URI of the one Contact that a message of a dialog carries.
+pub(crate) fn contact(message: &Message) -> Option<Uri> {
     let contact = message.contacts().next()?.ok()?;
-    contact.addr().map(|addr| addr.uri().clone())
+    contact.addr().and_then(|addr| own(addr.uri()))
+}
+
+/// The URIs of Record-Route, in order; `None` when one is malformed.
+pub(crate) fn routes(message: &Message) -> Option<Vec<Uri>> {
+    message.addresses(Name::RecordRoute).map(|route| own(route.ok()?.uri())).collect()
+}
+
+/// A copy of a SIP or SIPS URI; in a dialog there are no others.
+fn own(uri: &Uri) -> Option<Uri> {
+    uri.as_str().parse().ok().filter(|uri: &Uri| uri.host().is_some())
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{ALLOW, Answer, Endpoint, Event, RequestId};
+use crate::dialog;
 use crate::session::SessionId;
 use crate::transaction::{Received, ServerId};
 use crate::transport::Hop;
@@ -98,11 +99,14 @@ impl Endpoint {
 
     fn serve_invite(&mut self, now: Instant, server: ServerId, hop: Hop, request: Message) {
         // RFC 3261 section 8.1.1.8: Contact "MUST be present and contain exactly one SIP or SIPS URI in any request that
-        // can result in the establishment of a dialog".
-        let has_contact = request.contacts().next().and_then(Result::ok).is_some_and(|c| c.addr().is_some());
-        if !has_contact {
-            let answer = Answer { reason: "Missing Contact", ..Answer::new(400) };
-            return self.layer.respond(now, server, &answer);
+        // can result in the establishment of a dialog"; without it, or with a broken route, no BYE finds back.
+        let reason = match (dialog::contact(&request), dialog::routes(&request)) {
+            (None, _) => "Missing Contact",
+            (Some(_), None) => "Malformed Record-Route",
+            (Some(_), Some(_)) => "",
+        };
+        if !reason.is_empty() {
+            return self.layer.respond(now, server, &Answer { reason, ..Answer::new(400) });
         }
         if self.sessions.admit(&self.layer).is_err() {
             let headers = [(Name::RetryAfter, "5")];

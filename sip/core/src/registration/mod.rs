@@ -36,6 +36,9 @@ const RETRY_MAX: Duration = Duration::from_secs(300);
 /// The longest wait that a Retry-After can impose.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
+/// The longest lifetime that can be asked for: 32 bits of seconds (RFC 3261 section 20.19).
+const EXPIRES_MAX: Duration = Duration::from_secs(u32::MAX as u64);
+
 #[derive(Debug)]
 struct Registration {
     id: RegistrationId,
@@ -103,7 +106,7 @@ impl Registrations {
             tag: layer.random(),
             cseq: 0,
             auth: Authenticator::new(register.credentials.clone()),
-            expires: register.expires,
+            expires: register.expires.min(EXPIRES_MAX),
             failures: 0,
             addresses: VecDeque::new(),
             state: State::Waiting,
@@ -318,10 +321,9 @@ impl Registration {
                 let mut all = contacts().filter_map(addr);
                 all.next().filter(|_| all.next().is_none())
             });
-        let of_contact =
-            binding.and_then(|addr| addr.params().get("expires").and_then(|text| text.parse().ok()));
+        let of_contact = binding.and_then(|addr| addr.params().get("expires")?.parse::<u32>().ok());
         of_contact
-            .map(Duration::from_secs)
+            .map(|secs| Duration::from_secs(u64::from(secs)))
             .or_else(|| response.expires().ok().flatten())
             .unwrap_or(self.expires)
     }

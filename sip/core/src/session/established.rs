@@ -1,6 +1,5 @@
 //! Requests in dialogs, ours and the peer's: ACK, BYE, and what else may come.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytestring::ByteString;
@@ -172,12 +171,7 @@ impl Session {
 
 /// The path to an address; over the stream of the `fallback` where that leads to the same host, and all of the
 /// `fallback` where no listener suits.
-fn path_to(
-    layer: &TransactionLayer,
-    transport: crate::Transport,
-    address: SocketAddr,
-    fallback: Path,
-) -> Path {
+fn path_to(layer: &TransactionLayer, transport: Transport, address: SocketAddr, fallback: Path) -> Path {
     let stream = fallback.stream.filter(|stream| stream.remote.ip() == address.ip());
     layer.path(transport, address, Some(fallback.local), stream).unwrap_or(fallback)
 }

@@ -18,6 +18,7 @@ mod inbound;
 mod outbound;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
@@ -28,13 +29,13 @@ pub use event::{
     Side, Target,
 };
 
-use crate::authenticator::Authenticator;
+use crate::authenticator::{Authenticator, Lines};
 use crate::dialog::Dialog;
 use crate::endpoint::{Error, Event, ResolveError};
 use crate::transaction::{
     ClientKey, Outcome, Path, Report, ServerId, TimerKey, TransactionLayer, User, parse_token,
 };
-use crate::transport::Hop;
+use crate::transport::{Hop, Transport};
 use crate::{Message, Method};
 use inbound::{Answered, Invited};
 use outbound::Inviting;
@@ -99,7 +100,10 @@ enum State {
 struct SentInvite {
     key: ClientKey,
     path: Path,
-    authorization: crate::authenticator::Lines,
+    /// Our From, tag included.
+    from: ByteString,
+    cseq: u32,
+    authorization: Lines,
 }
 
 impl Session {
@@ -381,7 +385,7 @@ impl Sessions {
         layer: &mut TransactionLayer,
         now: Instant,
         id: SessionId,
-        result: Result<Vec<std::net::SocketAddr>, ResolveError>,
+        result: Result<Vec<SocketAddr>, ResolveError>,
     ) {
         self.with(layer, id, |session, layer| session.target_resolved(layer, now, result));
     }
@@ -393,7 +397,7 @@ impl Sessions {
         now: Instant,
         id: SessionId,
         dialog: usize,
-        result: Result<Vec<std::net::SocketAddr>, ResolveError>,
+        result: Result<Vec<SocketAddr>, ResolveError>,
     ) {
         self.with(layer, id, |session, layer| session.dialog_resolved(layer, now, dialog, result));
     }
@@ -409,8 +413,8 @@ fn contact(user: Option<&str>, path: &Path) -> String {
     let at = if user.is_some() { "@" } else { "" };
     let user = user.unwrap_or_default();
     let transport = match path.transport {
-        crate::Transport::Udp => "",
-        crate::Transport::Tcp => ";transport=tcp",
+        Transport::Udp => "",
+        Transport::Tcp => ";transport=tcp",
     };
     format!("<sip:{user}{at}{}{transport}>", path.advertised)
 }

@@ -1,7 +1,6 @@
 //! The caller's side up to the final answer: provisional responses, challenges, fail-over, CANCEL, forks.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,18 +8,18 @@ use bytestring::ByteString;
 use smallvec::SmallVec;
 
 use super::*;
-use crate::dialog::Waiting;
+use crate::Name;
+use crate::dialog::{Caller, Waiting};
 use crate::endpoint::{ALLOW, QueryId};
 use crate::grammar::is_token;
 use crate::transaction::{Asker, Located, StatusClass, compose};
-use crate::{Name, NameAddr, Transport};
 
 /// An outbound call without a final answer.
 #[derive(Debug)]
 pub(super) struct Inviting {
     invite: Invite,
     /// Our From, tag included.
-    from: NameAddr,
+    from: ByteString,
     cseq: u32,
     /// Addresses of the target not tried yet.
     addresses: VecDeque<SocketAddr>,
@@ -89,7 +88,7 @@ pub(super) fn begin(layer: &mut TransactionLayer, id: SessionId, invite: Invite)
     let tag = layer.random();
     let call_id = ByteString::from(format!("{:016x}{:016x}", layer.random(), layer.random()));
     let inviting = Inviting {
-        from: invite.from.clone().with_tag(&format!("{tag:016x}")),
+        from: invite.from.clone().with_tag(&format!("{tag:016x}")).to_string().into(),
         cseq: 1,
         addresses: VecDeque::new(),
         told: None,
@@ -166,7 +165,7 @@ impl Session {
             .header(Name::To, invite.to.clone().without_param("tag"))
             .header(Name::CallId, &self.call_id)
             .header(Name::CSeq, format_args!("{} INVITE", inviting.cseq))
-            .header(Name::Contact, contact(inviting.from.uri().user(), &path))
+            .header(Name::Contact, contact(invite.from.uri().user(), &path))
             .header(Name::Allow, ALLOW)
             .header(Name::UserAgent, &layer.config.user_agent);
         for (name, value) in &authorization {
@@ -182,7 +181,8 @@ impl Session {
         inviting.phase = Phase::Calling;
         let key = layer.send_request(now, branch, Method::Invite, path, request, User::Invite(self.id));
         self.transactions += 1;
-        self.invite = Some(SentInvite { key, path, authorization });
+        let (from, cseq) = (inviting.from.clone(), inviting.cseq);
+        self.invite = Some(SentInvite { key, path, from, cseq, authorization });
     }
 
     /// Gives up an outbound call.
@@ -283,6 +283,7 @@ impl Session {
             Phase::Resolving(_) | Phase::CancelLater { .. } | Phase::Cancelling => false,
         };
         let Some(dialog) = self.add_dialog(layer, now, hop, response) else {
+            // Without a tag, a target or a sound route there is no dialog to send an ACK or a BYE in.
             let cause = FailureCause::Response(response.status().unwrap_or_default());
             return self.fail(layer, failure(cause));
         };
@@ -310,10 +311,10 @@ impl Session {
             return None;
         }
         let path = Path { stream: sent.path.transport.is_reliable().then_some(hop), ..sent.path };
-        let authorization = sent.authorization.clone();
-        let cseq = response.cseq().ok()?.number;
+        let (cseq, authorization) = (sent.cseq, sent.authorization.clone());
+        let caller = Caller { call_id: &self.call_id, from: &sent.from, cseq };
         let at = self.dialogs.len();
-        self.dialogs.push(Dialog::of_answer(response, path)?);
+        self.dialogs.push(Dialog::of_answer(caller, response, path)?);
         self.find_next_hop(layer, at);
         self.send_in_dialog(layer, now, at, Waiting::Ack { cseq, authorization });
         Some(at)

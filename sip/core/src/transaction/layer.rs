@@ -57,7 +57,10 @@ pub(crate) struct Report {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "lives for one call of a function; a box would cost an allocation")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for one call of a function; a box would cost an allocation"
+)]
 pub(crate) enum Outcome {
     Response {
         hop: Hop,
@@ -313,16 +316,16 @@ impl TransactionLayer {
 
     /// A response from the network.
     pub(crate) fn receive_response(&mut self, now: Instant, hop: Hop, response: Message) -> Option<Report> {
+        response.validate().ok()?;
         let via = response.top_via().ok()?;
         let method = response.cseq().ok()?.method;
         let key = ClientKey::of_response(&via, &method)?;
         let transaction = self.clients.get(&key)?;
-        // RFC 3261 section 18.1.2: a response whose sent-by is not ours "MUST be silently discarded"; section 8.1.3.3:
-        // with more than one Via it was misrouted or corrupted.
+        // RFC 3261 section 18.1.2: a response whose sent-by is not ours "MUST be silently discarded".
         let advertised = transaction.path.advertised;
         let port = via.port().unwrap_or(transaction.path.transport.default_port());
         let ours = via.host().ip() == Some(advertised.ip()) && port == advertised.port();
-        if method != transaction.method || !ours || response.vias().nth(1).is_some() {
+        if method != transaction.method || !ours {
             return None;
         }
         let class = StatusClass::of(response.status()?);

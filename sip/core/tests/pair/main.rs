@@ -9,3 +9,4 @@ mod races;
 mod registration;
 mod requests;
 mod retransmission;
+mod rude;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use netem::{Impairments, Link};
 use sip_core::digest::Credentials;
 use sip_core::*;
@@ -57,9 +58,20 @@ impl Seen {
     }
 }
 
+/// What a transport makes of bytes.
+pub(crate) fn arrival(hop: Hop, bytes: Bytes) -> Input {
+    match Message::parse(bytes.clone()) {
+        Ok(message) => Input::Message { hop, message },
+        Err(error) => Input::Malformed { hop, bytes, error },
+    }
+}
+
 pub(crate) fn label(message: &Message) -> String {
     match message.status() {
-        Some(status) => format!("{status} {}", message.cseq().unwrap().method),
+        Some(status) => {
+            let method = message.cseq().map_or_else(|_| "?".to_owned(), |cseq| cseq.method.to_string());
+            format!("{status} {method}")
+        }
         None => message.method().unwrap().to_string(),
     }
 }
@@ -67,8 +79,11 @@ pub(crate) fn label(message: &Message) -> String {
 #[derive(Clone)]
 struct Packet {
     hop: Hop,
-    message: Message,
+    bytes: Bytes,
 }
+
+/// Changes what is sent, on its way.
+pub(crate) type Mangler = Box<dyn FnMut(Bytes) -> Bytes>;
 
 pub(crate) struct Net {
     start: Instant,
@@ -82,6 +97,7 @@ pub(crate) struct Net {
     acts: BTreeMap<(Instant, u64), (SocketAddr, Act)>,
     act: u64,
     losses: Vec<(String, u32)>,
+    mangler: Option<Mangler>,
     /// Every message sent, also those that are lost.
     pub(crate) wire: Vec<Seen>,
 }
@@ -106,6 +122,7 @@ impl Net {
             acts: BTreeMap::new(),
             act: 0,
             losses: Vec::new(),
+            mangler: None,
             wire: Vec::new(),
         }
     }
@@ -160,6 +177,11 @@ impl Net {
         self.losses.push((label.to_owned(), count));
     }
 
+    /// Everything sent from now on is changed by this.
+    pub(crate) fn mangle(&mut self, mangler: impl FnMut(Bytes) -> Bytes + 'static) {
+        self.mangler = Some(Box::new(mangler));
+    }
+
     /// Has an endpoint do something now.
     pub(crate) fn act<T>(&mut self, at: &str, act: impl FnOnce(&mut Endpoint, Instant) -> T) -> T {
         let now = self.now;
@@ -185,13 +207,11 @@ impl Net {
 
     /// Sends a text as it is; lines end in LF here.
     pub(crate) fn send_raw(&mut self, from: &str, to: &str, text: &str) {
-        let bytes = text.replace('\n', "\r\n");
-        let hop = Hop { transport: Transport::Udp, local: addr(to), remote: addr(from) };
-        let input = match Message::parse(bytes.clone().into()) {
-            Ok(message) => Input::Message { hop, message },
-            Err(error) => Input::Malformed { hop, bytes: bytes.into(), error },
-        };
-        self.input(to, input);
+        let bytes = text.replace('\n', "\r\n").into();
+        self.input(
+            to,
+            arrival(Hop { transport: Transport::Udp, local: addr(to), remote: addr(from) }, bytes),
+        );
     }
 
     /// Hands something to an endpoint.
@@ -248,7 +268,10 @@ impl Net {
 
     fn transmit(&mut self, from: SocketAddr, transmit: Transmit) {
         let message = Message::parse(transmit.payload).unwrap();
-        message.validate().unwrap();
+        // Refusals of malformed requests copy what they refuse, and responses to proxies have more than one Via.
+        if message.is_request() {
+            message.validate().unwrap();
+        }
         let to = transmit.remote;
         self.wire.push(Seen { at: self.time(), from, to, message: message.clone() });
         let label = label(&message);
@@ -261,7 +284,12 @@ impl Net {
         let number = self.links.len() as u64;
         let seed = self.seed.wrapping_mul(1_000).wrapping_add(number);
         let link = self.links.entry((from, to)).or_insert_with(|| Link::new(seed, impairments));
-        link.send(self.now, Packet { hop, message });
+        let bytes = message.as_bytes().clone();
+        let bytes = match &mut self.mangler {
+            Some(mangler) => mangler(bytes),
+            None => bytes,
+        };
+        link.send(self.now, Packet { hop, bytes });
     }
 
     /// The next moment at which something happens.
@@ -286,11 +314,10 @@ impl Net {
             while let Some(packet) = self.links.get_mut(&way).and_then(|link| link.recv(now)) {
                 match self.phones.get_mut(&way.1) {
                     Some(phone) => {
-                        let input = Input::Message { hop: packet.hop, message: packet.message };
-                        phone.endpoint.handle_input(now, input);
+                        phone.endpoint.handle_input(now, arrival(packet.hop, packet.bytes));
                         self.drain(way.1);
                     }
-                    None => self.inboxes.entry(way.1).or_default().push_back(packet.message),
+                    None => self.inboxes.entry(way.1).or_default().extend(Message::parse(packet.bytes)),
                 }
             }
         }
