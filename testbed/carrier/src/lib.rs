@@ -15,7 +15,8 @@
 //! All calls share one RTP port and are told apart by the address in their offer: the carrier must not be what a load
 //! test measures. That is why it learns nothing of packets from other addresses but their number.
 //!
-//! The crate also runs the other peers of the test suite: [`sipp`] and [`kamailio`].
+//! The crate also runs the other peers of the test suite: [`sipp`] and [`kamailio`], and
+//! [`engine`], which is `carillon` itself.
 //!
 //! It places no calls (SIPp does), sends no RTCP, and takes no change of a session.
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@
 mod carrier;
 mod config;
 mod customer;
+pub mod engine;
 mod exchange;
 pub mod kamailio;
 mod line;

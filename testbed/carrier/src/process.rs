@@ -1,7 +1,7 @@
 //! Processes that tests start: found, awaited, killed by their id.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,6 +30,17 @@ pub enum Error {
     /// There is no `carillon` to test.
     #[error("no carillon at {}: `cargo build -p carillon` first, or name one in CARILLON_BIN", .0.display())]
     NoEngine(PathBuf),
+    /// `carillon serve` ended before it was ready.
+    #[error("carillon ended with {status} instead of serving; its log:\n{log}")]
+    EngineEnded {
+        /// How it ended.
+        status: ExitStatus,
+        /// What it logged.
+        log: String,
+    },
+    /// The API of the engine does not answer as it should.
+    #[error(transparent)]
+    Api(#[from] Box<control_api_client::ClientError>),
     /// It ended before it listened.
     #[error("`{program}` ended with {status} instead of listening")]
     Ended {
@@ -74,6 +85,11 @@ pub(crate) fn run_folder(program: &str) -> io::Result<PathBuf> {
 /// different one in turn, so that is rare.
 pub(crate) fn free_addr() -> io::Result<SocketAddr> {
     UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// The same for TCP.
+pub(crate) fn free_tcp_addr() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 pub(crate) fn spawn(command: &mut Command, program: &'static str, package: &'static str) -> Result<Child, Error> {

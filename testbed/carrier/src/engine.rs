@@ -1,0 +1,158 @@
+//! Runs `carillon serve` as tests and demonstrations need it: on free ports, in a folder of its own, until told.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use control_api_client::Client;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use crate::process::{self, Error};
+
+/// The bootstrap token.
+const TOKEN: &str = "secret-of-a-test";
+
+/// RTP ports of one engine, two for each call.
+const PORTS: u16 = 400;
+
+/// How long it may take to start and to stop.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often it is asked whether it is ready.
+const ASK: Duration = Duration::from_millis(20);
+
+/// A running `carillon serve`; killed when dropped.
+#[derive(Debug)]
+pub struct Engine {
+    child: Child,
+    client: Client,
+    api: SocketAddr,
+    sip: SocketAddr,
+    folder: PathBuf,
+}
+
+impl Engine {
+    /// Starts it with the trunks and routes (and whatever else) of `config`, and waits until it takes calls.
+    ///
+    /// `config` is TOML and must not have the sections `api`, `sip`, `media`, `limits` and `storage`.
+    pub async fn start(config: &str) -> Result<Self, Error> {
+        let folder = process::run_folder("engine")?;
+        let (api, sip) = (process::free_tcp_addr()?, process::free_addr()?);
+        let (first, last) = media_ports();
+        let text = format!(
+            r#"
+            api = {{ listen = "{api}" }}
+            sip = {{ listen = ["udp:{sip}", "tcp:{sip}"] }}
+            media = {{ ip = "127.0.0.1", port_range = [{first}, {last}], shards = 1 }}
+            limits = {{ drain_timeout_s = 5 }}
+            storage = {{ database_url = "sqlite://{db}", media_dir = "{media}" }}
+            {config}
+            "#,
+            db = folder.join("carillon.db").display(),
+            media = folder.join("media").display(),
+        );
+        std::fs::write(folder.join("carillon.toml"), text)?;
+        Self::open(folder, api, sip).await
+    }
+
+    /// Where it takes SIP, over UDP and TCP.
+    pub fn sip_addr(&self) -> SocketAddr {
+        self.sip
+    }
+
+    /// A client of its API with every scope.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The folder with its configuration, database and log.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("engine.log")).unwrap_or_default()
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// SIGTERM, and how it ended.
+    pub async fn stop(mut self) -> Result<ExitStatus, Error> {
+        if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id as i32)) {
+            kill_process(pid, Signal::TERM).map_err(std::io::Error::from)?;
+        }
+        let status = process::ended(&mut self.child, "carillon", DEADLINE).await?;
+        std::fs::remove_dir_all(&self.folder)?;
+        Ok(status)
+    }
+
+    /// SIGKILL, and a new start in the same folder.
+    pub async fn crash_and_restart(mut self) -> Result<Self, Error> {
+        self.child.kill().await?;
+        Self::open(self.folder, self.api, self.sip).await
+    }
+
+    async fn open(folder: PathBuf, api: SocketAddr, sip: SocketAddr) -> Result<Self, Error> {
+        let program = program()?;
+        let log = std::fs::File::options().create(true).append(true).open(folder.join("engine.log"))?;
+        let mut command = Command::new(program);
+        command
+            .args(["serve", "--config", "carillon.toml"])
+            .env("CARILLON_ADMIN_TOKEN", TOKEN)
+            .current_dir(&folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let client = Client::new(&format!("http://{api}"), TOKEN).map_err(Box::new)?;
+        let ready = async {
+            loop {
+                if let Some(status) = child.try_wait()? {
+                    let log = std::fs::read_to_string(folder.join("engine.log")).unwrap_or_default();
+                    return Err(Error::EngineEnded { status, log });
+                }
+                // It refuses connections until it listens.
+                if client.ready().await.is_ok_and(|readiness| readiness.ready) {
+                    return Ok(());
+                }
+                tokio::time::sleep(ASK).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, ready)
+            .await
+            .unwrap_or(Err(Error::Late { program: "carillon", deadline: DEADLINE }))?;
+        Ok(Self { child, client, api, sip, folder })
+    }
+}
+
+/// `CARILLON_BIN`, or the `carillon` that cargo built beside this program.
+fn program() -> Result<PathBuf, Error> {
+    let path = match std::env::var_os("CARILLON_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            // target/<profile>/deps/<test> or target/<profile>/<program>
+            let here = std::env::current_exe()?;
+            let folder = here.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
+            folder.unwrap_or(Path::new(".")).join("carillon")
+        }
+    };
+    if path.is_file() { Ok(path) } else { Err(Error::NoEngine(path)) }
+}
+
+/// First and last port: below the ephemeral ones, others for each engine of this process and likely others for each
+/// process. An engine passes over ports that are taken.
+fn media_ports() -> (u16, u16) {
+    static ENGINES: AtomicU16 = AtomicU16::new(0);
+    const BLOCKS: u32 = 55; // 10,000 to 31,999
+    let block = std::process::id().wrapping_mul(7).wrapping_add(u32::from(ENGINES.fetch_add(1, Ordering::Relaxed)));
+    let first = 10_000 + (block % BLOCKS) as u16 * PORTS;
+    (first, first + PORTS - 1)
+}

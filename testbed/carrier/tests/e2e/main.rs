@@ -1,0 +1,8 @@
+//! `carillon` itself against real peers, through its own API: SIPp, Kamailio, and ears that know PESQ.
+//!
+//! A program that is missing is a failure that says how to get it, never a test that is passed over.
+
+mod kamailio;
+mod lab;
+mod pesq;
+mod sipp;

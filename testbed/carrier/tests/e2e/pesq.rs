@@ -1,0 +1,71 @@
+//! What a customer hears of a spoken prompt, against the original speech.
+
+use std::path::Path;
+use std::process::Command;
+
+use carrier::{Answers, Behaviour, Carrier, CarrierConfig, CodecName, Outcome, Subscriber};
+use control_api_types::Disposition;
+use serde_json::json;
+
+use crate::lab::Lab;
+
+/// Debian `pocketsphinx-testdata`: seven seconds of a reader, 16 kHz.
+const SPEECH: &str =
+    "/usr/share/pocketsphinx/test/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_is_heard_as_well_as_the_codec_allows() {
+    let speech = std::fs::read(SPEECH)
+        .unwrap_or_else(|error| panic!("{SPEECH}: {error}: `apt-get install pocketsphinx-testdata`, or `make test`"));
+    for codec in [media_core::Codec::Pcmu, media_core::Codec::Pcma] {
+        let folder = std::env::temp_dir().join(format!("carillon-test-pesq-{}", std::process::id()));
+        let carrier = Carrier::start(CarrierConfig {
+            codecs: vec![CodecName(codec)],
+            customers: vec![Subscriber {
+                number: "*".to_owned(),
+                does: Behaviour::Answers(Answers::default()),
+            }],
+            record: Some(folder.clone()),
+            ..CarrierConfig::default()
+        })
+        .await
+        .unwrap();
+        let lab = Lab::calling(carrier.addr()).await;
+        lab.engine.client().upload_prompt("speech", speech.clone()).await.unwrap();
+        let flow = json!({ "start": "speak", "steps": {
+            "speak": { "verb": "play", "prompt": "speech", "next": "wait" },
+            "wait": { "verb": "pause", "ms": 200, "next": "bye" },
+            "bye": { "verb": "hangup" },
+        } });
+        let call = lab.place(json!({ "flow": flow })).await;
+        assert_eq!(lab.story(&call).await.cdr.disposition, Some(Disposition::Answered));
+
+        carrier.wait_for(|progress| progress.ended == 1).await.unwrap();
+        let heard = carrier.calls().await.unwrap().remove(0);
+        assert_eq!(heard.outcome, Outcome::CallerHungUp);
+        let stream = heard.heard.unwrap();
+        assert_eq!((stream.lost, stream.duplicates, stream.reordered), (0, 0, 0), "{stream:?}");
+        assert_eq!((stream.breaks, stream.invalid), (0, 0), "timestamps are continuous: {stream:?}");
+        let recording = heard.recording.unwrap();
+        check(codec.name(), &recording);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
+
+/// `pesq_check.py` in its own Python environment.
+fn check(codec: &str, recording: &Path) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pesq");
+    let setup = Command::new(folder.join("setup.sh")).output().unwrap();
+    assert!(setup.status.success(), "setup.sh: {}", String::from_utf8_lossy(&setup.stderr));
+    let python = String::from_utf8(setup.stdout).unwrap();
+    let output = Command::new(python.trim())
+        .arg("-B")
+        .arg(folder.join("pesq_check.py"))
+        .args([SPEECH.as_ref(), recording.as_os_str()])
+        .args(["--codec", codec])
+        .output()
+        .unwrap();
+    let (said, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{codec}: {said}");
+    assert!(output.status.success(), "{codec}: {said}{complaints}");
+}
