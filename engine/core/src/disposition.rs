@@ -7,7 +7,7 @@ use control_api_types::{CallStatus, Disposition};
 
 /// Everything that can decide how a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Evidence {
+pub(crate) enum Evidence {
     /// A 2xx was exchanged and its session description was usable.
     Answered,
     /// A final response other than 2xx, received (outbound) or sent (inbound).
@@ -37,7 +37,7 @@ pub enum Evidence {
 
 impl Evidence {
     /// The disposition that this evidence proves.
-    pub fn disposition(self) -> Disposition {
+    pub(crate) fn disposition(self) -> Disposition {
         match self {
             Self::Answered => Disposition::Answered,
             Self::Response { status, q850 } => q850.and_then(by_q850).unwrap_or_else(|| by_status(status)),
@@ -53,7 +53,7 @@ impl Evidence {
 }
 
 /// The final status that goes with a disposition.
-pub fn final_status(disposition: Disposition) -> CallStatus {
+pub(crate) fn final_status(disposition: Disposition) -> CallStatus {
     match disposition {
         Disposition::Answered => CallStatus::Completed,
         Disposition::Busy => CallStatus::Busy,

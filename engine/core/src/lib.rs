@@ -88,7 +88,6 @@ pub use clock::Clock;
 pub use config::{
     ConfigError, EngineConfig, Network, NotANetwork, Route, RouteAction, RouteMatch, TrunkConfig,
 };
-pub use disposition::{Evidence, final_status};
 pub use engine::{Engine, TimerKind};
 pub use io::{CallEvent, Input, MediaCommand, MediaInput, Output, Refusal};
 pub use number::{NumberError, NumberFormat};

@@ -27,7 +27,7 @@ use media_core::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 use sip_core::{
-    Body, EndCause, Endpoint, Failure, FailureCause, Hangup, Reason, ReasonProtocol, SessionEvent, SessionId,
+    Body, Endpoint, Error, Failure, FailureCause, Hangup, Reason, ReasonProtocol, SessionEvent, SessionId,
     Side,
 };
 
@@ -327,8 +327,11 @@ impl LiveCall {
                 self.record.sip_call_id = ctx.endpoint.session_call_id(session).map(|id| id.to_string());
                 self.emit_initiated(ctx);
             }
-            // The request was checked when the call was accepted: what is left is a full endpoint.
-            Err(_) => self.end(ctx, Evidence::Limit, EndedBy::Engine),
+            Err(error) => {
+                let full = matches!(error, Error::TooManySessions | Error::TooManyTransactions);
+                self.record.sip_reason = Some(error.to_string());
+                self.end(ctx, if full { Evidence::Limit } else { Evidence::Internal }, EndedBy::Engine);
+            }
         }
     }
 
@@ -350,19 +353,17 @@ impl LiveCall {
                 self.session_over(ctx);
                 self.failed(ctx, failure);
             }
-            SessionEvent::Ended { by, q850, cause } => {
+            SessionEvent::Ended { by, q850, cause: _ } => {
                 self.session_over(ctx);
                 self.record.q850_cause = q850.or(self.record.q850_cause);
-                match (&self.state, cause) {
-                    (State::Ending(_), _) => self.finish_if_released(ctx),
-                    (_, EndCause::Bye | EndCause::Timeout | EndCause::Transport | EndCause::AckTimeout) => {
-                        let by = match by {
-                            Side::Remote => EndedBy::Remote,
-                            Side::Local => EndedBy::Engine,
-                        };
-                        self.end(ctx, Evidence::Answered, by);
-                    }
+                if let State::Ending(_) = self.state {
+                    return self.finish_if_released(ctx);
                 }
+                let by = match by {
+                    Side::Remote => EndedBy::Remote,
+                    Side::Local => EndedBy::Engine,
+                };
+                self.end(ctx, Evidence::Answered, by);
             }
         }
     }
@@ -382,13 +383,14 @@ impl LiveCall {
         let early = body.filter(|_| matches!(inviting.early, Early::None));
         let mut start = None;
         if let Some(sdp) = &early {
-            inviting.early = match (inviting.early_media, sdp::accept_answer(&inviting.local, sdp)) {
-                (EarlyMedia::Connect, Ok(negotiated)) => {
-                    start = Some(negotiated);
-                    Early::Connected { sdp: sdp.clone() }
-                }
+            start = match inviting.early_media {
                 // An unusable description is no reason to give up before the final one.
-                (EarlyMedia::Connect, Err(_)) | (EarlyMedia::Ignore, _) => Early::Heard,
+                EarlyMedia::Connect => sdp::accept_answer(&inviting.local, sdp).ok(),
+                EarlyMedia::Ignore => None,
+            };
+            inviting.early = match start {
+                Some(_) => Early::Connected { sdp: sdp.clone() },
+                None => Early::Heard,
             };
         }
         if status == 180 && self.record.ringing_at.is_none() {
@@ -410,9 +412,9 @@ impl LiveCall {
         let State::Inviting(Inviting { local, early, .. }) = &self.state else { return };
         self.marks.progress.get_or_insert(ctx.now);
         self.record.sip_status = Some(200);
-        // RFC 3261 §13.2.1: "that answer MUST be in a reliable non-failure message", so the 2xx decides; "That same
-        // exact answer MAY also be placed in any provisional responses sent prior to the answer", and a peer that
-        // leaves it out of the 2xx then is understood.
+        // RFC 3261 §13.2.1: "the answer MUST be in a reliable non-failure message", so the 2xx decides; "That same exact
+        // answer MAY also be placed in any provisional responses sent prior to the answer", and a peer that leaves it out
+        // of the 2xx then is understood.
         let agreed = match (body, early) {
             (Some(sdp), Early::Connected { sdp: early }) if sdp == *early => Ok(None),
             (None, Early::Connected { .. }) => Ok(None),
@@ -430,8 +432,8 @@ impl LiveCall {
             }
             Err(why) => {
                 self.record.sip_reason = Some(why);
-                // RFC 3261 §13.2.2.4: "If the offer in the 2xx response is not acceptable, the UAC core MUST generate
-                // [an ACK], and then send a BYE"; the same serves for an answer.
+                // RFC 3261 §13.2.2.4, of an offer in a 2xx that is not acceptable: "the UAC core MUST generate a valid
+                // answer in the ACK and then send a BYE immediately". The endpoint has sent the ACK.
                 let reason = Reason { protocol: ReasonProtocol::Sip, cause: 488, text: None };
                 self.release_session(ctx, None, Some(reason));
                 self.end(ctx, Evidence::Incompatible, EndedBy::Engine);
@@ -488,8 +490,8 @@ impl LiveCall {
             ssrc: Ssrc(ctx.random.next_u32()),
             first_seq: SeqNo(ctx.random.next_u32() as u16),
             first_timestamp: MediaTime(ctx.random.next_u32()),
-            // RFC 7022 §4.2: a short-term persistent name tells nothing about the host.
-            cname: format!("{:016x}", ctx.random.next_u64()).into(),
+            // RFC 7022 §4.2: a name for one session is at least 96 random bits, and tells nothing about the host.
+            cname: format!("{:016x}{:08x}", ctx.random.next_u64(), ctx.random.next_u32()).into(),
             clock: NtpClock::from_unix_ms(ctx.now, ctx.clock.unix_ms(ctx.now)),
             rtcp_seed: ctx.random.next_u64(),
         };

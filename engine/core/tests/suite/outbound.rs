@@ -1,5 +1,7 @@
 //! Outbound calls: every kind of customer, and what the engine tells of them.
 
+use engine_core::{Input, MediaInput};
+use media_core::LegId;
 use serde_json::json;
 
 use crate::carrier::{Act::*, Answer::*};
@@ -108,11 +110,12 @@ fn canceled_by_the_api_in_every_state_before_the_answer() {
 #[test]
 fn early_media_is_told_once_and_connected_on_demand() {
     let mut world = World::new();
+    // Each response differs from the one before, so that none is a repetition to the SIP side.
     let script = &[
         (50, Ring),
         (100, EarlyMedia),
-        (150, EarlyMedia),
-        (200, Ring),
+        (150, Ring),
+        (200, EarlyMedia),
         (2_000, Answer(Good)),
         (3_000, Hangup),
     ];
@@ -207,6 +210,21 @@ fn a_media_shell_that_tells_nothing_does_not_hold_back_the_cdr() {
     world.run();
     world.check("c1", "initiated\nanswered PCMA\nended completed answered by remote 200");
     assert_eq!(world.cdr("c1").media, None);
+}
+
+#[test]
+fn a_leg_that_misses_a_command_ends_its_call() {
+    let mut world = World::new();
+    world.call("c1", &[(100, Answer(Good))], json!({}));
+    world.run_for(1_000);
+    for _ in 0..2 {
+        let input = Input::Media { leg: LegId(1), input: MediaInput::Lost };
+        let now = world.now;
+        world.engine.handle_input(now, input);
+    }
+    world.run();
+    world.check("c1", "initiated\nanswered PCMA\nended failed internal-error by engine 200");
+    assert_eq!((world.carrier.live(), world.media.open_ports()), (0, 0));
 }
 
 #[test]

@@ -144,8 +144,12 @@ impl World {
     }
 
     pub(crate) fn put_prompt(&mut self, name: &str, ms: u32) {
+        self.put_prompt_as(&format!("sha-{name}"), name, ms);
+    }
+
+    pub(crate) fn put_prompt_as(&mut self, id: &str, name: &str, ms: u32) {
         let prompt: PromptInfo = serde_json::from_value(json!({
-            "id": format!("sha-{name}"), "name": name, "duration_ms": ms, "sha256": "", "size_bytes": 1,
+            "id": id, "name": name, "duration_ms": ms, "sha256": "", "size_bytes": 1,
             "sample_rate_hz": 8000, "channels": 1, "created_at": "2026-01-01T00:00:00Z",
         }))
         .unwrap();

@@ -1,0 +1,46 @@
+//! What the shells get wrong must not cost more than the call it happened to.
+
+use engine_core::{Input, MediaInput};
+use media_core::{LegId, MediaStats};
+use serde_json::json;
+
+use crate::carrier::{Act::*, Answer::*};
+use crate::world::World;
+
+#[test]
+fn a_leg_that_closes_by_itself_ends_its_call() {
+    let mut world = World::new();
+    world.call("ringing", &[(100, Ring), (60_000, Answer(Good))], json!({"timeout_s": 90}));
+    world.call("talking", &[(100, Answer(Good))], json!({}));
+    world.run_for(1_000);
+    for leg in [1, 2] {
+        let (now, input) = (world.now, MediaInput::Closed(MediaStats::default()));
+        world.engine.handle_input(now, Input::Media { leg: LegId(leg), input });
+    }
+    world.run_for(1_000);
+    world.check("ringing", "initiated\nringing 180\nended failed internal-error by engine 487");
+    world.check("talking", "initiated\nanswered PCMA\nended failed internal-error by engine 200");
+    assert_eq!(world.carrier.live(), 0);
+}
+
+#[test]
+fn a_prompt_of_two_names_goes_by_both_until_each_is_deleted() {
+    let mut world = World::new();
+    for name in ["welcome", "greeting"] {
+        world.put_prompt_as("sha-shared", name, 1_000);
+    }
+    let flow = |prompt: &str| json!({"start": "a", "steps": {"a": {"verb": "play", "prompt": prompt}}});
+    for name in ["welcome", "greeting", "sha-shared"] {
+        assert_eq!(world.put_flow("f", flow(name)), Ok(()), "{name}");
+    }
+    assert!(world.engine.delete_prompt("welcome"));
+    assert!(!world.engine.delete_prompt("welcome"));
+    assert!(world.put_flow("f", flow("welcome")).is_err());
+    for name in ["greeting", "sha-shared"] {
+        assert_eq!(world.put_flow("f", flow(name)), Ok(()), "{name}");
+    }
+    assert!(world.engine.delete_prompt("greeting"));
+    for name in ["greeting", "sha-shared"] {
+        assert!(world.put_flow("f", flow(name)).is_err(), "{name}");
+    }
+}
