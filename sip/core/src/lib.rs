@@ -27,6 +27,71 @@
 //! assert!(bytes.starts_with(b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP pc33.atlanta.com;branch=z9hG4bK77\r\n"));
 //! # Ok::<(), sip_core::ParseError>(())
 //! ```
+//!
+//! # Calls
+//!
+//! An [`Endpoint`] is a user agent as one value: transactions, dialogs, INVITE sessions, registrations. It is handed the
+//! time with everything it is told; after each input and each command, take all its outputs; call it again when
+//! [`Endpoint::poll_timeout`] says so. Retransmission, authentication, forks, the race of CANCEL and 200 and the
+//! repeated ACK stay inside; every call ends in exactly one of [`SessionEvent::Failed`] and [`SessionEvent::Ended`].
+//!
+//! ```
+//! use std::net::SocketAddr;
+//! use std::time::Instant;
+//! use sip_core::*;
+//!
+//! let (here, there): (SocketAddr, SocketAddr) = ("192.0.2.1:5060".parse()?, "192.0.2.2:5060".parse()?);
+//! let listener = |at| Listener { transport: Transport::Udp, bound: at, advertised: at };
+//! let mut caller = Endpoint::new(EndpointConfig::new(vec![listener(here)]), [1; 32]);
+//! let mut callee = Endpoint::new(EndpointConfig::new(vec![listener(there)]), [2; 32]);
+//!
+//! let now = Instant::now(); // a shell reads the clock before every call
+//! let call = caller.invite(now, Invite {
+//!     request_uri: "sip:bob@192.0.2.2".parse()?,
+//!     to: "<sip:bob@192.0.2.2>".parse()?,
+//!     from: "<sip:alice@192.0.2.1>".parse()?,
+//!     target: Target { host: "192.0.2.2".into(), port: None, transport: None },
+//!     route: vec![],
+//!     headers: vec![],
+//!     body: Some(Body::sdp("v=0\r\n")),
+//!     credentials: None,
+//! })?;
+//!
+//! // What one sends, the other gets: a network without loss.
+//! let mut story = vec![];
+//! loop {
+//!     let (output, from, to) = if let Some(output) = caller.poll_output() {
+//!         (output, here, &mut callee)
+//!     } else if let Some(output) = callee.poll_output() {
+//!         (output, there, &mut caller)
+//!     } else {
+//!         break;
+//!     };
+//!     match output {
+//!         Output::Transmit(Transmit { transport, remote, payload, .. }) => {
+//!             let hop = Hop { transport, local: remote, remote: from };
+//!             to.handle_input(now, Input::Message { hop, message: Message::parse(payload)? });
+//!         }
+//!         Output::Event(Event::Session { id, event: SessionEvent::Incoming { .. } }) => {
+//!             callee.answer(now, id, Some(Body::sdp("v=0\r\n")))?;
+//!         }
+//!         Output::Event(Event::Session { id, event: SessionEvent::Answered { .. } }) => {
+//!             story.push("answered");
+//!             caller.hangup(now, id, Hangup::default())?;
+//!         }
+//!         Output::Event(Event::Session { event: SessionEvent::Ended { .. }, .. }) => story.push("ended"),
+//!         Output::Event(_) | Output::Resolve { .. } => {}
+//!     }
+//! }
+//! assert_eq!(story, ["answered", "ended", "ended"]);
+//! # let _ = call;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it does not do
+//!
+//! It opens no socket, looks up no name, reads no clock and no SDP, limits no rates, and is no proxy. What is covered of
+//! which RFC is in the crate's README.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
