@@ -38,6 +38,8 @@ impl Endpoint {
             Received::Ack => self.sessions.receive_ack(&mut self.layer, now, &request),
             // `validate` has read every header field that names a transaction.
             Received::Malformed => {}
+            // RFC 3261 section 8.2.2.2: "the UAS core SHOULD generate a 482 (Loop Detected) response".
+            Received::Merged => self.layer.respond_statelessly(hop, &request, &Answer::new(482)),
             Received::Full => {
                 let headers = [(Name::RetryAfter, "5")];
                 let answer = Answer { headers: &headers, ..Answer::new(503) };

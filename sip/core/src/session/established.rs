@@ -122,8 +122,7 @@ impl Session {
         let from_tag = request.from_tag();
         let dialog = self.dialogs.iter_mut().position(|dialog| dialog.remote_tag() == from_tag.as_deref());
         let Some(at) = dialog else {
-            // RFC 3261 section 12.2.2: "If the request … does not match any existing dialogs … 481".
-            return layer.respond(now, server, &Answer::new(481));
+            return self.receive_early_request(layer, now, server, hop, request);
         };
         let number = request.cseq().map_or(0, |cseq| cseq.number);
         if !self.dialogs[at].accept_cseq(number) {
@@ -145,8 +144,7 @@ impl Session {
                 if self.dialogs[at].refresh_target(request) {
                     self.find_next_hop(layer, at);
                 }
-                let contact = layer.path_back(hop).map(|path| ByteString::from(contact(None, &path)));
-                layer.respond(now, server, &Answer { contact, headers: &allow, ..Answer::new(200) });
+                accept_update(layer, now, server, hop);
             }
             // A changed session description; RFC 3261 section 14.2: "If the new session description is not acceptable,
             // the UAS can reject it by returning a 488", and the session stays as it is.
@@ -167,6 +165,45 @@ impl Session {
             }
         }
     }
+}
+
+/// A request that matches no confirmed dialog. While the call is not answered it belongs to an early one, of which
+/// carriers make use: a 481 would end the call (RFC 5057 section 5.1).
+impl Session {
+    fn receive_early_request(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        server: ServerId,
+        hop: Hop,
+        request: &Message,
+    ) {
+        let retry_after = [(Name::RetryAfter, "5")];
+        let refusal = match &self.state {
+            // RFC 3311 section 5.2: with an offer of ours unanswered "the UAS MUST reject the UPDATE with a 491",
+            State::Inviting(_) => Answer::new(491),
+            // and with one of the peer's "with a 500 response", and "MUST include a Retry-After header field".
+            State::Invited(_) => Answer { headers: &retry_after, ..Answer::new(500) },
+            // RFC 3261 section 12.2.2: "If the request … does not match any existing dialogs … 481".
+            State::Answered(_) | State::Established | State::Over => {
+                return layer.respond(now, server, &Answer::new(481));
+            }
+        };
+        match request.method() {
+            Some(Method::Options) => layer.respond_options(now, server),
+            Some(Method::Info) => layer.respond(now, server, &Answer::new(200)),
+            Some(Method::Update) if request.body().is_empty() => accept_update(layer, now, server, hop),
+            Some(Method::Update) => layer.respond(now, server, &refusal),
+            Some(_) | None => layer.respond(now, server, &Answer::new(481)),
+        }
+    }
+}
+
+/// Answers an UPDATE that changes nothing about the session (RFC 3311 section 5.2).
+fn accept_update(layer: &mut TransactionLayer, now: Instant, server: ServerId, hop: Hop) {
+    let contact = layer.path_back(hop).map(|path| ByteString::from(contact(None, &path)));
+    let headers = [(Name::Allow, ALLOW)];
+    layer.respond(now, server, &Answer { contact, headers: &headers, ..Answer::new(200) });
 }
 
 /// The path to an address; over the stream of the `fallback` where that leads to the same host, and all of the

@@ -82,9 +82,14 @@ fn check_against(headers: &[(String, String)], own: &[Name<'static>]) -> Result<
     }
 }
 
-pub(super) fn begin(layer: &mut TransactionLayer, id: SessionId, invite: Invite) -> Result<Session, Error> {
+pub(super) fn begin(
+    layer: &mut TransactionLayer,
+    id: SessionId,
+    mut invite: Invite,
+) -> Result<Session, Error> {
     check_headers(&invite.headers)?;
     check_against(&invite.headers, &OWN_IN_INVITE)?;
+    invite.request_uri = invite.request_uri.to_request_uri();
     let tag = layer.random();
     let call_id = ByteString::from(format!("{:016x}{:016x}", layer.random(), layer.random()));
     let inviting = Inviting {

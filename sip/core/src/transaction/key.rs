@@ -107,6 +107,22 @@ impl ServerKey {
     }
 }
 
+/// What copies of one request share that came by different ways (RFC 3261 section 8.2.2.2): From tag, Call-ID and CSeq.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct MergeKey(Box<str>);
+
+impl MergeKey {
+    /// The key of a request outside any dialog; others cannot merge. A CANCEL shares the CSeq of its INVITE.
+    pub(super) fn of(request: &Message) -> Option<Self> {
+        if request.to_tag().is_some() || request.method() == Some(&Method::Cancel) {
+            return None;
+        }
+        let tag = request.from_tag()?;
+        let cseq = request.cseq().ok()?;
+        Some(Self(format!("{tag}\0{}\0{cseq}", request.call_id().ok()?).into()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use rand_core::{Rng, SeedableRng};
 use super::client::NonInviteClient;
 use super::client_invite::InviteClient;
 use super::compose;
-use super::key::{Branch, ClientKey, ServerKey};
+use super::key::{Branch, ClientKey, MergeKey, ServerKey};
 use super::locate::Asker;
 use super::machine::{Action, Actions, ClientInput, ServerInput, Settings, StatusClass, Timer};
 use super::server::NonInviteServer;
@@ -105,6 +105,8 @@ pub(crate) enum Received {
     Absorbed,
     /// An ACK that is no part of a known transaction: the one for a 2xx.
     Ack,
+    /// A copy of a request that is being served already, come by another way.
+    Merged,
     /// There is no room for another transaction.
     Full,
     /// A header field that identifies the transaction is missing or malformed.
@@ -136,6 +138,7 @@ enum ServerMachine {
 struct ServerTransaction {
     machine: ServerMachine,
     key: ServerKey,
+    merge_key: Option<MergeKey>,
     /// The request, until it has a final response.
     request: Option<Message>,
     hop: Hop,
@@ -158,6 +161,7 @@ pub(crate) struct TransactionLayer {
     clients_by_remote: BTreeSet<(Transport, SocketAddr, ClientKey)>,
     servers: BTreeMap<ServerId, ServerTransaction>,
     server_ids: BTreeMap<ServerKey, ServerId>,
+    merge_keys: BTreeSet<MergeKey>,
     next_server: u64,
     /// Users whose client transaction is over, for [`Self::pop_ended`].
     ended: Vec<User>,
@@ -178,6 +182,7 @@ impl TransactionLayer {
             clients_by_remote: BTreeSet::new(),
             servers: BTreeMap::new(),
             server_ids: BTreeMap::new(),
+            merge_keys: BTreeSet::new(),
             next_server: 0,
             ended: Vec::new(),
             queries: BTreeMap::new(),
@@ -451,6 +456,10 @@ impl TransactionLayer {
         if is_ack {
             return Received::Ack;
         }
+        let merge_key = MergeKey::of(request);
+        if merge_key.as_ref().is_some_and(|key| self.merge_keys.contains(key)) {
+            return Received::Merged;
+        }
         let reserve = if known { 0 } else { self.config.max_transactions / 8 };
         if self.len() + reserve >= self.config.max_transactions {
             return Received::Full;
@@ -464,9 +473,11 @@ impl TransactionLayer {
             ServerMachine::Other(NonInviteServer::start(self.settings(hop.transport), &mut actions))
         };
         self.server_ids.insert(key.clone(), id);
+        self.merge_keys.extend(merge_key.clone());
         let transaction = ServerTransaction {
             machine,
             key,
+            merge_key,
             request: Some(request.clone()),
             hop,
             reply_to: compose::reply_address(hop, &via),
@@ -563,6 +574,9 @@ impl TransactionLayer {
         };
         if over && let Some(transaction) = self.servers.remove(&id) {
             self.server_ids.remove(&transaction.key);
+            if let Some(key) = &transaction.merge_key {
+                self.merge_keys.remove(key);
+            }
             for timer in [Timer::G, Timer::H, Timer::I, Timer::J, Timer::L] {
                 self.timers.cancel(TimerKey::Server(id, timer));
             }

@@ -157,6 +157,38 @@ fn a_request_that_the_user_forgets_takes_no_memory_for_ever() {
 }
 
 #[test]
+fn a_call_that_comes_by_two_ways_rings_once() {
+    let mut net = Net::pair();
+    ring_only(&mut net, B);
+    let more = format!("Contact: <sip:r@{R}>\n");
+    net.send_raw(R, B, &request("INVITE", &via(), &more));
+    net.expect_raw(R, "180 INVITE");
+    let other_way = request("INVITE", &format!("{R};branch=z9hG4bK-r-2"), &more);
+    assert_eq!(answer_to(&mut net, &other_way).status(), Some(482));
+    assert_eq!(net.story(B), ["incoming"]);
+    // Another try of the same caller is no copy.
+    net.send_raw(R, B, &other_way.replace("r-2", "r-3").replace("CSeq: 5", "CSeq: 6"));
+    assert_eq!(net.story(B), ["incoming", "incoming"]);
+}
+
+#[test]
+fn a_cancel_gets_in_where_new_calls_do_not() {
+    let mut net = Net::new();
+    net.add_with(B, Transport::Udp, |config| config.max_transactions = 8);
+    ring_only(&mut net, B);
+    net.send_raw(R, B, &request("INVITE", &via(), &format!("Contact: <sip:r@{R}>\n")));
+    for n in 0..9 {
+        let message =
+            request("MESSAGE", &format!("{R};branch=z9hG4bK-{n}"), "").replace("1@r", &n.to_string());
+        net.send_raw(R, B, &message);
+    }
+    assert_eq!(net.phone(B).endpoint.transactions(), 7);
+    net.send_raw(R, B, &request("CANCEL", &via(), ""));
+    net.expect_raw(R, "487 INVITE");
+    assert_eq!(net.story(B).last().unwrap(), "failed Cancelled");
+}
+
+#[test]
 fn peers_of_rfc_2543_without_a_branch_are_served() {
     let mut net = Net::pair();
     answer_calls(&mut net, B);
@@ -278,7 +310,9 @@ fn beyond_the_most_transactions_new_requests_are_503_without_state_and_a_bye_sti
     net.add_with(B, Transport::Udp, |config| config.max_transactions = 16);
     let (a, _) = net.established();
     for n in 0..20 {
-        net.send_raw(R, B, &request("MESSAGE", &format!("{R};branch=z9hG4bK-{n}"), ""));
+        let message =
+            request("MESSAGE", &format!("{R};branch=z9hG4bK-{n}"), "").replace("1@r", &n.to_string());
+        net.send_raw(R, B, &message);
     }
     assert_eq!(net.phone(B).endpoint.transactions(), 14);
     assert_eq!(net.count("503 MESSAGE"), 7);
