@@ -39,7 +39,7 @@ pub struct Events {
 #[derive(Debug)]
 enum Connection {
     Open {
-        response: Response,
+        response: Box<Response>,
         parser: Parser,
     },
     /// Broken; the next try after this wait.
@@ -150,5 +150,5 @@ async fn connect(client: &Client, filter: &EventFilter) -> Result<Connection, Cl
         request = request.query(&[("cursor", cursor.to_string())]);
     }
     let response = accept(request.send().await?).await?;
-    Ok(Connection::Open { response, parser: Parser::default() })
+    Ok(Connection::Open { response: Box::new(response), parser: Parser::default() })
 }

@@ -142,7 +142,7 @@ mod tests {
                 members.values().for_each(|value| references(value, found));
             }
             Value::Array(items) => items.iter().for_each(|value| references(value, found)),
-            _ => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
 
@@ -169,6 +169,20 @@ mod tests {
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), count, "operation ids are unique");
+    }
+
+    #[test]
+    fn only_what_has_no_default_is_required() {
+        let schemas = &document()["components"]["schemas"];
+        for (schema, required) in [
+            ("CreateCall", json!(["to"])),
+            ("Play", json!(["prompt"])),
+            ("Gather", json!(["max"])),
+            ("Reject", Value::Null),
+            ("Flow", json!(["start", "steps"])),
+        ] {
+            assert_eq!(schemas[schema].get("required").unwrap_or(&Value::Null), &required, "{schema}");
+        }
     }
 
     #[test]

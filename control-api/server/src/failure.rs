@@ -75,11 +75,25 @@ impl From<Error> for Failure {
         let detail = error.to_string();
         match error {
             Error::Refused(refusal) => Self::from(refusal),
-            Error::Prompt(PromptError::Audio(_)) => Self::new(Code::BadAudio, detail),
-            Error::Prompt(PromptError::NameTaken { .. }) | Error::IdTaken => Self::new(Code::InUse, detail),
+            Error::Journal(error) => Self::internal(&error),
+            Error::Prompt(error) => Self::from(error),
+            Error::IdTaken => Self::new(Code::InUse, detail),
             Error::BadCursor => Self::from(vec![Fault { pointer: "?cursor".to_owned(), detail }]),
             Error::Overloaded => Self::new(Code::Overloaded, detail).retry_after(OVERLOADED),
             Error::Stopping => Self::new(Code::Draining, detail).retry_after(DRAINING),
+            other => Self::internal(&other),
+        }
+    }
+}
+
+impl From<PromptError> for Failure {
+    fn from(error: PromptError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PromptError::Audio(_) => Self::new(Code::BadAudio, detail),
+            PromptError::NameTaken { .. } => Self::new(Code::InUse, detail),
+            PromptError::Store { .. } | PromptError::Journal(_) => Self::internal(&error),
+            PromptError::Stopping => Self::new(Code::Draining, detail).retry_after(DRAINING),
             other => Self::internal(&other),
         }
     }

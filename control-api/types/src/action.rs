@@ -18,10 +18,10 @@ pub struct Play {
     pub prompt: String,
     /// How often it is played in all; 0: until stopped.
     #[serde(rename = "loop")]
-    #[schema(default = 1, maximum = 10_000)]
+    #[schema(required = false, default = 1, maximum = 10_000)]
     pub plays: u32,
     /// Where the first playing starts.
-    #[schema(default = 0, maximum = 86_400_000)]
+    #[schema(required = false, default = 0, maximum = 86_400_000)]
     pub offset_ms: u32,
     /// Whether a digit of the far side stops it. Inside a `gather`, that verb's own `barge_in` counts.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -93,25 +93,25 @@ pub struct Gather {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub play: Option<Play>,
     /// Fewest digits that count as an entry.
-    #[schema(default = 1, minimum = 1, maximum = 32)]
+    #[schema(required = false, default = 1, minimum = 1, maximum = 32)]
     pub min: u8,
     /// Most digits; reaching it ends the collection.
     #[schema(minimum = 1, maximum = 32)]
     pub max: u8,
     /// Digits that end the collection; they are not part of the result.
-    #[schema(default = "#", pattern = "^[0-9*#A-D]*$")]
+    #[schema(required = false, default = "#", pattern = "^[0-9*#A-D]*$")]
     pub terminators: String,
     /// Longest wait for the first digit, from the end of the prompt.
-    #[schema(default = 5000, minimum = 100, maximum = 600_000)]
+    #[schema(required = false, default = 5000, minimum = 100, maximum = 600_000)]
     pub timeout_ms: u32,
     /// Longest wait between digits.
-    #[schema(default = 2000, minimum = 100, maximum = 60_000)]
+    #[schema(required = false, default = 2000, minimum = 100, maximum = 60_000)]
     pub inter_digit_ms: u32,
     /// Whether the first digit stops the prompt.
-    #[schema(default = true)]
+    #[schema(required = false, default = true)]
     pub barge_in: bool,
     /// How often the prompt is played again after a timeout or an entry that matches nothing.
-    #[schema(default = 0, maximum = 10)]
+    #[schema(required = false, default = 0, maximum = 10)]
     pub retries: u8,
     /// The variable that keeps the digits.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -87,13 +87,12 @@ async fn a_call_is_answered_played_to_and_hung_up() {
     let unknown = near.play(&call.id, &Play::once("nothing")).await.unwrap_err();
     assert_eq!(unknown.code(), Some(Code::Validation));
     let play_id = near.play(&call.id, &Play { plays: 0, ..Play::once("tone") }).await.unwrap();
-    wait(&mut near_events, |event| match &event.data {
-        EventData::CallPlayStarted { play_id: started, prompt } => {
-            Some(assert_eq!((started, prompt.as_str()), (&play_id, "tone")))
-        }
+    let started = wait(&mut near_events, |event| match &event.data {
+        EventData::CallPlayStarted { play_id, prompt } => Some((play_id.clone(), prompt.clone())),
         _ => None,
     })
     .await;
+    assert_eq!(started, (play_id, "tone".to_owned()));
     near.stop_play(&call.id).await.unwrap();
     let reason = wait(&mut near_events, |event| match &event.data {
         EventData::CallPlayEnded { reason, .. } => Some(*reason),
@@ -120,7 +119,7 @@ async fn a_call_is_answered_played_to_and_hung_up() {
         "hanging up again changes nothing"
     );
     let page = near.cdrs(&CdrFilter::default()).await.unwrap();
-    assert_eq!(page.items, [cdr.clone()]);
+    assert_eq!(page.items, std::slice::from_ref(&cdr));
     let later = CdrFilter {
         from: Some(control_api_types::Timestamp::from_unix_ms(u64::MAX)),
         ..CdrFilter::default()

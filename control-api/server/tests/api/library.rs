@@ -13,7 +13,7 @@ async fn a_prompt_is_stored_shown_heard_and_forgotten() {
     let prompt = client.upload_prompt("tone", wav()).await.unwrap();
     assert_eq!((prompt.name.as_str(), prompt.duration_ms, prompt.channels), ("tone", 1000, 1));
     assert_eq!(client.upload_prompt("tone", wav()).await.unwrap(), prompt, "the same again is no change");
-    assert_eq!(client.prompts().await.unwrap(), [prompt.clone()]);
+    assert_eq!(client.prompts().await.unwrap(), std::slice::from_ref(&prompt));
     assert_eq!(app.get(&format!("/v1/prompts/{}", prompt.id)).await.ok(200)["name"], "tone");
 
     let audio = app.request(Method::GET, "/v1/prompts/tone/audio").send().await.unwrap();
