@@ -42,7 +42,7 @@ pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanF
         listen: faults.parse(&file.api.listen, "an address such as 127.0.0.1:8080").unwrap_or_else(unspecified),
         token_file: folder.join(&file.api.token_file),
         metrics_open: file.api.metrics_open,
-        rate_limit: file.api.rate_limit,
+        rate_limit: at_least_one(&file.api.rate_limit, "rate_limit", &mut faults),
     };
     let sip_listen = sip_listen(&file.sip, &mut faults);
     let media = media(&file.media, &mut faults);
@@ -125,30 +125,33 @@ fn media(media: &file::Media, faults: &mut Checks) -> media_io::MediaConfig {
         first >= 1024 && last > first,
         "expected [first, last] with 1024 <= first < last; each call takes an even port and the next",
     );
-    if media.ip.is_unspecified() && media.public_ip.is_none() {
-        faults.fault(&media.port_range, "[media] ip on every address needs public_ip: peers must be told one address");
+    if media.ip.get_ref().is_unspecified() && media.public_ip.is_none() {
+        faults.fault(&media.ip, "[media] ip on every address needs public_ip: peers must be told one address");
     }
     media_io::MediaConfig {
-        ip: media.ip,
+        ip: *media.ip.get_ref(),
         port_range: first..=last,
         shards: media.shards,
         pin: true,
-        max_legs: usize::from(last - first) / 2 + 1,
+        max_legs: usize::from(last.saturating_sub(first)) / 2 + 1,
     }
 }
 
 fn limits(limits: &file::Limits, faults: &mut Checks) -> Limits {
-    faults.require(&limits.max_calls, *limits.max_calls.get_ref() > 0, "max_calls must be at least 1");
-    faults.require(&limits.max_cps, *limits.max_cps.get_ref() > 0, "max_cps must be at least 1");
     let days = &limits.cdr_retention_days;
     faults.require(days, (1..=3650).contains(days.get_ref()), "cdr_retention_days must be 1 to 3650");
     Limits {
-        max_calls: *limits.max_calls.get_ref(),
-        max_cps: *limits.max_cps.get_ref(),
+        max_calls: at_least_one(&limits.max_calls, "max_calls", faults),
+        max_cps: at_least_one(&limits.max_cps, "max_cps", faults),
         max_queued: limits.max_queued,
         queue_timeout_s: limits.queue_timeout_s,
         drain_timeout_s: limits.drain_timeout_s,
     }
+}
+
+fn at_least_one(value: &Spanned<u32>, name: &str, faults: &mut Checks) -> u32 {
+    faults.require(value, *value.get_ref() > 0, &format!("{name} must be at least 1"));
+    *value.get_ref()
 }
 
 fn database(url: &Spanned<String>, faults: &mut Checks) -> PathBuf {
@@ -201,6 +204,13 @@ fn trunk(trunk: file::Trunk, folder: &Path, faults: &mut Checks) -> Option<Trunk
         None => Codec::ALL.to_vec(),
         Some(listed) => codecs(name, listed, faults),
     };
+    let mut limit = |value: &Option<Spanned<u32>>, key: &str| {
+        value.as_ref().map(|value| at_least_one(value, &format!("trunk {name:?}: {key}"), faults))
+    };
+    let capacity = Capacity {
+        max_calls: limit(&trunk.max_calls, "max_calls"),
+        max_cps: limit(&trunk.max_cps, "max_cps").map(f64::from),
+    };
     Some(TrunkConfig {
         register: register.then_some(REGISTRATION),
         registrar: Some(registrar?),
@@ -208,7 +218,7 @@ fn trunk(trunk: file::Trunk, folder: &Path, faults: &mut Checks) -> Option<Trunk
         from_domain: trunk.from_domain.clone(),
         caller_ids: trunk.caller_ids.clone(),
         codecs,
-        capacity: Capacity { max_calls: trunk.max_calls, max_cps: trunk.max_cps.map(f64::from) },
+        capacity,
         number_format: NumberFormat {
             strip: trunk.number_format.strip.clone(),
             prefix: trunk.number_format.prefix.clone(),
@@ -245,7 +255,9 @@ fn credentials(trunk: &file::Trunk, folder: &Path, faults: &mut Checks) -> Optio
         }
     };
     let Some(username) = &trunk.username else {
-        faults.fault(&trunk.name, format!("trunk {name:?}: a password without username"));
+        let span = trunk.password.as_ref().map(Spanned::span).or(trunk.password_file.as_ref().map(Spanned::span));
+        let reason = format!("trunk {name:?}: a password without username");
+        faults.0.push(SpanFault { span: span.unwrap_or_default(), reason });
         return None;
     };
     Some(Credentials::new(username.get_ref().as_str(), password))
@@ -288,9 +300,11 @@ fn codecs(trunk: &str, listed: &Spanned<Vec<Spanned<String>>>, faults: &mut Chec
     codecs
 }
 
-fn routes(routes: Vec<file::Route>, trunks: &[TrunkConfig], faults: &mut Checks) -> Vec<Route> {
+fn routes(routes: Vec<Spanned<file::Route>>, trunks: &[TrunkConfig], faults: &mut Checks) -> Vec<Route> {
     let mut checked = Vec::new();
     for route in routes {
+        let span = route.span();
+        let route = route.into_inner();
         let trunk = route.matches.trunk.as_ref().map(|name| {
             if trunks.iter().all(|trunk| trunk.name != *name.get_ref()) {
                 faults.fault(name, format!("route: there is no trunk {:?}", name.get_ref()));
@@ -310,8 +324,7 @@ fn routes(routes: Vec<file::Route>, trunks: &[TrunkConfig], faults: &mut Checks)
                 faults.fault(&status, "reject takes a SIP status from 300 to 699");
                 continue;
             }
-            (flow, park, _) => {
-                let span = flow.map(|flow| flow.span()).or(park.map(|park| park.span())).unwrap_or_default();
+            _ => {
                 faults.0.push(SpanFault {
                     span,
                     reason: "a route has exactly one of flow = \"name\", park = true, reject = STATUS".into(),

@@ -4,11 +4,26 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
-/// Where faults are located.
+/// Where values come from, and so faults.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) path: &'a Path,
     pub(super) text: &'a str,
+    /// The variables that may have set values beside the text.
+    pub(super) environment: &'a [(String, String)],
+}
+
+impl Source<'_> {
+    /// Where a value set by the n-th variable stands: after the text, one place each.
+    pub(super) fn place_of_variable(self, index: usize) -> Range<usize> {
+        let at = self.text.len() + 1 + index;
+        at..at + 1
+    }
+
+    fn variable_at(&self, span: &Range<usize>) -> Option<&str> {
+        let index = span.start.checked_sub(self.text.len() + 1)?;
+        self.environment.get(index).map(|(name, _)| name.as_str())
+    }
 }
 
 /// A well-formed value that is wrong, and where it stands in the text.
@@ -36,19 +51,24 @@ impl Faults {
     }
 
     pub(super) fn at_spans(source: Source<'_>, faults: Vec<SpanFault>) -> Faults {
-        Faults(faults.into_iter().map(|fault| line(source, Some(fault.span), &fault.reason)).collect())
+        // A default is nowhere in the text, and its span is empty.
+        let span = |fault: &SpanFault| Some(fault.span.clone()).filter(|span| !span.is_empty());
+        Faults(faults.into_iter().map(|fault| line(source, span(&fault), &fault.reason)).collect())
     }
 }
 
 fn line(source: Source<'_>, span: Option<Range<usize>>, reason: &str) -> String {
     // serde's messages may span lines (a list of the known keys); a fault is one line.
     let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
-    match span.filter(|span| !span.is_empty()) {
+    match span {
         Some(span) => {
+            if let Some(name) = source.variable_at(&span) {
+                return format!("{}: environment variable {name}: {reason}", source.path.display());
+            }
             let before = source.text.get(..span.start).unwrap_or(source.text);
             format!("{}:{}: {reason}", source.path.display(), before.matches('\n').count() + 1)
         }
-        // A value from the environment, or something missing altogether, stands on no line.
+        // Something missing altogether stands on no line.
         None => format!("{}: {reason}", source.path.display()),
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) trunks: Vec<Trunk>,
     #[serde(default)]
-    pub(super) routes: Vec<Route>,
+    pub(super) routes: Vec<Spanned<Route>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -32,7 +32,7 @@ pub(super) struct Api {
     pub(super) token_file: PathBuf,
     pub(super) metrics_open: bool,
     /// HTTP requests a second and token; a control plane that places 3,000 calls a second still fits.
-    pub(super) rate_limit: u32,
+    pub(super) rate_limit: Spanned<u32>,
 }
 
 impl Default for Api {
@@ -41,7 +41,7 @@ impl Default for Api {
             listen: spanned("127.0.0.1:8080"),
             token_file: "tokens.toml".into(),
             metrics_open: false,
-            rate_limit: 4000,
+            rate_limit: Spanned::new(0..0, 4000),
         }
     }
 }
@@ -68,7 +68,7 @@ impl Default for Sip {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Media {
-    pub(super) ip: IpAddr,
+    pub(super) ip: Spanned<IpAddr>,
     /// First and last port; two for each call (RTP and RTCP). Below the usual range of ephemeral ports.
     pub(super) port_range: Spanned<[u16; 2]>,
     /// Media threads; 0: one per core.
@@ -79,7 +79,7 @@ pub(super) struct Media {
 impl Default for Media {
     fn default() -> Media {
         Media {
-            ip: IpAddr::from([127, 0, 0, 1]),
+            ip: Spanned::new(0..0, IpAddr::from([127, 0, 0, 1])),
             port_range: Spanned::new(0..0, [10_000, 32_767]),
             shards: 0,
             public_ip: None,
@@ -140,8 +140,8 @@ pub(super) struct Trunk {
     #[serde(default)]
     pub(super) caller_ids: Vec<String>,
     pub(super) codecs: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) max_calls: Option<u32>,
-    pub(super) max_cps: Option<u32>,
+    pub(super) max_calls: Option<Spanned<u32>>,
+    pub(super) max_cps: Option<Spanned<u32>>,
     #[serde(default)]
     pub(super) number_format: NumberFormat,
 }

@@ -28,10 +28,11 @@ fn parse(
     text: &str,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Config, Faults> {
-    let source = fault::Source { path, text };
-    let overrides: Vec<_> = environment.collect();
+    let environment: Vec<_> = environment.collect();
+    let source = fault::Source { path, text, environment: &environment };
     let mut table = toml::de::DeTable::parse(text).map_err(|error| Faults::from_toml(source, &error))?;
-    environment::apply(table.get_mut(), &overrides).map_err(|reasons| Faults::from_environment(source, reasons))?;
+    environment::apply(table.get_mut(), &environment, |index| source.place_of_variable(index))
+        .map_err(|reasons| Faults::from_environment(source, reasons))?;
     let file = <file::File as serde::Deserialize>::deserialize(toml::Deserializer::from(table))
         .map_err(|error| Faults::from_toml(source, &error))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_owned);

@@ -1,0 +1,214 @@
+//! What is read, and what a person is told about a file that is wrong.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use engine_core::RouteAction;
+use media_core::Codec;
+use sip_core::Transport;
+
+use super::{Config, parse};
+
+/// The configuration, or the lines that `check-config` prints.
+fn check(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    parse(Path::new("/etc/c.toml"), text, environment)
+        .map_err(|faults| faults.to_string().lines().map(str::to_owned).collect())
+}
+
+/// The only line about a wrong file, without the file's name.
+fn fault(text: &str) -> String {
+    let lines = check(text, &[]).expect_err(text);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    lines[0].strip_prefix("/etc/c.toml:").expect("every line names the file").to_owned()
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn an_empty_file_is_a_whole_configuration() {
+    let Config { api, engine } = check("", &[]).unwrap();
+    assert_eq!(api.listen, address("127.0.0.1:8080"));
+    assert_eq!(api.token_file, PathBuf::from("/etc/tokens.toml"));
+    assert!(!api.metrics_open);
+    let listeners: Vec<_> = engine.sip_listen.iter().map(|listen| (listen.transport, listen.bind)).collect();
+    let sip = address("127.0.0.1:5060");
+    assert_eq!(listeners, [(Transport::Udp, sip), (Transport::Tcp, sip)]);
+    assert_eq!(engine.media.port_range, 10_000..=32_767);
+    assert_eq!(engine.limits.max_calls, 2000);
+    assert_eq!(engine.database, PathBuf::from("/etc/carillon.db"));
+    assert_eq!(engine.media_dir, PathBuf::from("/etc/media"));
+}
+
+#[test]
+fn every_section_is_read() {
+    let Config { api, engine } = check(
+        r#"
+        [api]
+        listen = "[::1]:9090"
+        token_file = "/run/tokens.toml"
+        metrics_open = true
+        [sip]
+        listen = ["tcp:[::]:5070"]
+        public_ip = "2001:db8::1"
+        [media]
+        ip = "0.0.0.0"
+        public_ip = "192.0.2.1"
+        port_range = [20000, 20009]
+        shards = 2
+        [limits]
+        max_calls = 5
+        queue_timeout_s = 7
+        cdr_retention_days = 2
+        [storage]
+        database_url = "sqlite:///var/lib/c.db"
+        [[trunks]]
+        name = "jkt-1"
+        uri = "sip:sip.example.net;transport=tcp"
+        username = "user"
+        password = "secret"
+        register = true
+        gateways = [{ uri = "sip:192.0.2.9:5080" }]
+        caller_ids = ["+6221"]
+        codecs = ["pcma"]
+        max_cps = 3
+        number_format = { strip = "+", allow = ["62*"] }
+        [[trunks]]
+        name = "peer"
+        uri = "sip:192.0.2.10"
+        [[routes]]
+        match = { trunk = "peer", source = "192.0.2.0/24", called = "100*" }
+        flow = "welcome"
+        [[routes]]
+        park = true
+        "#,
+        &[],
+    )
+    .unwrap();
+    assert_eq!((api.listen, api.metrics_open), (address("[::1]:9090"), true));
+    assert_eq!(api.token_file, PathBuf::from("/run/tokens.toml"));
+    assert_eq!(engine.sip_listen[0].bind, address("[::]:5070"));
+    assert_eq!(engine.sip_listen[0].public_ip, "2001:db8::1".parse().ok());
+    assert_eq!((engine.media_public_ip, engine.media.shards), ("192.0.2.1".parse().ok(), 2));
+    assert_eq!(engine.media.max_legs, 5, "an even port and the next for each");
+    assert_eq!((engine.limits.max_calls, engine.limits.queue_timeout_s), (5, 7));
+    assert_eq!(engine.cdr_retention.as_secs(), 2 * 24 * 3600);
+    assert_eq!(engine.database, PathBuf::from("/var/lib/c.db"));
+    let [registered, peer] = &engine.trunks[..] else { panic!("{:?}", engine.trunks) };
+    assert_eq!((registered.gateway.host.as_str(), registered.gateway.port), ("192.0.2.9", Some(5080)));
+    let registrar = registered.registrar.as_ref().unwrap();
+    assert_eq!((registrar.host.as_str(), registrar.transport), ("sip.example.net", Some(Transport::Tcp)));
+    assert!(registered.register.is_some() && registered.credentials.is_some());
+    assert_eq!(registered.codecs, [Codec::Pcma]);
+    assert_eq!(registered.capacity.max_cps, Some(3.0));
+    assert!(peer.register.is_none() && peer.credentials.is_none(), "known by its address");
+    assert_eq!(engine.routes[0].action, RouteAction::Flow("welcome".into()));
+    assert_eq!(engine.routes[1].action, RouteAction::Park);
+    assert!(!format!("{engine:?}").contains("secret"), "a password is in no log");
+}
+
+#[test]
+fn unknown_keys_and_wrong_types_are_refused_where_they_stand() {
+    for (text, told) in [
+        ("[api]\nlisen = \"127.0.0.1:1\"", "2: unknown field `lisen`, expected one of `listen`, `token_file`, `metrics_open`, `rate_limit`"),
+        ("[ap]\n", "1: unknown field `ap`, expected one of `api`, `sip`, `media`, `limits`, `storage`, `trunks`, `routes`"),
+        ("[limits]\n\nmax_calls = \"many\"", "3: invalid type: string \"many\", expected u32"),
+        ("[limits]\nmax_calls = -1", "2: invalid value: integer `-1`, expected u32"),
+        ("[media]\nport_range = [1]", "2: invalid length 1, expected an array of length 2"),
+        ("[[trunks]]\nuri = \"sip:192.0.2.1\"", "1: missing field `name`"),
+        ("[api]\nlisten = ", "2: string values must be quoted, expected literal string"),
+        ("[api]\n[api]", "2: duplicate key"),
+    ] {
+        assert_eq!(fault(text), told, "{text}");
+    }
+}
+
+#[test]
+fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
+    let trunk = "[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.1\"\n";
+    let with = |lines: &str| format!("{trunk}{lines}");
+    let route = |lines: &str| format!("[[routes]]\n{lines}");
+    for (text, told) in [
+        ("[api]\nlisten = \"8080\"".into(), "2: \"8080\": expected an address such as 127.0.0.1:8080"),
+        ("[api]\nrate_limit = 0".into(), "2: rate_limit must be at least 1"),
+        ("[sip]\nlisten = []".into(), "2: at least one listener is needed"),
+        ("[sip]\nlisten = [\n\"udp:127.0.0.1:1\",\n\"sctp:127.0.0.1:1\"]".into(), "4: \"sctp:127.0.0.1:1\": expected \"udp:IP:PORT\" or \"tcp:IP:PORT\", IPv6 in brackets"),
+        ("[sip]\nlisten = [\"udp:0.0.0.0:5060\"]".into(), "2: a listener on every address needs public_ip: peers must be told one address"),
+        ("[media]\nip = \"0.0.0.0\"".into(), "2: [media] ip on every address needs public_ip: peers must be told one address"),
+        ("[media]\nport_range = [20000, 10000]".into(), "2: expected [first, last] with 1024 <= first < last; each call takes an even port and the next"),
+        ("[limits]\nmax_calls = 0".into(), "2: max_calls must be at least 1"),
+        ("[limits]\nmax_cps = 0".into(), "2: max_cps must be at least 1"),
+        ("[limits]\ncdr_retention_days = 0".into(), "2: cdr_retention_days must be 1 to 3650"),
+        ("[storage]\ndatabase_url = \"mysql://x\"".into(), "2: \"mysql://x\": expected sqlite://FILE (the engine's journal)"),
+        ("[[trunks]]\nname = \"a b\"\nuri = \"sip:192.0.2.1\"".into(), "2: a trunk's name is 1 to 64 characters of A-Z a-z 0-9 _ . -"),
+        (with("[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.2\""), "5: trunk \"t\" is configured twice"),
+        ("[[trunks]]\nname = \"t\"\nuri = \"192.0.2.1\"".into(), "3: \"192.0.2.1\": expected a URI such as sip:sip.example.net:5060;transport=udp"),
+        ("[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.1;transport=tls\"".into(), "3: \"sip:192.0.2.1;transport=tls\": transport \"tls\" is not supported; use udp or tcp"),
+        (with("register = true"), "4: trunk \"t\": register = true needs username and password (or password_file)"),
+        (with("username = \"u\""), "4: trunk \"t\": username without password or password_file"),
+        (with("password = \"p\""), "4: trunk \"t\": a password without username"),
+        (with("username = \"u\"\npassword = \"p\"\npassword_file = \"f\""), "6: trunk \"t\": password and password_file exclude each other"),
+        (with("username = \"u\"\npassword_file = \"none\""), "5: trunk \"t\": password_file /etc/none: No such file or directory (os error 2)"),
+        (with("codecs = []"), "4: codecs must name at least one codec"),
+        (with("codecs = [\"PCMU\", \"G729\"]"), "4: trunk \"t\": unknown codec \"G729\"; there are PCMU, PCMA"),
+        (with("codecs = [\"PCMU\", \"PCMU\"]"), "4: trunk \"t\": codec \"PCMU\" is listed twice"),
+        (with("max_calls = 0"), "4: trunk \"t\": max_calls must be at least 1"),
+        (with("max_cps = 0"), "4: trunk \"t\": max_cps must be at least 1"),
+        (with("gateways = [{ uri = \"sip:192.0.2.2\" },\n{ uri = \"sip:192.0.2.3\" }]"), "5: trunk \"t\": this version calls through one gateway"),
+        (route("park = true\nmatch = { trunk = \"x\" }"), "3: route: there is no trunk \"x\""),
+        (route("park = true\nmatch = { source = \"here\" }"), "3: \"here\": expected an address or a network such as 10.0.0.0/8"),
+        (route("match = { called = \"1\" }"), "1: a route has exactly one of flow = \"name\", park = true, reject = STATUS"),
+        (route("flow = \"f\"\npark = true"), "1: a route has exactly one of flow = \"name\", park = true, reject = STATUS"),
+        (route("reject = 200"), "2: reject takes a SIP status from 300 to 699"),
+    ] {
+        assert_eq!(fault(&text), told, "{text}");
+    }
+}
+
+#[test]
+fn every_fault_is_told_at_once() {
+    let lines = check("[api]\nlisten = \"x\"\n[limits]\nmax_calls = 0\nmax_cps = 0\n[[routes]]\nreject = 1", &[]);
+    let lines = lines.unwrap_err();
+    let places: Vec<_> = lines.iter().map(|line| line.split(": ").next().unwrap_or_default()).collect();
+    assert_eq!(places, ["/etc/c.toml:2", "/etc/c.toml:4", "/etc/c.toml:5", "/etc/c.toml:7"], "{lines:?}");
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let text = "[api]\nlisten = \"127.0.0.1:1\"\n[limits]\nmax_calls = 1\nmax_cps = 9";
+    let Config { api, engine } = check(
+        text,
+        &[
+            ("CARILLON__API__LISTEN", "127.0.0.1:2"),
+            ("CARILLON__LIMITS__MAX_CALLS", "3"),
+            ("CARILLON__SIP__LISTEN", r#"["udp:127.0.0.1:4"]"#),
+            ("CARILLON__STORAGE__DATABASE_URL", "sqlite://other.db"),
+            ("CARILLON_ADMIN_TOKEN", "not a setting"),
+            ("PATH", "/bin"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(api.listen, address("127.0.0.1:2"));
+    assert_eq!((engine.limits.max_calls, engine.limits.max_cps), (3, 9));
+    assert_eq!(engine.sip_listen.len(), 1);
+    assert_eq!(engine.database, PathBuf::from("/etc/other.db"), "a section that the file does not have");
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    for (name, value, told) in [
+        ("CARILLON__API__LISTEN", "8080", "invalid type: integer `8080`, expected a string"),
+        ("CARILLON__API__LISTEN", "here", "\"here\": expected an address such as 127.0.0.1:8080"),
+        ("CARILLON__API__LISEN", "x", "unknown field `lisen`, expected one of `listen`, `token_file`, `metrics_open`, `rate_limit`"),
+        ("CARILLON__AP__LISTEN", "x", "unknown field `ap`, expected one of `api`, `sip`, `media`, `limits`, `storage`, `trunks`, `routes`"),
+        ("CARILLON__LIMITS__MAX_CALLS", "many", "invalid type: string \"many\", expected u32"),
+        ("CARILLON__SIP__LISTEN", r#"["udp:here:1"]"#, "\"udp:here:1\": expected \"udp:IP:PORT\" or \"tcp:IP:PORT\", IPv6 in brackets"),
+        ("CARILLON__LISTEN", "x", "expected CARILLON__SECTION__KEY"),
+        ("CARILLON__TRUNKS__NAME", "x", "\"trunks\" is not a section with keys"),
+    ] {
+        let lines = check("[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.1\"\n", &[(name, value)]).unwrap_err();
+        assert_eq!(lines, [format!("/etc/c.toml: environment variable {name}: {told}")]);
+    }
+}
