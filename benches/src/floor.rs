@@ -1,98 +1,126 @@
-//! The floor: what the kernel charges for the same datagrams, sent and received by a bare loop.
+//! The floor: what the kernel charges for the same datagrams in a bare loop.
 //!
-//! One thread, one connected socket per call, a wheel of 1 ms slots, 172 octets every 20 ms: the layout of the media
-//! threads without anything of theirs. Everything else is divided by this, taken in the same run.
+//! As many threads as the engine has media threads, on the same cores; a connected socket per call, a wheel of 1 ms
+//! slots, 172 octets every 20 ms, epoll for what comes in; the same far end. The layout of the media threads without
+//! anything of theirs. Everything else is divided by this, taken in the same run.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rustix::event::epoll;
+use rustix::event::{Timespec, epoll};
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::peer::{Manner, Peer};
+use crate::process;
 
 /// 12 octets of RTP header and 20 ms of G.711.
 const PACKET: [u8; 172] = [0x80; 172];
-const PTIME: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(1);
+/// Ticks in a packet time.
 const SLOTS: usize = 20;
 
-/// CPU milliseconds per call-second.
+/// CPU milliseconds per call-second of a bare loop.
 #[derive(Clone, Copy, Debug)]
-pub struct Floor {
+pub(crate) struct Floor {
     /// Sending 50 packets.
-    pub send: f64,
-    /// Receiving 50 packets, a socket per call, woken by epoll.
-    pub receive: f64,
+    pub(crate) send: f64,
+    /// Sending 50 packets and receiving 50.
+    pub(crate) both: f64,
 }
 
-/// Runs the bare loop over `calls` socket pairs for `length`.
-pub fn measure(calls: usize, length: Duration) -> anyhow::Result<Floor> {
-    let (senders, receivers) = pairs(calls)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let receiver = {
-        let stop = Arc::clone(&stop);
-        std::thread::Builder::new().name("floor-recv".into()).spawn(move || receive(&receivers, &stop))?
-    };
-    let (cpu, packets) = send(&senders, length)?;
-    stop.store(true, Ordering::Relaxed);
-    let (receive_cpu, received) = receiver.join().map_err(|_| anyhow::anyhow!("the receiver panicked"))??;
-    anyhow::ensure!(received * 100 >= packets * 99, "the floor lost packets: {received} of {packets}");
-    let per_call_second = |cpu: Duration, packets: u64| cpu.as_secs_f64() * 1000.0 * 50.0 / packets as f64;
-    Ok(Floor { send: per_call_second(cpu, packets), receive: per_call_second(receive_cpu, received) })
+/// Runs the bare loops over `calls` sockets on these cores, twice for `length`.
+pub(crate) fn measure(peer: &Peer, cores: &[usize], calls: usize, length: Duration) -> anyhow::Result<Floor> {
+    Ok(Floor { send: run(peer, cores, calls, length, false)?, both: run(peer, cores, calls, length, true)? })
 }
 
-fn pairs(calls: usize) -> anyhow::Result<(Vec<UdpSocket>, Vec<UdpSocket>)> {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let mut senders = Vec::with_capacity(calls);
-    let mut receivers = Vec::with_capacity(calls);
-    for _ in 0..calls {
-        let (sender, receiver) = (UdpSocket::bind(any)?, UdpSocket::bind(any)?);
-        sender.connect(receiver.local_addr()?)?;
-        receiver.connect(sender.local_addr()?)?;
-        receiver.set_nonblocking(true)?;
-        senders.push(sender);
-        receivers.push(receiver);
-    }
-    Ok((senders, receivers))
+fn run(peer: &Peer, cores: &[usize], calls: usize, length: Duration, speaks: bool) -> anyhow::Result<f64> {
+    peer.clear()?;
+    let sockets: Vec<UdpSocket> =
+        (0..calls).map(|_| connected(peer.rtp_addr())).collect::<anyhow::Result<_>>()?;
+    peer.admit(sockets.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>()?)?;
+    peer.behave(Manner { speaks, ..Manner::default() })?;
+    let share = calls.div_ceil(cores.len());
+    let counts = std::thread::scope(|scope| {
+        let chunks = cores.iter().zip(sockets.chunks(share));
+        let loops: Vec<_> =
+            chunks.map(|(&core, sockets)| scope.spawn(move || bare_loop(core, sockets, length))).collect();
+        let join = |thread: ScopedJoinHandle<'_, anyhow::Result<Counts>>| {
+            thread.join().map_err(|_| anyhow::anyhow!("the floor panicked"))?
+        };
+        loops.into_iter().map(join).collect::<anyhow::Result<Vec<Counts>>>()
+    })?;
+    let report = peer.report()?;
+    peer.clear()?;
+    let sum = counts.iter().fold(Counts::default(), |sum, counts| sum.plus(*counts));
+    anyhow::ensure!(report.dropped == 0, "the far end lost {} packets of the floor", report.dropped);
+    // The far end is in step only about: what counts is that as much came in as went out.
+    anyhow::ensure!(
+        !speaks || sum.received * 10 >= sum.sent * 9,
+        "the far end is too slow for the floor: {sum:?}"
+    );
+    Ok(sum.cpu.as_secs_f64() * 1000.0 * 50.0 / sum.sent as f64)
 }
 
-fn send(senders: &[UdpSocket], length: Duration) -> anyhow::Result<(Duration, u64)> {
-    let begin = Instant::now();
-    let cpu = thread_cpu();
-    let (mut packets, mut tick) = (0u64, 0u32);
-    while begin.elapsed() < length {
-        let slot = tick as usize % SLOTS;
-        for sender in senders.iter().skip(slot).step_by(SLOTS) {
-            sender.send(&PACKET).context("floor")?;
-            packets += 1;
+fn connected(to: SocketAddr) -> anyhow::Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.connect(to)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    cpu: Duration,
+    sent: u64,
+    received: u64,
+}
+
+impl Counts {
+    fn plus(self, other: Counts) -> Counts {
+        Counts {
+            cpu: self.cpu + other.cpu,
+            sent: self.sent + other.sent,
+            received: self.received + other.received,
         }
-        tick += 1;
-        let due = begin + PTIME / SLOTS as u32 * tick;
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
-    Ok((thread_cpu() - cpu, packets))
 }
 
-fn receive(receivers: &[UdpSocket], stop: &AtomicBool) -> anyhow::Result<(Duration, u64)> {
+fn bare_loop(core: usize, sockets: &[UdpSocket], length: Duration) -> anyhow::Result<Counts> {
+    process::pin(core)?;
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    for (index, receiver) in receivers.iter().enumerate() {
-        epoll::add(&poll, receiver, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
+    for (index, socket) in sockets.iter().enumerate() {
+        epoll::add(&poll, socket, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
     }
-    let cpu = thread_cpu();
-    let mut events = vec![epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 256];
-    let (mut buffer, mut packets) = ([0u8; 2048], 0u64);
-    let patience = rustix::time::Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
-    while !stop.load(Ordering::Relaxed) {
+    let mut events =
+        [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 256];
+    let mut buffer = [0; 2048];
+    let mut counts = Counts::default();
+    let (begin, cpu) = (Instant::now(), thread_cpu());
+    let (mut due, mut slot) = (begin, 0);
+    loop {
+        let now = Instant::now();
+        if now >= begin + length {
+            counts.cpu = thread_cpu() - cpu;
+            return Ok(counts);
+        }
+        if now >= due {
+            for socket in sockets.iter().skip(slot).step_by(SLOTS) {
+                socket.send(&PACKET).context("the floor")?;
+                counts.sent += 1;
+            }
+            slot = (slot + 1) % SLOTS;
+            due += TICK;
+            continue;
+        }
+        let patience = Timespec { tv_sec: 0, tv_nsec: (due - now).subsec_nanos().into() };
         let ready = epoll::wait(&poll, &mut events[..], Some(&patience))?;
         for event in &events[..ready] {
             let index = usize::try_from(event.data.u64())?;
-            while receivers[index].recv(&mut buffer).is_ok() {
-                packets += 1;
-            }
+            counts.received += u64::from(sockets[index].recv(&mut buffer).is_ok());
         }
     }
-    Ok((thread_cpu() - cpu, packets))
 }
 
 /// CPU time of the calling thread.

@@ -1,20 +1,22 @@
-//! What a process has used, from `/proc`.
+//! What a process has used, from `/proc`, and the machine it runs on.
 
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// A process's use of the machine so far.
 #[derive(Clone, Copy, Debug)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// User and system time of all its threads.
-    pub cpu: Duration,
-    /// Resident memory in KiB.
-    pub resident_kib: u64,
+    pub(crate) cpu: Duration,
+    /// Resident memory.
+    pub(crate) resident_kib: u64,
 }
 
-/// Reads what the process `pid` has used so far.
-pub fn usage(pid: u32) -> anyhow::Result<Usage> {
+/// Reads what the process `pid` has used so far. Threads that have ended are not in it: the engine keeps its own.
+pub(crate) fn usage(pid: u32) -> anyhow::Result<Usage> {
     let mut cpu = Duration::ZERO;
     // `schedstat` counts in nanoseconds where `stat` counts in ticks of 10 ms.
     for thread in std::fs::read_dir(format!("/proc/{pid}/task")).context("the process is gone")? {
@@ -32,4 +34,75 @@ pub fn usage(pid: u32) -> anyhow::Result<Usage> {
         .and_then(|kib| kib.parse().ok())
         .context("VmRSS")?;
     Ok(Usage { cpu, resident_kib })
+}
+
+/// The cores that this process may run on.
+pub(crate) fn cores() -> anyhow::Result<Vec<usize>> {
+    let set = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect())
+}
+
+/// Keeps the calling thread on one core.
+pub(crate) fn pin(core: usize) -> anyhow::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(core);
+    sched_setaffinity(None, &set).with_context(|| format!("core {core}"))
+}
+
+/// Takes as many files as the system lets this process have.
+pub(crate) fn raise_file_limit() -> anyhow::Result<()> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).context("the limit on open files")
+}
+
+/// A loop of the lowest priority (`SCHED_IDLE`) on each core: no core halts or slows its clock between two packets,
+/// which makes quiet machines dearer than busy ones. It gives way to everything else.
+#[derive(Debug)]
+pub(crate) struct Spinners(Vec<Child>);
+
+impl Spinners {
+    pub(crate) fn start(cores: &[usize]) -> anyhow::Result<Spinners> {
+        let spin = |core: &usize| {
+            Command::new("chrt")
+                .args(["--idle", "0", "taskset", "--cpu-list", &core.to_string()])
+                .args(["sh", "-c", "while :; do :; done"])
+                .stdin(Stdio::null())
+                .spawn()
+                .context("chrt and taskset (package util-linux)")
+        };
+        cores.iter().map(spin).collect::<anyhow::Result<_>>().map(Spinners)
+    }
+}
+
+impl Drop for Spinners {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // It cannot have ended by itself, and if it has there is nothing left to do.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What a figure depends on and a reader must know, as a list of markdown.
+pub(crate) fn conditions(cores: &[usize], spinning: bool) -> anyhow::Result<String> {
+    let read = |path: &str| std::fs::read_to_string(path).with_context(|| path.to_owned());
+    let cpuinfo = read("/proc/cpuinfo")?;
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
+    let kernel = read("/proc/sys/kernel/osrelease")?;
+    let load = read("/proc/loadavg")?;
+    let load = load.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+    let date = Command::new("date").args(["--utc", "+%Y-%m-%d %H:%M UTC"]).output().context("date")?;
+    Ok(format!(
+        "- {} cores: {}\n- Linux {}, loopback\n- {}, load average at the start: {load}\n- build: {}; clocks kept up by idle \
+         loops: {}\n",
+        cores.len(),
+        model.trim_start_matches([':', '\t', ' ']),
+        kernel.trim(),
+        String::from_utf8_lossy(&date.stdout).trim(),
+        if cfg!(debug_assertions) { "debug (figures mean nothing)" } else { "release" },
+        if spinning { "yes" } else { "no" },
+    ))
 }

@@ -1,1 +1,0 @@
-//! Benches: micro benches and the load generator

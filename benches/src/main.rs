@@ -1,0 +1,69 @@
+//! `carillon-bench`: what the engine costs and how well it keeps time, as one table.
+//!
+//! Figures of different runs differ by a third on a shared machine: read ratios, and compare two builds with `--against`,
+//! which alternates between them.
+#![forbid(unsafe_code)]
+
+mod engine;
+mod floor;
+mod load;
+mod micro;
+mod peer;
+mod plan;
+mod process;
+mod prompt;
+mod rounds;
+mod spread;
+mod table;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use plan::Plan;
+
+/// Counts the allocations of [`micro`]; the engine is another process and has its own.
+#[global_allocator]
+static ALLOCATOR: alloc_count::Counting = alloc_count::Counting;
+
+#[derive(Debug, Parser)]
+#[command(name = "carillon-bench", version, about = "Measures the engine: one table")]
+struct Arguments {
+    /// The engine to measure.
+    #[arg(long)]
+    carillon: PathBuf,
+    /// Another build to measure by turns with it.
+    #[arg(long)]
+    against: Option<PathBuf>,
+    /// Playing calls at once.
+    #[arg(long, value_delimiter = ',', default_value = "500,1000")]
+    calls: Vec<u32>,
+    /// Calls begun in a second.
+    #[arg(long, value_delimiter = ',', default_value = "200,500")]
+    rates: Vec<u32>,
+    /// One short round: under a minute, and rough.
+    #[arg(long)]
+    quick: bool,
+    /// Lets idle cores sleep: figures of a quiet machine, which are higher.
+    #[arg(long)]
+    no_spin: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    process::raise_file_limit()?;
+    let cores = process::cores()?;
+    let conditions = process::conditions(&cores, !arguments.no_spin)?;
+    let subjects = [Some(arguments.carillon), arguments.against].into_iter().flatten().collect();
+    let plan = Plan::new(subjects, arguments.calls, arguments.rates, cores, arguments.quick);
+    let _spinners = (!arguments.no_spin).then(|| process::Spinners::start(&plan.cores)).transpose()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let results = runtime.block_on(plan.run())?;
+    print(&conditions, &plan.about(), &table::render(&results));
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what this program is for")]
+fn print(conditions: &str, about: &str, table: &str) {
+    println!("{conditions}{about}\n{table}");
+}

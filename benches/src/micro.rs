@@ -1,0 +1,105 @@
+//! P10: what the SIP parser and writer cost, in nanoseconds and allocations.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use sip_core::{Message, MessageBuilder, Name, Reply};
+
+const INVITE: &str = "INVITE sip:+622150001234@203.0.113.9:5060;transport=udp SIP/2.0\r\n\
+    Via: SIP/2.0/UDP 198.51.100.4:5060;rport;branch=z9hG4bKPjFz7y1.k3\r\n\
+    Via: SIP/2.0/UDP 198.51.100.77:5060;branch=z9hG4bK-524287-1---a9\r\n\
+    Record-Route: <sip:198.51.100.4;lr>\r\n\
+    Max-Forwards: 69\r\n\
+    Contact: <sip:caller@198.51.100.77:5060>\r\n\
+    To: <sip:+622150001234@203.0.113.9>\r\n\
+    From: \"A Caller\" <sip:+622150009999@198.51.100.4>;tag=6d3fe41a\r\n\
+    Call-ID: 81182NzU5YzFkOGU3ZGE1NTJhNmM2ZDY\r\n\
+    CSeq: 1 INVITE\r\n\
+    Allow: INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, NOTIFY, UPDATE\r\n\
+    Supported: replaces, timer\r\n\
+    User-Agent: carrier\r\n\
+    Content-Type: application/sdp\r\n\
+    Content-Length: 129\r\n\r\n\
+    v=0\r\no=- 1 1 IN IP4 198.51.100.77\r\ns=-\r\nc=IN IP4 198.51.100.77\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8 101\r\n\
+    a=rtpmap:101 telephone-event/8000\r\n";
+
+/// What one repetition costs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    /// The fastest batch: the rest is what else the machine did.
+    pub(crate) ns: f64,
+    pub(crate) allocations: f64,
+}
+
+/// The figures of P10.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Micro {
+    pub(crate) parse: Cost,
+    pub(crate) validate: Cost,
+    pub(crate) respond: Cost,
+    /// Messages of RFC 4475 and 5118, and the cost of parsing one, right or wrong. `None` away from the sources.
+    pub(crate) torture: Option<(usize, Cost)>,
+}
+
+pub(crate) fn measure(length: Duration) -> anyhow::Result<Micro> {
+    let received = shared(INVITE.as_bytes());
+    let invite = Message::parse(received.clone())?;
+    let mut out = BytesMut::with_capacity(1 << 20);
+    drop(out.split());
+    let messages = torture_messages();
+    Ok(Micro {
+        parse: cost(length, 1, || drop(black_box(Message::parse(received.clone())))),
+        validate: cost(length, 1, || assert!(black_box(&invite).validate().is_ok())),
+        respond: cost(length, 1, || respond(&mut out, &invite)),
+        torture: (!messages.is_empty()).then(|| {
+            let all = || messages.iter().for_each(|message| drop(black_box(Message::parse(message.clone()))));
+            (messages.len(), cost(length, messages.len(), all))
+        }),
+    })
+}
+
+fn respond(out: &mut BytesMut, invite: &Message) {
+    let source = Some(([198, 51, 100, 4], 5060).into());
+    let reply = Reply { to_tag: Some("8f1c2e"), source, ..Reply::new(200) };
+    let response = MessageBuilder::reply(out, invite, reply)
+        .copy(invite, Name::RecordRoute)
+        .header(Name::Contact, "<sip:203.0.113.9:5060>")
+        .body("application/sdp", invite.body());
+    black_box(response);
+    // The response is gone, so this takes its room again instead of asking for more.
+    out.reserve(4096);
+}
+
+/// As sockets deliver it: shared already, so that the parser pays for nothing but itself.
+fn shared(message: &[u8]) -> Bytes {
+    BytesMut::from(message).split().freeze()
+}
+
+fn torture_messages() -> Vec<Bytes> {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sip/core/tests/data");
+    let folders = ["rfc4475/valid", "rfc4475/other", "rfc5118/valid", "rfc5118/other", "rfc5118"];
+    let entries =
+        folders.iter().filter_map(|folder| std::fs::read_dir(data.join(folder)).ok()).flatten().flatten();
+    let files =
+        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "dat"));
+    files.filter_map(|path| std::fs::read(path).ok()).map(|message| shared(&message)).collect()
+}
+
+/// Repeats `work`, which does `things` at once, for about `length`.
+fn cost(length: Duration, things: usize, mut work: impl FnMut()) -> Cost {
+    const BATCH: u32 = 200;
+    let begin = Instant::now();
+    let mut fastest = Duration::MAX;
+    while begin.elapsed() < length {
+        let start = Instant::now();
+        for _ in 0..BATCH {
+            work();
+        }
+        fastest = fastest.min(start.elapsed());
+    }
+    let allocs = alloc_count::count(|| (0..BATCH).for_each(|_| work())).allocs;
+    let per_thing = f64::from(BATCH) * things as f64;
+    Cost { ns: fastest.as_nanos() as f64 / per_thing, allocations: allocs as f64 / per_thing }
+}

@@ -1,0 +1,210 @@
+//! The rounds: one fresh engine each.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use control_api_types::Lateness;
+
+use crate::engine::{Engine, LISTENS, ONE_KEY, PASSES};
+use crate::floor::{self, Floor};
+use crate::load::{Control, Course};
+use crate::peer::{Manner, Peer, Report};
+use crate::plan::Plan;
+
+/// Playing calls are begun at this rate.
+const PLACING_RATE: u32 = 250;
+/// What has just begun or ended is not measured.
+const SETTLE: Duration = Duration::from_millis(500);
+/// When the customer presses a key, from the answer on.
+const KEY_AFTER: Duration = Duration::from_millis(100);
+
+/// Calls that play, and then also receive.
+#[derive(Clone, Debug)]
+pub(crate) struct Playing {
+    pub(crate) floor: Floor,
+    /// CPU of an engine without calls, ms per second.
+    pub(crate) idle: f64,
+    /// CPU ms per call-second above idle, playing.
+    pub(crate) playing: f64,
+    /// The same, playing and receiving.
+    pub(crate) both: f64,
+    /// Resident memory per call, KiB.
+    pub(crate) kib_per_call: f64,
+    /// Packets that the far end checked.
+    pub(crate) packets: u64,
+    /// Packets that the engine says it sent and that did not come, or that came twice.
+    pub(crate) missing: u64,
+    /// Packets out of order or with other content than the prompt's.
+    pub(crate) faulty: u64,
+    /// Packets that the far end sent and the engine did not count.
+    pub(crate) unheard: u64,
+    /// Datagrams that found no room at the far end, which is a fault of this bench.
+    pub(crate) dropped_here: u64,
+    /// While playing; µs.
+    pub(crate) gaps: Vec<u32>,
+    /// From the start to the end of playing; set-up included.
+    pub(crate) lateness: Lateness,
+}
+
+/// Calls begun at a steady rate.
+#[derive(Clone, Debug)]
+pub(crate) struct SetUp {
+    pub(crate) placed: u32,
+    /// Refused, not answered, or not ended exactly once.
+    pub(crate) failed: u32,
+    /// CPU ms per call above idle.
+    pub(crate) cpu_per_call: f64,
+    /// µs.
+    pub(crate) post_to_invite: Vec<u32>,
+    pub(crate) answer_to_rtp: Vec<u32>,
+    pub(crate) key_to_event: Vec<u32>,
+}
+
+/// Whether customers press a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    None,
+    One,
+}
+
+pub(crate) async fn playing(
+    program: &Path,
+    peer: &Peer,
+    wav: &[u8],
+    calls: u32,
+    plan: &Plan,
+) -> anyhow::Result<Playing> {
+    let lengths = plan.lengths;
+    let engine = Engine::start(program, peer.sip_addr(), wav).await?;
+    let shards = usize::try_from(engine.client().node().await?.media.shards)?;
+    let media_cores: Vec<usize> = plan.cores.iter().copied().cycle().take(shards).collect();
+    let floor = floor::measure(peer, &media_cores, usize::try_from(calls)?, lengths.floor)?;
+
+    let mut control = Control::connect(engine.client()).await?;
+    // The first call of an engine loads what all others share.
+    anyhow::ensure!(control.place(1, 1, PASSES).await? == 0, "the first call was refused");
+    control.until_ended(1).await?;
+    let idle = watch(&engine, lengths.idle).await?;
+    let resident_before = engine.usage()?.resident_kib;
+
+    let refused = control.place(calls, PLACING_RATE, LISTENS).await?;
+    anyhow::ensure!(refused == 0, "{refused} calls were refused");
+    control.until_answered(calls + 1).await?;
+    tokio::time::sleep(SETTLE).await;
+    peer.record_gaps(true)?;
+    let playing = watch(&engine, lengths.playing).await?;
+    peer.record_gaps(false)?;
+    let resident = engine.usage()?.resident_kib;
+    let lateness = engine.client().node().await?.media.wheel_lateness_us;
+
+    peer.behave(Manner { speaks: true, ..Manner::default() })?;
+    tokio::time::sleep(SETTLE).await;
+    let both = watch(&engine, lengths.playing).await?;
+    peer.behave(Manner::default())?;
+    tokio::time::sleep(SETTLE).await;
+    control.hang_up_all().await?;
+    // The last packets are in the far end's socket at most one millisecond.
+    tokio::time::sleep(SETTLE).await;
+    let report = peer.report()?;
+    anyhow::ensure!(report.unanswerable == 0, "{} messages could not be answered", report.unanswerable);
+    let courses = control.courses();
+    engine.stop().await?;
+
+    let per_call = |load: f64| (load - idle) / f64::from(calls);
+    let mut round = Playing {
+        floor,
+        idle,
+        playing: per_call(playing),
+        both: per_call(both),
+        kib_per_call: resident.saturating_sub(resident_before) as f64 / f64::from(calls),
+        packets: 0,
+        missing: 0,
+        faulty: report.strangers,
+        unheard: 0,
+        dropped_here: report.dropped,
+        gaps: report.gaps,
+        lateness,
+    };
+    for (number, course) in &courses {
+        let (Some(ended), Some(seen)) = (course.ended, report.calls.get(number)) else {
+            anyhow::bail!("call {number} was not heard of at both ends");
+        };
+        round.packets += seen.heard.packets;
+        round.missing += ended.packets_sent.abs_diff(seen.heard.packets).max(seen.heard.lost);
+        round.faulty += seen.heard.out_of_order + seen.heard.wrong;
+        round.unheard += seen.sent.abs_diff(ended.packets_received);
+    }
+    Ok(round)
+}
+
+pub(crate) async fn set_up(
+    program: &Path,
+    peer: &Peer,
+    wav: &[u8],
+    rate: u32,
+    key: Key,
+    plan: &Plan,
+) -> anyhow::Result<SetUp> {
+    let engine = Engine::start(program, peer.sip_addr(), wav).await?;
+    let mut control = Control::connect(engine.client()).await?;
+    control.place(1, 1, PASSES).await?;
+    control.until_ended(1).await?;
+    let idle = watch(&engine, plan.lengths.idle).await?;
+    peer.clear()?;
+    let (flow, presses_after) = match key {
+        Key::None => (PASSES, None),
+        Key::One => (ONE_KEY, Some(KEY_AFTER)),
+    };
+    peer.behave(Manner { speaks: false, presses_after })?;
+
+    let count = rate * u32::try_from(plan.lengths.placing.as_secs())?;
+    let (before, begin) = (engine.usage()?, Instant::now());
+    let refused = control.place(count, rate, flow).await?;
+    control.until_ended(1 + count - refused).await?;
+    let (used, took) = (engine.usage()?.cpu - before.cpu, begin.elapsed());
+    let report = peer.report()?;
+    peer.clear()?;
+    anyhow::ensure!(report.unanswerable == 0, "{} messages could not be answered", report.unanswerable);
+    let courses = control.courses();
+    engine.stop().await?;
+
+    let cpu_ms = used.as_secs_f64() * 1000.0 - idle * took.as_secs_f64();
+    let mut round = SetUp {
+        placed: count,
+        failed: 0,
+        cpu_per_call: cpu_ms / f64::from(count),
+        post_to_invite: Vec::new(),
+        answer_to_rtp: Vec::new(),
+        key_to_event: Vec::new(),
+    };
+    for (&number, course) in courses.range(2..) {
+        round.add(number, course, &report);
+    }
+    Ok(round)
+}
+
+impl SetUp {
+    fn add(&mut self, number: u32, course: &Course, report: &Report) {
+        let seen = report.calls.get(&number);
+        let answered = course.ended.is_some_and(|ended| ended.answered);
+        if !answered || course.ends != 1 || seen.is_none() {
+            self.failed += 1;
+        }
+        let Some(seen) = seen else { return };
+        self.post_to_invite.extend(micros(course.posted_at, Some(seen.invite_at)));
+        self.answer_to_rtp.extend(micros(seen.answered_at, seen.heard.first_at));
+        self.key_to_event.extend(seen.key_ended_at.and_then(|ended| micros(ended, course.digit_at)));
+    }
+}
+
+fn micros(from: u64, to: Option<u64>) -> Option<u32> {
+    u32::try_from(to?.saturating_sub(from) / 1000).ok()
+}
+
+/// CPU of the engine, ms per second.
+async fn watch(engine: &Engine, length: Duration) -> anyhow::Result<f64> {
+    let (before, begin) = (engine.usage()?, Instant::now());
+    tokio::time::sleep(length).await;
+    let (after, took) = (engine.usage()?, begin.elapsed());
+    Ok((after.cpu - before.cpu).as_secs_f64() * 1000.0 / took.as_secs_f64())
+}

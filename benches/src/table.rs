@@ -1,0 +1,176 @@
+//! The table.
+
+use std::fmt::Write as _;
+
+use crate::micro::{Cost, Micro};
+use crate::plan::{Figures, Results};
+use crate::rounds::{Playing, SetUp};
+use crate::spread::{Spread, median};
+
+struct Row {
+    id: &'static str,
+    what: String,
+    target: &'static str,
+    /// One for each engine.
+    values: Vec<String>,
+}
+
+/// The figures as a table in markdown.
+pub(crate) fn render(results: &Results) -> String {
+    let mut text = String::from("| id | what | target |");
+    let mut rule = String::from("|---|---|--:|");
+    for figures in &results.subjects {
+        let _ = write!(text, " {} |", figures.program.display());
+        rule.push_str("--:|");
+    }
+    let _ = writeln!(text, "\n{rule}");
+    for Row { id, what, target, values } in rows(results) {
+        let _ = writeln!(text, "| {id} | {what} | {target} | {} |", values.join(" | "));
+    }
+    text
+}
+
+struct Table<'r> {
+    subjects: &'r [Figures],
+    rows: Vec<Row>,
+}
+
+fn rows(results: &Results) -> Vec<Row> {
+    let Some(first) = results.subjects.first() else { return Vec::new() };
+    let mut table = Table { subjects: &results.subjects, rows: Vec::new() };
+    for (size, (calls, _)) in first.playing.iter().enumerate() {
+        table.playing(size, *calls);
+    }
+    for (index, (rate, _)) in first.set_up.iter().enumerate() {
+        table.row("P7", format!("{rate} calls/s: set-up to CDR, ms CPU per call"), "0.33", |figures| {
+            scalar(&figures.set_up[index].1, |round| round.cpu_per_call, 3)
+        });
+        table.row("P7", format!("{rate} calls/s: failed of placed"), "0", |figures| {
+            failures(&figures.set_up[index].1)
+        });
+    }
+    table.latencies();
+    table.micro(&results.micro);
+    table.rows
+}
+
+impl Table<'_> {
+    fn row(
+        &mut self,
+        id: &'static str,
+        what: impl Into<String>,
+        target: &'static str,
+        value: impl Fn(&Figures) -> String,
+    ) {
+        let values = self.subjects.iter().map(value).collect();
+        self.rows.push(Row { id, what: what.into(), target, values });
+    }
+
+    /// The figures of so many playing calls.
+    fn playing(&mut self, size: usize, calls: u32) {
+        let mut row = |id, what: &str, target, value: fn(&[Playing]) -> String| {
+            self.row(id, format!("{calls} calls: {what}"), target, |figures| value(&figures.playing[size].1));
+        };
+        row("", "floor, sending, ms CPU per call-second", "–", |rounds| {
+            scalar(rounds, |round| round.floor.send, 4)
+        });
+        row("", "floor, sending and receiving", "–", |rounds| scalar(rounds, |round| round.floor.both, 4));
+        row("P1", "engine without calls, ms CPU per second", "–", |rounds| {
+            scalar(rounds, |round| round.idle, 2)
+        });
+        row("P1", "playing, ms CPU per call-second", "–", |rounds| {
+            scalar(rounds, |round| round.playing, 4)
+        });
+        row("P1", "playing ÷ floor", "1.5", |rounds| {
+            scalar(rounds, |round| round.playing / round.floor.send, 2)
+        });
+        row("P2", "playing and receiving, ms CPU per call-second", "–", |rounds| {
+            scalar(rounds, |round| round.both, 4)
+        });
+        row("P2", "playing and receiving ÷ floor", "1.6", |rounds| {
+            scalar(rounds, |round| round.both / round.floor.both, 2)
+        });
+        row("P3", "packets missing, packets faulty, of those sent", "0, 0", losses);
+        row("P3", "packets of the far end not received", "0", |rounds| {
+            rounds.iter().map(|round| round.unheard).sum::<u64>().to_string()
+        });
+        row("P3", "gap deviation at the far end, ms", "p99.9 ≤ 5", |rounds| {
+            spread(rounds.iter().map(|round| &round.gaps))
+        });
+        row("P9", "wheel lateness, ms (median round)", "–", lateness);
+        row("P6", "resident memory per call, KB", "12", |rounds| {
+            scalar(rounds, |round| round.kib_per_call * 1.024, 1)
+        });
+    }
+
+    fn latencies(&mut self) {
+        let mut row = |what: &str, target, samples: fn(&SetUp) -> &Vec<u32>| {
+            self.row("P8", format!("200 calls/s: {what}, ms"), target, |figures| {
+                spread(figures.with_keys.iter().map(samples))
+            });
+        };
+        row("API POST → INVITE on the wire", "p99 ≤ 2", |round| &round.post_to_invite);
+        row("digit received → event", "p99 ≤ 5", |round| &round.key_to_event);
+        row("200 OK → first RTP", "p99 ≤ 20", |round| &round.answer_to_rtp);
+        self.row("P8", "200 calls/s: failed of placed", "0", |figures| failures(&figures.with_keys));
+    }
+
+    /// The parser that this program was built with, whatever the engines.
+    fn micro(&mut self, micro: &Micro) {
+        self.row("P10", "parse one INVITE, ns; allocations", "1000; 2", |_| cost(micro.parse));
+        self.row("P10", "validate it, ns; allocations", "–", |_| cost(micro.validate));
+        self.row("P10", "write one 200 with SDP, ns; allocations", "1000; 0", |_| cost(micro.respond));
+        if let Some((messages, parsing)) = micro.torture {
+            let what = format!("parse one of {messages} torture messages, ns; allocations");
+            self.row("P10", what, "–", |_| cost(parsing));
+        }
+        self.row("P11", "allocations per media packet", "0", |_| {
+            "proven by `cargo test -p media-core -p media-io`".into()
+        });
+    }
+}
+
+fn losses(rounds: &[Playing]) -> String {
+    let sum = |part: fn(&Playing) -> u64| rounds.iter().map(part).sum::<u64>();
+    let (missing, faulty) = (sum(|round| round.missing), sum(|round| round.faulty));
+    let (packets, dropped) = (sum(|round| round.packets), sum(|round| round.dropped_here));
+    let blame = if dropped > 0 { format!(" (dropped by the far end: {dropped})") } else { String::new() };
+    format!("{missing}, {faulty} of {packets}{blame}")
+}
+
+fn lateness(rounds: &[Playing]) -> String {
+    let mut lateness: Vec<_> = rounds.iter().map(|round| round.lateness).collect();
+    lateness.sort_by_key(|lateness| (lateness.p999, lateness.max));
+    lateness.get(lateness.len() / 2).map_or_else(none, |middle| {
+        let [p50, p99, p999, max] =
+            [middle.p50, middle.p99, middle.p999, middle.max].map(|us| us as f64 / 1000.0);
+        format!("{p50:.2} / {p99:.2} / {p999:.2} / {max:.2}")
+    })
+}
+
+fn scalar<T>(rounds: &[T], value: impl Fn(&T) -> f64, digits: usize) -> String {
+    let Some(middle) = median(rounds.iter().map(&value)) else { return none() };
+    let least = rounds.iter().map(&value).fold(f64::INFINITY, f64::min);
+    if rounds.len() == 1 {
+        format!("{middle:.digits$}")
+    } else {
+        format!("{middle:.digits$} ({least:.digits$})")
+    }
+}
+
+fn spread<'a>(samples: impl Iterator<Item = &'a Vec<u32>>) -> String {
+    Spread::of(samples.flatten().copied().collect()).map_or_else(none, |spread| spread.to_string())
+}
+
+fn failures(rounds: &[SetUp]) -> String {
+    let sum = |part: fn(&SetUp) -> u32| rounds.iter().map(part).sum::<u32>();
+    format!("{} of {}", sum(|round| round.failed), sum(|round| round.placed))
+}
+
+fn cost(cost: Cost) -> String {
+    format!("{:.0}; {:.1}", cost.ns, cost.allocations)
+}
+
+fn none() -> String {
+    "–".into()
+}
