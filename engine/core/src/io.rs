@@ -43,7 +43,7 @@ pub enum MediaInput {
     },
     /// A command did not reach the leg: its thread does not keep up. The call ends.
     Lost,
-    /// The answer to [`MediaCommand::Close`], and the last of the leg.
+    /// The answer to [`MediaCommand::Close`], and the last of the leg. Unasked, it ends the call.
     Closed(MediaStats),
 }
 

@@ -109,23 +109,29 @@ impl LiveCall {
             }
             MediaInput::Event(event) => self.on_media_event(ctx, event),
             MediaInput::Unplayable { play } => self.unplayable(ctx, play),
-            MediaInput::Lost => match self.state {
-                // If it was the command to close, the release timer ends the wait for its answer.
-                State::Ending(_) | State::Over => {}
-                State::Accepting(_)
-                | State::Queued(_)
-                | State::Opening(_)
-                | State::Inviting(_)
-                | State::Offered(_)
-                | State::Connected(_) => {
-                    self.release_session(ctx, Some(500), None);
-                    self.end(ctx, Evidence::Internal, EndedBy::Engine);
-                }
-            },
+            // If it was the command to close, the release timer ends the wait for its answer.
+            MediaInput::Lost => self.media_failed(ctx),
             MediaInput::Closed(stats) => {
                 let ran = matches!(self.media, Media::Running | Media::Closing { ran: true });
                 self.media = Media::Gone(ran.then_some(stats));
+                self.media_failed(ctx);
                 self.finish_if_released(ctx);
+            }
+        }
+    }
+
+    /// The leg is of no use any more: a call that does not end yet ends now, and not in silence.
+    fn media_failed(&mut self, ctx: &mut Context<'_>) {
+        match self.state {
+            State::Ending(_) | State::Over => {}
+            State::Accepting(_)
+            | State::Queued(_)
+            | State::Opening(_)
+            | State::Inviting(_)
+            | State::Offered(_)
+            | State::Connected(_) => {
+                self.release_session(ctx, Some(500), None);
+                self.end(ctx, Evidence::Internal, EndedBy::Engine);
             }
         }
     }

@@ -1,11 +1,12 @@
-//! What the shells get wrong must not cost more than the call it happened to.
+//! What goes wrong outside the engine, or is not as peers usually do it.
 
-use engine_core::{Input, MediaInput};
+use engine_core::{Input, MediaInput, Route, RouteAction, RouteMatch, TrunkConfig};
 use media_core::{LegId, MediaStats};
 use serde_json::json;
+use sip_core::Target;
 
 use crate::carrier::{Act::*, Answer::*};
-use crate::world::World;
+use crate::world::{ENGINE, NAME, World};
 
 #[test]
 fn a_leg_that_closes_by_itself_ends_its_call() {
@@ -43,4 +44,29 @@ fn a_prompt_of_two_names_goes_by_both_until_each_is_deleted() {
     for name in ["greeting", "sha-shared"] {
         assert!(world.put_flow("f", flow(name)).is_err(), "{name}");
     }
+}
+
+#[test]
+fn early_media_that_was_ignored_still_answers_for_a_200_without_sdp() {
+    let mut world = World::new();
+    world.call("c1", &[(100, EarlyMedia), (500, Answer(Missing)), (900, Hangup)], json!({}));
+    world.run();
+    world.check("c1", "initiated\nearly-media\nanswered PCMA\nended completed answered by remote 200");
+}
+
+#[test]
+fn trunks_of_one_gateway_all_learn_where_its_name_leads() {
+    let named = |name: &str| {
+        TrunkConfig::new(name, Target { host: NAME.into(), port: Some(5060), transport: None })
+    };
+    let mut world = World::with(|config| {
+        config.trunks = vec![named("first"), named("second")];
+        let matches = RouteMatch { trunk: Some("second".into()), ..RouteMatch::default() };
+        config.routes = vec![Route { matches, action: RouteAction::Park }];
+    });
+    world.call("c1", &[(100, Answer(Good)), (500, Hangup)], json!({"trunk": "second"}));
+    world.run();
+    let session = world.carrier.call(world.now, ENGINE.parse().unwrap(), "1", None, &[(500, Hangup)]);
+    world.run_for(100);
+    assert_eq!(world.carrier.outcomes.get(&session), None, "it waits for the API");
 }
