@@ -157,8 +157,10 @@ struct Inviting {
 #[derive(Debug)]
 enum Early {
     None,
-    /// There was one, and its audio is of no interest.
-    Heard,
+    /// There was one, and its audio is of no interest before the answer.
+    Heard {
+        sdp: Bytes,
+    },
     /// Media runs as this one said.
     Connected {
         sdp: Bytes,
@@ -390,7 +392,7 @@ impl LiveCall {
             };
             inviting.early = match start {
                 Some(_) => Early::Connected { sdp: sdp.clone() },
-                None => Early::Heard,
+                None => Early::Heard { sdp: sdp.clone() },
             };
         }
         if status == 180 && self.record.ringing_at.is_none() {
@@ -418,10 +420,13 @@ impl LiveCall {
         let agreed = match (body, early) {
             (Some(sdp), Early::Connected { sdp: early }) if sdp == *early => Ok(None),
             (None, Early::Connected { .. }) => Ok(None),
-            (Some(sdp), Early::None | Early::Heard | Early::Connected { .. }) => {
+            (Some(sdp), Early::None | Early::Heard { .. } | Early::Connected { .. }) => {
                 sdp::accept_answer(local, &sdp).map(Some).map_err(|error| error.to_string())
             }
-            (None, Early::None | Early::Heard) => Err("no SDP answer".to_owned()),
+            (None, Early::Heard { sdp }) => {
+                sdp::accept_answer(local, sdp).map(Some).map_err(|error| error.to_string())
+            }
+            (None, Early::None) => Err("no SDP answer".to_owned()),
         };
         match agreed {
             Ok(negotiated) => {
@@ -447,6 +452,7 @@ impl LiveCall {
         match (sdp::answer(&offer.sdp, &local), self.session) {
             (Ok((answer, negotiated)), Some(session)) => {
                 if ctx.endpoint.answer(ctx.now, session, Some(Body::sdp(answer))).is_err() {
+                    self.release_session(ctx, Some(500), None);
                     return self.end(ctx, Evidence::Internal, EndedBy::Engine);
                 }
                 self.record.sip_status = Some(200);
