@@ -57,8 +57,8 @@ pub struct Engine {
     trunks: Vec<Trunk>,
     trunk_names: BTreeMap<String, TrunkIndex>,
     registrations: BTreeMap<RegistrationId, TrunkIndex>,
-    /// Names of trunks that are being resolved.
-    lookups: BTreeMap<QueryId, TrunkIndex>,
+    /// Names of gateways that are being resolved.
+    lookups: BTreeMap<QueryId, String>,
     routes: Vec<Route>,
     flows: BTreeMap<String, Arc<Flow>>,
     prompts: Prompts,
@@ -164,11 +164,14 @@ impl Engine {
         match input {
             Input::Sip(input) => {
                 if let sip_core::Input::Resolved { query, result } = &input
-                    && let Some(trunk) = self.lookups.remove(query)
+                    && let Some(host) = self.lookups.remove(query)
                     && let Ok(addresses) = result
                 {
-                    self.trunks[trunk].addresses =
+                    let addresses: BTreeSet<_> =
                         addresses.iter().map(|addr| addr.ip().to_canonical()).collect();
+                    for trunk in self.trunks.iter_mut().filter(|trunk| trunk.config.gateway.host == host) {
+                        trunk.addresses.clone_from(&addresses);
+                    }
                 }
                 self.endpoint.handle_input(now, input);
             }
@@ -222,10 +225,8 @@ impl Engine {
             match output {
                 sip_core::Output::Transmit(transmit) => self.outputs.push_back(Output::Transmit(transmit)),
                 sip_core::Output::Resolve { query, host, port, transport } => {
-                    if let Some(trunk) =
-                        self.trunks.iter().position(|trunk| trunk.config.gateway.host == host)
-                    {
-                        self.lookups.insert(query, trunk);
+                    if self.trunks.iter().any(|trunk| trunk.config.gateway.host == host) {
+                        self.lookups.insert(query, host.clone());
                     }
                     self.outputs.push_back(Output::Resolve { query, host, port, transport });
                 }
@@ -651,14 +652,14 @@ impl Engine {
         self.flows.iter().map(|(name, flow)| (name.as_str(), flow))
     }
 
-    /// Makes a prompt known by id and name.
+    /// Makes a prompt known by its id and name; the same audio may have several.
     pub fn put_prompt(&mut self, prompt: &Prompt) {
         self.prompts.put(prompt);
     }
 
-    /// Whether it was there. Flows that name it go on without it.
-    pub fn delete_prompt(&mut self, id: &str) -> bool {
-        self.prompts.delete(id)
+    /// Forgets a prompt's name. Whether it was there; flows that use it go on without it.
+    pub fn delete_prompt(&mut self, name: &str) -> bool {
+        self.prompts.delete(name)
     }
 
     // Limits and drain.

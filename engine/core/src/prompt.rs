@@ -1,6 +1,6 @@
 //! The prompts that may be played: ids and names, without their audio.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use control_api_types::Prompt;
@@ -9,29 +9,32 @@ use control_api_types::Prompt;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PromptId(pub Arc<str>);
 
-/// Prompts by id and by name.
+/// Prompts by id and by name. Audio uploaded under several names is one prompt with all of them.
 #[derive(Debug, Default)]
 pub(crate) struct Prompts {
-    names: BTreeMap<PromptId, String>,
+    names: BTreeMap<PromptId, BTreeSet<String>>,
     ids: BTreeMap<String, PromptId>,
 }
 
 impl Prompts {
-    /// Adds a prompt, or gives a known one its new name.
+    /// Makes a prompt known under its name.
     pub(crate) fn put(&mut self, prompt: &Prompt) {
+        self.delete(&prompt.name);
         let id = PromptId(prompt.id.as_str().into());
-        if let Some(old) = self.names.insert(id.clone(), prompt.name.clone()) {
-            self.ids.remove(&old);
-        }
+        self.names.entry(id.clone()).or_default().insert(prompt.name.clone());
         self.ids.insert(prompt.name.clone(), id);
     }
 
-    /// Whether it was there.
-    pub(crate) fn delete(&mut self, id: &str) -> bool {
-        match self.names.remove(&PromptId(id.into())) {
-            Some(name) => self.ids.remove(&name).is_some(),
-            None => false,
+    /// Forgets a name, and with its last name the prompt. Whether it was there.
+    pub(crate) fn delete(&mut self, name: &str) -> bool {
+        let Some(id) = self.ids.remove(name) else { return false };
+        if let Some(names) = self.names.get_mut(&id) {
+            names.remove(name);
+            if names.is_empty() {
+                self.names.remove(&id);
+            }
         }
+        true
     }
 
     /// The prompt that a request or a step means: by name, else by id.
@@ -57,16 +60,20 @@ mod tests {
     }
 
     #[test]
-    fn found_by_name_and_id_until_deleted() {
+    fn found_by_each_name_and_by_id_until_the_last_name_is_deleted() {
         let mut prompts = Prompts::default();
         prompts.put(&prompt("p1", "welcome"));
         prompts.put(&prompt("p1", "greeting"));
         let id = PromptId("p1".into());
-        assert_eq!(prompts.find("greeting"), Some(id.clone()));
-        assert_eq!(prompts.find("p1"), Some(id));
-        assert_eq!(prompts.find("welcome"), None);
-        assert!(prompts.delete("p1"));
-        assert!(!prompts.delete("p1"));
-        assert_eq!(prompts.find("greeting"), None);
+        for name in ["welcome", "greeting", "p1"] {
+            assert_eq!(prompts.find(name), Some(id.clone()), "{name}");
+        }
+        assert!(prompts.delete("welcome"));
+        assert!(!prompts.delete("welcome"));
+        assert_eq!((prompts.find("welcome"), prompts.find("p1")), (None, Some(id)));
+        prompts.put(&prompt("p2", "greeting"));
+        assert_eq!((prompts.find("p1"), prompts.find("greeting")), (None, Some(PromptId("p2".into()))));
+        assert!(prompts.delete("greeting"));
+        assert!(prompts.names.is_empty() && prompts.ids.is_empty());
     }
 }
