@@ -1,5 +1,6 @@
 //! The handle: what the control API asks of the engine.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -143,16 +144,18 @@ impl Engine {
     /// Calls, newest first.
     pub async fn calls(&self, query: CallQuery) -> Result<Page<Call>, Error> {
         let before = query.cursor.as_deref().map(parse_place).transpose()?;
-        let stored =
-            journal::CallQuery { status: query.status, before, limit: query.limit.saturating_add(1) };
-        let mut items = self.shared.journal.calls(stored).await?;
+        let limit = query.limit.saturating_add(1);
+        let mut items = match query.status {
+            // The journal has open calls as they were accepted: the engine knows how they stand now.
+            Some(status) if !status.is_final() => self.live_calls(status, before, limit).await?,
+            status => self.shared.journal.calls(journal::CallQuery { status, before, limit }).await?,
+        };
         let more = items.len() > query.limit as usize;
         items.truncate(query.limit as usize);
         let next_cursor = items.last().filter(|_| more).map(place);
-        // The journal has open calls as they were accepted: the engine knows how they stand now.
         let open: Vec<CallId> =
             items.iter().filter(|call| !call.status.is_final()).map(|call| call.id.clone()).collect();
-        if !open.is_empty() {
+        if query.status.is_none() && !open.is_empty() {
             let live = self.ask(move |task, _| {
                 open.iter().filter_map(|id| task.core.call(id).cloned()).collect::<Vec<_>>()
             });
@@ -163,6 +166,25 @@ impl Engine {
             }
         }
         Ok(Page { items, next_cursor })
+    }
+
+    /// Live calls of this status, in the journal's order.
+    async fn live_calls(
+        &self,
+        status: CallStatus,
+        before: Option<(u64, String)>,
+        limit: u32,
+    ) -> Result<Vec<Call>, Error> {
+        self.ask(move |task, _| {
+            let place = |call: &Call| (call.created_at.unix_ms(), call.id.to_string());
+            let is_wanted = |call: &&Call| {
+                call.status == status && before.as_ref().is_none_or(|before| place(call) < *before)
+            };
+            let mut calls: Vec<&Call> = task.core.calls().filter(is_wanted).collect();
+            calls.sort_by_cached_key(|call| Reverse(place(call)));
+            calls.into_iter().take(limit as usize).cloned().collect()
+        })
+        .await
     }
 
     /// Ends a call. A call that has ended is returned as it is.
@@ -393,7 +415,7 @@ impl Engine {
         let _ = self.shared.stopped.clone().wait_for(|stopped| *stopped).await;
     }
 
-    async fn ask<T: Send + 'static>(
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Task, Instant) -> T + Send + 'static,
     ) -> Result<T, Error> {

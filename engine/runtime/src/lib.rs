@@ -16,6 +16,8 @@ mod metrics;
 mod prompts;
 mod start;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use config::Config;
 pub use engine::{CallQuery, CdrQuery, Engine, Error};

@@ -47,6 +47,8 @@ pub(crate) struct Ended {
 /// An originate request whose call is not in the journal yet.
 #[derive(Debug)]
 struct Accepting {
+    /// As it was accepted; the answer, should it end before the journal has it.
+    call: Call,
     body_hash: [u8; 32],
     tell: oneshot::Sender<Result<Call, Error>>,
 }
@@ -202,7 +204,10 @@ impl Task {
             Woken::Media(leg, event) => {
                 let input = match event {
                     LegEvent::Media(event) => MediaInput::Event(event),
-                    LegEvent::Closed(stats) => MediaInput::Closed(stats),
+                    LegEvent::Closed(stats) => {
+                        self.codecs.remove(&leg);
+                        MediaInput::Closed(stats)
+                    }
                 };
                 self.input(now, Input::Media { leg, input });
             }
@@ -340,7 +345,7 @@ impl Task {
             None => new_call_id(),
         };
         match self.core.originate(now, id.clone(), request) {
-            Ok(_) => drop(self.accepting.insert(id, Accepting { body_hash, tell })),
+            Ok(call) => drop(self.accepting.insert(id, Accepting { call, body_hash, tell })),
             // The asker may be gone: a refusal changes nothing then.
             Err(refusal) => drop(tell.send(Err(refusal.into()))),
         }
@@ -399,29 +404,30 @@ impl Task {
         match journalled {
             Journalled::Accepted(id, result) => {
                 let accepting = self.accepting.remove(&id);
-                let answer = match result {
+                let refusal = match result {
                     Ok(true) => {
-                        let call = self.core.call(&id).cloned();
                         self.input(now, Input::Accepted { call: id });
-                        call.ok_or(Error::Stopping)
+                        None
                     }
                     Ok(false) => {
                         self.discard(now, id);
-                        Err(Error::IdTaken)
+                        Some(Error::IdTaken)
                     }
                     Err(error) => {
                         tracing::error!(%error, call = %id, "a call is refused: the journal does not take it");
                         self.discard(now, id);
-                        Err(error.into())
+                        Some(error.into())
                     }
                 };
-                if let Some(Accepting { tell, .. }) = accepting {
-                    drop(tell.send(answer));
+                if let Some(Accepting { call, tell, .. }) = accepting {
+                    drop(tell.send(refusal.map_or(Ok(call), Err)));
                 }
             }
             Journalled::Ended(ended, result) => {
                 self.ending -= 1;
                 match result {
+                    // It ended before the journal refused it: nothing was written.
+                    Ok(()) if self.refused.remove(&ended.call.id) => {}
                     Ok(()) => self.publish_end(*ended),
                     Err(error) => self.keep_unwritten(*ended, &error),
                 }
