@@ -1,0 +1,111 @@
+//! The whole shell on loopback: journal, sockets, threads and task.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use control_api_types::{CallId, CallStatus, CreateCall, EventData, HangupReason, Limits};
+use tokio::sync::oneshot;
+
+use crate::task::Task;
+use crate::{CallQuery, Config, Delivery, Engine, Error, Subscription};
+
+/// An engine in a folder of its own. No call begins: each waits in the queue for ever.
+struct Bench {
+    folder: PathBuf,
+    engine: Engine,
+}
+
+impl Bench {
+    async fn start(name: &str) -> Bench {
+        let folder = std::env::temp_dir().join(format!("carillon-runtime-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let config = Config {
+            node: "n1".into(),
+            sip_listen: vec![sip_io::ListenAddr::udp("127.0.0.1:0".parse().unwrap())],
+            user_agent: "test".into(),
+            media: media_io::MediaConfig {
+                ip: "127.0.0.1".parse().unwrap(),
+                port_range: 20_000..=20_099,
+                shards: 1,
+                pin: false,
+                max_legs: 1,
+            },
+            media_public_ip: None,
+            limits: Limits {
+                max_calls: 0,
+                max_cps: 1,
+                max_queued: 100,
+                queue_timeout_s: 60,
+                drain_timeout_s: 60,
+            },
+            cdr_retention: Duration::from_secs(3600),
+            trunks: Vec::new(),
+            routes: Vec::new(),
+            database: folder.join("carillon.db"),
+            media_dir: folder.clone(),
+        };
+        Bench { engine: Engine::start(config).await.unwrap(), folder }
+    }
+
+    /// Originates a call and hangs it up before the journal can have it.
+    async fn originate_and_hang_up(&self, id: &str, body: u8) -> Result<CallStatus, Error> {
+        let (tell, told) = oneshot::channel();
+        let id = CallId::new(id).unwrap();
+        let act = move |task: &mut Task, now: Instant| {
+            let request = CreateCall { id: Some(id.clone()), ..CreateCall::to("sip:bob@127.0.0.1") };
+            task.originate(now, request, [body; 32], tell);
+            task.core.hangup(now, &id, HangupReason::Normal).unwrap();
+        };
+        self.engine.ask(act).await.unwrap();
+        told.await.unwrap().map(|call| call.status)
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
+/// The ids of `call.ended` up to that of `last`.
+async fn ends(events: &mut Subscription, last: &str) -> Vec<String> {
+    let mut ended = Vec::new();
+    while ended.last().is_none_or(|id| id != last) {
+        if let Some(Delivery::Event(event)) = events.next().await
+            && let EventData::CallEnded(call) = &event.data
+        {
+            ended.push(call.id.to_string());
+        }
+    }
+    ended
+}
+
+#[tokio::test]
+async fn an_id_used_before_ends_no_second_time() {
+    let bench = Bench::start("ends").await;
+    let mut events = bench.engine.subscribe(None).unwrap();
+    assert_eq!(bench.originate_and_hang_up("a", 1).await.unwrap(), CallStatus::Queued);
+    let again = bench.originate_and_hang_up("a", 2).await;
+    assert!(matches!(again, Err(Error::IdTaken)), "{again:?}");
+    assert_eq!(bench.originate_and_hang_up("b", 1).await.unwrap(), CallStatus::Queued);
+    assert_eq!(ends(&mut events, "b").await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn live_calls_are_listed_by_the_status_they_have_now() {
+    let bench = Bench::start("list").await;
+    for id in ["a", "b", "c"] {
+        let id = Some(CallId::new(id).unwrap());
+        bench.engine.originate(CreateCall { id, ..CreateCall::to("sip:bob@127.0.0.1") }).await.unwrap();
+    }
+    bench.engine.hangup(&CallId::new("b").unwrap(), HangupReason::Normal).await.unwrap();
+    let list = async |status, cursor, limit| {
+        let query = CallQuery { status: Some(status), cursor, limit };
+        let page = bench.engine.calls(query).await.unwrap();
+        (page.items.iter().map(|call| call.id.to_string()).collect::<Vec<_>>(), page.next_cursor)
+    };
+    let (first, cursor) = list(CallStatus::Queued, None, 1).await;
+    let (rest, end) = list(CallStatus::Queued, cursor, 2).await;
+    assert_eq!((first, rest, end), (vec!["c".to_owned()], vec!["a".to_owned()], None));
+    assert_eq!(list(CallStatus::InProgress, None, 9).await, (vec![], None));
+}
