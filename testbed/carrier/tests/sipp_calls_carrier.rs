@@ -7,6 +7,9 @@ use carrier::{
     Account, Act, Answers, Behaviour, Carrier, CarrierConfig, DigestAlgorithm, Outcome, Subscriber, Talk,
 };
 
+/// Longer than SIPp takes for its keys, which is 1.2 s.
+const KEYS_MS: u32 = 2500;
+
 async fn carrier(config: CarrierConfig) -> Carrier {
     Carrier::start(config).await.unwrap()
 }
@@ -38,7 +41,7 @@ async fn sipp_registers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sipp_presses_keys_and_is_hung_up() {
     let carrier = carrier(CarrierConfig {
-        customers: everybody(vec![Act::WaitMs(1500), Act::HangUp]),
+        customers: everybody(vec![Act::WaitMs(KEYS_MS), Act::HangUp]),
         talk: Talk::Tone,
         ..CarrierConfig::default()
     })
@@ -59,7 +62,7 @@ async fn sipp_presses_keys_and_is_hung_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_calls_at_once() {
     let carrier = carrier(CarrierConfig {
-        customers: everybody(vec![Act::WaitMs(1000), Act::HangUp]),
+        customers: everybody(vec![Act::WaitMs(KEYS_MS), Act::HangUp]),
         ..CarrierConfig::default()
     })
     .await;

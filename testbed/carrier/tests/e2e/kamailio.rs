@@ -1,7 +1,7 @@
 //! Digest SHA-256, which Debian's SIPp cannot verify, against the auth module of Kamailio.
 
 use carrier::kamailio::Kamailio;
-use control_api_types::{Disposition, EventData};
+use control_api_types::{Disposition, TrunkState};
 use serde_json::json;
 
 use crate::lab::Lab;
@@ -26,7 +26,7 @@ async fn trunk_of(kamailio: &Kamailio, password: &str) -> Lab {
 async fn registers_and_calls_with_sha_256() {
     let kamailio = Kamailio::start().await.unwrap_or_else(|error| panic!("{error}"));
     let mut lab = trunk_of(&kamailio, Kamailio::ACCOUNT.1).await;
-    lab.until(|event| matches!(&event.data, EventData::TrunkUp { trunk } if trunk == "t")).await;
+    lab.trunk_is(TrunkState::Up).await;
     let call = lab.place(json!({})).await;
     let cdr = lab.story(&call).await.cdr;
     // Only who proves the account gets as far as the busy customer.
@@ -37,6 +37,6 @@ async fn registers_and_calls_with_sha_256() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_not_tried_again() {
     let kamailio = Kamailio::start().await.unwrap_or_else(|error| panic!("{error}"));
-    let mut lab = trunk_of(&kamailio, "wrong").await;
-    lab.until(|event| matches!(&event.data, EventData::TrunkRejected { trunk, .. } if trunk == "t")).await;
+    let lab = trunk_of(&kamailio, "wrong").await;
+    lab.trunk_is(TrunkState::Rejected).await;
 }

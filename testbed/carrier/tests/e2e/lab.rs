@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use carrier::engine::Engine;
 use control_api_client::{EventFilter, Events};
-use control_api_types::{Call, CallId, CreateCall, Cursor, Event, EventData};
+use control_api_types::{Call, CallId, CreateCall, Event, EventData, TrunkState};
 use serde_json::{Value, json};
 
 /// Longer than this nothing takes.
@@ -14,6 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct Lab {
     pub(crate) engine: Engine,
     events: Events,
+    seen: Vec<Event>,
 }
 
 /// A call from its first event to its last.
@@ -50,10 +51,20 @@ impl Lab {
 
     pub(crate) async fn new(config: &str) -> Self {
         let engine = Engine::start(config).await.unwrap_or_else(|error| panic!("{error}"));
-        // From the very first event on.
-        let filter = EventFilter { cursor: Some(Cursor(0)), ..EventFilter::default() };
-        let events = engine.client().events(filter).await.unwrap();
-        Self { engine, events }
+        let events = engine.client().events(EventFilter::default()).await.unwrap();
+        Self { engine, events, seen: Vec::new() }
+    }
+
+    /// Waits until the trunk is in this state, in which it may have been before anybody subscribed to events.
+    pub(crate) async fn trunk_is(&self, wanted: TrunkState) {
+        let reached = async {
+            while self.engine.client().trunk("t").await.unwrap().state != wanted {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(DEADLINE, reached).await.is_err() {
+            panic!("the trunk is not {wanted}; the engine's log:\n{}", self.engine.log());
+        }
     }
 
     /// Places a call through the trunk; `more` are further fields of the request.
@@ -64,55 +75,51 @@ impl Lab {
         self.engine.client().originate(&create).await.unwrap_or_else(|error| panic!("{error}")).id
     }
 
-    /// The next event that `wanted` says yes to.
-    pub(crate) async fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
-        let next = async {
-            loop {
-                let event = self.events.next().await.unwrap().unwrap();
-                if wanted(&event) {
-                    return event;
-                }
+    /// Waits until what has happened so far is enough.
+    async fn until(&mut self, enough: impl Fn(&[Event]) -> bool) {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while !enough(&self.seen) {
+            match tokio::time::timeout_at(deadline, self.events.next()).await {
+                Ok(event) => self.seen.push(event.unwrap().unwrap()),
+                Err(_) => panic!("it never came; events: {:#?}\nlog:\n{}", self.seen, self.engine.log()),
             }
-        };
-        match tokio::time::timeout(DEADLINE, next).await {
-            Ok(event) => event,
-            Err(_) => panic!("it never came; the engine's log:\n{}", self.engine.log()),
         }
     }
 
-    /// Waits for one event of a call.
+    /// Waits for an event of a call.
     pub(crate) async fn reached(&mut self, call: &CallId, kind: &str) {
-        self.until(|event| event.call_id.as_ref() == Some(call) && event.data.kind() == kind).await;
+        self.until(|seen| {
+            seen.iter().any(|event| event.call_id.as_ref() == Some(call) && event.data.kind() == kind)
+        })
+        .await;
     }
 
-    /// Everything about a call once it has ended, from a subscription of its own.
-    pub(crate) async fn story(&self, call: &CallId) -> Story {
-        let filter = EventFilter {
-            call_id: Some(call.clone()),
-            cursor: Some(Cursor(0)),
-            ..EventFilter::default()
+    /// Waits until so many calls have ended, and tells them all.
+    pub(crate) async fn stories(&mut self, count: usize) -> Vec<Story> {
+        let ended = |seen: &[Event]| -> Vec<CallId> {
+            let ends = seen.iter().filter(|event| event.data.kind() == "call.ended");
+            ends.filter_map(|event| event.call_id.clone()).collect()
         };
-        let mut stream = self.engine.client().events(filter).await.unwrap();
-        let mut events = Vec::new();
-        let all = async {
-            loop {
-                let event = stream.next().await.unwrap().unwrap();
-                let cdr = match &event.data {
-                    EventData::CallEnded(cdr) => Some((**cdr).clone()),
-                    _ => None,
-                };
-                events.push(event);
-                if let Some(cdr) = cdr {
-                    return cdr;
-                }
-            }
-        };
-        let Ok(cdr) = tokio::time::timeout(DEADLINE, all).await else {
-            panic!("the call never ended; the engine's log:\n{}", self.engine.log());
-        };
-        // Numbered from 1 without a gap, and the CDR in the store is the one that was told.
+        self.until(|seen| ended(seen).len() >= count).await;
+        let mut stories = Vec::new();
+        for call in ended(&self.seen) {
+            stories.push(self.story(&call).await);
+        }
+        stories
+    }
+
+    /// Everything about a call once it has ended.
+    pub(crate) async fn story(&mut self, call: &CallId) -> Story {
+        self.reached(call, "call.ended").await;
+        let of_call = self.seen.iter().filter(|event| event.call_id.as_ref() == Some(call));
+        let events: Vec<_> = of_call.cloned().collect();
+        // Numbered from 1 without a gap, the end last, and the CDR in the store is the one that was told.
         let numbers: Vec<_> = events.iter().map(|event| event.seq).collect();
         assert_eq!(numbers, (1..=events.len() as u64).map(Some).collect::<Vec<_>>());
+        let Some(EventData::CallEnded(cdr)) = events.last().map(|event| &event.data) else {
+            panic!("something came after the end: {events:#?}");
+        };
+        let cdr = (**cdr).clone();
         assert_eq!(self.engine.client().call(call).await.unwrap(), cdr);
         Story { events, cdr }
     }

@@ -30,7 +30,7 @@ async fn a_prompt_is_heard_as_well_as_the_codec_allows() {
         })
         .await
         .unwrap();
-        let lab = Lab::calling(carrier.addr()).await;
+        let mut lab = Lab::calling(carrier.addr()).await;
         lab.engine.client().upload_prompt("speech", speech.clone()).await.unwrap();
         let flow = json!({ "start": "speak", "steps": {
             "speak": { "verb": "play", "prompt": "speech", "next": "wait" },

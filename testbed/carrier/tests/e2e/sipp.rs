@@ -1,7 +1,7 @@
 //! SIPp as registrar, as customers of every kind, and as a caller. A scenario passes only when our side of it is right.
 
 use carrier::sipp::{Scenario, Sipp};
-use control_api_types::{Disposition, EndedBy, EventData, HangupReason};
+use control_api_types::{Disposition, EndedBy, EventData, HangupReason, TrunkState};
 use serde_json::json;
 
 use crate::lab::Lab;
@@ -33,7 +33,7 @@ async fn registers_with_digest_md5_and_calls_the_gateway() {
         customer.addr(),
     ))
     .await;
-    lab.until(|event| matches!(&event.data, EventData::TrunkUp { trunk } if trunk == "t")).await;
+    lab.trunk_is(TrunkState::Up).await;
     let call = lab.place(json!({})).await;
     assert_eq!(lab.story(&call).await.cdr.disposition, Some(Disposition::Busy));
     passed(customer).await;
@@ -78,7 +78,7 @@ async fn refusals_are_told_apart() {
         ("unavailable", 503, 34, Disposition::Congestion),
     ] {
         let customer = start(Scenario::new(scenario)).await;
-        let lab = Lab::calling(customer.addr()).await;
+        let mut lab = Lab::calling(customer.addr()).await;
         let call = lab.place(json!({})).await;
         let story = lab.story(&call).await;
         assert_eq!(story.kinds(), ["call.initiated", "call.ended"], "{scenario}");
@@ -93,7 +93,7 @@ async fn refusals_are_told_apart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ringing_for_ever_is_cancelled() {
     let customer = start(Scenario::new("ring_forever")).await;
-    let lab = Lab::calling(customer.addr()).await;
+    let mut lab = Lab::calling(customer.addr()).await;
     let call = lab.place(json!({ "timeout_s": 1 })).await;
     let story = lab.story(&call).await;
     assert_eq!(story.kinds(), ["call.initiated", "call.ringing", "call.ended"]);
@@ -132,7 +132,7 @@ async fn early_media_comes_before_the_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_customer_may_hang_up_first() {
     let customer = start(Scenario::new("hangs_up_first")).await;
-    let lab = Lab::calling(customer.addr()).await;
+    let mut lab = Lab::calling(customer.addr()).await;
     let call = lab.place(json!({})).await;
     let story = lab.story(&call).await;
     assert_eq!(story.kinds(), ["call.initiated", "call.ringing", "call.answered", "call.ended"]);
@@ -152,7 +152,7 @@ fn counting_keys() -> serde_json::Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_from_the_files_of_sipp_are_counted_once() {
     let customer = start(Scenario::new("presses_keys")).await;
-    let lab = Lab::calling(customer.addr()).await;
+    let mut lab = Lab::calling(customer.addr()).await;
     let call = lab.place(json!({ "flow": counting_keys() })).await;
     let story = lab.story(&call).await;
     check_keys(&story);
@@ -196,8 +196,7 @@ async fn a_load_tester_calls_a_flow_that_counts_keys() {
     let caller = Scenario::new("call_and_press").towards(lab.engine.sip_addr()).calls(CALLS);
     let caller = ["-s", "100", "-r", "20"].into_iter().fold(caller, Scenario::argument);
     passed(start(caller).await).await;
-    for _ in 0..CALLS {
-        let ended = lab.until(|event| event.data.kind() == "call.ended").await;
-        check_keys(&lab.story(&ended.call_id.unwrap()).await);
-    }
+    let stories = lab.stories(CALLS as usize).await;
+    stories.iter().for_each(check_keys);
+    assert_eq!(stories.len(), CALLS as usize);
 }
