@@ -14,7 +14,7 @@ help:
 
 ## demo       real calls through a simulated carrier: trunk, MP3, keys, CDRs
 demo: packages build
-	$(target)/debug/carrier demo --carillon $(target)/debug/carillon
+	$(target)/debug/demo
 
 ## test       everything that CI runs: checks, unit and property tests, real peers
 test: packages check build pesq-venv

@@ -72,6 +72,8 @@ impl Engine {
         getrandom::fill(&mut seed)?;
         let mut sip_config = EndpointConfig::new(transports.listeners().to_vec());
         sip_config.user_agent = config.user_agent;
+        // Never what stops a call that the limits allow: ended calls linger while their BYE is answered.
+        sip_config.max_sessions = sip_config.max_sessions.max(config.limits.max_calls as usize * 2);
         let core_config = EngineConfig {
             node: node.to_string(),
             clock: Clock::new(Instant::now(), now().unix_ms()),
