@@ -165,11 +165,9 @@ impl Session {
             }
         }
     }
-}
 
-/// A request that matches no confirmed dialog. While the call is not answered it belongs to an early one, of which
-/// carriers make use: a 481 would end the call (RFC 5057 section 5.1).
-impl Session {
+    /// A request that matches no confirmed dialog. While the call is not answered it belongs to an early one, of which
+    /// carriers make use: a 481 would end the call (RFC 5057 section 5.1).
     fn receive_early_request(
         &mut self,
         layer: &mut TransactionLayer,
