@@ -1,9 +1,10 @@
 #!/bin/sh
-# Makes the Python environment of pesq_check.py and prints its interpreter: setup.sh [FOLDER], default target/pesq.
+# Makes the Python environment of pesq_check.py and prints its interpreter: setup.sh [FOLDER],
+# default pesq-venv in the target folder.
 # Building pesq needs gcc and the Debian packages python3-venv and python3-dev. Does nothing when it is up to date.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-venv=${1:-$here/../../target/pesq}
+venv=${1:-${CARGO_TARGET_DIR:-$here/../../target}/pesq-venv}
 if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
     python3 -m venv --clear "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt" >&2

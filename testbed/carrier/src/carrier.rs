@@ -341,7 +341,10 @@ fn socket_drops(addr: SocketAddr) -> Option<u64> {
     let table = if addr.is_ipv4() { "/proc/net/udp" } else { "/proc/net/udp6" };
     let port = format!(":{:04X}", addr.port());
     let text = std::fs::read_to_string(table).ok()?;
-    let row = text.lines().skip(1).find(|row| row.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&port)))?;
+    let row = text
+        .lines()
+        .skip(1)
+        .find(|row| row.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&port)))?;
     row.split_whitespace().last()?.parse().ok()
 }
 

@@ -84,7 +84,15 @@ impl CarrierConfig {
             ("*09", Behaviour::NoResponse),
             ("*10", Behaviour::Congested),
             ("*11", Behaviour::InvalidNumber),
-            ("*12", Behaviour::Refuses(Refusal { status: 486, q850: Some(17), retry_after_s: None, after_ms: 500 })),
+            (
+                "*12",
+                Behaviour::Refuses(Refusal {
+                    status: 486,
+                    q850: Some(17),
+                    retry_after_s: None,
+                    after_ms: 500,
+                }),
+            ),
             ("*", answers(false, &[])),
         ];
         town.into_iter().map(|(number, does)| Subscriber { number: number.to_owned(), does }).collect()
@@ -229,7 +237,12 @@ mod tests {
 
     #[test]
     fn unknown_keys_codecs_and_transports_are_refused() {
-        for wrong in ["lisen = []", r#"codecs = ["G729"]"#, r#"listen = ["tls:127.0.0.1:1"]"#, r#"listen = ["udp:here"]"#] {
+        for wrong in [
+            "lisen = []",
+            r#"codecs = ["G729"]"#,
+            r#"listen = ["tls:127.0.0.1:1"]"#,
+            r#"listen = ["udp:here"]"#,
+        ] {
             assert!(toml::from_str::<CarrierConfig>(wrong).is_err(), "{wrong}");
         }
     }

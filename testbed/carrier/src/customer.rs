@@ -67,7 +67,8 @@ fn keys<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Digits, D::Error> {
     let text = String::deserialize(from)?;
     let mut digits = Digits::new();
     for c in text.chars() {
-        let digit = Digit::from_char(c).ok_or_else(|| D::Error::custom(format_args!("{c:?} is no telephone key")))?;
+        let digit =
+            Digit::from_char(c).ok_or_else(|| D::Error::custom(format_args!("{c:?} is no telephone key")))?;
         if !digits.push(digit) {
             return Err(D::Error::custom(format_args!("more than {} keys", Digits::CAPACITY)));
         }
@@ -224,7 +225,11 @@ impl Customer {
         match self.state {
             State::Ringing { at, .. } => Some(at),
             State::Waiting { until } => Some(until),
-            State::RingingForEver | State::Answered | State::Hearing { .. } | State::Pressing | State::Idle => None,
+            State::RingingForEver
+            | State::Answered
+            | State::Hearing { .. }
+            | State::Pressing
+            | State::Idle => None,
         }
     }
 
@@ -331,7 +336,8 @@ mod tests {
 
     #[test]
     fn a_key_that_no_telephone_has_is_refused() {
-        let error = toml::from_str::<std::collections::BTreeMap<String, Act>>(r#"a = { press = "1x" }"#).unwrap_err();
+        let error =
+            toml::from_str::<std::collections::BTreeMap<String, Act>>(r#"a = { press = "1x" }"#).unwrap_err();
         assert!(error.to_string().contains("'x' is no telephone key"), "{error}");
     }
 }

@@ -152,7 +152,8 @@ fn program() -> Result<PathBuf, Error> {
 fn media_ports() -> (u16, u16) {
     static ENGINES: AtomicU16 = AtomicU16::new(0);
     const BLOCKS: u32 = 55; // 10,000 to 31,999
-    let block = std::process::id().wrapping_mul(7).wrapping_add(u32::from(ENGINES.fetch_add(1, Ordering::Relaxed)));
+    let block =
+        std::process::id().wrapping_mul(7).wrapping_add(u32::from(ENGINES.fetch_add(1, Ordering::Relaxed)));
     let first = 10_000 + (block % BLOCKS) as u16 * PORTS;
     (first, first + PORTS - 1)
 }

@@ -115,8 +115,13 @@ impl Exchange {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.endpoint.handle_timeout(now);
         // Voices wait for `poll_rtp`.
-        let due: Vec<_> =
-            self.timers.iter().take_while(|(at, ..)| *at <= now).filter(|(.., t)| *t == Timer::Customer).copied().collect();
+        let due: Vec<_> = self
+            .timers
+            .iter()
+            .take_while(|(at, ..)| *at <= now)
+            .filter(|(.., t)| *t == Timer::Customer)
+            .copied()
+            .collect();
         for timer in due {
             self.timers.remove(&timer);
             let (_, id, _) = timer;
@@ -140,13 +145,20 @@ impl Exchange {
     }
 
     /// The next RTP packet due: where to, and its length in `out`.
-    pub(crate) fn poll_rtp(&mut self, now: Instant, out: &mut [u8; MAX_PACKET]) -> Option<(SocketAddr, usize)> {
+    pub(crate) fn poll_rtp(
+        &mut self,
+        now: Instant,
+        out: &mut [u8; MAX_PACKET],
+    ) -> Option<(SocketAddr, usize)> {
         loop {
-            let timer = self.timers.iter().take_while(|(at, ..)| *at <= now).find(|(.., t)| *t == Timer::Voice);
+            let timer =
+                self.timers.iter().take_while(|(at, ..)| *at <= now).find(|(.., t)| *t == Timer::Voice);
             let (at, id, _) = *timer?;
             self.timers.remove(&(at, id, Timer::Voice));
             let Some(line) = self.lines.get_mut(&id) else { continue };
-            let Some((remote, ptime)) = line.negotiated().map(|n| (n.remote, n.ptime.duration())) else { continue };
+            let Some((remote, ptime)) = line.negotiated().map(|n| (n.remote, n.ptime.duration())) else {
+                continue;
+            };
             let len = line.speak(now, out);
             // Never `now + ptime`: lateness must not add up.
             self.timers.insert((at + ptime, id, Timer::Voice));
@@ -179,7 +191,9 @@ impl Exchange {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 sip_core::Output::Event(Event::Session { id, event }) => self.session(now, id, event),
-                sip_core::Output::Event(Event::Request { id, request, .. }) => self.request(now, id, &request),
+                sip_core::Output::Event(Event::Request { id, request, .. }) => {
+                    self.request(now, id, &request)
+                }
                 // We register nowhere.
                 sip_core::Output::Event(Event::Registration { .. }) => {}
                 output @ (sip_core::Output::Transmit(_) | sip_core::Output::Resolve { .. }) => {
@@ -192,7 +206,9 @@ impl Exchange {
     fn request(&mut self, now: Instant, id: RequestId, request: &Message) {
         let (status, headers) = match request.method() {
             Some(Method::Register) => self.registrar.register(now, &self.config, request),
-            Some(_) | None => (405, vec![("Allow".to_owned(), "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER".to_owned())]),
+            Some(_) | None => {
+                (405, vec![("Allow".to_owned(), "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER".to_owned())])
+            }
         };
         self.totals.challenged += u64::from(status == 401);
         done(self.endpoint.respond(now, id, status, &headers, None));

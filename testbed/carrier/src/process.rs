@@ -92,15 +92,26 @@ pub(crate) fn free_tcp_addr() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-pub(crate) fn spawn(command: &mut Command, program: &'static str, package: &'static str) -> Result<Child, Error> {
-    command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Error::Missing { program, package },
-        _ => Error::Io(error),
+pub(crate) fn spawn(
+    command: &mut Command,
+    program: &'static str,
+    package: &'static str,
+) -> Result<Child, Error> {
+    command.spawn().map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            Error::Missing { program, package }
+        } else {
+            Error::Io(error)
+        }
     })
 }
 
 /// Waits until somebody is bound to this UDP address; programs that say nothing when they are ready leave only that.
-pub(crate) async fn until_bound(child: &mut Child, program: &'static str, addr: SocketAddr) -> Result<(), Error> {
+pub(crate) async fn until_bound(
+    child: &mut Child,
+    program: &'static str,
+    addr: SocketAddr,
+) -> Result<(), Error> {
     let local = format!(":{:04X} ", addr.port());
     let bound = async {
         loop {

@@ -282,7 +282,10 @@ mod tests {
         let mut line = Line::new(false);
         (0..100).for_each(|n| line.hear(n, 0x10));
         let heard = line.reception.report();
-        assert_eq!((heard.packets, heard.lost, heard.reordered, heard.duplicates, heard.breaks), (100, 0, 0, 0, 0));
+        assert_eq!(
+            (heard.packets, heard.lost, heard.reordered, heard.duplicates, heard.breaks),
+            (100, 0, 0, 0, 0)
+        );
         assert_eq!(heard.audible_ms, 2000);
         assert_eq!(heard.first_ms, Some(20.0));
         assert!((heard.max_gap_ms - 20.0).abs() < 1e-6 && heard.jitter_ms < 1e-6, "{heard:?}");

@@ -64,10 +64,11 @@ impl Registrar {
             return (400, Vec::new());
         };
         let asked = request.expires().ok().flatten();
-        let expires_of = |contact: &Contact| match contact.addr().and_then(|addr| addr.params().get("expires")) {
-            Some(text) => text.parse().ok().map(Duration::from_secs),
-            None => asked,
-        };
+        let expires_of =
+            |contact: &Contact| match contact.addr().and_then(|addr| addr.params().get("expires")) {
+                Some(text) => text.parse().ok().map(Duration::from_secs),
+                None => asked,
+            };
         // One binding for each address of record: the last contact that is not removed.
         let mut kept = None;
         for contact in request.contacts() {

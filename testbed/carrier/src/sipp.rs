@@ -73,7 +73,16 @@ impl Scenario {
             .args(self.remote.map(|remote| remote.to_string()))
             .arg("-sf")
             .arg(&scenario)
-            .args(["-i", "127.0.0.1", "-mi", "127.0.0.1", "-nostdin", "-trace_err", "-error_file", "errors.log"])
+            .args([
+                "-i",
+                "127.0.0.1",
+                "-mi",
+                "127.0.0.1",
+                "-nostdin",
+                "-trace_err",
+                "-error_file",
+                "errors.log",
+            ])
             .args(["-p", &addr.port().to_string(), "-mp", &media.to_string(), "-m", &self.calls.to_string()])
             .args(["-timeout", &self.deadline.as_secs().to_string(), "-timeout_error"])
             .args(&self.arguments)

@@ -51,8 +51,16 @@ pub(crate) struct Voice {
 enum Keys {
     None,
     /// `down_ms` of the key's time are told; `ends` of its end packets are sent.
-    Down { rest: Digits, key: Digit, down_ms: u16, ends: u8 },
-    Pause { rest: Digits, left_ms: u16 },
+    Down {
+        rest: Digits,
+        key: Digit,
+        down_ms: u16,
+        ends: u8,
+    },
+    Pause {
+        rest: Digits,
+        left_ms: u16,
+    },
 }
 
 /// What one turn of a voice gave.
@@ -212,8 +220,11 @@ mod tests {
         Voice::new(&negotiated, talk, 0xFFFF_0000_0007)
     }
 
-    /// Payload type, marker, timestamp since the first packet, payload of each packet; and the turn the keys were done.
-    fn turns(voice: &mut Voice, count: usize) -> (Vec<(u8, bool, u32, Vec<u8>)>, Vec<usize>) {
+    /// Payload type, marker, timestamp since the first packet, payload.
+    type Sent = (u8, bool, u32, Vec<u8>);
+
+    /// The packets of so many turns, and in which of them the keys were done.
+    fn turns(voice: &mut Voice, count: usize) -> (Vec<Sent>, Vec<usize>) {
         let first = voice.timestamp.0;
         let seq = voice.seq.0;
         let mut out = [0; MAX_PACKET];
@@ -249,10 +260,17 @@ mod tests {
         let mut voice = voice(Talk::Silence);
         assert!(voice.press([Digit::D1, Digit::Pound].into_iter().collect()));
         let (packets, done) = turns(&mut voice, 20);
-        let event = |key: u8, end: u8, duration: u16| vec![key, end << 7 | 10, (duration >> 8) as u8, duration as u8];
-        for (n, (duration, end)) in [(160, 0), (320, 0), (480, 0), (640, 0), (800, 1), (800, 1), (800, 1)].into_iter().enumerate() {
+        let event =
+            |key: u8, end: u8, duration: u16| vec![key, end << 7 | 10, (duration >> 8) as u8, duration as u8];
+        for (n, (duration, end)) in
+            [(160, 0), (320, 0), (480, 0), (640, 0), (800, 1), (800, 1), (800, 1)].into_iter().enumerate()
+        {
             assert_eq!(packets[n], (101, n == 0, 0, event(1, end, duration)), "packet {n} of the first key");
-            assert_eq!(packets[n + 10], (101, n == 0, 1600, event(11, end, duration)), "packet {n} of the second");
+            assert_eq!(
+                packets[n + 10],
+                (101, n == 0, 1600, event(11, end, duration)),
+                "packet {n} of the second"
+            );
         }
         for n in [7, 8, 9, 17, 18, 19] {
             assert_eq!((packets[n].0, packets[n].2), (8, 160 * n as u32), "packet {n} is audio at its time");

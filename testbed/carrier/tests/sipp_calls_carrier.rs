@@ -1,4 +1,5 @@
 //! SIPp calls the carrier and registers with it: what the carrier speaks is not only understood by ourselves.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::time::Duration;
 

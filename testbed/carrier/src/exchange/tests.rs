@@ -183,7 +183,8 @@ fn arrived(from: &str, to: &str, transmit: sip_core::Transmit) -> Input {
 
 #[test]
 fn a_customer_listens_presses_keys_and_is_hung_up() {
-    let then = vec![Act::HearMs(200), Act::Press("1#".chars().filter_map(media_core::Digit::from_char).collect())];
+    let then =
+        vec![Act::HearMs(200), Act::Press("1#".chars().filter_map(media_core::Digit::from_char).collect())];
     let mut town = Town::with(Behaviour::Answers(Answers { then, ..Answers::default() }));
     let call = town.call("100", None);
     town.run(1000);
@@ -193,7 +194,10 @@ fn a_customer_listens_presses_keys_and_is_hung_up() {
     town.run(100);
     let report = town.report();
     assert_eq!(report.outcome, Outcome::CallerHungUp);
-    assert_eq!((report.called.as_str(), report.caller.as_str(), report.keys_unsent), ("100", "caller", false));
+    assert_eq!(
+        (report.called.as_str(), report.caller.as_str(), report.keys_unsent),
+        ("100", "caller", false)
+    );
     let heard = report.heard.clone().unwrap();
     assert_eq!((heard.lost, heard.breaks, heard.duplicates, heard.invalid), (0, 0, 0, 0));
     assert!((44..=46).contains(&heard.packets), "{heard:?}");
@@ -286,8 +290,11 @@ fn registering_takes_the_right_password() {
     for algorithm in [DigestAlgorithm::Md5, DigestAlgorithm::Sha256, DigestAlgorithm::Sha512_256] {
         for (password, good) in [("secret", true), ("wrong", false)] {
             let account = Account { username: "trunk".to_owned(), password: "secret".to_owned() };
-            let config =
-                CarrierConfig { accounts: vec![account], algorithms: vec![algorithm], ..CarrierConfig::default() };
+            let config = CarrierConfig {
+                accounts: vec![account],
+                algorithms: vec![algorithm],
+                ..CarrierConfig::default()
+            };
             let mut town = Town::new(config);
             let register = Register {
                 registrar: target(),
@@ -303,7 +310,10 @@ fn registering_takes_the_right_password() {
                 let expires = Duration::from_secs(60);
                 assert_eq!(town.registered, [RegistrationEvent::Registered { expires }], "{algorithm:?}");
                 assert_eq!(registrations.len(), 1);
-                assert_eq!((registrations[0].user.as_str(), town.exchange.registered(town.now)), ("trunk", 1));
+                assert_eq!(
+                    (registrations[0].user.as_str(), town.exchange.registered(town.now)),
+                    ("trunk", 1)
+                );
                 town.caller.unregister(town.now, id).unwrap();
                 town.run(10);
                 assert_eq!(town.registered.last(), Some(&RegistrationEvent::Unregistered));

@@ -30,7 +30,10 @@ async fn registers_and_calls_with_sha_256() {
     let call = lab.place(json!({})).await;
     let cdr = lab.story(&call).await.cdr;
     // Only who proves the account gets as far as the busy customer.
-    assert_eq!((cdr.disposition, cdr.sip_status, cdr.q850_cause), (Some(Disposition::Busy), Some(486), Some(17)));
+    assert_eq!(
+        (cdr.disposition, cdr.sip_status, cdr.q850_cause),
+        (Some(Disposition::Busy), Some(486), Some(17))
+    );
     lab.stop().await;
 }
 

@@ -29,9 +29,8 @@ impl Story {
     }
 
     pub(crate) fn digits(&self) -> String {
-        let digit = |event: &Event| match event.data {
-            EventData::CallDtmf { digit, .. } => Some(digit),
-            _ => None,
+        let digit = |event: &Event| {
+            if let EventData::CallDtmf { digit, .. } = event.data { Some(digit) } else { None }
         };
         self.events.iter().filter_map(digit).collect()
     }
@@ -46,7 +45,8 @@ impl Lab {
     /// The same with an account for challenges.
     pub(crate) async fn calling_as(peer: SocketAddr, username: &str, password: &str) -> Self {
         let account = format!("username = \"{username}\"\npassword = \"{password}\"\n");
-        Self::new(&format!("[[trunks]]\nname = \"t\"\nuri = \"sip:{peer}\"\nregister = false\n{account}")).await
+        Self::new(&format!("[[trunks]]\nname = \"t\"\nuri = \"sip:{peer}\"\nregister = false\n{account}"))
+            .await
     }
 
     pub(crate) async fn new(config: &str) -> Self {

@@ -15,8 +15,9 @@ const SPEECH: &str =
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prompt_is_heard_as_well_as_the_codec_allows() {
-    let speech = std::fs::read(SPEECH)
-        .unwrap_or_else(|error| panic!("{SPEECH}: {error}: `apt-get install pocketsphinx-testdata`, or `make test`"));
+    let speech = std::fs::read(SPEECH).unwrap_or_else(|error| {
+        panic!("{SPEECH}: {error}: `apt-get install pocketsphinx-testdata`, or `make test`")
+    });
     for codec in [media_core::Codec::Pcmu, media_core::Codec::Pcma] {
         let folder = std::env::temp_dir().join(format!("carillon-test-pesq-{}", std::process::id()));
         let carrier = Carrier::start(CarrierConfig {
@@ -65,7 +66,8 @@ fn check(codec: &str, recording: &Path) {
         .args(["--codec", codec])
         .output()
         .unwrap();
-    let (said, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    println!("{codec}: {said}");
+    let (said, complaints) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    eprint!("{codec}: {said}");
     assert!(output.status.success(), "{codec}: {said}{complaints}");
 }

@@ -97,7 +97,10 @@ async fn ringing_for_ever_is_cancelled() {
     let call = lab.place(json!({ "timeout_s": 1 })).await;
     let story = lab.story(&call).await;
     assert_eq!(story.kinds(), ["call.initiated", "call.ringing", "call.ended"]);
-    assert_eq!((story.cdr.disposition, story.cdr.ended_by), (Some(Disposition::NoAnswer), Some(EndedBy::Engine)));
+    assert_eq!(
+        (story.cdr.disposition, story.cdr.ended_by),
+        (Some(Disposition::NoAnswer), Some(EndedBy::Engine))
+    );
     passed(customer).await;
 }
 
@@ -110,7 +113,10 @@ async fn an_answer_that_crosses_our_cancel_leaves_no_orphan() {
     lab.engine.client().hangup(&call, HangupReason::Normal).await.unwrap();
     let story = lab.story(&call).await;
     assert_eq!(story.kinds().iter().filter(|kind| **kind == "call.ended").count(), 1);
-    assert_eq!((story.cdr.disposition, story.cdr.ended_by), (Some(Disposition::Canceled), Some(EndedBy::Api)));
+    assert_eq!(
+        (story.cdr.disposition, story.cdr.ended_by),
+        (Some(Disposition::Canceled), Some(EndedBy::Api))
+    );
     passed(customer).await;
 }
 
@@ -136,7 +142,10 @@ async fn the_customer_may_hang_up_first() {
     let call = lab.place(json!({})).await;
     let story = lab.story(&call).await;
     assert_eq!(story.kinds(), ["call.initiated", "call.ringing", "call.answered", "call.ended"]);
-    assert_eq!((story.cdr.disposition, story.cdr.ended_by), (Some(Disposition::Answered), Some(EndedBy::Remote)));
+    assert_eq!(
+        (story.cdr.disposition, story.cdr.ended_by),
+        (Some(Disposition::Answered), Some(EndedBy::Remote))
+    );
     assert_eq!(story.cdr.q850_cause, Some(16));
     passed(customer).await;
 }
@@ -162,9 +171,9 @@ async fn keys_from_the_files_of_sipp_are_counted_once() {
 
 fn check_keys(story: &crate::lab::Story) {
     assert_eq!(story.digits(), "19#", "one event for each key");
-    let gathered = story.events.iter().find_map(|event| match &event.data {
-        EventData::CallGatherEnded { digits, reason, .. } => Some((digits.as_str(), reason.as_str())),
-        _ => None,
+    let gathered = story.events.iter().find_map(|event| {
+        let EventData::CallGatherEnded { digits, reason, .. } = &event.data else { return None };
+        Some((digits.as_str(), reason.as_str()))
     });
     assert_eq!(gathered, Some(("19", "terminator")));
 }
