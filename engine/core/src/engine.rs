@@ -540,31 +540,34 @@ impl Engine {
     fn incoming(&mut self, now: Instant, session: SessionId, hop: Hop, request: &Message) {
         match self.take(now, session, hop, request) {
             Ok(()) => {}
-            Err(Refused { status, retry }) => {
-                let headers =
-                    if retry { &[("Retry-After".to_owned(), RETRY_AFTER.to_owned())][..] } else { &[] };
-                // The session is new and unanswered, so it can be rejected; the endpoint forgets it by itself.
-                let _ = self.endpoint.reject(now, session, status, headers);
+            Err(refused) => {
+                let retry_after = [("Retry-After".to_owned(), RETRY_AFTER.to_owned())];
+                // The session is new and unanswered, so it can be refused; the endpoint forgets it by itself.
+                let _ = match refused {
+                    Refused::Stranger => self.endpoint.dismiss(now, session, 403, &[]),
+                    Refused::Busy => self.endpoint.reject(now, session, 503, &retry_after),
+                    Refused::With(status) => self.endpoint.reject(now, session, status, &[]),
+                };
             }
         }
     }
 
     fn take(&mut self, now: Instant, session: SessionId, hop: Hop, request: &Message) -> Result<(), Refused> {
         let source = hop.remote.ip();
-        let uri = request.request_uri().map_err(|_| Refused::with(400))?;
+        let uri = request.request_uri().map_err(|_| Refused::With(400))?;
         let called = uri.user().unwrap_or_default().to_owned();
         let named = |name: &str| self.trunk_names.get(name).copied();
         let from_trunk = |name: &str| named(name).is_some_and(|index| self.trunks[index].sends_from(source));
         let route = match route(&self.routes, source, &called, from_trunk) {
             Verdict::Take(route) => route,
-            Verdict::NotFound => return Err(Refused::with(404)),
-            Verdict::Forbidden => return Err(Refused::with(403)),
+            Verdict::NotFound => return Err(Refused::With(404)),
+            Verdict::Forbidden => return Err(Refused::Stranger),
         };
         let (flow, answer) = match &route.action {
             // 480: the route is right, but what it leads to is not there (any more).
-            RouteAction::Flow(name) => (Some(self.flows.get(name).cloned().ok_or(Refused::with(480))?), true),
+            RouteAction::Flow(name) => (Some(self.flows.get(name).cloned().ok_or(Refused::With(480))?), true),
             RouteAction::Park => (None, false),
-            &RouteAction::Reject(status) => return Err(Refused::with(status)),
+            &RouteAction::Reject(status) => return Err(Refused::With(status)),
         };
         // The trunk that the route names, else the first that has this address.
         let trunk = route
@@ -575,13 +578,13 @@ impl Engine {
             .or_else(|| self.trunks.iter().position(|trunk| trunk.sends_from(source)));
         let has_room = trunk.is_none_or(|index| self.trunks[index].gate.has_room());
         if self.drain != Drain::Off || !self.gate.has_room() || !has_room {
-            return Err(Refused { status: 503, retry: true });
+            return Err(Refused::Busy);
         }
         // An INVITE without an offer wants ours in the 200; that comes with re-negotiation.
         if request.body().is_empty() {
-            return Err(Refused::with(488));
+            return Err(Refused::With(488));
         }
-        let caller = request.from().map_err(|_| Refused::with(400))?;
+        let caller = request.from().map_err(|_| Refused::With(400))?;
         let caller_uri = caller.uri();
         let from = caller_uri.user().map_or_else(|| caller_uri.to_string(), str::to_owned);
         let at = self.timestamp(now);
@@ -750,17 +753,14 @@ fn capacity(limits: &Limits) -> Capacity {
     Capacity { max_calls: Some(limits.max_calls), max_cps: Some(f64::from(limits.max_cps)) }
 }
 
-/// The answer to an inbound call that is not taken.
-struct Refused {
-    status: u16,
-    /// Whether it is worth trying again soon.
-    retry: bool,
-}
-
-impl Refused {
-    fn with(status: u16) -> Self {
-        Self { status, retry: false }
-    }
+/// Why an inbound call is not taken.
+enum Refused {
+    /// No route is meant for its source, which may be forged: it is told once.
+    Stranger,
+    /// There is no room; it is worth trying again soon.
+    Busy,
+    /// This status says it all.
+    With(u16),
 }
 
 impl std::fmt::Debug for Engine {

@@ -1,9 +1,9 @@
 //! What goes wrong outside the engine, or is not as peers usually do it.
 
-use engine_core::{Input, MediaInput, Route, RouteAction, RouteMatch, TrunkConfig};
+use engine_core::{Input, MediaInput, Output, Route, RouteAction, RouteMatch, TrunkConfig};
 use media_core::{LegId, MediaStats};
 use serde_json::json;
-use sip_core::Target;
+use sip_core::{Hop, Message, Target, Transport};
 
 use crate::carrier::{Act::*, Answer::*};
 use crate::world::{ENGINE, NAME, World};
@@ -69,4 +69,40 @@ fn trunks_of_one_gateway_all_learn_where_its_name_leads() {
     let session = world.carrier.call(world.now, ENGINE.parse().unwrap(), "1", None, &[(500, Hangup)]);
     world.run_for(100);
     assert_eq!(world.carrier.outcomes.get(&session), None, "it waits for the API");
+}
+
+#[test]
+fn a_stranger_is_told_once_and_a_wrong_number_until_it_listens() {
+    for (called, expected) in [("1", 1), ("2", 11)] {
+        let mut world = World::with(|config| {
+            let source = Some("203.0.113.0/24".parse().unwrap());
+            let matches = RouteMatch { called: Some("9*".into()), source, ..RouteMatch::default() };
+            config.routes = vec![Route { matches, action: RouteAction::Park }];
+        });
+        let from = if called == "1" { "198.51.100.1:5060" } else { "203.0.113.1:5060" };
+        let invite = format!(
+            "INVITE sip:{called}@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK1\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:x@y>;tag=1\r\nTo: <sip:{called}@192.0.2.1>\r\nCall-ID: 1\r\n\
+             CSeq: 1 INVITE\r\nContact: <sip:x@{from}>\r\n\r\n"
+        );
+        let hop = Hop {
+            transport: Transport::Udp,
+            local: ENGINE.parse().unwrap(),
+            remote: from.parse().unwrap(),
+        };
+        let message = Message::parse(invite.into()).unwrap();
+        let now = world.now;
+        world.engine.handle_input(now, Input::Sip(sip_core::Input::Message { hop, message }));
+        let mut refusals = 0;
+        loop {
+            while let Some(output) = world.engine.poll_output() {
+                if let Output::Transmit(transmit) = output {
+                    refusals += u32::from(!transmit.payload.starts_with(b"SIP/2.0 100"));
+                }
+            }
+            let Some((at, _)) = world.engine.poll_timeout() else { break };
+            world.engine.handle_timeout(at);
+        }
+        assert_eq!(refusals, expected, "{from}");
+    }
 }

@@ -170,6 +170,19 @@ impl Endpoint {
         self.sessions.reject(&mut self.layer, now, id, status, headers)
     }
 
+    /// Inbound: refuses as [`reject`](Self::reject) does, but once and without keeping anything: for strangers, since a
+    /// refusal repeated until its ACK is eleven datagrams to whoever owns a forged source address. One that is lost
+    /// leaves a caller over UDP to its own timers.
+    pub fn dismiss(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        status: u16,
+        headers: &[(String, String)],
+    ) -> Result<(), Error> {
+        self.sessions.dismiss(&mut self.layer, now, id, status, headers)
+    }
+
     /// Keeps an address of record registered until [`unregister`](Self::unregister).
     pub fn register(&mut self, now: Instant, register: Register) -> RegistrationId {
         self.registrations.register(&mut self.layer, now, register)

@@ -127,6 +127,20 @@ impl Session {
         Ok(())
     }
 
+    /// Refuses as [`Self::reject`] does, and forgets the INVITE (RFC 3261 section 8.2.7: a stateless UAS).
+    pub(super) fn dismiss(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        status: u16,
+        headers: &[(String, String)],
+    ) -> Result<(), Error> {
+        let server = self.invited()?;
+        self.reject(layer, now, status, headers)?;
+        layer.forget(server);
+        Ok(())
+    }
+
     fn refuse(
         &mut self,
         layer: &mut TransactionLayer,

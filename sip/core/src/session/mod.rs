@@ -289,6 +289,18 @@ impl Sessions {
         self.with(layer, id, |session, layer| session.reject(layer, now, status, headers))
             .ok_or(Error::UnknownSession)?
     }
+
+    pub(crate) fn dismiss(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        id: SessionId,
+        status: u16,
+        headers: &[(String, String)],
+    ) -> Result<(), Error> {
+        self.with(layer, id, |session, layer| session.dismiss(layer, now, status, headers))
+            .ok_or(Error::UnknownSession)?
+    }
 }
 
 /// What comes up from the transaction layer.

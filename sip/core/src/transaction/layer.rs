@@ -572,7 +572,15 @@ impl TransactionLayer {
             ServerMachine::Invite(machine) => machine == InviteServer::Terminated,
             ServerMachine::Other(machine) => machine == NonInviteServer::Terminated,
         };
-        if over && let Some(transaction) = self.servers.remove(&id) {
+        if over {
+            self.forget(id);
+        }
+        deliver
+    }
+
+    /// Ends a server transaction: nothing is repeated any more.
+    pub(crate) fn forget(&mut self, id: ServerId) {
+        if let Some(transaction) = self.servers.remove(&id) {
             self.server_ids.remove(&transaction.key);
             if let Some(key) = &transaction.merge_key {
                 self.merge_keys.remove(key);
@@ -581,6 +589,5 @@ impl TransactionLayer {
                 self.timers.cancel(TimerKey::Server(id, timer));
             }
         }
-        deliver
     }
 }

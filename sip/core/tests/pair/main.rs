@@ -3,6 +3,7 @@
 
 mod authentication;
 mod calls;
+mod dismissal;
 mod early;
 mod lossy;
 mod net;
