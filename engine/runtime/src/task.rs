@@ -184,9 +184,10 @@ impl Task {
             self.handle_timeouts(Instant::now());
             self.carry_out();
             if self.finished(Instant::now()) {
-                return;
+                break;
             }
         }
+        self.transports.close().await;
     }
 
     fn wake_at(&self) -> Option<Instant> {
@@ -459,17 +460,14 @@ impl Task {
     }
 
     fn publish_node_event(&self, data: EventData, at_unix_ms: u64) {
-        match &data {
-            EventData::TrunkUp { trunk } => tracing::info!(trunk, "trunk is up"),
-            EventData::TrunkDown { trunk, reason } => tracing::warn!(trunk, reason, "trunk is down"),
-            EventData::TrunkRejected { trunk, sip_status } => {
-                tracing::error!(
-                    trunk,
-                    sip_status,
-                    "trunk is rejected (check username and password); not retrying"
-                );
-            }
-            other => tracing::info!(kind = other.kind(), "node"),
+        if let EventData::TrunkRejected { trunk, sip_status } = &data {
+            tracing::error!(trunk, sip_status, "trunk is rejected (check username and password); not retrying");
+        } else if let EventData::TrunkDown { trunk, reason } = &data {
+            tracing::warn!(trunk, reason, "trunk is down");
+        } else if let EventData::TrunkUp { trunk } = &data {
+            tracing::info!(trunk, "trunk is up");
+        } else {
+            tracing::info!(kind = data.kind(), "node");
         }
         self.publish(None, None, None, at_unix_ms, data);
     }
