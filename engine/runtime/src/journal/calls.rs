@@ -46,6 +46,15 @@ pub(crate) struct CallQuery {
     pub(crate) limit: u32,
 }
 
+/// Only with the index's own condition does SQLite look into it for the greatest place; without, it reads every call.
+pub(super) const END: &str = "UPDATE calls SET call = ?2, status = ?3, ended_at = ?4, ended_seq =
+        (SELECT coalesce(max(ended_seq), 0) + 1 FROM calls WHERE ended_seq IS NOT NULL)
+    WHERE id = ?1 AND ended_seq IS NULL";
+
+pub(super) const PRUNE: &str = "DELETE FROM calls WHERE id IN (
+    SELECT id FROM calls WHERE ended_at < ?1
+    AND ended_seq < (SELECT max(ended_seq) FROM calls WHERE ended_seq IS NOT NULL) LIMIT ?2)";
+
 impl Journal {
     /// Writes an accepted call; `done` hears `false` when its id has been used before.
     pub(crate) fn accept(
@@ -76,12 +85,7 @@ impl Journal {
     ) -> Result<(), JournalError> {
         self.submit(
             Box::new(move |db| {
-                db.prepare_cached(
-                    "UPDATE calls SET call = ?2, status = ?3, ended_at = ?4,
-                        ended_seq = (SELECT coalesce(max(ended_seq), 0) + 1 FROM calls)
-                     WHERE id = ?1 AND ended_seq IS NULL",
-                )?
-                .execute(params![
+                db.prepare_cached(END)?.execute(params![
                     ended.id.as_str(),
                     ended.json,
                     ended.status.as_str(),
@@ -148,15 +152,7 @@ impl Journal {
     /// Forgets CDRs older than `before_ms`, at most `most` at once so that no group waits long. The newest is kept
     /// whatever its age: the next place in the order of ending is counted from it.
     pub(crate) async fn prune_cdrs(&self, before_ms: u64, most: u32) -> Result<usize, JournalError> {
-        self.write(move |db| {
-            db.execute(
-                "DELETE FROM calls WHERE id IN (
-                    SELECT id FROM calls WHERE ended_at < ?1
-                    AND ended_seq < (SELECT max(ended_seq) FROM calls) LIMIT ?2)",
-                params![before_ms, most],
-            )
-        })
-        .await
+        self.write(move |db| db.execute(PRUNE, params![before_ms, most])).await
     }
 }
 

@@ -158,3 +158,22 @@ fn a_folder_that_is_not_there_is_named_with_the_mend() {
     assert!(error.starts_with("cannot open the journal /nowhere/carillon.db: "), "{error}");
     assert!(error.contains("check that the folder exists"), "{error}");
 }
+
+/// SQLite's plan for finding the greatest place: `SEARCH … USING INDEX` reads one entry, the primary key all calls.
+#[test]
+fn ending_and_pruning_calls_do_not_read_every_call() {
+    let folder = Folder::new("plans");
+    for (sql, parameters) in [(calls::END, 4), (calls::PRUNE, 2)] {
+        let plan: Vec<String> = folder
+            .open()
+            .read_now(|db| {
+                let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+                let rows =
+                    explain.query_map(rusqlite::params_from_iter(0..parameters), |row| row.get("detail"))?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .unwrap();
+        let place = plan.iter().position(|step| step.starts_with("SCALAR SUBQUERY")).unwrap();
+        assert!(plan[place + 1].contains("USING") && plan[place + 1].contains("calls_by_end"), "{plan:#?}");
+    }
+}
