@@ -56,9 +56,8 @@ fn early_media_that_was_ignored_still_answers_for_a_200_without_sdp() {
 
 #[test]
 fn trunks_of_one_gateway_all_learn_where_its_name_leads() {
-    let named = |name: &str| {
-        TrunkConfig::new(name, Target { host: NAME.into(), port: Some(5060), transport: None })
-    };
+    let named =
+        |name: &str| TrunkConfig::new(name, Target { host: NAME.into(), port: Some(5060), transport: None });
     let mut world = World::with(|config| {
         config.trunks = vec![named("first"), named("second")];
         let matches = RouteMatch { trunk: Some("second".into()), ..RouteMatch::default() };
@@ -85,11 +84,8 @@ fn a_stranger_is_told_once_and_a_wrong_number_until_it_listens() {
              Max-Forwards: 70\r\nFrom: <sip:x@y>;tag=1\r\nTo: <sip:{called}@192.0.2.1>\r\nCall-ID: 1\r\n\
              CSeq: 1 INVITE\r\nContact: <sip:x@{from}>\r\n\r\n"
         );
-        let hop = Hop {
-            transport: Transport::Udp,
-            local: ENGINE.parse().unwrap(),
-            remote: from.parse().unwrap(),
-        };
+        let hop =
+            Hop { transport: Transport::Udp, local: ENGINE.parse().unwrap(), remote: from.parse().unwrap() };
         let message = Message::parse(invite.into()).unwrap();
         let now = world.now;
         world.engine.handle_input(now, Input::Sip(sip_core::Input::Message { hop, message }));

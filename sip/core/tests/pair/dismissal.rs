@@ -23,7 +23,9 @@ fn a_dismissed_caller_is_told_once_for_each_invite_and_nothing_is_kept() {
         let endpoint = &net.phone(B).endpoint;
         assert_eq!((endpoint.transactions(), endpoint.sessions()), (0, 0));
     }
-    let ack = invite.replace("INVITE", "ACK").replace(&format!("<sip:bob@{B}>\n"), &format!("<sip:bob@{B}>;tag=x\n"));
+    let ack = invite
+        .replace("INVITE", "ACK")
+        .replace(&format!("<sip:bob@{B}>\n"), &format!("<sip:bob@{B}>;tag=x\n"));
     net.send_raw(R, B, &ack);
     net.run_until_quiet();
 }

@@ -23,10 +23,15 @@ fn a_carrier_that_refreshes_while_it_rings_keeps_the_call() {
     let invite = net.expect_raw(R, "INVITE");
     let contact = format!("Contact: <sip:bob@{R}>\n");
     net.send_raw(R, A, &response_to(&invite, 183, "callee", &contact));
-    for (cseq, (method, body, status)) in
-        [("UPDATE", "", 200), ("OPTIONS", "", 200), ("INFO", "", 200), ("UPDATE", "v=0", 491), ("REFER", "", 481)]
-            .into_iter()
-            .enumerate()
+    for (cseq, (method, body, status)) in [
+        ("UPDATE", "", 200),
+        ("OPTIONS", "", 200),
+        ("INFO", "", 200),
+        ("UPDATE", "v=0", 491),
+        ("REFER", "", 481),
+    ]
+    .into_iter()
+    .enumerate()
     {
         net.send_raw(R, A, &early(&invite, method, cseq as u32 + 1, body));
         let answer = net.receive_raw(R).unwrap();
