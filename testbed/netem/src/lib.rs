@@ -28,6 +28,15 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
+/// How many times as many seeds a long run tries.
+const LONG: u64 = 50;
+
+/// The seeds that a test tries: `count` of them, or many more in a long run (`CARILLON_LONG` is set: `make test-long`).
+#[must_use]
+pub fn seeds(count: u64) -> std::ops::Range<u64> {
+    0..if std::env::var_os("CARILLON_LONG").is_some() { count * LONG } else { count }
+}
+
 /// What a link does to payloads. Probabilities are 0.0 to 1.0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Impairments {

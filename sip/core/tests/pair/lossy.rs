@@ -116,14 +116,14 @@ fn check_agreement(net: &mut Net, seed: u64) {
 
 #[test]
 fn every_call_ends_once_at_both_ends_over_udp() {
-    for seed in 0..400 {
+    for seed in netem::seeds(400) {
         random_calls(seed, Transport::Udp);
     }
 }
 
 #[test]
 fn every_call_ends_once_at_both_ends_over_tcp() {
-    for seed in 0..50 {
+    for seed in netem::seeds(50) {
         random_calls(seed, Transport::Tcp);
     }
 }

@@ -84,7 +84,7 @@ fn run_without_names(net: &mut Net, secs_long: u64) {
 
 #[test]
 fn messages_mangled_on_the_way_leave_nothing_behind() {
-    for seed in 0..300 {
+    for seed in netem::seeds(300) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut net = Net::pair();
         obliging(&mut net, B);
