@@ -20,7 +20,7 @@ demo: packages build
 test: packages check build pesq-venv
 	cargo test --locked --workspace --quiet
 
-## test-long  soaks and thousands of seeds; not in CI
+## test-long  the same with fifty times as many seeds; not in CI
 test-long: packages build pesq-venv
 	CARILLON_LONG=1 cargo test --locked --workspace --quiet -- --nocapture
 
