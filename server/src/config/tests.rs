@@ -152,7 +152,7 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
         (with("username = \"u\"\npassword = \"p\"\npassword_file = \"f\""), "6: trunk \"t\": password and password_file exclude each other"),
         (with("username = \"u\"\npassword_file = \"none\""), "5: trunk \"t\": password_file /etc/none: No such file or directory (os error 2)"),
         (with("codecs = []"), "4: codecs must name at least one codec"),
-        (with("codecs = [\"PCMU\", \"G729\"]"), "4: trunk \"t\": unknown codec \"G729\"; there are PCMU, PCMA"),
+        (with("codecs = [\"PCMU\", \"G729\"]"), "4: trunk \"t\": unknown codec \"G729\"; there are PCMA, PCMU"),
         (with("codecs = [\"PCMU\", \"PCMU\"]"), "4: trunk \"t\": codec \"PCMU\" is listed twice"),
         (with("max_calls = 0"), "4: trunk \"t\": max_calls must be at least 1"),
         (with("max_cps = 0"), "4: trunk \"t\": max_cps must be at least 1"),

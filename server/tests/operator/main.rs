@@ -1,0 +1,13 @@
+//! The binary as its operator sees it: processes, signals, files, HTTP. The far end of calls is the simulated carrier,
+//! or a telephone in the test itself.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bad_input;
+mod command_line;
+mod documents;
+mod events;
+mod inbound;
+mod limits;
+mod phone;
+mod stopping;
+mod support;
