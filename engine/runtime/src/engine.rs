@@ -138,7 +138,7 @@ impl Engine {
 
     async fn live_call(&self, id: &CallId) -> Result<Option<Call>, Error> {
         let id = id.clone();
-        self.ask(move |task, _| task.core.call(&id).cloned()).await
+        self.ask(move |task, _| task.call(&id).cloned()).await
     }
 
     /// Calls, newest first.
@@ -156,9 +156,8 @@ impl Engine {
         let open: Vec<CallId> =
             items.iter().filter(|call| !call.status.is_final()).map(|call| call.id.clone()).collect();
         if query.status.is_none() && !open.is_empty() {
-            let live = self.ask(move |task, _| {
-                open.iter().filter_map(|id| task.core.call(id).cloned()).collect::<Vec<_>>()
-            });
+            let live = self
+                .ask(move |task, _| open.iter().filter_map(|id| task.call(id).cloned()).collect::<Vec<_>>());
             for call in live.await? {
                 if let Some(item) = items.iter_mut().find(|item| item.id == call.id) {
                     *item = call;
@@ -234,10 +233,9 @@ impl Engine {
     ) -> Result<T, Error> {
         let live = id.clone();
         match self.ask(move |task, now| command(task, now, &live)).await? {
-            Err(Refusal::NotFound) => match self.shared.journal.call(id.clone()).await? {
+            Err(Refusal::NotFound) => match self.call(id).await? {
                 Some(ended) => {
-                    Err(Refusal::WrongState { status: ended.call.status, need: "this needs a live call" }
-                        .into())
+                    Err(Refusal::WrongState { status: ended.status, need: "this needs a live call" }.into())
                 }
                 None => Err(Refusal::NotFound.into()),
             },

@@ -33,7 +33,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) enum Journalled {
     /// `true`: written; `false`: the id was used before.
     Accepted(CallId, Result<bool, JournalError>),
-    Ended(Box<Ended>, Result<(), JournalError>),
+    /// By its number in [`Task::ending`].
+    Ended(u64, Result<(), JournalError>),
 }
 
 /// An ended call on its way through the journal to its event.
@@ -82,11 +83,12 @@ pub(crate) struct Task {
     codecs: HashMap<LegId, Codec>,
     pub(crate) ended: BTreeMap<Disposition, u64>,
     journalled: mpsc::Sender<Journalled>,
-    /// Ends that the journal would not take yet; it is bounded by the calls there may be.
-    unwritten: VecDeque<Ended>,
+    /// Ended calls that the journal does not have as such yet; bounded by the calls there may be.
+    ending: BTreeMap<u64, Ended>,
+    last_ending: u64,
+    /// Those of them that it would not take.
+    unwritten: VecDeque<u64>,
     retry_unwritten: Option<Instant>,
-    /// Ends handed to the journal and not committed yet.
-    ending: usize,
     pub(crate) panics: u64,
     draining_since: Option<Timestamp>,
     drained: watch::Sender<bool>,
@@ -157,9 +159,10 @@ impl Task {
             codecs: HashMap::new(),
             ended: BTreeMap::new(),
             journalled,
+            ending: BTreeMap::new(),
+            last_ending: 0,
             unwritten: VecDeque::new(),
             retry_unwritten: None,
-            ending: 0,
             panics: 0,
             draining_since: None,
             drained,
@@ -218,6 +221,8 @@ impl Task {
                 if catch_unwind(AssertUnwindSafe(|| command(self, now))).is_err() {
                     self.panicked(now);
                 }
+                // What the next command asks for has been done then: whoever hangs up finds the call ended.
+                self.carry_out();
             }
             Woken::Timer => {}
             Woken::Abandoned => self.stop(now),
@@ -238,8 +243,8 @@ impl Task {
         }
         if self.retry_unwritten.is_some_and(|at| at <= now) {
             self.retry_unwritten = None;
-            for ended in std::mem::take(&mut self.unwritten) {
-                self.write_end(ended);
+            for number in std::mem::take(&mut self.unwritten) {
+                self.write_end(number);
             }
         }
     }
@@ -276,7 +281,9 @@ impl Task {
                 Output::Event(event) => self.publish_call_event(event),
                 Output::Ended { call, seq, at_unix_ms } => {
                     if !self.refused.remove(&call.id) {
-                        self.write_end(Ended { call, seq, at_unix_ms });
+                        self.last_ending += 1;
+                        self.ending.insert(self.last_ending, Ended { call, seq, at_unix_ms });
+                        self.write_end(self.last_ending);
                     }
                 }
                 Output::NodeEvent { data, at_unix_ms } => self.publish_node_event(data, at_unix_ms),
@@ -365,10 +372,14 @@ impl Task {
         }
     }
 
-    fn write_end(&mut self, ended: Ended) {
+    fn write_end(&mut self, number: u64) {
+        let Some(ended) = self.ending.get(&number) else { return };
         let json = match serde_json::to_string(&*ended.call) {
             Ok(json) => json,
-            Err(error) => return tracing::error!(%error, "a CDR does not serialise"),
+            Err(error) => {
+                self.ending.remove(&number);
+                return tracing::error!(%error, "a CDR does not serialise");
+            }
         };
         let row = EndedCall {
             id: ended.call.id.clone(),
@@ -377,28 +388,25 @@ impl Task {
             ended_at_ms: ended.at_unix_ms,
         };
         let told = self.journalled.clone();
-        // Shared with the writer's thread only until one of the two takes it.
-        let ended = Arc::new(parking_lot::Mutex::new(Some(Box::new(ended))));
-        let take = Arc::clone(&ended);
         let submitted = self.journal.end(row, move |result| {
-            if let Some(ended) = take.lock().take() {
-                drop(told.blocking_send(Journalled::Ended(ended, result.map(drop))));
-            }
+            drop(told.blocking_send(Journalled::Ended(number, result.map(drop))));
         });
-        match submitted {
-            Ok(()) => self.ending += 1,
-            Err(error) => {
-                if let Some(ended) = ended.lock().take() {
-                    self.keep_unwritten(*ended, &error);
-                }
-            }
+        if let Err(error) = submitted {
+            self.keep_unwritten(number, &error);
         }
     }
 
-    fn keep_unwritten(&mut self, ended: Ended, error: &JournalError) {
-        tracing::error!(%error, call = %ended.call.id, "the end of a call is not in the journal; trying again");
-        self.unwritten.push_back(ended);
+    fn keep_unwritten(&mut self, number: u64, error: &JournalError) {
+        let call = self.ending.get(&number).map(|ended| ended.call.id.as_str());
+        tracing::error!(%error, call, "the end of a call is not in the journal; trying again");
+        self.unwritten.push_back(number);
         self.retry_unwritten.get_or_insert_with(|| Instant::now() + JOURNAL_RETRY);
+    }
+
+    /// A call that is live, or whose end the journal does not have yet.
+    pub(crate) fn call(&self, id: &CallId) -> Option<&Call> {
+        let ending = || self.ending.values().rev().map(|ended| &*ended.call).find(|call| call.id == *id);
+        self.core.call(id).or_else(ending)
     }
 
     fn journalled(&mut self, now: Instant, journalled: Journalled) {
@@ -424,13 +432,12 @@ impl Task {
                     drop(tell.send(refusal.map_or(Ok(call), Err)));
                 }
             }
-            Journalled::Ended(ended, result) => {
-                self.ending -= 1;
-                match result {
-                    // It ended before the journal refused it: nothing was written.
-                    Ok(()) if self.refused.remove(&ended.call.id) => {}
-                    Ok(()) => self.publish_end(*ended),
-                    Err(error) => self.keep_unwritten(*ended, &error),
+            Journalled::Ended(number, Err(error)) => self.keep_unwritten(number, &error),
+            Journalled::Ended(number, Ok(())) => {
+                let Some(ended) = self.ending.remove(&number) else { return };
+                // One that ended before the journal refused it was not written.
+                if !self.refused.remove(&ended.call.id) {
+                    self.publish_end(ended);
                 }
             }
         }
@@ -461,7 +468,11 @@ impl Task {
 
     fn publish_node_event(&self, data: EventData, at_unix_ms: u64) {
         if let EventData::TrunkRejected { trunk, sip_status } = &data {
-            tracing::error!(trunk, sip_status, "trunk is rejected (check username and password); not retrying");
+            tracing::error!(
+                trunk,
+                sip_status,
+                "trunk is rejected (check username and password); not retrying"
+            );
         } else if let EventData::TrunkDown { trunk, reason } = &data {
             tracing::warn!(trunk, reason, "trunk is down");
         } else if let EventData::TrunkUp { trunk } = &data {
@@ -526,11 +537,7 @@ impl Task {
     /// Whether no call is left anywhere: not live, not on its way into or out of the journal.
     fn idle(&self) -> bool {
         let load = self.core.load();
-        load.live == 0
-            && load.queued == 0
-            && self.accepting.is_empty()
-            && self.ending == 0
-            && self.unwritten.is_empty()
+        load.live == 0 && load.queued == 0 && self.accepting.is_empty() && self.ending.is_empty()
     }
 
     fn finished(&self, now: Instant) -> bool {

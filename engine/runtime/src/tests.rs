@@ -109,3 +109,16 @@ async fn live_calls_are_listed_by_the_status_they_have_now() {
     assert_eq!((first, rest, end), (vec!["c".to_owned()], vec!["a".to_owned()], None));
     assert_eq!(list(CallStatus::InProgress, None, 9).await, (vec![], None));
 }
+
+#[tokio::test]
+async fn a_call_that_has_ended_is_never_shown_as_it_was_accepted() {
+    let bench = Bench::start("stale").await;
+    for n in 0..50 {
+        let id = CallId::new(&format!("c{n}")).unwrap();
+        let request = CreateCall { id: Some(id.clone()), ..CreateCall::to("sip:bob@127.0.0.1") };
+        bench.engine.originate(request).await.unwrap();
+        assert!(bench.engine.hangup(&id, HangupReason::Normal).await.unwrap().status.is_final());
+        let shown = bench.engine.call(&id).await.unwrap().unwrap();
+        assert!(shown.status.is_final(), "{n}: {:?}", shown.status);
+    }
+}
