@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use media_core::Ptime;
 use media_core::sdp::LocalMedia;
@@ -19,6 +19,9 @@ use crate::line::{Line, called};
 use crate::registrar::{Admission, Registrar, Registration, Response};
 use crate::report::{CallReport, Histogram, Outcome, Totals};
 use crate::voice::MAX_PACKET;
+
+/// How late a packet may be and those after it still follow at once: more than any scheduler takes in its stride.
+const LATE: Duration = Duration::from_millis(500);
 
 /// Something the exchange wants done or tells.
 #[derive(Debug)]
@@ -160,8 +163,10 @@ impl Exchange {
                 continue;
             };
             let len = line.speak(now, out);
-            // Never `now + ptime`: lateness must not add up.
-            self.timers.insert((at + ptime, id, Timer::Voice));
+            // Never `now + ptime`: lateness must not add up. But who was kept from the processor for long is silent for
+            // that time, and does not pour it all out later.
+            let next = if now.duration_since(at) < LATE { at + ptime } else { now + ptime };
+            self.timers.insert((next, id, Timer::Voice));
             self.follow(now, id);
             self.drain(now);
             if len > 0 {
@@ -341,6 +346,7 @@ impl Exchange {
         // Its timers find no line and go.
         self.totals.ended += 1;
         let (mut report, recorded) = line.end(now, outcome);
+        self.totals.rtp_lost += report.heard.as_ref().map_or(0, |heard| heard.lost);
         if let (Some(folder), Some(_)) = (&self.config.record, &recorded) {
             let number: String = report.called.chars().filter(char::is_ascii_alphanumeric).collect();
             report.recording = Some(folder.join(format!("{number}-{}.wav", self.totals.ended)));

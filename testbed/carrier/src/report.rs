@@ -61,7 +61,9 @@ pub struct Totals {
     pub challenged: u64,
     /// RTP datagrams received.
     pub rtp_received: u64,
-    /// RTP datagrams from addresses of no call.
+    /// RTP packets lost, over all ended calls.
+    pub rtp_lost: u64,
+    /// RTP datagrams from addresses of no call; a few come from callers who have just hung up.
     pub rtp_strangers: u64,
     /// RTP datagrams sent.
     pub rtp_sent: u64,

@@ -1,7 +1,5 @@
 //! A caller and the exchange in one thread on a virtual clock, with real SIP and real RTP between them.
 
-use std::time::Duration;
-
 use media_core::sdp::{accept_answer, offer};
 use media_core::{Codec, Negotiated};
 use sip_core::digest::Credentials;
@@ -344,4 +342,19 @@ fn packets_of_nobody_are_counted() {
     let mut town = Town::new(CarrierConfig::default());
     town.exchange.handle_rtp(town.now, CALLER_RTP.parse().unwrap(), b"hello");
     assert_eq!(town.exchange.totals().rtp_strangers, 1);
+}
+
+#[test]
+fn a_pause_of_the_machine_is_not_poured_out_later() {
+    let mut town = Town::with(Behaviour::Answers(Answers { ring_ms: 0, ..Answers::default() }));
+    town.call("1", None);
+    town.run(100);
+    let mut packet = [0; MAX_PACKET];
+    let mut burst = |town: &mut Town, pause: u64| {
+        town.now += Duration::from_millis(pause);
+        std::iter::from_fn(|| town.exchange.poll_rtp(town.now, &mut packet)).count()
+    };
+    assert_eq!(burst(&mut town, 200), 10, "late ones follow");
+    assert_eq!(burst(&mut town, 10_000), 1);
+    assert_eq!(burst(&mut town, 20), 1);
 }
