@@ -726,9 +726,11 @@ impl Engine {
         self.settle(now);
     }
 
-    /// Whether no call is left and no registrar expects calls for us.
+    /// Whether no call is left, here or at the peer that has to hear of its end, and no registrar expects calls for us.
     pub fn is_stopped(&self) -> bool {
-        self.calls.is_empty() && self.trunks.iter().all(|trunk| trunk.state() != TrunkState::Up)
+        self.calls.is_empty()
+            && self.trunks.iter().all(|trunk| trunk.state() != TrunkState::Up)
+            && self.endpoint.unanswered() == 0
     }
 
     fn hangup_all(&mut self, now: Instant) {

@@ -102,3 +102,20 @@ fn a_stranger_is_told_once_and_a_wrong_number_until_it_listens() {
         assert_eq!(refusals, expected, "{from}");
     }
 }
+
+#[test]
+fn an_engine_that_stops_waits_for_the_answer_to_its_bye() {
+    let mut world = World::new();
+    world.call("c1", &[(100, Answer(Good))], json!({}));
+    world.run_for(1_000);
+    world.lose(1.0);
+    let now = world.now;
+    world.engine.stop(now);
+    world.run_for(100);
+    assert!(world.cdr("c1").status.is_final());
+    assert!(!world.engine.is_stopped(), "the BYE is lost");
+    world.lose(0.0);
+    world.run_for(1_000);
+    assert!(world.engine.is_stopped());
+    assert_eq!(world.carrier.live(), 0);
+}

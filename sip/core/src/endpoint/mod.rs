@@ -232,6 +232,11 @@ impl Endpoint {
         self.sessions.len()
     }
 
+    /// Requests of ours that wait for a final response; counted one by one.
+    pub fn unanswered(&self) -> usize {
+        self.layer.unanswered()
+    }
+
     /// Client and server transactions running.
     pub fn transactions(&self) -> usize {
         self.layer.len()

@@ -219,6 +219,19 @@ impl TransactionLayer {
         self.clients.len() + self.servers.len()
     }
 
+    /// Client transactions without a final response.
+    pub(crate) fn unanswered(&self) -> usize {
+        let is_open = |transaction: &&ClientTransaction| match transaction.machine {
+            ClientMachine::Invite(InviteClient::Calling { .. } | InviteClient::Proceeding)
+            | ClientMachine::Other(NonInviteClient::Trying { .. } | NonInviteClient::Proceeding) => true,
+            ClientMachine::Invite(
+                InviteClient::Completed | InviteClient::Accepted | InviteClient::Terminated,
+            )
+            | ClientMachine::Other(NonInviteClient::Completed | NonInviteClient::Terminated) => false,
+        };
+        self.clients.values().filter(is_open).count()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.len() >= self.config.max_transactions
     }
