@@ -230,6 +230,22 @@ fn a_trunk_by_name_is_looked_up_and_its_next_address_tried_after_a_transport_err
 }
 
 #[test]
+fn a_503_of_one_address_leads_to_the_next() {
+    let mut net = Net::pair();
+    answer_calls(&mut net, B);
+    let mut call = invite(B);
+    call.target.host = "trunk.example.com".into();
+    let a = net.act(A, |endpoint, now| endpoint.invite(now, call).unwrap());
+    net.resolve(A, &[R, B]);
+    let first = net.expect_raw(R, "INVITE");
+    net.send_raw(R, A, &response_to(&first, 503, "r1", ""));
+    net.run_for(secs(1));
+    assert_eq!(net.story(A), ["180", "answered"]);
+    net.hangup(A, a);
+    net.run_until_quiet();
+}
+
+#[test]
 fn a_name_without_addresses_fails_the_call() {
     let mut net = Net::pair();
     let mut call = invite(B);

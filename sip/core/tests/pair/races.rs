@@ -152,6 +152,37 @@ fn the_first_fork_that_answers_wins_and_the_others_are_hung_up() {
 }
 
 #[test]
+fn a_bye_of_a_fork_that_lost_does_not_end_the_call() {
+    let mut net = Net::pair();
+    let a = net.call(A, R);
+    net.run_for(secs(0));
+    let invite = net.expect_raw(R, "INVITE");
+    let contact = format!("Contact: <sip:{R}>\n");
+    net.send_raw(R, A, &response_to(&invite, 200, "f1", &contact));
+    net.send_raw(R, A, &response_to(&invite, 200, "f2", &contact));
+    let lost = net.expect_raw(R, "BYE");
+    // It hangs up itself, while our BYE is on its way.
+    net.send_raw(
+        R,
+        A,
+        &format!(
+            "BYE sip:{A} SIP/2.0\nVia: SIP/2.0/UDP {R};branch=z9hG4bKx\nFrom: {}\nTo: {}\nCall-ID: {}\nCSeq: 1 BYE\n\n",
+            lost.header(Name::To).unwrap(),
+            lost.header(Name::From).unwrap(),
+            lost.header(Name::CallId).unwrap(),
+        ),
+    );
+    net.expect_raw(R, "200 BYE");
+    net.send_raw(R, A, &response_to(&lost, 200, "", ""));
+    assert_eq!(net.story(A), ["answered"]);
+    net.hangup(A, a);
+    let bye = net.expect_raw(R, "BYE");
+    assert_eq!(bye.to_tag().as_deref(), Some("f1"));
+    net.send_raw(R, A, &response_to(&bye, 200, "", ""));
+    net.run_until_quiet();
+}
+
+#[test]
 fn crossing_byes_are_both_answered() {
     let mut net = Net::pair();
     let (a, b) = net.established();
@@ -216,12 +247,16 @@ fn a_bye_to_a_ringing_callee_terminates_the_invite() {
     net.call(A, B);
     net.run_for(secs(1));
     let ringing = net.last("180 INVITE");
-    net.send_raw(A, B, &format!(
+    let bye = format!(
         "BYE sip:bob@{B} SIP/2.0\nVia: SIP/2.0/UDP {R};branch=z9hG4bKx\nFrom: {}\nTo: {}\nCall-ID: {}\nCSeq: 2 BYE\n\n",
         ringing.header(Name::From).unwrap(),
         ringing.header(Name::To).unwrap(),
         ringing.header(Name::CallId).unwrap(),
-    ));
+    );
+    let tag = ringing.from_tag().unwrap();
+    net.send_raw(A, B, &bye.replace(&*tag, "stranger").replace("bKx", "bKy"));
+    assert_eq!((net.count("481 BYE"), net.story(B)), (1, vec!["incoming".to_owned()]));
+    net.send_raw(A, B, &bye);
     net.run_until_quiet();
     assert_eq!((net.count("200 BYE"), net.count("487 INVITE")), (1, 1));
     assert_eq!(net.story(B), ["incoming", "failed Cancelled"]);

@@ -207,6 +207,23 @@ fn the_next_address_is_tried_before_waiting() {
 }
 
 #[test]
+fn a_503_of_one_address_leads_to_the_next() {
+    let mut net = Net::pair();
+    registrar(&mut net);
+    let mut named = register("secret");
+    named.registrar.host = "registrar.example.com".into();
+    start(&mut net, named);
+    net.resolve(A, &[R, B]);
+    let first = net.expect_raw(R, "REGISTER");
+    // An answer that names another method is not for this request.
+    net.send_raw(R, A, &response_to(&first, 200, "x", "").replace("1 REGISTER", "1 OPTIONS"));
+    assert!(net.story(A).is_empty());
+    net.send_raw(R, A, &response_to(&first, 503, "x", ""));
+    net.run_for(secs(1));
+    assert_eq!(net.story(A), ["registered 3600s"]);
+}
+
+#[test]
 fn unregistering_removes_the_binding() {
     let mut net = Net::pair();
     registrar(&mut net);
