@@ -24,12 +24,11 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// How often it is asked whether it is ready.
 const ASK: Duration = Duration::from_millis(20);
 
-/// A running `carillon serve`; killed when dropped.
+/// A running `carillon serve`; killed when dropped, and its folder removed unless a test has failed.
 #[derive(Debug)]
 pub struct Engine {
     child: Child,
     client: Client,
-    api: SocketAddr,
     sip: SocketAddr,
     folder: PathBuf,
 }
@@ -68,19 +67,9 @@ impl Engine {
         &self.client
     }
 
-    /// The folder with its configuration, database and log.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// What it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("engine.log")).unwrap_or_default()
-    }
-
-    /// The process id.
-    pub fn pid(&self) -> Option<u32> {
-        self.child.id()
     }
 
     /// SIGTERM, and how it ended.
@@ -88,15 +77,7 @@ impl Engine {
         if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id as i32)) {
             kill_process(pid, Signal::TERM).map_err(std::io::Error::from)?;
         }
-        let status = process::ended(&mut self.child, "carillon", DEADLINE).await?;
-        std::fs::remove_dir_all(&self.folder)?;
-        Ok(status)
-    }
-
-    /// SIGKILL, and a new start in the same folder.
-    pub async fn crash_and_restart(mut self) -> Result<Self, Error> {
-        self.child.kill().await?;
-        Self::open(self.folder, self.api, self.sip).await
+        process::ended(&mut self.child, "carillon", DEADLINE).await
     }
 
     async fn open(folder: PathBuf, api: SocketAddr, sip: SocketAddr) -> Result<Self, Error> {
@@ -129,7 +110,17 @@ impl Engine {
         tokio::time::timeout(DEADLINE, ready)
             .await
             .unwrap_or(Err(Error::Late { program: "carillon", deadline: DEADLINE }))?;
-        Ok(Self { child, client, api, sip, folder })
+        Ok(Self { child, client, sip, folder })
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // Nothing is left to tell anybody; what cannot be removed stays among the temporary files.
+            _ = self.child.start_kill();
+            _ = std::fs::remove_dir_all(&self.folder);
+        }
     }
 }
 
