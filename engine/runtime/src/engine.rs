@@ -156,9 +156,15 @@ impl Engine {
         let open: Vec<CallId> =
             items.iter().filter(|call| !call.status.is_final()).map(|call| call.id.clone()).collect();
         if query.status.is_none() && !open.is_empty() {
-            let live = self
-                .ask(move |task, _| open.iter().filter_map(|id| task.call(id).cloned()).collect::<Vec<_>>());
-            for call in live.await? {
+            let (live, arriving) = self
+                .ask(move |task, _| {
+                    let (arriving, here): (Vec<_>, Vec<_>) =
+                        open.into_iter().partition(|id| task.is_arriving(id));
+                    (here.iter().filter_map(|id| task.call(id).cloned()).collect::<Vec<_>>(), arriving)
+                })
+                .await?;
+            items.retain(|item| !arriving.contains(&item.id));
+            for call in live {
                 if let Some(item) = items.iter_mut().find(|item| item.id == call.id) {
                     *item = call;
                 }
@@ -177,7 +183,9 @@ impl Engine {
         self.ask(move |task, _| {
             let place = |call: &Call| (call.created_at.unix_ms(), call.id.to_string());
             let is_wanted = |call: &&Call| {
-                call.status == status && before.as_ref().is_none_or(|before| place(call) < *before)
+                call.status == status
+                    && !task.is_arriving(&call.id)
+                    && before.as_ref().is_none_or(|before| place(call) < *before)
             };
             let mut calls: Vec<&Call> = task.core.calls().filter(is_wanted).collect();
             calls.sort_by_cached_key(|call| Reverse(place(call)));

@@ -77,6 +77,8 @@ pub(crate) struct Task {
     /// The address that SDP tells, when it is not the one media is received at.
     media_public_ip: Option<IpAddr>,
     accepting: HashMap<CallId, Accepting>,
+    /// Inbound calls on their way into the journal: they take no commands yet, so nobody is shown them.
+    arriving: BTreeSet<CallId>,
     /// Calls that the journal did not take: their ends are nobody's.
     refused: BTreeSet<CallId>,
     /// What each leg speaks, so that its prompts can be found.
@@ -155,6 +157,7 @@ impl Task {
             started_at,
             media_public_ip,
             accepting: HashMap::new(),
+            arriving: BTreeSet::new(),
             refused: BTreeSet::new(),
             codecs: HashMap::new(),
             ended: BTreeMap::new(),
@@ -362,6 +365,9 @@ impl Task {
     fn accept(&mut self, now: Instant, call: &Call) {
         let id = call.id.clone();
         let body_hash = self.accepting.get(&id).map(|accepting| accepting.body_hash);
+        if body_hash.is_none() {
+            self.arriving.insert(id.clone());
+        }
         let (told, key) = (self.journalled.clone(), id.clone());
         let submitted = self.journal.accept(call, body_hash, move |result| {
             // The engine's task outlives the journal's writer: only a stopped engine does not listen.
@@ -409,10 +415,16 @@ impl Task {
         self.core.call(id).or_else(ending)
     }
 
+    /// Whether this call is still on its way into the journal, which may show it already.
+    pub(crate) fn is_arriving(&self, id: &CallId) -> bool {
+        self.arriving.contains(id)
+    }
+
     fn journalled(&mut self, now: Instant, journalled: Journalled) {
         match journalled {
             Journalled::Accepted(id, result) => {
                 let accepting = self.accepting.remove(&id);
+                self.arriving.remove(&id);
                 let refusal = match result {
                     Ok(true) => {
                         self.input(now, Input::Accepted { call: id });
