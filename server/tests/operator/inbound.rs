@@ -99,6 +99,7 @@ async fn a_parked_call_is_the_apis() {
     phone.call("anyone", carillon.ports.sip);
     let id = waiting().await;
     phone.hang_up();
+    phone.cancelled().await;
     let gone = carillon.until_call(&id, "no-answer").await;
     assert_eq!((&gone["ended_by"], &gone["answered_at"]), (&json!("remote"), &json!(null)));
     assert_eq!(carillon.cdrs().await, [ended, rejected, gone]);

@@ -69,7 +69,7 @@ impl Phone {
         self.flush();
     }
 
-    /// What happens next to the call, provisional responses of these statuses apart.
+    /// What happens next to the call.
     pub(crate) async fn next(&mut self) -> SessionEvent {
         let next = async {
             loop {
@@ -113,6 +113,14 @@ impl Phone {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    /// The caller's own end of a call that was not answered.
+    pub(crate) async fn cancelled(&mut self) {
+        let end = self.next().await;
+        let cancelled =
+            matches!(&end, SessionEvent::Failed(failure) if failure.cause == FailureCause::Cancelled);
+        assert!(cancelled, "{end:?}");
     }
 
     /// Listens until so many packets of sound have come that are not silence.
