@@ -83,13 +83,18 @@ impl Findings {
         let calls = (media.port_range.end() - media.port_range.start()).div_ceil(2);
         let limit = config.engine.limits.max_calls;
         if u32::from(calls) < limit {
-            let detail = format!("port_range has room for {calls} calls, max_calls is {limit} (widen the range)");
+            let detail =
+                format!("port_range has room for {calls} calls, max_calls is {limit} (widen the range)");
             self.add("media", Verdict::Worth, detail);
         } else {
             self.add("media", Verdict::Fine, format!("port_range has room for {calls} calls"));
         }
         if let Err(error) = bind(Transport::Udp, SocketAddr::new(media.ip, 0)) {
-            self.add("media", Verdict::Bad, format!("{}: {error} (is it an address of this machine?)", media.ip));
+            self.add(
+                "media",
+                Verdict::Bad,
+                format!("{}: {error} (is it an address of this machine?)", media.ip),
+            );
         }
     }
 
@@ -150,7 +155,11 @@ impl Findings {
             match (host.trim_matches(['[', ']']), 0).to_socket_addrs() {
                 Ok(addresses) => {
                     let count = addresses.count();
-                    self.add("dns", Verdict::Fine, format!("trunk {:?}: {host} has {count} address(es)", trunk.name));
+                    self.add(
+                        "dns",
+                        Verdict::Fine,
+                        format!("trunk {:?}: {host} has {count} address(es)", trunk.name),
+                    );
                 }
                 Err(error) => {
                     self.add("dns", Verdict::Bad, format!("trunk {:?}: {host}: {error}", trunk.name));

@@ -16,7 +16,12 @@ use control_api_types::Scopes;
 const BAD_CONFIG: u8 = 2;
 
 #[derive(Debug, Parser)]
-#[command(name = "carillon", version, about = "A low-latency outbound telephony engine", disable_help_subcommand = true)]
+#[command(
+    name = "carillon",
+    version,
+    about = "A low-latency outbound telephony engine",
+    disable_help_subcommand = true
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

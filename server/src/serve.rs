@@ -19,7 +19,8 @@ const LAST_ENDS: Duration = Duration::from_secs(5);
 pub(crate) fn serve(config: Config) -> anyhow::Result<()> {
     crate::logs::start()?;
     raise_file_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(run(config))
 }
 
@@ -39,9 +40,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let mut reload = signal(SignalKind::hangup()).context("SIGHUP")?;
 
-    let listener = TcpListener::bind(config.api.listen)
-        .await
-        .with_context(|| format!("cannot serve the API on {} (is another process there?)", config.api.listen))?;
+    let listener = TcpListener::bind(config.api.listen).await.with_context(|| {
+        format!("cannot serve the API on {} (is another process there?)", config.api.listen)
+    })?;
     let drain_timeout = Duration::from_secs(config.engine.limits.drain_timeout_s.into());
     let engine = Engine::start(config.engine).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), api = %listener.local_addr()?, "carillon is up");
@@ -63,7 +64,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
             },
         }
     }
-    tracing::info!(timeout_s = drain_timeout.as_secs(), "stopping: live calls may end; a second signal stops now");
+    tracing::info!(
+        timeout_s = drain_timeout.as_secs(),
+        "stopping: live calls may end; a second signal stops now"
+    );
     engine.drain().await?;
     tokio::select! {
         () = engine.drained() => {}

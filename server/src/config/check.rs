@@ -39,7 +39,9 @@ const REGISTRATION: Duration = Duration::from_secs(3600);
 pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanFault>> {
     let mut faults = Checks::default();
     let api = Api {
-        listen: faults.parse(&file.api.listen, "an address such as 127.0.0.1:8080").unwrap_or_else(unspecified),
+        listen: faults
+            .parse(&file.api.listen, "an address such as 127.0.0.1:8080")
+            .unwrap_or_else(unspecified),
         token_file: folder.join(&file.api.token_file),
         metrics_open: file.api.metrics_open,
         rate_limit: at_least_one(&file.api.rate_limit, "rate_limit", &mut faults),
@@ -111,7 +113,8 @@ fn sip_listen(sip: &file::Sip, faults: &mut Checks) -> Vec<ListenAddr> {
             continue;
         };
         if bind.ip().is_unspecified() && sip.public_ip.is_none() {
-            faults.fault(entry, "a listener on every address needs public_ip: peers must be told one address");
+            faults
+                .fault(entry, "a listener on every address needs public_ip: peers must be told one address");
         }
         listeners.push(ListenAddr { transport, bind, public_ip: sip.public_ip });
     }
@@ -126,7 +129,8 @@ fn media(media: &file::Media, faults: &mut Checks) -> media_io::MediaConfig {
         "expected [first, last] with 1024 <= first < last; each call takes an even port and the next",
     );
     if media.ip.get_ref().is_unspecified() && media.public_ip.is_none() {
-        faults.fault(&media.ip, "[media] ip on every address needs public_ip: peers must be told one address");
+        faults
+            .fault(&media.ip, "[media] ip on every address needs public_ip: peers must be told one address");
     }
     media_io::MediaConfig {
         ip: *media.ip.get_ref(),
@@ -198,7 +202,10 @@ fn trunk(trunk: file::Trunk, folder: &Path, faults: &mut Checks) -> Option<Trunk
     };
     let register = trunk.register.as_ref().is_some_and(|register| *register.get_ref());
     if let Some(at) = trunk.register.as_ref().filter(|_| register && credentials.is_none()) {
-        faults.fault(at, format!("trunk {name:?}: register = true needs username and password (or password_file)"));
+        faults.fault(
+            at,
+            format!("trunk {name:?}: register = true needs username and password (or password_file)"),
+        );
     }
     let codecs = match &trunk.codecs {
         None => Codec::ALL.to_vec(),
@@ -255,7 +262,8 @@ fn credentials(trunk: &file::Trunk, folder: &Path, faults: &mut Checks) -> Optio
         }
     };
     let Some(username) = &trunk.username else {
-        let span = trunk.password.as_ref().map(Spanned::span).or(trunk.password_file.as_ref().map(Spanned::span));
+        let span =
+            trunk.password.as_ref().map(Spanned::span).or(trunk.password_file.as_ref().map(Spanned::span));
         let reason = format!("trunk {name:?}: a password without username");
         faults.0.push(SpanFault { span: span.unwrap_or_default(), reason });
         return None;
@@ -290,10 +298,15 @@ fn codecs(trunk: &str, listed: &Spanned<Vec<Spanned<String>>>, faults: &mut Chec
     for entry in listed.get_ref() {
         match Codec::from_name(entry.get_ref()) {
             Some(codec) if !codecs.contains(&codec) => codecs.push(codec),
-            Some(_) => faults.fault(entry, format!("trunk {trunk:?}: codec {:?} is listed twice", entry.get_ref())),
+            Some(_) => {
+                faults.fault(entry, format!("trunk {trunk:?}: codec {:?} is listed twice", entry.get_ref()))
+            }
             None => {
                 let known = Codec::ALL.map(Codec::name).join(", ");
-                faults.fault(entry, format!("trunk {trunk:?}: unknown codec {:?}; there are {known}", entry.get_ref()));
+                faults.fault(
+                    entry,
+                    format!("trunk {trunk:?}: unknown codec {:?}; there are {known}", entry.get_ref()),
+                );
             }
         }
     }
@@ -311,9 +324,10 @@ fn routes(routes: Vec<Spanned<file::Route>>, trunks: &[TrunkConfig], faults: &mu
             }
             name.get_ref().clone()
         });
-        let source = route.matches.source.as_ref().and_then(|source| {
-            faults.parse::<Network>(source, "an address or a network such as 10.0.0.0/8")
-        });
+        let source =
+            route.matches.source.as_ref().and_then(|source| {
+                faults.parse::<Network>(source, "an address or a network such as 10.0.0.0/8")
+            });
         let action = match (route.flow, route.park, route.reject) {
             (Some(flow), None, None) => RouteAction::Flow(flow.into_inner()),
             (None, Some(park), None) if *park.get_ref() => RouteAction::Park,

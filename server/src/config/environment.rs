@@ -46,11 +46,7 @@ fn read(value: &str) -> DeValue<'_> {
 
 /// The value, standing at `at` with everything in it.
 fn moved<'a>(value: DeValue<'a>, at: &Range<usize>) -> Spanned<DeValue<'a>> {
-    let value = match value {
-        DeValue::Array(items) => {
-            DeValue::Array(items.into_iter().map(|item| moved(item.into_inner(), at)).collect())
-        }
-        scalar => scalar,
-    };
-    Spanned::new(at.clone(), value)
+    let DeValue::Array(items) = value else { return Spanned::new(at.clone(), value) };
+    let items = items.into_iter().map(|item| moved(item.into_inner(), at)).collect();
+    Spanned::new(at.clone(), DeValue::Array(items))
 }

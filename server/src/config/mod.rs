@@ -35,7 +35,10 @@ fn parse(
         .map_err(|reasons| Faults::from_environment(source, reasons))?;
     let file = <file::File as serde::Deserialize>::deserialize(toml::Deserializer::from(table))
         .map_err(|error| Faults::from_toml(source, &error))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .map_or_else(|| PathBuf::from("."), Path::to_owned);
     check::check(file, &folder).map_err(|faults| Faults::at_spans(source, faults))
 }
 

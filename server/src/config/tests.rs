@@ -112,8 +112,14 @@ fn every_section_is_read() {
 #[test]
 fn unknown_keys_and_wrong_types_are_refused_where_they_stand() {
     for (text, told) in [
-        ("[api]\nlisen = \"127.0.0.1:1\"", "2: unknown field `lisen`, expected one of `listen`, `token_file`, `metrics_open`, `rate_limit`"),
-        ("[ap]\n", "1: unknown field `ap`, expected one of `api`, `sip`, `media`, `limits`, `storage`, `trunks`, `routes`"),
+        (
+            "[api]\nlisen = \"127.0.0.1:1\"",
+            "2: unknown field `lisen`, expected one of `listen`, `token_file`, `metrics_open`, `rate_limit`",
+        ),
+        (
+            "[ap]\n",
+            "1: unknown field `ap`, expected one of `api`, `sip`, `media`, `limits`, `storage`, `trunks`, `routes`",
+        ),
         ("[limits]\n\nmax_calls = \"many\"", "3: invalid type: string \"many\", expected u32"),
         ("[limits]\nmax_calls = -1", "2: invalid value: integer `-1`, expected u32"),
         ("[media]\nport_range = [1]", "2: invalid length 1, expected an array of length 2"),
@@ -134,33 +140,81 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
         ("[api]\nlisten = \"8080\"".into(), "2: \"8080\": expected an address such as 127.0.0.1:8080"),
         ("[api]\nrate_limit = 0".into(), "2: rate_limit must be at least 1"),
         ("[sip]\nlisten = []".into(), "2: at least one listener is needed"),
-        ("[sip]\nlisten = [\n\"udp:127.0.0.1:1\",\n\"sctp:127.0.0.1:1\"]".into(), "4: \"sctp:127.0.0.1:1\": expected \"udp:IP:PORT\" or \"tcp:IP:PORT\", IPv6 in brackets"),
-        ("[sip]\nlisten = [\"udp:0.0.0.0:5060\"]".into(), "2: a listener on every address needs public_ip: peers must be told one address"),
-        ("[media]\nip = \"0.0.0.0\"".into(), "2: [media] ip on every address needs public_ip: peers must be told one address"),
-        ("[media]\nport_range = [20000, 10000]".into(), "2: expected [first, last] with 1024 <= first < last; each call takes an even port and the next"),
+        (
+            "[sip]\nlisten = [\n\"udp:127.0.0.1:1\",\n\"sctp:127.0.0.1:1\"]".into(),
+            "4: \"sctp:127.0.0.1:1\": expected \"udp:IP:PORT\" or \"tcp:IP:PORT\", IPv6 in brackets",
+        ),
+        (
+            "[sip]\nlisten = [\"udp:0.0.0.0:5060\"]".into(),
+            "2: a listener on every address needs public_ip: peers must be told one address",
+        ),
+        (
+            "[media]\nip = \"0.0.0.0\"".into(),
+            "2: [media] ip on every address needs public_ip: peers must be told one address",
+        ),
+        (
+            "[media]\nport_range = [20000, 10000]".into(),
+            "2: expected [first, last] with 1024 <= first < last; each call takes an even port and the next",
+        ),
         ("[limits]\nmax_calls = 0".into(), "2: max_calls must be at least 1"),
         ("[limits]\nmax_cps = 0".into(), "2: max_cps must be at least 1"),
         ("[limits]\ncdr_retention_days = 0".into(), "2: cdr_retention_days must be 1 to 3650"),
-        ("[storage]\ndatabase_url = \"mysql://x\"".into(), "2: \"mysql://x\": expected sqlite://FILE (the engine's journal)"),
-        ("[[trunks]]\nname = \"a b\"\nuri = \"sip:192.0.2.1\"".into(), "2: a trunk's name is 1 to 64 characters of A-Z a-z 0-9 _ . -"),
+        (
+            "[storage]\ndatabase_url = \"mysql://x\"".into(),
+            "2: \"mysql://x\": expected sqlite://FILE (the engine's journal)",
+        ),
+        (
+            "[[trunks]]\nname = \"a b\"\nuri = \"sip:192.0.2.1\"".into(),
+            "2: a trunk's name is 1 to 64 characters of A-Z a-z 0-9 _ . -",
+        ),
         (with("[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.2\""), "5: trunk \"t\" is configured twice"),
-        ("[[trunks]]\nname = \"t\"\nuri = \"192.0.2.1\"".into(), "3: \"192.0.2.1\": expected a URI such as sip:sip.example.net:5060;transport=udp"),
-        ("[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.1;transport=tls\"".into(), "3: \"sip:192.0.2.1;transport=tls\": transport \"tls\" is not supported; use udp or tcp"),
-        (with("register = true"), "4: trunk \"t\": register = true needs username and password (or password_file)"),
+        (
+            "[[trunks]]\nname = \"t\"\nuri = \"192.0.2.1\"".into(),
+            "3: \"192.0.2.1\": expected a URI such as sip:sip.example.net:5060;transport=udp",
+        ),
+        (
+            "[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.1;transport=tls\"".into(),
+            "3: \"sip:192.0.2.1;transport=tls\": transport \"tls\" is not supported; use udp or tcp",
+        ),
+        (
+            with("register = true"),
+            "4: trunk \"t\": register = true needs username and password (or password_file)",
+        ),
         (with("username = \"u\""), "4: trunk \"t\": username without password or password_file"),
         (with("password = \"p\""), "4: trunk \"t\": a password without username"),
-        (with("username = \"u\"\npassword = \"p\"\npassword_file = \"f\""), "6: trunk \"t\": password and password_file exclude each other"),
-        (with("username = \"u\"\npassword_file = \"none\""), "5: trunk \"t\": password_file /etc/none: No such file or directory (os error 2)"),
+        (
+            with("username = \"u\"\npassword = \"p\"\npassword_file = \"f\""),
+            "6: trunk \"t\": password and password_file exclude each other",
+        ),
+        (
+            with("username = \"u\"\npassword_file = \"none\""),
+            "5: trunk \"t\": password_file /etc/none: No such file or directory (os error 2)",
+        ),
         (with("codecs = []"), "4: codecs must name at least one codec"),
-        (with("codecs = [\"PCMU\", \"G729\"]"), "4: trunk \"t\": unknown codec \"G729\"; there are PCMA, PCMU"),
+        (
+            with("codecs = [\"PCMU\", \"G729\"]"),
+            "4: trunk \"t\": unknown codec \"G729\"; there are PCMA, PCMU",
+        ),
         (with("codecs = [\"PCMU\", \"PCMU\"]"), "4: trunk \"t\": codec \"PCMU\" is listed twice"),
         (with("max_calls = 0"), "4: trunk \"t\": max_calls must be at least 1"),
         (with("max_cps = 0"), "4: trunk \"t\": max_cps must be at least 1"),
-        (with("gateways = [{ uri = \"sip:192.0.2.2\" },\n{ uri = \"sip:192.0.2.3\" }]"), "5: trunk \"t\": this version calls through one gateway"),
+        (
+            with("gateways = [{ uri = \"sip:192.0.2.2\" },\n{ uri = \"sip:192.0.2.3\" }]"),
+            "5: trunk \"t\": this version calls through one gateway",
+        ),
         (route("park = true\nmatch = { trunk = \"x\" }"), "3: route: there is no trunk \"x\""),
-        (route("park = true\nmatch = { source = \"here\" }"), "3: \"here\": expected an address or a network such as 10.0.0.0/8"),
-        (route("match = { called = \"1\" }"), "1: a route has exactly one of flow = \"name\", park = true, reject = STATUS"),
-        (route("flow = \"f\"\npark = true"), "1: a route has exactly one of flow = \"name\", park = true, reject = STATUS"),
+        (
+            route("park = true\nmatch = { source = \"here\" }"),
+            "3: \"here\": expected an address or a network such as 10.0.0.0/8",
+        ),
+        (
+            route("match = { called = \"1\" }"),
+            "1: a route has exactly one of flow = \"name\", park = true, reject = STATUS",
+        ),
+        (
+            route("flow = \"f\"\npark = true"),
+            "1: a route has exactly one of flow = \"name\", park = true, reject = STATUS",
+        ),
         (route("reject = 200"), "2: reject takes a SIP status from 300 to 699"),
     ] {
         assert_eq!(fault(&text), told, "{text}");
@@ -169,7 +223,8 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
 
 #[test]
 fn every_fault_is_told_at_once() {
-    let lines = check("[api]\nlisten = \"x\"\n[limits]\nmax_calls = 0\nmax_cps = 0\n[[routes]]\nreject = 1", &[]);
+    let lines =
+        check("[api]\nlisten = \"x\"\n[limits]\nmax_calls = 0\nmax_cps = 0\n[[routes]]\nreject = 1", &[]);
     let lines = lines.unwrap_err();
     let places: Vec<_> = lines.iter().map(|line| line.split(": ").next().unwrap_or_default()).collect();
     assert_eq!(places, ["/etc/c.toml:2", "/etc/c.toml:4", "/etc/c.toml:5", "/etc/c.toml:7"], "{lines:?}");
@@ -201,14 +256,27 @@ fn a_wrong_variable_is_named() {
     for (name, value, told) in [
         ("CARILLON__API__LISTEN", "8080", "invalid type: integer `8080`, expected a string"),
         ("CARILLON__API__LISTEN", "here", "\"here\": expected an address such as 127.0.0.1:8080"),
-        ("CARILLON__API__LISEN", "x", "unknown field `lisen`, expected one of `listen`, `token_file`, `metrics_open`, `rate_limit`"),
-        ("CARILLON__AP__LISTEN", "x", "unknown field `ap`, expected one of `api`, `sip`, `media`, `limits`, `storage`, `trunks`, `routes`"),
+        (
+            "CARILLON__API__LISEN",
+            "x",
+            "unknown field `lisen`, expected one of `listen`, `token_file`, `metrics_open`, `rate_limit`",
+        ),
+        (
+            "CARILLON__AP__LISTEN",
+            "x",
+            "unknown field `ap`, expected one of `api`, `sip`, `media`, `limits`, `storage`, `trunks`, `routes`",
+        ),
         ("CARILLON__LIMITS__MAX_CALLS", "many", "invalid type: string \"many\", expected u32"),
-        ("CARILLON__SIP__LISTEN", r#"["udp:here:1"]"#, "\"udp:here:1\": expected \"udp:IP:PORT\" or \"tcp:IP:PORT\", IPv6 in brackets"),
+        (
+            "CARILLON__SIP__LISTEN",
+            r#"["udp:here:1"]"#,
+            "\"udp:here:1\": expected \"udp:IP:PORT\" or \"tcp:IP:PORT\", IPv6 in brackets",
+        ),
         ("CARILLON__LISTEN", "x", "expected CARILLON__SECTION__KEY"),
         ("CARILLON__TRUNKS__NAME", "x", "\"trunks\" is not a section with keys"),
     ] {
-        let lines = check("[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.1\"\n", &[(name, value)]).unwrap_err();
+        let lines =
+            check("[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.1\"\n", &[(name, value)]).unwrap_err();
         assert_eq!(lines, [format!("/etc/c.toml: environment variable {name}: {told}")]);
     }
 }

@@ -20,7 +20,13 @@ async fn five_faults_of_a_call_are_told_at_once() {
     let answer = carillon.post("/v1/calls", &body).await;
     assert_eq!(answer.problem(422, "validation"), "5 faults, listed in errors");
     let faults = answer.faults();
-    for start in ["/to must be a number", "/timeout_s must be", "/trunk must be a string", "/headers/Via is written by the engine", "/flow/steps/a/verb unknown verb \"sing\""] {
+    for start in [
+        "/to must be a number",
+        "/timeout_s must be",
+        "/trunk must be a string",
+        "/headers/Via is written by the engine",
+        "/flow/steps/a/verb unknown verb \"sing\"",
+    ] {
         assert!(faults.iter().any(|fault| fault.starts_with(start)), "{start}: {faults:?}");
     }
     assert_eq!(faults.len(), 5, "{faults:?}");
@@ -87,7 +93,9 @@ async fn a_flow_is_taken_whole_or_not_at_all() {
     let answer = carillon.send(carillon.request(Method::PUT, "/v1/flows/menu").json(&flow)).await;
     answer.problem(422, "validation");
     let faults = answer.faults();
-    for pointer in ["/steps/a/max ", "/steps/b/ms ", "/steps/d/on/1 there is no step \"nowhere\"", "/steps/d/on/x "] {
+    for pointer in
+        ["/steps/a/max ", "/steps/b/ms ", "/steps/d/on/1 there is no step \"nowhere\"", "/steps/d/on/x "]
+    {
         assert!(faults.iter().any(|fault| fault.starts_with(pointer)), "{pointer}: {faults:?}");
     }
     carillon.get("/v1/flows/menu").await.problem(404, "not-found");
@@ -160,7 +168,8 @@ async fn tokens_bodies_paths_and_methods_that_are_wrong() {
 async fn a_command_that_the_call_is_not_ready_for() {
     let (carrier, trunk) = crate::support::carrier().await;
     let carillon = Carillon::start(&trunk).await;
-    let call: Value = carillon.post("/v1/calls", &json!({"id": "c", "to": "+629", "trunk": "t"})).await.ok(202);
+    let call: Value =
+        carillon.post("/v1/calls", &json!({"id": "c", "to": "+629", "trunk": "t"})).await.ok(202);
     assert_eq!(call["id"], "c");
     carillon.until_call("c", "ringing").await;
     let early = carillon.post("/v1/calls/c/gather", &json!({"max": 1})).await;

@@ -92,7 +92,8 @@ async fn ports_that_are_taken_are_named() {
 #[tokio::test]
 async fn a_new_token_is_told_once_and_kept_as_a_hash() {
     let carillon = Carillon::start("").await;
-    let new = |name, scopes| ["token", "new", "--config", "carillon.toml", "--name", name, "--scopes", scopes];
+    let new =
+        |name, scopes| ["token", "new", "--config", "carillon.toml", "--name", name, "--scopes", scopes];
     let told = run(&carillon.folder, &new("dialler", "read,originate"), &[]).await;
     assert_eq!((told.code, told.stderr.as_str()), (Some(0), ""));
     let secret = told.stdout.strip_suffix('\n').unwrap();
@@ -141,13 +142,18 @@ async fn the_doctor_finds_what_is_well_and_what_is_not() {
         assert!(found, "{what}: {}", told.stdout);
     }
     // 50 pairs of ports for 100 calls.
-    assert!(told.stdout.contains("warn  media      port_range has room for 50 calls, max_calls is 100"), "{told:?}");
+    assert!(
+        told.stdout.contains("warn  media      port_range has room for 50 calls, max_calls is 100"),
+        "{told:?}"
+    );
 
     let running = Carillon::start("").await;
     let told = run(&running.folder, DOCTOR, &[]).await;
     assert_eq!(told.code, Some(1), "{told:?}");
     let failed: Vec<_> = told.stdout.lines().filter(|line| line.starts_with("FAIL")).collect();
     assert_eq!(failed.len(), 3, "the API, SIP over UDP and over TCP: {failed:?}");
-    assert!(failed.iter().all(|line| line.contains("is another process, or carillon itself, running there?")));
+    assert!(
+        failed.iter().all(|line| line.contains("is another process, or carillon itself, running there?"))
+    );
     assert_eq!(told.stderr, "carillon: 3 finding(s) keep the engine from working\n");
 }

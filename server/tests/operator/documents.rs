@@ -57,7 +57,10 @@ async fn the_description_names_every_route_and_only_those() {
         for (method, operation) in operations.as_object().unwrap() {
             let method: Method = method.to_uppercase().parse().unwrap();
             described.insert(format!("{method} {path}"));
-            assert!(operation["operationId"].is_string() && operation["summary"].is_string(), "{method} {path}");
+            assert!(
+                operation["operationId"].is_string() && operation["summary"].is_string(),
+                "{method} {path}"
+            );
             let real = path.replace("{id}", "nobody").replace("{name}", "nobody");
             // Without a token: whether the route exists is told all the same.
             let answer = carillon.anonymous(method.clone(), &real).send().await.unwrap().status();
@@ -115,7 +118,8 @@ async fn what_is_open_is_open_and_what_is_told_is_whole() {
     assert!(metrics.headers["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
     let text = metrics.ok(200);
     for line in text.as_str().unwrap().lines() {
-        let sample = line.starts_with("# ") || line.rsplit_once(' ').is_some_and(|(_, value)| value.parse::<f64>().is_ok());
+        let sample = line.starts_with("# ")
+            || line.rsplit_once(' ').is_some_and(|(_, value)| value.parse::<f64>().is_ok());
         assert!(sample, "{line}");
     }
     let limits = carillon.get("/v1/limits").await.ok(200);

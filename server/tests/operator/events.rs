@@ -31,7 +31,10 @@ async fn one_socket_carries_commands_and_events() {
     let (status, body, _) = command("1", "POST", "/v1/calls", call).await;
     assert_eq!((&status, &body["id"]), (&json!(202), &json!("c")));
     let (status, body, _) = command("2", "POST", "/v1/calls", json!({"to": "+62811", "trunk": "x"})).await;
-    assert_eq!((&status, &body["code"], &body["errors"][0]["pointer"]), (&json!(422), &json!("validation"), &json!("/trunk")));
+    assert_eq!(
+        (&status, &body["code"], &body["errors"][0]["pointer"]),
+        (&json!(422), &json!("validation"), &json!("/trunk"))
+    );
     carillon.until_call("c", "in-progress").await;
     let (status, _, _) = command("3", "DELETE", "/v1/calls/c", json!(null)).await;
     assert_eq!(status, 202);
@@ -74,13 +77,16 @@ async fn a_broken_stream_goes_on_after_its_last_event() {
     assert_eq!(seen.last().unwrap()["data"], carillon.cdrs().await[0]);
 
     // The stream of the one call, from the same place, ends with it.
-    let mut of_call = Stream::open(carillon.request(Method::GET, &format!("/v1/calls/c/events?cursor={cursor}"))).await;
+    let mut of_call =
+        Stream::open(carillon.request(Method::GET, &format!("/v1/calls/c/events?cursor={cursor}"))).await;
     for event in &seen[1..] {
         assert_eq!(of_call.next().await.as_ref(), Some(event));
     }
     assert_eq!(of_call.next().await, None);
 
-    for expired in ["/v1/events?cursor=1", "/v1/events?cursor=99999999999999999999", "/v1/calls/c/events?cursor=1"] {
+    for expired in
+        ["/v1/events?cursor=1", "/v1/events?cursor=99999999999999999999", "/v1/calls/c/events?cursor=1"]
+    {
         let answer = carillon.get(expired).await;
         if expired.ends_with("=1") {
             answer.problem(410, "cursor-expired");

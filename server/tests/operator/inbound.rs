@@ -48,7 +48,11 @@ async fn a_flow_answers_plays_and_takes_digits() {
         }
     };
     let count = |kind: &str| seen.iter().filter(|seen| *seen == kind).count();
-    assert_eq!((count("call.initiated"), count("call.answered"), count("call.play.started")), (1, 1, 1), "{seen:?}");
+    assert_eq!(
+        (count("call.initiated"), count("call.answered"), count("call.play.started")),
+        (1, 1, 1),
+        "{seen:?}"
+    );
     assert_eq!((count("call.dtmf"), count("call.gather.ended"), count("call.notify")), (3, 1, 1), "{seen:?}");
     assert_eq!((&cdr["direction"], &cdr["status"]), (&json!("inbound"), &json!("completed")));
     assert_eq!((&cdr["disposition"], &cdr["ended_by"]), (&json!("answered"), &json!("engine")));

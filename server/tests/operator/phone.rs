@@ -7,8 +7,8 @@ use media_core::rtp::{Header, Packet};
 use media_core::sdp::{self, LocalMedia};
 use media_core::{Codec, Digit, MediaTime, Negotiated, Ptime, SeqNo, Ssrc};
 use sip_core::{
-    Body, Endpoint, EndpointConfig, Event, FailureCause, Hangup, Invite, NameAddr, Output, SessionEvent, SessionId,
-    Target, Uri,
+    Body, Endpoint, EndpointConfig, Event, FailureCause, Hangup, Invite, NameAddr, Output, SessionEvent,
+    SessionId, Target, Uri,
 };
 use sip_io::{Inbox, Limits, ListenAddr, Transports};
 use tokio::net::UdpSocket;
@@ -142,7 +142,8 @@ impl Phone {
         let code = Digit::from_char(key).unwrap().event_code();
         let timestamp = MediaTime(u32::from(self.seq.0) * 1600);
         for (end, duration) in [(0, 160_u16), (0x80, 800), (0x80, 800), (0x80, 800)] {
-            let header = Header { marker: end == 0, pt: event.pt_send, seq: self.seq, timestamp, ssrc: Ssrc(9) };
+            let header =
+                Header { marker: end == 0, pt: event.pt_send, seq: self.seq, timestamp, ssrc: Ssrc(9) };
             let [high, low] = duration.to_be_bytes();
             let packet = [&header.to_bytes()[..], &[code, end | 10, high, low]].concat();
             self.rtp.send_to(&packet, media.remote).await.unwrap();

@@ -63,13 +63,17 @@ async fn at_the_drain_timeout_the_rest_is_hung_up() {
     let outcomes: Vec<_> =
         carrier.calls().await.unwrap().into_iter().map(|call| (call.called, call.outcome)).collect();
     for told in [("62811", Outcome::CallerHungUp), ("62819", Outcome::Cancelled)] {
-        assert!(outcomes.iter().any(|(called, outcome)| (called.trim_start_matches('+'), *outcome) == told), "{outcomes:?}");
+        assert!(
+            outcomes.iter().any(|(called, outcome)| (called.trim_start_matches('+'), *outcome) == told),
+            "{outcomes:?}"
+        );
     }
 
     let again = Carillon::open(folder, ports).await;
     let mut cdrs = again.cdrs().await;
     cdrs.sort_by_key(|cdr| cdr["id"].to_string());
-    let ends: Vec<_> = cdrs.iter().map(|cdr| (cdr["id"].as_str().unwrap(), cdr["ended_by"].as_str().unwrap())).collect();
+    let ends: Vec<_> =
+        cdrs.iter().map(|cdr| (cdr["id"].as_str().unwrap(), cdr["ended_by"].as_str().unwrap())).collect();
     assert_eq!(ends, [("ringing", "engine"), ("talking", "engine"), ("waiting", "engine")]);
     assert_eq!(cdrs[1]["disposition"], "answered");
     assert!(cdrs[1]["media"]["packets_sent"].as_u64().unwrap() > 0, "{}", cdrs[1]);
@@ -111,7 +115,8 @@ async fn after_sigkill_the_next_start_ends_every_open_call_once() {
     carillon.post("/v1/calls", &call("waiting", "+62811")).await.ok(202);
     let keyed_body = json!({"to": "+62811", "trunk": "t"});
     let first = keyed(&carillon, "k1", &keyed_body).await.ok(202);
-    let mut events = Stream::open(carillon.request(Method::GET, "/v1/events?types=engine.*,call.ended")).await;
+    let mut events =
+        Stream::open(carillon.request(Method::GET, "/v1/events?types=engine.*,call.ended")).await;
     carillon.delete("/v1/calls/waiting").await.ok(200);
     let old_cursor = events.until("call.ended").await["cursor"].as_str().unwrap().to_owned();
     let (folder, ports) = carillon.kill().await;
@@ -123,7 +128,12 @@ async fn after_sigkill_the_next_start_ends_every_open_call_once() {
     let key_id = first["id"].as_str().unwrap();
     assert_eq!(
         ended,
-        [("over", "answered"), ("waiting", "canceled"), ("live", "internal-error"), (key_id, "internal-error")]
+        [
+            ("over", "answered"),
+            ("waiting", "canceled"),
+            ("live", "internal-error"),
+            (key_id, "internal-error")
+        ]
     );
     assert_eq!(cdrs[0], over);
     assert_eq!((&cdrs[2]["status"], &cdrs[2]["ended_by"]), (&json!("failed"), &json!("engine")));
@@ -134,7 +144,8 @@ async fn after_sigkill_the_next_start_ends_every_open_call_once() {
     let expired = again.get(&format!("/v1/events?cursor={old_cursor}")).await;
     assert!(expired.problem(410, "cursor-expired").contains("/v1/cdrs"), "{expired:?}");
     let floor = first_cursor(&again).await;
-    let mut events = Stream::open(again.request(Method::GET, &format!("/v1/events?cursor={floor}&types=call.*"))).await;
+    let mut events =
+        Stream::open(again.request(Method::GET, &format!("/v1/events?cursor={floor}&types=call.*"))).await;
     for cdr in &cdrs[2..] {
         let event = events.next().await.unwrap();
         assert_eq!((&event["type"], &event["data"]), (&json!("call.ended"), cdr));
@@ -164,7 +175,10 @@ async fn after_sigkill_the_next_start_ends_every_open_call_once() {
     assert_eq!(status.code(), Some(0));
     let third = Carillon::open(folder, ports).await;
     let cdrs = third.cdrs().await;
-    assert_eq!(cdrs.iter().map(|cdr| &cdr["id"]).collect::<Vec<_>>(), ["over", "waiting", "live", key_id, "greeted"]);
+    assert_eq!(
+        cdrs.iter().map(|cdr| &cdr["id"]).collect::<Vec<_>>(),
+        ["over", "waiting", "live", key_id, "greeted"]
+    );
     drop(carrier);
 }
 

@@ -109,7 +109,10 @@ impl Answer {
     pub(crate) fn problem(&self, status: u16, code: &str) -> &str {
         assert_eq!((self.status.as_u16(), &self.body["code"]), (status, &json!(code)), "{self:?}");
         assert_eq!(self.headers["content-type"], "application/problem+json");
-        assert_eq!((&self.body["status"], &self.body["type"]), (&json!(status), &json!(format!("/docs#{code}"))));
+        assert_eq!(
+            (&self.body["status"], &self.body["type"]),
+            (&json!(status), &json!(format!("/docs#{code}")))
+        );
         assert!(self.body["title"].is_string() && self.body["retryable"].is_boolean(), "{self:?}");
         self.body["detail"].as_str().unwrap()
     }
@@ -185,7 +188,12 @@ impl Carillon {
         let mut carillon = Self { child, folder, ports, http: reqwest::Client::new() };
         let ready = async {
             // It refuses connections until it listens.
-            while !carillon.request(Method::GET, "/readyz").send().await.is_ok_and(|answer| answer.status() == 200) {
+            while !carillon
+                .request(Method::GET, "/readyz")
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status() == 200)
+            {
                 assert_eq!(carillon.child.try_wait().unwrap(), None, "it ended instead of serving");
                 tokio::time::sleep(LOOK).await;
             }
@@ -311,9 +319,8 @@ pub(crate) fn items(page: Value) -> Vec<Value> {
 /// A carrier whose customers answer and stay until the caller hangs up; those whose number ends with 7 hang up when
 /// they have heard half a second of sound; those with 9 never answer.
 pub(crate) async fn carrier() -> (Carrier, String) {
-    let answers = |then: &[Act]| {
-        Behaviour::Answers(Answers { ring_ms: 20, then: then.to_vec(), ..Answers::default() })
-    };
+    let answers =
+        |then: &[Act]| Behaviour::Answers(Answers { ring_ms: 20, then: then.to_vec(), ..Answers::default() });
     let customers = [
         ("*7", answers(&[Act::HearMs(500), Act::HangUp])),
         ("*9", Behaviour::NeverAnswers),
@@ -322,7 +329,8 @@ pub(crate) async fn carrier() -> (Carrier, String) {
     let subscriber = |(number, does): (&str, Behaviour)| Subscriber { number: number.to_owned(), does };
     let config = CarrierConfig { customers: customers.map(subscriber).to_vec(), ..CarrierConfig::default() };
     let carrier = Carrier::start(config).await.unwrap();
-    let trunk = format!("[[trunks]]\nname = \"t\"\nuri = \"sip:{}\"\ncaller_ids = [\"+6221\"]\n", carrier.addr());
+    let trunk =
+        format!("[[trunks]]\nname = \"t\"\nuri = \"sip:{}\"\ncaller_ids = [\"+6221\"]\n", carrier.addr());
     (carrier, trunk)
 }
 
@@ -368,18 +376,25 @@ impl Stream {
         loop {
             if let Some((message, rest)) = self.buffer.split_once("\n\n") {
                 let field = |name: &str| {
-                    message.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::to_owned)
+                    message
+                        .lines()
+                        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+                        .map(str::to_owned)
                 };
                 let (id, kind, data) = (field("id"), field("event"), field("data"));
                 self.buffer = rest.to_owned();
                 if let Some(data) = data {
                     let event: Value = serde_json::from_str(&data).unwrap();
-                    assert_eq!((event["cursor"].as_str(), event["type"].as_str()), (id.as_deref(), kind.as_deref()));
+                    assert_eq!(
+                        (event["cursor"].as_str(), event["type"].as_str()),
+                        (id.as_deref(), kind.as_deref())
+                    );
                     return Some(event);
                 }
                 continue;
             }
-            let chunk = tokio::time::timeout(DEAD, self.response.chunk()).await.expect("an event").unwrap()?;
+            let chunk =
+                tokio::time::timeout(DEAD, self.response.chunk()).await.expect("an event").unwrap()?;
             self.buffer.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }

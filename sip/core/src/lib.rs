@@ -114,8 +114,8 @@ mod transport;
 mod uri;
 
 pub use endpoint::{
-    Endpoint, EndpointConfig, Error, Event, Input, Listener, Output, QueryId, RequestId, ResolveError, TimerKind,
-    Transmit, TransportErrorKind,
+    Endpoint, EndpointConfig, Error, Event, Input, Listener, Output, QueryId, RequestId, ResolveError,
+    TimerKind, Transmit, TransportErrorKind,
 };
 pub use framing::{Frame, FrameError, Framer, FramerLimits};
 pub use grammar::{quote, unquote};
