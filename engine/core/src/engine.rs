@@ -247,7 +247,7 @@ impl Engine {
                 // RFC 3261 §8.2.1: "If the UAS recognizes but does not support the method of a request, it MUST
                 // generate a 405 (Method Not Allowed) response", and "MUST also add an Allow header field".
                 sip_core::Output::Event(Event::Request { id, .. }) => {
-                    let allow = [("Allow".to_owned(), "INVITE, ACK, CANCEL, BYE, OPTIONS".to_owned())];
+                    let allow = [("Allow".to_owned(), sip_core::ALLOW.to_owned())];
                     // An error means that the request is too old to be answered.
                     let _ = self.endpoint.respond(now, id, 405, &allow, None);
                 }

@@ -178,6 +178,8 @@ impl Trunk {
         let before = self.state();
         let trunk = self.config.name.clone();
         let (registration, data) = match *event {
+            // A refresh that failed takes nothing away yet: the registrar keeps what it granted until it expires.
+            RegistrationEvent::Failed { status: _, retry_in: Some(_) } if self.is_bound(now) => return None,
             RegistrationEvent::Registered { expires } => {
                 (Registration::Up { id, until: now + expires }, EventData::TrunkUp { trunk })
             }
@@ -199,6 +201,17 @@ impl Trunk {
         };
         self.registration = registration;
         (self.state() != before).then_some(data)
+    }
+
+    /// Whether the registrar still has us.
+    fn is_bound(&self, now: Instant) -> bool {
+        match self.registration {
+            Registration::Up { until, .. } => now < until,
+            Registration::None
+            | Registration::Registering(_)
+            | Registration::Down(_)
+            | Registration::Rejected(_) => false,
+        }
     }
 
     /// Counts an outbound call that begins.
@@ -342,15 +355,18 @@ mod tests {
         let reason = "503 Service Unavailable from registrar 10.0.0.1; next try in 1 s".into();
         let told_down = EventData::TrunkDown { trunk: "t".into(), reason };
         let told_rejected = EventData::TrunkRejected { trunk: "t".into(), sip_status: Some(403) };
-        for (event, told) in [
-            (&up, Some(&told_up)),
-            (&up, None),
-            (&down, Some(&told_down)),
-            (&down, None),
-            (&up, Some(&told_up)),
-            (&rejected, Some(&told_rejected)),
+        for (at_s, event, told) in [
+            (0, &up, Some(&told_up)),
+            (10, &up, None),
+            // What was granted lasts until 70 s, whether refreshed or not.
+            (69, &down, None),
+            (70, &down, Some(&told_down)),
+            (75, &down, None),
+            (80, &up, Some(&told_up)),
+            (90, &rejected, Some(&told_rejected)),
         ] {
-            assert_eq!(trunk.on_registration(now, id, event).as_ref(), told);
+            let told_now = trunk.on_registration(now + at_s * SECOND, id, event);
+            assert_eq!(told_now.as_ref(), told, "at {at_s} s");
         }
         assert_eq!(trunk.refusal(), Some(Evidence::TrunkRejected));
     }

@@ -90,10 +90,10 @@ impl Task {
         let name = "carillon_calls_ended_total";
         text.family(name, "counter", "Calls ended, by disposition.");
         for disposition in Disposition::ALL {
-            let ended = self.ended.get(disposition).copied().unwrap_or(0);
+            let ended = self.state.ended.get(disposition).copied().unwrap_or(0);
             text.sample(name, &[("disposition", disposition.as_str())], ended);
         }
-        text.counter("carillon_panics_total", "Panics contained; each ended one call.", self.panics);
+        text.counter("carillon_panics_total", "Panics contained; each ended one call.", self.state.panics);
         text.gauge("carillon_draining", "1 while no new calls are taken.", u8::from(self.core.is_draining()));
     }
 

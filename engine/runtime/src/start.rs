@@ -16,7 +16,7 @@ use crate::events::EventHub;
 use crate::flows::FlowStore;
 use crate::journal::{EndedCall, Journal, JournalError};
 use crate::prompts::{PromptError, PromptStore};
-use crate::task::{Parts, Sources, Task};
+use crate::task::{Sources, State, Task};
 
 /// Why the engine could not start.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +96,7 @@ impl Engine {
         let (journalled, journal_answers) = mpsc::channel(JOURNALLED);
         let (drained_tell, drained) = watch::channel(false);
         let (stopped_tell, stopped) = watch::channel(false);
-        let task = Task::new(Parts {
+        let task = Task {
             core,
             transports,
             media,
@@ -108,9 +108,15 @@ impl Engine {
             media_public_ip: config.media_public_ip,
             journalled,
             drained: drained_tell,
-        });
-        let sources =
-            Sources { sip, media: media_events, journalled: journal_answers, commands: command_queue };
+            state: State::default(),
+        };
+        let sources = Sources {
+            sip,
+            media: media_events,
+            journalled: journal_answers,
+            commands: command_queue,
+            abandoned: false,
+        };
         tokio::spawn(async move {
             task.run(sources).await;
             stopped_tell.send_replace(true);

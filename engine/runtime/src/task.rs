@@ -55,13 +55,12 @@ struct Accepting {
 }
 
 /// Where a life of the engine stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Life {
+    #[default]
     Running,
     /// Calls are hung up; when the last is in the journal, or at this moment, the task ends.
-    Stopping {
-        until: Instant,
-    },
+    Stopping { until: Instant },
 }
 
 /// Everything the task owns.
@@ -71,11 +70,21 @@ pub(crate) struct Task {
     pub(crate) media: Media,
     pub(crate) journal: Journal,
     pub(crate) events: EventHub,
-    prompts: PromptStore,
+    pub(crate) prompts: PromptStore,
     pub(crate) node: Arc<str>,
     pub(crate) started_at: Timestamp,
     /// The address that SDP tells, when it is not the one media is received at.
-    media_public_ip: Option<IpAddr>,
+    pub(crate) media_public_ip: Option<IpAddr>,
+    /// For the journal to answer by.
+    pub(crate) journalled: mpsc::Sender<Journalled>,
+    /// Turns true when the engine drains and has no call left.
+    pub(crate) drained: watch::Sender<bool>,
+    pub(crate) state: State,
+}
+
+/// What the task keeps track of.
+#[derive(Default)]
+pub(crate) struct State {
     accepting: HashMap<CallId, Accepting>,
     /// Inbound calls on their way into the journal: they take no commands yet, so nobody is shown them.
     arriving: BTreeSet<CallId>,
@@ -83,8 +92,8 @@ pub(crate) struct Task {
     refused: BTreeSet<CallId>,
     /// What each leg speaks, so that its prompts can be found.
     codecs: HashMap<LegId, Codec>,
+    /// How many calls came out how.
     pub(crate) ended: BTreeMap<Disposition, u64>,
-    journalled: mpsc::Sender<Journalled>,
     /// Ended calls that the journal does not have as such yet; bounded by the calls there may be.
     ending: BTreeMap<u64, Ended>,
     last_ending: u64,
@@ -93,7 +102,6 @@ pub(crate) struct Task {
     retry_unwritten: Option<Instant>,
     pub(crate) panics: u64,
     draining_since: Option<Timestamp>,
-    drained: watch::Sender<bool>,
     life: Life,
 }
 
@@ -103,21 +111,8 @@ pub(crate) struct Sources {
     pub(crate) media: mpsc::Receiver<(LegId, LegEvent)>,
     pub(crate) journalled: mpsc::Receiver<Journalled>,
     pub(crate) commands: mpsc::Receiver<Command>,
-}
-
-/// What a task is made of.
-pub(crate) struct Parts {
-    pub(crate) core: engine_core::Engine,
-    pub(crate) transports: Transports,
-    pub(crate) media: Media,
-    pub(crate) journal: Journal,
-    pub(crate) events: EventHub,
-    pub(crate) prompts: PromptStore,
-    pub(crate) node: Arc<str>,
-    pub(crate) started_at: Timestamp,
-    pub(crate) media_public_ip: Option<IpAddr>,
-    pub(crate) journalled: mpsc::Sender<Journalled>,
-    pub(crate) drained: watch::Sender<bool>,
+    /// Whether every handle is gone and every command done.
+    pub(crate) abandoned: bool,
 }
 
 /// One thing that woke the task.
@@ -132,47 +127,6 @@ enum Woken {
 }
 
 impl Task {
-    pub(crate) fn new(parts: Parts) -> Task {
-        let Parts {
-            core,
-            transports,
-            media,
-            journal,
-            events,
-            prompts,
-            node,
-            started_at,
-            media_public_ip,
-            journalled,
-            drained,
-        } = parts;
-        Task {
-            core,
-            transports,
-            media,
-            journal,
-            events,
-            prompts,
-            node,
-            started_at,
-            media_public_ip,
-            accepting: HashMap::new(),
-            arriving: BTreeSet::new(),
-            refused: BTreeSet::new(),
-            codecs: HashMap::new(),
-            ended: BTreeMap::new(),
-            journalled,
-            ending: BTreeMap::new(),
-            last_ending: 0,
-            unwritten: VecDeque::new(),
-            retry_unwritten: None,
-            panics: 0,
-            draining_since: None,
-            drained,
-            life: Life::Running,
-        }
-    }
-
     /// Runs until it has been told to stop and has done so.
     pub(crate) async fn run(mut self, mut sources: Sources) {
         self.carry_out();
@@ -198,11 +152,11 @@ impl Task {
 
     fn wake_at(&self) -> Option<Instant> {
         let core = self.core.poll_timeout().map(|(at, _)| at);
-        let life = match self.life {
+        let life = match self.state.life {
             Life::Running => None,
             Life::Stopping { until } => Some(until),
         };
-        [core, self.retry_unwritten, life].into_iter().flatten().min()
+        [core, self.state.retry_unwritten, life].into_iter().flatten().min()
     }
 
     fn handle(&mut self, now: Instant, woken: Woken) {
@@ -212,7 +166,7 @@ impl Task {
                 let input = match event {
                     LegEvent::Media(event) => MediaInput::Event(event),
                     LegEvent::Closed(stats) => {
-                        self.codecs.remove(&leg);
+                        self.state.codecs.remove(&leg);
                         MediaInput::Closed(stats)
                     }
                 };
@@ -244,9 +198,9 @@ impl Task {
                 self.panicked(now);
             }
         }
-        if self.retry_unwritten.is_some_and(|at| at <= now) {
-            self.retry_unwritten = None;
-            for number in std::mem::take(&mut self.unwritten) {
+        if self.state.retry_unwritten.is_some_and(|at| at <= now) {
+            self.state.retry_unwritten = None;
+            for number in std::mem::take(&mut self.state.unwritten) {
                 self.write_end(number);
             }
         }
@@ -254,7 +208,7 @@ impl Task {
 
     /// Invariant 4 of the architecture: a panic while handling one input ends that call only.
     fn panicked(&mut self, now: Instant) {
-        self.panics += 1;
+        self.state.panics += 1;
         let call = self.core.current_call().cloned();
         tracing::error!(?call, "panic while handling an input; the call it was about ends as internal-error");
         if let Some(id) = call
@@ -283,16 +237,16 @@ impl Task {
                 Output::Accept(call) => self.accept(now, &call),
                 Output::Event(event) => self.publish_call_event(event),
                 Output::Ended { call, seq, at_unix_ms } => {
-                    if !self.refused.remove(&call.id) {
-                        self.last_ending += 1;
-                        self.ending.insert(self.last_ending, Ended { call, seq, at_unix_ms });
-                        self.write_end(self.last_ending);
+                    if !self.state.refused.remove(&call.id) {
+                        self.state.last_ending += 1;
+                        self.state.ending.insert(self.state.last_ending, Ended { call, seq, at_unix_ms });
+                        self.write_end(self.state.last_ending);
                     }
                 }
                 Output::NodeEvent { data, at_unix_ms } => self.publish_node_event(data, at_unix_ms),
             }
         }
-        if self.draining_since.is_some() {
+        if self.state.draining_since.is_some() {
             let drained = self.idle();
             self.drained.send_if_modified(|told| std::mem::replace(told, drained) != drained);
         }
@@ -314,12 +268,12 @@ impl Task {
                 return self.input(now, Input::Media { leg, input });
             }
             MediaCommand::Start { config, negotiated } => {
-                self.codecs.insert(leg, negotiated.codec);
+                self.state.codecs.insert(leg, negotiated.codec);
                 self.media.command(leg, media_io::Command::Start { config, negotiated })
             }
             MediaCommand::Run(program) => {
                 let play = program.play.as_ref().map(|play| play.id);
-                let codec = self.codecs.get(&leg).copied();
+                let codec = self.state.codecs.get(&leg).copied();
                 let resolved = program.try_map(|prompt| {
                     codec.and_then(|codec| self.prompts.encoded(&prompt.0, codec)).ok_or(prompt)
                 });
@@ -334,7 +288,7 @@ impl Task {
             }
             MediaCommand::StopPlay => self.media.command(leg, media_io::Command::StopPlay),
             MediaCommand::Close => {
-                self.codecs.remove(&leg);
+                self.state.codecs.remove(&leg);
                 self.media.command(leg, media_io::Command::Close)
             }
         };
@@ -356,7 +310,7 @@ impl Task {
             None => new_call_id(),
         };
         match self.core.originate(now, id.clone(), request) {
-            Ok(call) => drop(self.accepting.insert(id, Accepting { call, body_hash, tell })),
+            Ok(call) => drop(self.state.accepting.insert(id, Accepting { call, body_hash, tell })),
             // The asker may be gone: a refusal changes nothing then.
             Err(refusal) => drop(tell.send(Err(refusal.into()))),
         }
@@ -364,9 +318,9 @@ impl Task {
 
     fn accept(&mut self, now: Instant, call: &Call) {
         let id = call.id.clone();
-        let body_hash = self.accepting.get(&id).map(|accepting| accepting.body_hash);
+        let body_hash = self.state.accepting.get(&id).map(|accepting| accepting.body_hash);
         if body_hash.is_none() {
-            self.arriving.insert(id.clone());
+            self.state.arriving.insert(id.clone());
         }
         let (told, key) = (self.journalled.clone(), id.clone());
         let submitted = self.journal.accept(call, body_hash, move |result| {
@@ -379,11 +333,11 @@ impl Task {
     }
 
     fn write_end(&mut self, number: u64) {
-        let Some(ended) = self.ending.get(&number) else { return };
+        let Some(ended) = self.state.ending.get(&number) else { return };
         let json = match serde_json::to_string(&*ended.call) {
             Ok(json) => json,
             Err(error) => {
-                self.ending.remove(&number);
+                self.state.ending.remove(&number);
                 return tracing::error!(%error, "a CDR does not serialise");
             }
         };
@@ -403,28 +357,29 @@ impl Task {
     }
 
     fn keep_unwritten(&mut self, number: u64, error: &JournalError) {
-        let call = self.ending.get(&number).map(|ended| ended.call.id.as_str());
+        let call = self.state.ending.get(&number).map(|ended| ended.call.id.as_str());
         tracing::error!(%error, call, "the end of a call is not in the journal; trying again");
-        self.unwritten.push_back(number);
-        self.retry_unwritten.get_or_insert_with(|| Instant::now() + JOURNAL_RETRY);
+        self.state.unwritten.push_back(number);
+        self.state.retry_unwritten.get_or_insert_with(|| Instant::now() + JOURNAL_RETRY);
     }
 
     /// A call that is live, or whose end the journal does not have yet.
     pub(crate) fn call(&self, id: &CallId) -> Option<&Call> {
-        let ending = || self.ending.values().rev().map(|ended| &*ended.call).find(|call| call.id == *id);
+        let ending =
+            || self.state.ending.values().rev().map(|ended| &*ended.call).find(|call| call.id == *id);
         self.core.call(id).or_else(ending)
     }
 
     /// Whether this call is still on its way into the journal, which may show it already.
     pub(crate) fn is_arriving(&self, id: &CallId) -> bool {
-        self.arriving.contains(id)
+        self.state.arriving.contains(id)
     }
 
     fn journalled(&mut self, now: Instant, journalled: Journalled) {
         match journalled {
             Journalled::Accepted(id, result) => {
-                let accepting = self.accepting.remove(&id);
-                self.arriving.remove(&id);
+                let accepting = self.state.accepting.remove(&id);
+                self.state.arriving.remove(&id);
                 let refusal = match result {
                     Ok(true) => {
                         self.input(now, Input::Accepted { call: id });
@@ -446,9 +401,9 @@ impl Task {
             }
             Journalled::Ended(number, Err(error)) => self.keep_unwritten(number, &error),
             Journalled::Ended(number, Ok(())) => {
-                let Some(ended) = self.ending.remove(&number) else { return };
+                let Some(ended) = self.state.ending.remove(&number) else { return };
                 // One that ended before the journal refused it was not written.
-                if !self.refused.remove(&ended.call.id) {
+                if !self.state.refused.remove(&ended.call.id) {
                     self.publish_end(ended);
                 }
             }
@@ -458,7 +413,7 @@ impl Task {
     /// Forgets a call that the journal did not take: it never was.
     fn discard(&mut self, now: Instant, id: CallId) {
         self.core.abandon(now, &id);
-        self.refused.insert(id);
+        self.state.refused.insert(id);
     }
 
     fn publish_call_event(&self, event: CallEvent) {
@@ -470,7 +425,7 @@ impl Task {
     fn publish_end(&mut self, ended: Ended) {
         let Ended { call, seq, at_unix_ms } = ended;
         if let Some(disposition) = call.disposition {
-            *self.ended.entry(disposition).or_default() += 1;
+            *self.state.ended.entry(disposition).or_default() += 1;
         }
         let disposition = call.disposition.map_or("", Disposition::as_str);
         tracing::info!(call_id = %call.id, disposition, sip_status = call.sip_status, "call ended");
@@ -516,10 +471,10 @@ impl Task {
     }
 
     pub(crate) fn drain(&mut self, now: Instant, on: bool) -> Drain {
-        if on != self.draining_since.is_some() {
+        if on != self.state.draining_since.is_some() {
             self.core.drain(now, on);
             let at = crate::engine::now();
-            self.draining_since = on.then_some(at);
+            self.state.draining_since = on.then_some(at);
             if !on {
                 tracing::info!("taking calls again");
                 self.drained.send_replace(false);
@@ -530,16 +485,16 @@ impl Task {
 
     pub(crate) fn drain_state(&self) -> Drain {
         Drain {
-            draining: self.draining_since.is_some(),
-            since: self.draining_since,
+            draining: self.state.draining_since.is_some(),
+            since: self.state.draining_since,
             live_calls: self.core.load().live,
         }
     }
 
     pub(crate) fn stop(&mut self, now: Instant) {
-        match self.life {
+        match self.state.life {
             Life::Running => {
-                self.life = Life::Stopping { until: now + FAREWELL };
+                self.state.life = Life::Stopping { until: now + FAREWELL };
                 self.core.stop(now);
             }
             Life::Stopping { .. } => {}
@@ -549,11 +504,11 @@ impl Task {
     /// Whether no call is left anywhere: not live, not on its way into or out of the journal.
     fn idle(&self) -> bool {
         let load = self.core.load();
-        load.live == 0 && load.queued == 0 && self.accepting.is_empty() && self.ending.is_empty()
+        load.live == 0 && load.queued == 0 && self.state.accepting.is_empty() && self.state.ending.is_empty()
     }
 
     fn finished(&self, now: Instant) -> bool {
-        match self.life {
+        match self.state.life {
             Life::Running => false,
             Life::Stopping { until } => (self.idle() && self.core.is_stopped()) || now >= until,
         }
@@ -573,7 +528,13 @@ impl Sources {
             Some(journalled) = self.journalled.recv() => Woken::Journalled(journalled),
             Some((leg, event)) = self.media.recv() => Woken::Media(leg, event),
             Some(input) = self.sip.recv() => Woken::Sip(input),
-            command = self.commands.recv() => command.map_or(Woken::Abandoned, Woken::Command),
+            command = self.commands.recv(), if !self.abandoned => match command {
+                Some(command) => Woken::Command(command),
+                None => {
+                    self.abandoned = true;
+                    Woken::Abandoned
+                }
+            },
             () = timer => Woken::Timer,
         }
     }

@@ -114,7 +114,7 @@ mod transport;
 mod uri;
 
 pub use endpoint::{
-    Endpoint, EndpointConfig, Error, Event, Input, Listener, Output, QueryId, RequestId, ResolveError,
+    ALLOW, Endpoint, EndpointConfig, Error, Event, Input, Listener, Output, QueryId, RequestId, ResolveError,
     TimerKind, Transmit, TransportErrorKind,
 };
 pub use framing::{Frame, FrameError, Framer, FramerLimits};

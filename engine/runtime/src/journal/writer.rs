@@ -72,7 +72,9 @@ fn commit(db: &Connection, group: &mut Vec<(Write, Done)>) {
     let mut told = Vec::with_capacity(group.len());
     let committed = db.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
         for (write, done) in group.drain(..) {
-            told.push((write(db), done));
+            // A full disk can make SQLite roll the transaction back by itself: what came after would commit alone.
+            let undone = db.is_autocommit();
+            told.push((if undone { Ok(0) } else { write(db) }, done));
         }
         db.execute_batch("COMMIT")
     });

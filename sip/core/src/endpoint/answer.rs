@@ -11,7 +11,7 @@ use crate::transport::Hop;
 use crate::{Message, MessageBuilder, Name, Reply};
 
 /// The methods we serve in a call.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
 
 /// A response to be.
 #[derive(Debug, Clone)]

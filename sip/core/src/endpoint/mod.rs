@@ -8,7 +8,8 @@ mod receive;
 
 use std::time::Instant;
 
-pub(crate) use answer::{ALLOW, Answer};
+pub use answer::ALLOW;
+pub(crate) use answer::Answer;
 pub use config::{EndpointConfig, Listener};
 pub use error::Error;
 pub use io::{
