@@ -103,10 +103,19 @@ fn with_config(path: &Path, run: impl FnOnce(config::Config) -> anyhow::Result<(
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("carillon: {error:#}");
+            eprintln!("carillon: {}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and what it came from, each once: most of ours name their source themselves.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        _ if told.contains(&cause) => told,
+        _ => format!("{told}: {cause}"),
+    })
 }
 
 #[expect(clippy::print_stdout, reason = "the secret is the command's output, and nothing else")]

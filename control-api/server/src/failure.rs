@@ -109,6 +109,12 @@ impl IntoResponse for Failure {
             // RFC 6750 §3: the response MUST include the WWW-Authenticate field.
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"carillon\""));
         }
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            // The rest of the body is not read. RFC 9112 §9.6: "A sender SHOULD send a Connection header field […]
+            // containing the "close" connection option when it intends to close a connection", or else the next
+            // request is sent into a closing one.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(wait) = self.retry_after {
             // RFC 9110 §10.2.3 counts whole seconds; rounded up, so that coming back then is not too early.
             let seconds = wait.as_millis().div_ceil(1000).max(1);
