@@ -76,16 +76,17 @@ async fn without_a_token_serve_says_what_to_run() {
 #[tokio::test]
 async fn ports_that_are_taken_are_named() {
     let taken = Carillon::start("").await;
-    for (wrong, ports) in [
-        (taken.ports.api, Ports { api: taken.ports.api, ..Ports::free() }),
-        (taken.ports.sip, Ports { sip: taken.ports.sip, ..Ports::free() }),
+    let Ports { api, sip, .. } = taken.ports;
+    for (ports, what) in [
+        (Ports { api, ..Ports::free() }, format!("cannot serve the API on {api} (is another process there?)")),
+        (Ports { sip, ..Ports::free() }, format!("cannot listen on udp {sip}")),
     ] {
         let folder = Folder::new();
         folder.write("carillon.toml", &ports.config(""));
         let told = run(&folder, SERVE, &[("CARILLON_ADMIN_TOKEN", "x")]).await;
         assert_eq!(told.code, Some(1));
         let last = told.stderr.lines().last().unwrap();
-        assert!(last.starts_with("carillon: ") && last.contains(&wrong.to_string()), "{last}");
+        assert_eq!(last, format!("carillon: {what}: Address already in use (os error 98)"));
     }
 }
 

@@ -58,7 +58,7 @@ async fn a_flow_answers_plays_and_takes_digits() {
     assert_eq!((&cdr["disposition"], &cdr["ended_by"]), (&json!("answered"), &json!("engine")));
     assert_eq!((&cdr["variables"]["pin"], &cdr["codec"]), (&json!("12"), &json!("PCMU")));
     assert!(cdr["media"]["packets_sent"].as_u64().unwrap() >= 5, "{cdr}");
-    assert_eq!(carillon.cdrs().await, [cdr]);
+    assert_eq!(carillon.cdrs(1).await, [cdr]);
     carillon.check_no_panic().await;
 }
 
@@ -106,7 +106,7 @@ async fn a_parked_call_is_the_apis() {
     phone.cancelled().await;
     let gone = carillon.until_call(&id, "no-answer").await;
     assert_eq!((&gone["ended_by"], &gone["answered_at"]), (&json!("remote"), &json!(null)));
-    assert_eq!(carillon.cdrs().await, [ended, rejected, gone]);
+    assert_eq!(carillon.cdrs(3).await, [ended, rejected, gone]);
     carillon.check_no_panic().await;
 }
 

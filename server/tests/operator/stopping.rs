@@ -41,7 +41,7 @@ async fn sigterm_lets_live_calls_end_by_themselves() {
     assert_eq!(carrier.calls().await.unwrap()[0].outcome, Outcome::CustomerHungUp);
 
     let again = Carillon::open(folder, ports).await;
-    assert_eq!(again.cdrs().await, [last], "one CDR, and nothing of the refused call");
+    assert_eq!(again.cdrs(0).await, [last], "one CDR, and nothing of the refused call");
     again.get("/v1/calls/new").await.problem(404, "not-found");
     again.check_no_panic().await;
 }
@@ -70,7 +70,7 @@ async fn at_the_drain_timeout_the_rest_is_hung_up() {
     }
 
     let again = Carillon::open(folder, ports).await;
-    let mut cdrs = again.cdrs().await;
+    let mut cdrs = again.cdrs(0).await;
     cdrs.sort_by_key(|cdr| cdr["id"].to_string());
     let ends: Vec<_> =
         cdrs.iter().map(|cdr| (cdr["id"].as_str().unwrap(), cdr["ended_by"].as_str().unwrap())).collect();
@@ -95,7 +95,7 @@ async fn a_second_signal_does_not_wait() {
     carrier.wait_for(|progress| progress.ended == 1).await.unwrap();
     assert_eq!(carrier.calls().await.unwrap()[0].outcome, Outcome::CallerHungUp, "not left to a timeout");
     let again = Carillon::open(folder, ports).await;
-    assert_eq!(again.cdrs().await[0]["disposition"], "answered");
+    assert_eq!(again.cdrs(0).await[0]["disposition"], "answered");
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn after_sigkill_the_next_start_ends_every_open_call_once() {
     let (folder, ports) = carillon.kill().await;
 
     let again = Carillon::open(folder, ports).await;
-    let cdrs = again.cdrs().await;
+    let cdrs = again.cdrs(0).await;
     let ended: Vec<_> =
         cdrs.iter().map(|cdr| (cdr["id"].as_str().unwrap(), cdr["disposition"].as_str().unwrap())).collect();
     let key_id = first["id"].as_str().unwrap();
@@ -174,7 +174,7 @@ async fn after_sigkill_the_next_start_ends_every_open_call_once() {
     let (status, folder, ports) = again.ended().await;
     assert_eq!(status.code(), Some(0));
     let third = Carillon::open(folder, ports).await;
-    let cdrs = third.cdrs().await;
+    let cdrs = third.cdrs(0).await;
     assert_eq!(
         cdrs.iter().map(|cdr| &cdr["id"]).collect::<Vec<_>>(),
         ["over", "waiting", "live", key_id, "greeted"]

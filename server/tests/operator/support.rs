@@ -139,10 +139,12 @@ impl Ports {
         /// RTP ports of one engine, two for each call.
         static ENGINES: AtomicU16 = AtomicU16::new(0);
         let block = std::process::id().wrapping_mul(7) + u32::from(ENGINES.fetch_add(1, Ordering::Relaxed));
-        let local = (Ipv4Addr::LOCALHOST, 0);
+        let tcp = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        // SIP takes the same port of both protocols.
+        let both = || Some(tcp()).filter(|&address| UdpSocket::bind(address).is_ok());
         Self {
-            api: TcpListener::bind(local).unwrap().local_addr().unwrap(),
-            sip: UdpSocket::bind(local).unwrap().local_addr().unwrap(),
+            api: tcp(),
+            sip: std::iter::repeat_with(both).flatten().next().unwrap(),
             // Below the ephemeral ports; an engine passes over those that are taken.
             media: 10_000 + (block % 200) as u16 * 100,
         }
@@ -250,9 +252,9 @@ impl Carillon {
         self.until(&format!("/v1/calls/{id}"), |call| call["status"] == status).await
     }
 
-    /// Every CDR there is.
-    pub(crate) async fn cdrs(&self) -> Vec<Value> {
-        items(self.get("/v1/cdrs").await.ok(200))
+    /// Every CDR there is, once there are so many: a call shows its end a moment before the journal has it.
+    pub(crate) async fn cdrs(&self, at_least: usize) -> Vec<Value> {
+        items(self.until("/v1/cdrs", |page| page["items"].as_array().unwrap().len() >= at_least).await)
     }
 
     /// Uploads a second of a tone.
