@@ -146,10 +146,10 @@ mod tests {
 
     fn read(subscription: &mut Subscription) -> Option<Result<u64, u64>> {
         subscription.try_next().map(|delivery| match delivery {
-            Delivery::Event(event) => match event.data {
-                EventData::EventsDropped { count } => Ok(count),
-                ref other => panic!("{other:?}"),
-            },
+            Delivery::Event(event) => {
+                let EventData::EventsDropped { count } = event.data else { panic!("{event:?}") };
+                Ok(count)
+            }
             Delivery::Dropped(count) => Err(count),
         })
     }
