@@ -144,7 +144,7 @@ fn flows() -> [(&'static str, serde_json::Value); 3] {
         (
             ONE_KEY,
             json!({"start": "listen", "steps": {"listen":
-                {"verb": "gather", "play": {"prompt": prompt::NAME}, "max": 1, "on": {"1": "bye"}},
+                {"verb": "gather", "max": 1, "on": {"1": "bye"}},
                 "bye": {"verb": "hangup"}}}),
         ),
     ]

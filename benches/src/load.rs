@@ -57,6 +57,8 @@ pub(crate) struct Control {
     progress: watch::Receiver<Progress>,
     listener: JoinHandle<()>,
     next: u32,
+    /// Why the first call was refused that was.
+    refusal: Option<anyhow::Error>,
 }
 
 impl Control {
@@ -76,7 +78,7 @@ impl Control {
                 note(courses.entry(number).or_default(), at, &event.data, &tell);
             }
         });
-        Ok(Control { client: client.clone(), courses, progress, listener, next: 1 })
+        Ok(Control { client: client.clone(), courses, progress, listener, next: 1, refusal: None })
     }
 
     /// Places `count` calls through `flow`, `rate` in a second, and waits until all are answered. Returns how many
@@ -92,7 +94,10 @@ impl Control {
         }
         let mut refused = 0;
         while let Some(result) = posts.join_next().await {
-            refused += u32::from(result?.is_err());
+            if let Err(error) = result? {
+                refused += 1;
+                self.refusal.get_or_insert(error);
+            }
         }
         Ok(refused)
     }
@@ -131,6 +136,11 @@ impl Control {
             result??;
         }
         self.until_ended(self.next - 1).await
+    }
+
+    /// Fails where a call was refused, with the reason.
+    pub(crate) fn unrefused(&mut self) -> anyhow::Result<()> {
+        self.refusal.take().map_or(Ok(()), |error| Err(error.context("a call was refused")))
     }
 
     /// What became of each call so far.

@@ -44,19 +44,19 @@ struct Arguments {
     /// One short round: under a minute, and rough.
     #[arg(long)]
     quick: bool,
-    /// Lets idle cores sleep: figures of a quiet machine, which are higher.
+    /// Keeps idle cores from sleeping: figures of a busy machine, which are lower.
     #[arg(long)]
-    no_spin: bool,
+    spin: bool,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     process::raise_file_limit()?;
     let cores = process::cores()?;
-    let conditions = process::conditions(&cores, !arguments.no_spin)?;
+    let conditions = process::conditions(&cores, arguments.spin)?;
     let subjects = [Some(arguments.carillon), arguments.against].into_iter().flatten().collect();
     let plan = Plan::new(subjects, arguments.calls, arguments.rates, cores, arguments.quick);
-    let _spinners = (!arguments.no_spin).then(|| process::Spinners::start(&plan.cores)).transpose()?;
+    let _spinners = arguments.spin.then(|| process::Spinners::start(&plan.cores)).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let results = runtime.block_on(plan.run())?;
     print(&conditions, &plan.about(), &table::render(&results));

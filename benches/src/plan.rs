@@ -93,12 +93,19 @@ impl Plan {
     pub(crate) async fn run(&self) -> anyhow::Result<Results> {
         let wav = prompt::wav();
         let peer = Peer::start(self.peer_core(), prompt::encoded(&wav, Codec::Pcma)?)?;
+        let subjects = self.watch(&peer, &wav).await;
+        // Where the far end failed, that is the reason for everything else.
+        peer.stop().context("the far end")?;
+        Ok(Results { subjects: subjects?, micro: micro::measure(self.lengths.micro)? })
+    }
+
+    async fn watch(&self, peer: &Peer, wav: &[u8]) -> anyhow::Result<Vec<Figures>> {
         let mut subjects: Vec<Figures> =
             self.subjects.iter().map(|program| self.blank(program.clone())).collect();
         for _ in 0..self.repetitions {
             for (index, &calls) in self.calls.iter().enumerate() {
                 for figures in &mut subjects {
-                    let round = rounds::playing(&figures.program, &peer, &wav, calls, self)
+                    let round = rounds::playing(&figures.program, peer, wav, calls, self)
                         .await
                         .with_context(|| format!("{calls} playing calls"))?;
                     figures.playing[index].1.push(round);
@@ -107,20 +114,19 @@ impl Plan {
         }
         for (index, &rate) in self.rates.iter().enumerate() {
             for figures in &mut subjects {
-                let round = rounds::set_up(&figures.program, &peer, &wav, rate, rounds::Key::None, self)
+                let round = rounds::set_up(&figures.program, peer, wav, rate, rounds::Key::None, self)
                     .await
                     .with_context(|| format!("{rate} calls a second"))?;
                 figures.set_up[index].1.push(round);
             }
         }
         for figures in &mut subjects {
-            let round = rounds::set_up(&figures.program, &peer, &wav, LATENCY_RATE, rounds::Key::One, self)
+            let round = rounds::set_up(&figures.program, peer, wav, LATENCY_RATE, rounds::Key::One, self)
                 .await
                 .with_context(|| format!("{LATENCY_RATE} calls a second with a key"))?;
             figures.with_keys.push(round);
         }
-        peer.stop()?;
-        Ok(Results { subjects, micro: micro::measure(self.lengths.micro)? })
+        Ok(subjects)
     }
 
     fn blank(&self, program: PathBuf) -> Figures {

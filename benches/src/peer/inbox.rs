@@ -93,8 +93,14 @@ pub(super) fn dropped(local: SocketAddr) -> anyhow::Result<u64> {
     let SocketAddr::V4(local) = local else { anyhow::bail!("{local} is not IPv4") };
     // The kernel prints the address as a number in its own order of octets.
     let name = format!("{:08X}:{:04X}", u32::from_ne_bytes(local.ip().octets()), local.port());
-    let table = std::fs::read_to_string("/proc/net/udp")?;
-    let row = table.lines().find(|row| row.split_whitespace().nth(1) == Some(&name));
-    let drops = row.and_then(|row| row.split_whitespace().last()).and_then(|drops| drops.parse().ok());
-    drops.with_context(|| format!("{local} is not in /proc/net/udp"))
+    // The kernel reads its table in pieces; a row is passed over when others go away between two of them.
+    const ATTEMPTS: usize = 20;
+    for _ in 0..ATTEMPTS {
+        let table = std::fs::read_to_string("/proc/net/udp")?;
+        let row = table.lines().find(|row| row.split_whitespace().nth(1) == Some(&name));
+        if let Some(drops) = row.and_then(|row| row.split_whitespace().last()) {
+            return Ok(drops.parse()?);
+        }
+    }
+    anyhow::bail!("{local} is not in /proc/net/udp")
 }
