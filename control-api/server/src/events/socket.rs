@@ -12,11 +12,11 @@ use axum::{
     http::{Method, Request, header},
     response::{IntoResponse, Response},
 };
-use control_api_types::{Code, Fault, Faults, Fields};
+use control_api_types::{Code, Event, Fault, Faults, Fields};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::{task::unconstrained, time::timeout};
 use tower::ServiceExt as _;
 
 /// Commands carried out at once for one socket; more wait in the socket.
@@ -66,9 +66,8 @@ async fn serve(mut socket: WebSocket, app: App, token: Arc<Token>, mut feed: Fee
     loop {
         let message = tokio::select! {
             event = feed.next() => {
-                // Every event can be written as JSON: its maps have text as keys.
-                match event.and_then(|event| serde_json::to_string(&*event).ok()) {
-                    Some(text) => Message::text(text),
+                match event.as_deref().and_then(text) {
+                    Some(message) => message,
                     None => break,
                 }
             }
@@ -93,7 +92,13 @@ async fn serve(mut socket: WebSocket, app: App, token: Arc<Token>, mut feed: Fee
                 unanswered += 1;
                 Message::Ping(axum::body::Bytes::new())
             }
-            () = stopped(&mut stopping) => break,
+            // What happened before the server stopped is still told: the ends of its last calls.
+            () = stopped(&mut stopping) => {
+                match unconstrained(feed.next()).now_or_never().flatten().as_deref().and_then(text) {
+                    Some(message) => message,
+                    None => break,
+                }
+            }
         };
         if !matches!(timeout(SEND_TIMEOUT, socket.send(message)).await, Ok(Ok(()))) {
             return;
@@ -101,6 +106,11 @@ async fn serve(mut socket: WebSocket, app: App, token: Arc<Token>, mut feed: Fee
     }
     // The other side may be gone.
     let _ = timeout(KEEP_ALIVE, socket.send(Message::Close(None))).await;
+}
+
+fn text(event: &Event) -> Option<Message> {
+    // Every event can be written as JSON: its maps have text as keys.
+    serde_json::to_string(event).ok().map(Message::text)
 }
 
 struct Command {

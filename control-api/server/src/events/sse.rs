@@ -7,10 +7,11 @@ use axum::response::{
     sse::{self, Sse},
 };
 use control_api_types::{CallId, EventData};
-use futures_util::stream;
+use futures_util::{FutureExt as _, stream};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
+    task::unconstrained,
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 
@@ -61,7 +62,8 @@ impl Stream {
                 let goes_on = self.app.tokens.is_current(&self.token) && !self.call_is_over().await;
                 return goes_on.then(|| sse::Event::default().comment(""));
             }
-            () = stopped(&mut self.stopping) => return None,
+            // What happened before the server stopped is still told: the ends of its last calls.
+            () = stopped(&mut self.stopping) => unconstrained(self.feed.next()).now_or_never()??,
         };
         self.ended = self.call.is_some() && matches!(event.data, EventData::CallEnded(_));
         // Every event can be written as JSON: its maps have text as keys.
