@@ -78,7 +78,10 @@ async fn ports_that_are_taken_are_named() {
     let taken = Carillon::start("").await;
     let Ports { api, sip, .. } = taken.ports;
     for (ports, what) in [
-        (Ports { api, ..Ports::free() }, format!("cannot serve the API on {api} (is another process there?)")),
+        (
+            Ports { api, ..Ports::free() },
+            format!("cannot serve the API on {api} (is another process there?)"),
+        ),
         (Ports { sip, ..Ports::free() }, format!("cannot listen on udp {sip}")),
     ] {
         let folder = Folder::new();
