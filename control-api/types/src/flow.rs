@@ -322,29 +322,28 @@ fn read_steps(value: &Value, pointer: &str, faults: &mut Faults) -> Option<BTree
             faults.push(&at, "a step's name is 1 to 64 letters, digits, _ and -");
         }
         if let Some(step) = read_step(value, &at, faults) {
-            check_targets(&step, &at, |target| members.contains_key(target), faults);
             steps.insert(name.clone(), step);
         }
+        check_targets(value, &at, |target| members.contains_key(target), faults);
     }
     Some(steps)
 }
 
-fn check_targets(step: &Step, at: &str, exists: impl Fn(&str) -> bool, faults: &mut Faults) {
-    let mut check = |pointer: String, target: &str| {
-        if !exists(target) {
+/// Reads the targets from the JSON itself, so that those of a step with other faults are checked in the same pass.
+fn check_targets(step: &Value, at: &str, exists: impl Fn(&str) -> bool, faults: &mut Faults) {
+    let mut check = |pointer: String, target: Option<&Value>| {
+        if let Some(target) = target.and_then(Value::as_str)
+            && !exists(target)
+        {
             faults.push(pointer, unknown_step(target));
         }
     };
-    if let Some(next) = &step.next {
-        check(join(at, "next"), next);
+    check(join(at, "next"), step.get("next"));
+    for (outcome, target) in step.get("on").and_then(Value::as_object).into_iter().flatten() {
+        check(join(&join(at, "on"), outcome), Some(target));
     }
-    for (outcome, target) in &step.on {
-        check(join(&join(at, "on"), outcome), target);
-    }
-    if let Verb::Branch { cases } = &step.verb {
-        for (index, case) in cases.iter().enumerate() {
-            check(format!("{at}/cases/{index}/then"), &case.then);
-        }
+    for (index, case) in step.get("cases").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        check(format!("{at}/cases/{index}/then"), case.get("then"));
     }
 }
 

@@ -213,6 +213,18 @@ fn several_bad_steps_are_all_named() {
 }
 
 #[test]
+fn the_targets_of_a_step_with_other_faults_are_checked_in_the_same_pass() {
+    let body = json!({"start": "ask", "steps": {
+        "ask": {"verb": "gather", "max": 99, "on": {"1": "nowhere"}, "next": "gone"},
+    }});
+    let faults = Flow::from_json(&body).unwrap_err();
+    check(
+        &faults,
+        &[("/steps/ask/max", "1 to 32"), ("/steps/ask/next", "gone"), ("/steps/ask/on/1", "nowhere")],
+    );
+}
+
+#[test]
 fn a_flow_reads_back_and_is_followed() {
     let body = json!({"start": "menu", "steps": {
         "menu": {"verb": "gather", "play": {"prompt": "menu"}, "max": 2, "retries": 1, "save_as": "choice",
