@@ -26,9 +26,9 @@ pub enum FlowRef {
 words! {
     /// What is done with audio before the answer.
     EarlyMedia {
-        /// Received and measured, nothing is played.
+        /// Nothing: media begins with the answer.
         Ignore = "ignore",
-        /// The flow starts with it.
+        /// Media begins with it, so that it is received and counted; the flow waits for the answer.
         Connect = "connect",
     }
 }
