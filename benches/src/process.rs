@@ -4,28 +4,25 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
+use nix::time::ClockId;
+use nix::unistd::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// A process's use of the machine so far.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
-    /// User and system time of all its threads.
+    /// User and system time.
     pub(crate) cpu: Duration,
     /// Resident memory.
     pub(crate) resident_kib: u64,
 }
 
-/// Reads what the process `pid` has used so far. Threads that have ended are not in it: the engine keeps its own.
+/// Reads what the process `pid` has used so far, in nanoseconds, its ended threads included: `/proc/PID/stat` counts in
+/// ticks of 10 ms, and the `schedstat` of its threads forgets those that have ended.
 pub(crate) fn usage(pid: u32) -> anyhow::Result<Usage> {
-    let mut cpu = Duration::ZERO;
-    // `schedstat` counts in nanoseconds where `stat` counts in ticks of 10 ms.
-    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).context("the process is gone")? {
-        let path = thread?.path().join("schedstat");
-        // A thread may end between the listing and here.
-        let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        let ns = text.split_whitespace().next().and_then(|ns| ns.parse().ok()).context("schedstat")?;
-        cpu += Duration::from_nanos(ns);
-    }
+    let clock =
+        ClockId::pid_cpu_clock_id(Pid::from_raw(i32::try_from(pid)?)).context("the process is gone")?;
+    let cpu = Duration::from(clock.now()?);
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let resident_kib = status
         .lines()
