@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
@@ -134,14 +135,21 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../sipp")
 }
 
-/// SIPp takes RTP here, and video two ports higher whether there is any or not.
+/// SIPp takes RTP here, and video two ports higher whether there is any or not: both from a range that is neither the
+/// engines' nor the kernel's for ports of its own choice, so that nobody takes one before SIPp does.
 fn free_media_port() -> Result<u16, Error> {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 32_000;
+    const PAIRS: u32 = 190; // to 32,759; the kernel's begin at 32,768
     let bind = |port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
-    loop {
-        let audio = bind(0)?;
-        let port = audio.local_addr()?.port();
-        if port % 2 == 0 && port < u16::MAX - 2 && bind(port + 2).is_ok() {
+    for _ in 0..PAIRS {
+        let taken = u32::from(TAKEN.fetch_add(1, Ordering::Relaxed));
+        // Processes begin at different places.
+        let pair = (std::process::id().wrapping_mul(7).wrapping_add(taken) % PAIRS) as u16;
+        let port = FIRST + pair * 4;
+        if bind(port).is_ok() && bind(port + 2).is_ok() {
             return Ok(port);
         }
     }
+    Err(Error::Io(std::io::ErrorKind::AddrInUse.into()))
 }
