@@ -26,6 +26,8 @@ test-long: packages build pesq-venv
 
 ## run        the engine with the example configuration
 run: build
+	[ -f examples/tokens.toml ] || { echo 'a token for you, shown this once:'; $(target)/debug/carillon token new \
+	    --config examples/carillon.toml --name make-run --scopes read,control,originate,admin; }
 	$(target)/debug/carillon serve --config examples/carillon.toml
 
 ## bench      one table with the figures of docs/performance.md
