@@ -55,6 +55,13 @@ pub(super) const PRUNE: &str = "DELETE FROM calls WHERE id IN (
     SELECT id FROM calls WHERE ended_at < ?1
     AND ended_seq < (SELECT max(ended_seq) FROM calls WHERE ended_seq IS NOT NULL) LIMIT ?2)";
 
+/// A page of calls, newest first.
+pub(super) const CALLS: &str = "SELECT id, call FROM calls WHERE (accepted_at, id) < (?1, ?2)
+    ORDER BY accepted_at DESC, id DESC LIMIT ?3";
+/// The same of one final status; a statement of its own, for each has its index.
+pub(super) const CALLS_BY_STATUS: &str = "SELECT id, call FROM calls
+    WHERE status = ?4 AND (accepted_at, id) < (?1, ?2) ORDER BY accepted_at DESC, id DESC LIMIT ?3";
+
 impl Journal {
     /// Writes an accepted call; `done` hears `false` when its id has been used before.
     pub(crate) fn accept(
@@ -120,12 +127,13 @@ impl Journal {
     pub(crate) async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, JournalError> {
         self.read(move |db| {
             let (at, id) = query.before.unwrap_or((i64::MAX as u64, String::new()));
-            let mut rows = db.prepare_cached(
-                "SELECT id, call FROM calls
-                 WHERE (accepted_at, id) < (?1, ?2) AND (?3 IS NULL OR status = ?3)
-                 ORDER BY accepted_at DESC, id DESC LIMIT ?4",
-            )?;
-            list(rows.query(params![at, id, query.status.map(|status| status.as_str()), query.limit])?)
+            match query.status {
+                None => list(db.prepare_cached(CALLS)?.query(params![at, id, query.limit])?),
+                Some(status) => {
+                    let mut select = db.prepare_cached(CALLS_BY_STATUS)?;
+                    list(select.query(params![at, id, query.limit, status.as_str()])?)
+                }
+            }
         })
         .await
     }

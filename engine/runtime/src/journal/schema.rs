@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &["
     CREATE INDEX calls_open ON calls (accepted_at) WHERE ended_seq IS NULL;
     CREATE INDEX calls_by_end_time ON calls (ended_at) WHERE ended_at IS NOT NULL;
     CREATE INDEX calls_by_age ON calls (accepted_at, id);
+    CREATE INDEX calls_by_status ON calls (status, accepted_at, id);
     CREATE TABLE answers (
         token       TEXT NOT NULL,      -- token id: keys of two tokens never meet
         key         TEXT NOT NULL,

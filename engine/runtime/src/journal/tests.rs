@@ -159,21 +159,33 @@ fn a_folder_that_is_not_there_is_named_with_the_mend() {
     assert!(error.contains("check that the folder exists"), "{error}");
 }
 
-/// SQLite's plan for finding the greatest place: `SEARCH … USING INDEX` reads one entry, the primary key all calls.
+/// How SQLite goes about a statement: `SEARCH … USING INDEX` reads what it needs, the primary key all calls.
+fn plan(sql: &str, parameters: u32) -> Vec<String> {
+    let folder = Folder::new("plans");
+    let steps = folder.open().read_now(|db| {
+        let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+        let rows = explain.query_map(rusqlite::params_from_iter(0..parameters), |row| row.get("detail"))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    });
+    steps.unwrap()
+}
+
 #[test]
 fn ending_and_pruning_calls_do_not_read_every_call() {
-    let folder = Folder::new("plans");
     for (sql, parameters) in [(calls::END, 4), (calls::PRUNE, 2)] {
-        let plan: Vec<String> = folder
-            .open()
-            .read_now(|db| {
-                let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
-                let rows =
-                    explain.query_map(rusqlite::params_from_iter(0..parameters), |row| row.get("detail"))?;
-                Ok(rows.collect::<Result<_, _>>()?)
-            })
-            .unwrap();
+        let plan = plan(sql, parameters);
         let place = plan.iter().position(|step| step.starts_with("SCALAR SUBQUERY")).unwrap();
         assert!(plan[place + 1].contains("USING") && plan[place + 1].contains("calls_by_end"), "{plan:#?}");
+    }
+}
+
+#[test]
+fn a_page_of_calls_is_read_in_the_order_of_an_index() {
+    for (sql, parameters, index) in
+        [(calls::CALLS, 3, "INDEX calls_by_age"), (calls::CALLS_BY_STATUS, 4, "INDEX calls_by_status")]
+    {
+        let plan = plan(sql, parameters);
+        assert!(plan[0].starts_with("SEARCH") && plan[0].contains(index), "{plan:#?}");
+        assert!(plan.iter().all(|step| !step.contains("TEMP B-TREE")), "{plan:#?}");
     }
 }
