@@ -16,6 +16,9 @@ const ADMIN_TOKEN: &str = "CARILLON_ADMIN_TOKEN";
 /// How long calls hung up at the drain timeout may take to end.
 const LAST_ENDS: Duration = Duration::from_secs(5);
 
+/// Room in the table of open files from the start: all the calls that the ports of one address allow, two sockets each.
+const FILES_AT_ONCE: u64 = 1 << 16;
+
 pub(crate) fn serve(config: Config) -> anyhow::Result<()> {
     crate::logs::start()?;
     raise_file_limit();
@@ -85,10 +88,19 @@ async fn run(config: Config) -> anyhow::Result<()> {
 
 /// Two sockets a call: takes as many files as the system lets this process have.
 fn raise_file_limit() {
+    use rustix::io::fcntl_dupfd_cloexec;
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit on open files could not be raised");
+    }
+    // The kernel's table of open files doubles as it grows. With several threads each doubling waits until no
+    // processor can still look at the old table, and nobody opens a socket meanwhile. Using one high number while
+    // there is one thread makes it grow once.
+    let highest = getrlimit(Resource::Nofile).current.unwrap_or(FILES_AT_ONCE).min(FILES_AT_ONCE);
+    if let Some(number) = i32::try_from(highest).ok().and_then(|highest| highest.checked_sub(1)) {
+        // Only to have been used; without it the table grows as it needs to.
+        drop(fcntl_dupfd_cloexec(std::io::stderr(), number));
     }
 }

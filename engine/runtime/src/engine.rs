@@ -431,7 +431,7 @@ impl Engine {
         told.await.map_err(|_| Error::Stopping)
     }
 
-    async fn send(&self, command: Command) -> Result<(), Error> {
+    pub(crate) async fn send(&self, command: Command) -> Result<(), Error> {
         self.shared.commands.send(command).await.map_err(|_| Error::Stopping)
     }
 }

@@ -132,14 +132,12 @@ impl Task {
         self.carry_out();
         loop {
             let wake_at = self.wake_at();
-            let mut woken = sources.next(wake_at).await;
+            let woken = sources.next(wake_at).await;
             let now = Instant::now();
-            for turn in 0..BATCH {
-                self.handle(now, woken);
-                match sources.try_next(turn) {
-                    Some(next) => woken = next,
-                    None => break,
-                }
+            self.handle(now, woken);
+            for turn in 1..BATCH {
+                let Some(next) = sources.try_next(turn) else { break };
+                self.handle(now, next);
             }
             self.handle_timeouts(Instant::now());
             self.carry_out();

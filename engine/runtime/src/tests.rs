@@ -122,3 +122,18 @@ async fn a_call_that_has_ended_is_never_shown_as_it_was_accepted() {
         assert!(shown.status.is_final(), "{n}: {:?}", shown.status);
     }
 }
+
+#[tokio::test]
+async fn nothing_is_lost_when_more_waits_than_one_batch_takes() {
+    let bench = Bench::start("batch").await;
+    // The task does not run while these are sent: they wait, several batches of them.
+    let mut answers = Vec::new();
+    for n in 0..1000 {
+        let (tell, told) = oneshot::channel();
+        bench.engine.send(Box::new(move |_, _| tell.send(n).unwrap())).await.unwrap();
+        answers.push(told);
+    }
+    for (n, told) in answers.into_iter().enumerate() {
+        assert_eq!(told.await, Ok(n));
+    }
+}
