@@ -39,7 +39,7 @@ impl Engine {
     /// `config` is TOML and must not have the sections `api`, `sip`, `media`, `limits` and `storage`.
     pub async fn start(config: &str) -> Result<Self, Error> {
         let folder = process::run_folder("engine")?;
-        let (api, sip) = (process::free_tcp_addr()?, process::free_addr()?);
+        let (api, sip) = (process::free_addr()?, process::free_addr()?);
         let (first, last) = media_ports();
         let text = format!(
             r#"

@@ -81,15 +81,21 @@ pub(crate) fn run_folder(program: &str) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// A free UDP address of 127.0.0.1. Another process may take it before it is used; the kernel gives each caller a
-/// different one in turn, so that is rare.
+/// An address of 127.0.0.1 that is free for UDP and TCP, and given to nobody else in this process. It is below the
+/// ports that the kernel gives to sockets without one, so that none of those takes it before it is used.
 pub(crate) fn free_addr() -> io::Result<SocketAddr> {
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
-}
-
-/// The same for TCP.
-pub(crate) fn free_tcp_addr() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u16 = 4_000;
+    const PORTS: u32 = 6_000;
+    for _ in 0..PORTS {
+        // Processes begin at different places.
+        let given = std::process::id().wrapping_mul(61).wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, FIRST + (given % PORTS) as u16));
+        if UdpSocket::bind(addr).is_ok() && TcpListener::bind(addr).is_ok() {
+            return Ok(addr);
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 pub(crate) fn spawn(
