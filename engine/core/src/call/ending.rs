@@ -1,0 +1,177 @@
+//! Towards the end: hang-ups, deadlines, failures, and the one CDR.
+
+use super::*;
+
+impl LiveCall {
+    /// Ends the call in any state; a call that ends already goes on ending.
+    pub(crate) fn hangup(
+        &mut self,
+        ctx: &mut Context<'_>,
+        reason: HangupReason,
+        by: EndedBy,
+        unanswered: Evidence,
+    ) {
+        let (status, cause) = match reason {
+            HangupReason::Normal => (480, 16),
+            HangupReason::Busy => (486, 17),
+            HangupReason::Rejected => (603, 21),
+        };
+        let evidence = match &self.state {
+            State::Connected(_) => Evidence::Answered,
+            State::Accepting(_)
+            | State::Queued(_)
+            | State::Opening(_)
+            | State::Inviting(_)
+            | State::Offered(_) => unanswered,
+            State::Ending(_) | State::Over => return,
+        };
+        let reason = Reason { protocol: ReasonProtocol::Q850, cause, text: None };
+        self.release_session(ctx, Some(status), (evidence == Evidence::Answered).then_some(reason));
+        self.end(ctx, evidence, by);
+    }
+
+    /// A deadline has come.
+    pub(crate) fn on_timer(&mut self, ctx: &mut Context<'_>, timer: CallTimer) {
+        match timer {
+            CallTimer::Queue => self.end(ctx, Evidence::Limit, EndedBy::Engine),
+            CallTimer::Ring => {
+                let evidence = match self.state {
+                    // The media shell owes us a port for the whole ring timeout.
+                    State::Opening(_) => Evidence::Internal,
+                    State::Accepting(_) | State::Queued(_) | State::Inviting(_) | State::Offered(_) => {
+                        Evidence::RingTimeout
+                    }
+                    State::Connected(_) | State::Ending(_) | State::Over => return,
+                };
+                self.release_session(ctx, Some(480), None);
+                self.end(ctx, evidence, EndedBy::Engine);
+            }
+            CallTimer::Duration => {
+                self.hangup(ctx, HangupReason::Normal, EndedBy::Engine, Evidence::Internal);
+            }
+            CallTimer::Pause => self.pause_over(ctx),
+            CallTimer::Release => {
+                self.session_over(ctx);
+                self.finish(ctx);
+            }
+        }
+    }
+
+    pub(super) fn failed(&mut self, ctx: &mut Context<'_>, failure: Failure) {
+        let Failure { cause, reason_phrase, q850, retry_after: _ } = failure;
+        let (evidence, by) = match cause {
+            FailureCause::Response(status) => {
+                self.record.sip_status = Some(status);
+                self.record.q850_cause = q850;
+                (Evidence::Response { status, q850 }, EndedBy::Remote)
+            }
+            FailureCause::Timeout | FailureCause::Transport | FailureCause::Resolve => {
+                (Evidence::Network, EndedBy::Engine)
+            }
+            // Nothing came back, not even to the INVITE that we gave up.
+            FailureCause::Cancelled if reason_phrase.is_empty() && self.is_unheard() => {
+                (Evidence::Network, EndedBy::Engine)
+            }
+            // RFC 3261 §9.2: a canceled INVITE is answered 487.
+            FailureCause::Cancelled => {
+                self.record.sip_status = Some(487);
+                (Evidence::CallerGaveUp, EndedBy::Remote)
+            }
+        };
+        let words = match cause {
+            FailureCause::Cancelled if evidence == Evidence::Network => Some("No Response".to_owned()),
+            FailureCause::Response(_) | FailureCause::Cancelled if reason_phrase.is_empty() => None,
+            FailureCause::Response(_) | FailureCause::Cancelled => Some(reason_phrase),
+            FailureCause::Timeout => Some("No Response".to_owned()),
+            FailureCause::Transport => Some("Transport Failure".to_owned()),
+            FailureCause::Resolve => Some("Name Not Resolved".to_owned()),
+        };
+        self.record.sip_reason = words.or(self.record.sip_reason.take());
+        match (&mut self.state, evidence) {
+            // What the peer or the network says about a call that rang out is better evidence than our own clock;
+            // 487 only confirms our CANCEL.
+            (State::Ending(decided @ Evidence::RingTimeout), better @ Evidence::Network) => {
+                *decided = better;
+                self.finish_if_released(ctx);
+            }
+            (State::Ending(decided @ Evidence::RingTimeout), better @ Evidence::Response { status, .. })
+                if status != 487 && self.marks.invited.is_some() =>
+            {
+                *decided = better;
+                self.record.ended_by = Some(EndedBy::Remote);
+                self.finish_if_released(ctx);
+            }
+            (State::Ending(_), _) => self.finish_if_released(ctx),
+            (_, evidence) => self.end(ctx, evidence, by),
+        }
+    }
+
+    /// Whether no response beyond 100 Trying has come for our INVITE.
+    fn is_unheard(&self) -> bool {
+        self.marks.invited.is_some() && self.record.sip_status.is_none()
+    }
+
+    /// Hangs up in the SIP sense; `status` is for an inbound call that is not answered.
+    pub(super) fn release_session(
+        &mut self,
+        ctx: &mut Context<'_>,
+        status: Option<u16>,
+        reason: Option<Reason>,
+    ) {
+        if let Some(session) = self.session {
+            // Unknown only if it is over, which is what we want.
+            let _ = ctx.endpoint.hangup(ctx.now, session, Hangup { status, reason });
+        }
+    }
+
+    /// Decides how the call ended. The CDR follows when SIP and media are done with it.
+    pub(super) fn end(&mut self, ctx: &mut Context<'_>, evidence: Evidence, by: EndedBy) {
+        ctx.timers.cancel_all(self.leg);
+        self.record.ended_at = Some(ctx.timestamp());
+        self.record.ended_by = Some(by);
+        self.state = State::Ending(evidence);
+        self.close_media(ctx);
+        let silence = self.marks.invited.filter(|_| evidence == Evidence::RingTimeout).map(|at| at + SILENCE);
+        let release = ctx.now + RELEASE_TIMEOUT;
+        ctx.timers.set(self.leg, CallTimer::Release, silence.map_or(release, |silence| silence.max(release)));
+        self.finish_if_released(ctx);
+    }
+
+    pub(super) fn finish_if_released(&mut self, ctx: &mut Context<'_>) {
+        if self.session.is_none() && self.media.is_gone() {
+            self.finish(ctx);
+        }
+    }
+
+    /// Puts out the CDR, the last event of the call.
+    pub(super) fn finish(&mut self, ctx: &mut Context<'_>) {
+        let State::Ending(evidence) = self.state else { return };
+        ctx.timers.cancel_all(self.leg);
+        cdr::close(&mut self.record, evidence, self.media.stats());
+        self.state = State::Over;
+        self.seq += 1;
+        ctx.outputs.push_back(Output::Ended {
+            call: Box::new(self.record.clone()),
+            seq: self.seq,
+            at_unix_ms: ctx.clock.unix_ms(ctx.now),
+        });
+    }
+
+    /// Ends the call at once, whatever state a panic has left it in.
+    pub(crate) fn abandon(&mut self, ctx: &mut Context<'_>) {
+        if self.record.status.is_final() {
+            self.state = State::Over;
+            return;
+        }
+        self.release_session(ctx, Some(500), None);
+        self.session_over(ctx);
+        self.end(ctx, Evidence::Internal, EndedBy::Engine);
+        self.finish(ctx);
+    }
+
+    pub(super) fn session_over(&mut self, ctx: &mut Context<'_>) {
+        if let Some(session) = self.session.take() {
+            ctx.sessions.remove(&session);
+        }
+    }
+}

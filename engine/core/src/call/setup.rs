@@ -1,0 +1,280 @@
+//! Towards the answer: the offer, the INVITE or the caller's, early media, and what the API says meanwhile.
+
+use super::*;
+
+impl LiveCall {
+    /// The journal has the call.
+    pub(crate) fn accepted(&mut self, ctx: &mut Context<'_>) {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Accepting(Origin::Outbound(dial)) => self.state = State::Queued(dial),
+            State::Accepting(Origin::Inbound(offer)) => {
+                self.emit_initiated(ctx);
+                let answer = offer.answer;
+                self.state = State::Offered(offer);
+                if answer {
+                    // Both are right: the call was just offered.
+                    let _ = self.ring(ctx);
+                    let _ = self.answer(ctx);
+                }
+            }
+            state @ (State::Queued(_)
+            | State::Opening(_)
+            | State::Inviting(_)
+            | State::Offered(_)
+            | State::Connected(_)
+            | State::Ending(_)
+            | State::Over) => self.state = state,
+        }
+    }
+
+    /// Its turn has come; `refusal` tells why the trunk cannot be used.
+    pub(crate) fn begin(&mut self, ctx: &mut Context<'_>, refusal: Option<Evidence>) {
+        let State::Queued(dial) = std::mem::replace(&mut self.state, State::Over) else {
+            debug_assert!(false, "only queued calls are given a turn");
+            return;
+        };
+        self.marks.admitted = Some(ctx.now);
+        ctx.timers.cancel(self.leg, CallTimer::Queue);
+        ctx.timers.set(self.leg, CallTimer::Ring, ctx.now + dial.ring_timeout);
+        self.state = State::Opening(Origin::Outbound(dial));
+        match refusal {
+            Some(evidence) => {
+                self.record.sip_reason = Some("Trunk Not Registered".to_owned());
+                self.end(ctx, evidence, EndedBy::Engine);
+            }
+            None => self.open_media(ctx),
+        }
+    }
+
+    /// The media port is open.
+    pub(super) fn opened(&mut self, ctx: &mut Context<'_>, addr: SocketAddr) {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Opening(Origin::Outbound(dial)) => self.invite(ctx, *dial, addr),
+            State::Opening(Origin::Inbound(offer)) => self.accept_offer(ctx, *offer, addr),
+            state @ (State::Accepting(_)
+            | State::Queued(_)
+            | State::Inviting(_)
+            | State::Offered(_)
+            | State::Connected(_)
+            | State::Ending(_)
+            | State::Over) => self.state = state,
+        }
+    }
+
+    pub(super) fn invite(&mut self, ctx: &mut Context<'_>, dial: Dial, addr: SocketAddr) {
+        let Dial { mut invite, codecs, ring_timeout, early_media, from: _ } = dial;
+        let local = local_media(ctx, addr, codecs);
+        invite.body = Some(Body::sdp(sdp::offer(&local)));
+        self.state = State::Inviting(Inviting { local, early_media, early: Early::None });
+        match ctx.endpoint.invite(ctx.now, invite) {
+            Ok(session) => {
+                self.session = Some(session);
+                ctx.sessions.insert(session, self.leg);
+                self.marks.invited = Some(ctx.now);
+                ctx.timers.set(self.leg, CallTimer::Ring, ctx.now + ring_timeout);
+                self.record.sip_call_id = ctx.endpoint.session_call_id(session).map(|id| id.to_string());
+                self.emit_initiated(ctx);
+            }
+            Err(error) => {
+                let full = matches!(error, Error::TooManySessions | Error::TooManyTransactions);
+                self.record.sip_reason = Some(error.to_string());
+                self.end(ctx, if full { Evidence::Limit } else { Evidence::Internal }, EndedBy::Engine);
+            }
+        }
+    }
+
+    pub(super) fn emit_initiated(&mut self, ctx: &mut Context<'_>) {
+        self.record.status = CallStatus::Initiated;
+        let Call { to, from, trunk, .. } = &self.record;
+        let data = EventData::CallInitiated { to: to.clone(), from: from.clone(), trunk: trunk.clone() };
+        self.emit(ctx, data);
+    }
+
+    pub(super) fn provisional(&mut self, ctx: &mut Context<'_>, status: u16, body: Option<Bytes>) {
+        let State::Inviting(inviting) = &mut self.state else { return };
+        self.record.sip_status = Some(status);
+        if matches!(status, 180..=183) {
+            self.marks.progress.get_or_insert(ctx.now);
+        }
+        let early = body.filter(|_| matches!(inviting.early, Early::None));
+        let mut start = None;
+        if let Some(sdp) = &early {
+            start = match inviting.early_media {
+                // An unusable description is no reason to give up before the final one.
+                EarlyMedia::Connect => sdp::accept_answer(&inviting.local, sdp).ok(),
+                EarlyMedia::Ignore => None,
+            };
+            inviting.early = match start {
+                Some(_) => Early::Connected { sdp: sdp.clone() },
+                None => Early::Heard { sdp: sdp.clone() },
+            };
+        }
+        if status == 180 && self.record.ringing_at.is_none() {
+            self.record.ringing_at = Some(ctx.timestamp());
+            self.record.status = CallStatus::Ringing;
+            self.emit(ctx, EventData::CallRinging { sip_status: status });
+        }
+        if early.is_some() {
+            self.record.status = CallStatus::EarlyMedia;
+            self.emit(ctx, EventData::CallEarlyMedia {});
+        }
+        if let Some(negotiated) = start {
+            self.start_media(ctx, negotiated);
+        }
+    }
+
+    pub(super) fn answered(&mut self, ctx: &mut Context<'_>, body: Option<Bytes>) {
+        // Crossed with our CANCEL: the endpoint hangs up by itself.
+        let State::Inviting(Inviting { local, early, .. }) = &self.state else { return };
+        self.marks.progress.get_or_insert(ctx.now);
+        self.record.sip_status = Some(200);
+        // RFC 3261 §13.2.1: "the answer MUST be in a reliable non-failure message", so the 2xx decides; "That same exact
+        // answer MAY also be placed in any provisional responses sent prior to the answer", and a peer that leaves it out
+        // of the 2xx then is understood.
+        let agreed = match (body, early) {
+            (Some(sdp), Early::Connected { sdp: early }) if sdp == *early => Ok(None),
+            (None, Early::Connected { .. }) => Ok(None),
+            (Some(sdp), Early::None | Early::Heard { .. } | Early::Connected { .. }) => {
+                sdp::accept_answer(local, &sdp).map(Some).map_err(|error| error.to_string())
+            }
+            (None, Early::Heard { sdp }) => {
+                sdp::accept_answer(local, sdp).map(Some).map_err(|error| error.to_string())
+            }
+            (None, Early::None) => Err("no SDP answer".to_owned()),
+        };
+        match agreed {
+            Ok(negotiated) => {
+                if let Some(negotiated) = negotiated {
+                    self.start_media(ctx, negotiated);
+                }
+                self.converse(ctx);
+            }
+            Err(why) => {
+                self.record.sip_reason = Some(why);
+                // RFC 3261 §13.2.2.4, of an offer in a 2xx that is not acceptable: "the UAC core MUST generate a valid
+                // answer in the ACK and then send a BYE immediately". The endpoint has sent the ACK.
+                let reason = Reason { protocol: ReasonProtocol::Sip, cause: 488, text: None };
+                self.release_session(ctx, None, Some(reason));
+                self.end(ctx, Evidence::Incompatible, EndedBy::Engine);
+            }
+        }
+    }
+
+    /// Answers an inbound call, now that the port is known.
+    pub(super) fn accept_offer(&mut self, ctx: &mut Context<'_>, offer: Offer, addr: SocketAddr) {
+        let local = local_media(ctx, addr, offer.codecs);
+        match (sdp::answer(&offer.sdp, &local), self.session) {
+            (Ok((answer, negotiated)), Some(session)) => {
+                if ctx.endpoint.answer(ctx.now, session, Some(Body::sdp(answer))).is_err() {
+                    self.release_session(ctx, Some(500), None);
+                    return self.end(ctx, Evidence::Internal, EndedBy::Engine);
+                }
+                self.record.sip_status = Some(200);
+                self.start_media(ctx, negotiated);
+                self.converse(ctx);
+            }
+            (Err(error), _) => {
+                self.record.sip_reason = Some(error.to_string());
+                self.release_session(ctx, Some(488), None);
+                self.end(ctx, Evidence::Incompatible, EndedBy::Engine);
+            }
+            // The session's end has ended the call before.
+            (Ok(_), None) => self.end(ctx, Evidence::Internal, EndedBy::Engine),
+        }
+    }
+
+    /// Answered, with media running.
+    pub(super) fn converse(&mut self, ctx: &mut Context<'_>) {
+        self.state = State::Connected(Activity::Parked);
+        self.record.status = CallStatus::InProgress;
+        self.record.answered_at = Some(ctx.timestamp());
+        ctx.timers.cancel(self.leg, CallTimer::Ring);
+        ctx.timers.set(self.leg, CallTimer::Duration, ctx.now + self.plan.max_duration);
+        self.emit(ctx, EventData::CallAnswered { codec: self.record.codec });
+        if let Some(flow) = self.plan.flow.take() {
+            self.start_flow(ctx, flow);
+        }
+    }
+
+    pub(super) fn open_media(&mut self, ctx: &mut Context<'_>) {
+        self.media = Media::Opening;
+        ctx.media(self.leg, MediaCommand::Open);
+    }
+
+    pub(super) fn start_media(&mut self, ctx: &mut Context<'_>, negotiated: Negotiated) {
+        self.media = Media::Running;
+        self.record.codec = Some(to_api(negotiated.codec));
+        let config = LegConfig {
+            // RFC 3550 §5.1: "The initial value of the sequence number SHOULD be random (unpredictable)"; so are the
+            // timestamp's and the SSRC.
+            ssrc: Ssrc(ctx.random.next_u32()),
+            first_seq: SeqNo(ctx.random.next_u32() as u16),
+            first_timestamp: MediaTime(ctx.random.next_u32()),
+            // RFC 7022 §4.2: a name for one session is at least 96 random bits, and tells nothing about the host.
+            cname: format!("{:016x}{:08x}", ctx.random.next_u64(), ctx.random.next_u32()).into(),
+            clock: NtpClock::from_unix_ms(ctx.now, ctx.clock.unix_ms(ctx.now)),
+            rtcp_seed: ctx.random.next_u64(),
+        };
+        ctx.media(self.leg, MediaCommand::Start { config, negotiated });
+    }
+
+    // Commands of the API.
+
+    /// Tells an inbound caller that it rings.
+    pub(crate) fn ring(&mut self, ctx: &mut Context<'_>) -> Result<(), Refusal> {
+        let (State::Offered(_), Some(session)) = (&self.state, self.session) else {
+            return Err(self.wrong_state("only an unanswered inbound call can ring"));
+        };
+        if self.record.ringing_at.is_none() && ctx.endpoint.ring(ctx.now, session, 180, None).is_ok() {
+            self.record.ringing_at = Some(ctx.timestamp());
+            self.record.status = CallStatus::Ringing;
+            self.record.sip_status = Some(180);
+            self.emit(ctx, EventData::CallRinging { sip_status: 180 });
+        }
+        Ok(())
+    }
+
+    /// Answers an inbound call as soon as its media port is open.
+    pub(crate) fn answer(&mut self, ctx: &mut Context<'_>) -> Result<(), Refusal> {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Offered(offer) => {
+                self.state = State::Opening(Origin::Inbound(offer));
+                self.open_media(ctx);
+                Ok(())
+            }
+            state @ (State::Accepting(_)
+            | State::Queued(_)
+            | State::Opening(_)
+            | State::Inviting(_)
+            | State::Connected(_)
+            | State::Ending(_)
+            | State::Over) => {
+                self.state = state;
+                Err(self.wrong_state("only an unanswered inbound call can be answered"))
+            }
+        }
+    }
+
+    /// Refuses an inbound call with `status`.
+    pub(crate) fn reject(&mut self, ctx: &mut Context<'_>, status: u16) -> Result<(), Refusal> {
+        let State::Offered(_) = &self.state else {
+            return Err(self.wrong_state("only an unanswered inbound call can be rejected"));
+        };
+        self.release_session(ctx, Some(status), None);
+        self.end(ctx, Evidence::Response { status, q850: None }, EndedBy::Api);
+        Ok(())
+    }
+}
+
+fn local_media(ctx: &mut Context<'_>, addr: SocketAddr, codecs: Vec<Codec>) -> LocalMedia {
+    LocalMedia {
+        addr,
+        codecs,
+        ptime: Ptime::DEFAULT,
+        telephone_event: true,
+        rtcp_mux: true,
+        // RFC 8866 §5.2 wants a numeric string; 63 bits keep out of the way of peers that read it as signed.
+        session_id: ctx.random.next_u64() >> 1,
+        session_version: 1,
+    }
+}

@@ -1,0 +1,213 @@
+//! Calls: taken, begun by the limits, commanded.
+
+use super::*;
+
+impl Engine {
+    /// Takes an outbound call. It is journalled first ([`Output::Accept`]); its INVITE leaves when the journal has it
+    /// and the limits allow.
+    pub fn originate(&mut self, now: Instant, id: CallId, create: CreateCall) -> Result<Call, Refusal> {
+        if self.drain != Drain::Off {
+            return Err(Refusal::Draining);
+        }
+        if self.by_id.contains_key(&id) {
+            return Err(Refusal::Conflict);
+        }
+        if self.waiting.len() >= self.limits.max_queued.max(1) as usize {
+            return Err(Refusal::QueueFull { retry_after: self.retry_after() });
+        }
+        let mut faults = Faults::default();
+        let trunk = match &create.trunk {
+            Some(name) => {
+                let index = self.trunk_names.get(name).copied();
+                if index.is_none() {
+                    faults.push("/trunk", format_args!("there is no trunk {name:?}"));
+                }
+                index
+            }
+            None => None,
+        };
+        let flow = self.flow_of(create.flow.as_ref(), &mut faults);
+        let dial = match (&create.trunk, trunk) {
+            // Without its trunk nothing more can be said about the number.
+            (Some(_), None) => None,
+            (Some(_) | None, trunk) => {
+                dial::plan(&create, trunk.map(|index| &self.trunks[index]), &self.local, &mut faults)
+            }
+        };
+        let dial = faults.into_result(dial).map_err(Refusal::Validation)?;
+
+        let at = self.timestamp(now);
+        let call = Call {
+            trunk: create.trunk,
+            variables: create.variables,
+            client_state: create.client_state,
+            ..record(id, Direction::Outbound, create.to, dial.from.clone(), at, &self.node)
+        };
+        let plan = Plan { flow, max_duration: Duration::from_secs(u64::from(create.max_duration_s)) };
+        let queue_timeout = Duration::from_secs(u64::from(self.limits.queue_timeout_s));
+        let (leg, mut ctx) = self.new_leg(now);
+        let live = LiveCall::outbound(&mut ctx, leg, call.clone(), trunk, dial, plan, queue_timeout);
+        self.waiting.insert(leg);
+        self.insert(leg, live);
+        Ok(call)
+    }
+
+    /// When a refused originator may hope for a place: one queued call has begun by then.
+    fn retry_after(&self) -> Duration {
+        let waiting = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
+        Duration::from_secs(u64::from((waiting / self.limits.max_cps.max(1)).clamp(1, 60)))
+    }
+
+    fn flow_of(&self, flow: Option<&FlowRef>, faults: &mut Faults) -> Option<Arc<Flow>> {
+        match flow? {
+            FlowRef::Name(name) => {
+                let flow = self.flows.get(name).cloned();
+                if flow.is_none() {
+                    faults.push("/flow", format_args!("there is no flow {name:?}"));
+                }
+                flow
+            }
+            FlowRef::Inline(flow) => {
+                flow::check(flow, "/flow", &self.prompts, faults);
+                Some(Arc::clone(flow))
+            }
+        }
+    }
+
+    pub(super) fn accepted(&mut self, now: Instant, id: &CallId) {
+        let Some(&leg) = self.by_id.get(id) else { return };
+        self.with_call(now, leg, |call, ctx| call.accepted(ctx));
+        if let Some(call) = self.calls.get(&leg).filter(|call| call.is_queued()) {
+            self.queue.push(call.trunk(), leg);
+            if self.drain != Drain::Off {
+                self.hangup_leg(now, leg);
+            }
+        }
+    }
+
+    /// Begins queued calls for as long as the limits allow: trunks take turns, calls of one trunk keep their order.
+    pub(super) fn pace(&mut self, now: Instant) {
+        self.queue.set_next_turn(None);
+        while !self.queue.is_empty() {
+            match self.gate.admit(now) {
+                Admit::Now => {}
+                Admit::At(turn) => return self.queue.set_next_turn(Some(turn)),
+                Admit::Full => return,
+            }
+            let trunks = &self.trunks;
+            let admit = |trunk: Option<TrunkIndex>| match trunk.map(|index| &trunks[index]) {
+                Some(trunk) if !trunk.is_settled() => Admit::Full,
+                Some(trunk) => trunk.gate.admit(now),
+                None => Admit::Now,
+            };
+            let Some((trunk, leg)) = self.queue.pop(admit) else { return };
+            self.gate.enter(now);
+            let refusal = trunk.and_then(|index| {
+                self.trunks[index].enter(now);
+                self.trunks[index].refusal()
+            });
+            self.with_call(now, leg, |call, ctx| call.begin(ctx, refusal));
+        }
+    }
+
+    /// Ends a call, whatever it does. A call that ends already goes on ending.
+    pub fn hangup(&mut self, now: Instant, id: &CallId, reason: HangupReason) -> Result<Call, Refusal> {
+        self.command(now, id, |call, ctx| {
+            call.hangup(ctx, reason, EndedBy::Api, Evidence::Api);
+            Ok(call.record().clone())
+        })
+    }
+
+    /// Tells an unanswered inbound caller that it rings (180).
+    pub fn ring(&mut self, now: Instant, id: &CallId) -> Result<(), Refusal> {
+        self.command(now, id, |call, ctx| call.ring(ctx))
+    }
+
+    /// Answers an unanswered inbound call; it is parked then.
+    pub fn answer(&mut self, now: Instant, id: &CallId) -> Result<(), Refusal> {
+        self.command(now, id, |call, ctx| call.answer(ctx))
+    }
+
+    /// Refuses an unanswered inbound call with a final status, 300 to 699.
+    pub fn reject(&mut self, now: Instant, id: &CallId, status: u16) -> Result<(), Refusal> {
+        if !(300..=699).contains(&status) {
+            let fault =
+                Fault { pointer: "/status".into(), detail: "must be a final SIP status, 300 to 699".into() };
+            return Err(Refusal::Validation(vec![fault]));
+        }
+        self.command(now, id, |call, ctx| call.reject(ctx, status))
+    }
+
+    /// Plays a prompt on an answered call whose flow, if any, leaves the media free (at `park` and `pause` steps). It
+    /// replaces what plays and gathers.
+    pub fn play(&mut self, now: Instant, id: &CallId, play: Play) -> Result<PlayId, Refusal> {
+        self.check_prompt(id, "/prompt", Some(&play))?;
+        self.command(now, id, |call, ctx| call.play(ctx, play))
+    }
+
+    /// Stops what plays; the flow goes on to its next step.
+    pub fn stop_play(&mut self, now: Instant, id: &CallId) -> Result<(), Refusal> {
+        self.command(now, id, |call, ctx| call.stop_play(ctx))
+    }
+
+    /// Gathers digits on an answered call; the rules of [`Engine::play`] hold.
+    pub fn gather(&mut self, now: Instant, id: &CallId, gather: Gather) -> Result<(), Refusal> {
+        self.check_prompt(id, "/play/prompt", gather.play.as_ref())?;
+        self.command(now, id, |call, ctx| call.gather(ctx, gather))
+    }
+
+    fn check_prompt(&self, id: &CallId, pointer: &str, play: Option<&Play>) -> Result<(), Refusal> {
+        if !self.by_id.contains_key(id) {
+            return Err(Refusal::NotFound);
+        }
+        match play {
+            Some(Play { prompt, .. }) if self.prompts.find(prompt).is_none() => {
+                let fault =
+                    Fault { pointer: pointer.into(), detail: format!("there is no prompt {prompt:?}") };
+                Err(Refusal::Validation(vec![fault]))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(super) fn command<R>(
+        &mut self,
+        now: Instant,
+        id: &CallId,
+        command: impl FnOnce(&mut LiveCall, &mut Context<'_>) -> Result<R, Refusal>,
+    ) -> Result<R, Refusal> {
+        let leg = *self.by_id.get(id).ok_or(Refusal::NotFound)?;
+        let result = self.with_call(now, leg, |call, ctx| Some(command(call, ctx)));
+        self.settle(now);
+        result.unwrap_or(Err(Refusal::NotFound))
+    }
+
+    /// A live call. Ended calls are in the journal.
+    pub fn call(&self, id: &CallId) -> Option<&Call> {
+        self.by_id.get(id).and_then(|leg| self.calls.get(leg)).map(LiveCall::record)
+    }
+
+    /// Every live call, oldest first.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.calls.values().map(LiveCall::record)
+    }
+
+    /// How many calls there are.
+    pub fn load(&self) -> NodeCalls {
+        NodeCalls { live: self.gate.calls(), queued: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX) }
+    }
+
+    /// The call that is handling an input: where a panic came from.
+    pub fn current_call(&self) -> Option<&CallId> {
+        self.current.as_ref()
+    }
+
+    /// Ends a call as `internal-error` at once, after a panic in it. The other calls go on.
+    pub fn abandon(&mut self, now: Instant, id: &CallId) {
+        if let Some(&leg) = self.by_id.get(id) {
+            self.with_call(now, leg, |call, ctx| call.abandon(ctx));
+        }
+        self.current = None;
+        self.settle(now);
+    }
+}

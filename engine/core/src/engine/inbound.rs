@@ -1,0 +1,89 @@
+//! Inbound calls: which route takes them, or why they are refused.
+
+use super::*;
+
+impl Engine {
+    /// Somebody calls. What no route wants is refused before anything is kept of it.
+    pub(super) fn incoming(&mut self, now: Instant, session: SessionId, hop: Hop, request: &Message) {
+        match self.take(now, session, hop, request) {
+            Ok(()) => {}
+            Err(refused) => {
+                let retry_after = [("Retry-After".to_owned(), RETRY_AFTER.to_owned())];
+                // The session is new and unanswered, so it can be refused; the endpoint forgets it by itself.
+                let _ = match refused {
+                    Refused::Stranger => self.endpoint.dismiss(now, session, 403, &[]),
+                    Refused::Busy => self.endpoint.reject(now, session, 503, &retry_after),
+                    Refused::With(status) => self.endpoint.reject(now, session, status, &[]),
+                };
+            }
+        }
+    }
+
+    fn take(&mut self, now: Instant, session: SessionId, hop: Hop, request: &Message) -> Result<(), Refused> {
+        let source = hop.remote.ip();
+        let uri = request.request_uri().map_err(|_| Refused::With(400))?;
+        let called = uri.user().unwrap_or_default().to_owned();
+        let named = |name: &str| self.trunk_names.get(name).copied();
+        let from_trunk = |name: &str| named(name).is_some_and(|index| self.trunks[index].sends_from(source));
+        let route = match route(&self.routes, source, &called, from_trunk) {
+            Verdict::Take(route) => route,
+            Verdict::NotFound => return Err(Refused::With(404)),
+            Verdict::Forbidden => return Err(Refused::Stranger),
+        };
+        let (flow, answer) = match &route.action {
+            // 480: the route is right, but what it leads to is not there (any more).
+            RouteAction::Flow(name) => (Some(self.flows.get(name).cloned().ok_or(Refused::With(480))?), true),
+            RouteAction::Park => (None, false),
+            &RouteAction::Reject(status) => return Err(Refused::With(status)),
+        };
+        // The trunk that the route names, else the first that has this address.
+        let trunk = route
+            .matches
+            .trunk
+            .as_deref()
+            .and_then(named)
+            .or_else(|| self.trunks.iter().position(|trunk| trunk.sends_from(source)));
+        let has_room = trunk.is_none_or(|index| self.trunks[index].gate.has_room());
+        if self.drain != Drain::Off || !self.gate.has_room() || !has_room {
+            return Err(Refused::Busy);
+        }
+        // An INVITE without an offer wants ours in the 200; that comes with re-negotiation.
+        if request.body().is_empty() {
+            return Err(Refused::With(488));
+        }
+        let caller = request.from().map_err(|_| Refused::With(400))?;
+        let caller_uri = caller.uri();
+        let from = caller_uri.user().map_or_else(|| caller_uri.to_string(), str::to_owned);
+        let at = self.timestamp(now);
+        let id = id::ulid(at.unix_ms(), &mut self.random);
+        let call = Call {
+            trunk: trunk.map(|index| self.trunks[index].config.name.clone()),
+            sip_call_id: request.call_id().ok().map(|id| id.to_string()),
+            ..record(id, Direction::Inbound, called, from, at, &self.node)
+        };
+        let codecs = match trunk {
+            Some(index) => self.trunks[index].config.codecs.clone(),
+            None => Codec::ALL.to_vec(),
+        };
+        self.gate.enter_unpaced();
+        if let Some(index) = trunk {
+            self.trunks[index].gate.enter_unpaced();
+        }
+        let offer = Offer { sdp: request.body().clone(), codecs, answer };
+        let plan = Plan { flow, max_duration: INBOUND_MAX_DURATION };
+        let (leg, mut ctx) = self.new_leg(now);
+        let live = LiveCall::inbound(&mut ctx, leg, call, trunk, session, offer, plan);
+        self.insert(leg, live);
+        Ok(())
+    }
+}
+
+/// Why an inbound call is not taken.
+enum Refused {
+    /// No route is meant for its source, which may be forged: it is told once.
+    Stranger,
+    /// There is no room; it is worth trying again soon.
+    Busy,
+    /// This status says it all.
+    With(u16),
+}

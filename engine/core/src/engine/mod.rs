@@ -1,0 +1,348 @@
+//! The engine: owns the SIP endpoint and every call, and gives each input to the one it is for.
+
+mod calls;
+mod drain;
+mod inbound;
+mod resources;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use control_api_types::flow::Flow;
+use control_api_types::{
+    Call, CallId, CreateCall, Direction, EndedBy, EventData, Fault, Faults, FlowRef, Gather, HangupReason,
+    Limits, NodeCalls, Play, PlayId, Prompt, Timestamp, TrunkState,
+};
+use media_core::{Codec, LegId};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use sip_core::{
+    Endpoint, Event, Hop, Host, Message, QueryId, RegistrationEvent, RegistrationId, SessionEvent, SessionId,
+};
+
+use crate::admission::{Admit, Capacity, Gate, Queue};
+use crate::call::{Context, LiveCall, Offer, Plan, record};
+use crate::clock::Clock;
+use crate::config::{ConfigError, EngineConfig, Route, RouteAction};
+use crate::dial;
+use crate::disposition::Evidence;
+use crate::flow;
+use crate::id;
+use crate::io::{Input, Output, Refusal};
+use crate::prompt::Prompts;
+use crate::route::{Verdict, route};
+use crate::timers::{CallTimer, Timers};
+use crate::trunk::{Outcome, Trunk, TrunkIndex};
+
+/// Longest inbound call: as long as an outbound one by default.
+const INBOUND_MAX_DURATION: Duration = Duration::from_secs(14_400);
+
+/// What callers refused for want of room are told (RFC 3261 §20.33).
+const RETRY_AFTER: &str = "5";
+
+/// Every call of a node, with its SIP endpoint, trunks and flows, as one value. See the crate documentation.
+pub struct Engine {
+    node: Arc<str>,
+    clock: Clock,
+    /// Host of our From when a call uses no trunk.
+    local: Host,
+    endpoint: Endpoint,
+    random: ChaCha20Rng,
+    outputs: VecDeque<Output>,
+    timers: Timers,
+
+    calls: BTreeMap<LegId, LiveCall>,
+    by_id: BTreeMap<CallId, LegId>,
+    sessions: BTreeMap<SessionId, LegId>,
+    last_leg: u64,
+    /// The call that handles an input now.
+    current: Option<CallId>,
+
+    trunks: Vec<Trunk>,
+    trunk_names: BTreeMap<String, TrunkIndex>,
+    registrations: BTreeMap<RegistrationId, TrunkIndex>,
+    /// Names of gateways that are being resolved.
+    lookups: BTreeMap<QueryId, String>,
+    routes: Vec<Route>,
+    flows: BTreeMap<String, Arc<Flow>>,
+    prompts: Prompts,
+
+    limits: Limits,
+    gate: Gate,
+    queue: Queue,
+    /// Outbound calls that have not begun: those in the queue and those that the journal does not have yet.
+    waiting: BTreeSet<LegId>,
+    drain: Drain,
+}
+
+/// Whether new calls are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drain {
+    Off,
+    /// Calls that are left then are hung up.
+    Until(Instant),
+    /// They were.
+    Over,
+}
+
+/// Why [`Engine::poll_timeout`] wants to be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimerKind {
+    /// A timer of the SIP endpoint.
+    Sip(sip_core::TimerKind),
+    /// A timer of a call.
+    Call(CallTimer),
+    /// A queued call is due by the rate limits.
+    Pacing,
+    /// The drain is over.
+    Drain,
+}
+
+impl Engine {
+    /// An engine that begins at `now`: trunks that register do so at once. `seed` must be unguessable: tags, branches,
+    /// SSRCs and ids come from it.
+    pub fn new(now: Instant, config: EngineConfig, seed: [u8; 32]) -> Result<Self, ConfigError> {
+        let EngineConfig { node, clock, sip, trunks, routes, limits } = config;
+        let advertised = sip.listeners.first().ok_or(ConfigError::NoListener)?.advertised;
+        let mut random = ChaCha20Rng::from_seed(seed);
+        let mut sip_seed = [0; 32];
+        random.fill_bytes(&mut sip_seed);
+        let mut engine = Self {
+            node: node.into(),
+            clock,
+            local: Host::Ip(advertised.ip()),
+            endpoint: Endpoint::new(sip, sip_seed),
+            random,
+            outputs: VecDeque::new(),
+            timers: Timers::default(),
+            calls: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            last_leg: 0,
+            current: None,
+            trunks: Vec::new(),
+            trunk_names: BTreeMap::new(),
+            registrations: BTreeMap::new(),
+            lookups: BTreeMap::new(),
+            routes: Vec::new(),
+            flows: BTreeMap::new(),
+            prompts: Prompts::default(),
+            gate: Gate::new(capacity(&limits)),
+            limits,
+            queue: Queue::default(),
+            waiting: BTreeSet::new(),
+            drain: Drain::Off,
+        };
+        for config in trunks {
+            engine.add_trunk(now, Trunk::new(config)?)?;
+        }
+        for Route { matches, .. } in &routes {
+            if let Some(trunk) = matches.trunk.as_ref().filter(|&name| !engine.trunk_names.contains_key(name))
+            {
+                return Err(ConfigError::UnknownTrunk { trunk: trunk.clone() });
+            }
+        }
+        engine.routes = routes;
+        engine.run_endpoint(now);
+        Ok(engine)
+    }
+
+    fn add_trunk(&mut self, now: Instant, mut trunk: Trunk) -> Result<(), ConfigError> {
+        let index = self.trunks.len();
+        if self.trunk_names.insert(trunk.config.name.clone(), index).is_some() {
+            return Err(ConfigError::DuplicateTrunk { trunk: trunk.config.name });
+        }
+        if let Some(register) = trunk.register() {
+            let id = self.endpoint.register(now, register);
+            trunk.registering(id);
+            self.registrations.insert(id, index);
+        }
+        self.trunks.push(trunk);
+        Ok(())
+    }
+
+    // The run loop.
+
+    /// Takes what the outside reports. Drain [`Engine::poll_output`] afterwards.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Sip(input) => {
+                if let sip_core::Input::Resolved { query, result } = &input
+                    && let Some(host) = self.lookups.remove(query)
+                    && let Ok(addresses) = result
+                {
+                    let addresses: BTreeSet<_> =
+                        addresses.iter().map(|addr| addr.ip().to_canonical()).collect();
+                    for trunk in self.trunks.iter_mut().filter(|trunk| trunk.config.gateway.host == host) {
+                        trunk.addresses.clone_from(&addresses);
+                    }
+                }
+                self.endpoint.handle_input(now, input);
+            }
+            Input::Media { leg, input } => self.with_call(now, leg, |call, ctx| call.on_media(ctx, input)),
+            Input::Accepted { call } => self.accepted(now, &call),
+        }
+        self.settle(now);
+    }
+
+    /// Runs every timer that is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.endpoint.handle_timeout(now);
+        while let Some((leg, timer)) = self.timers.pop_due(now) {
+            self.with_call(now, leg, |call, ctx| call.on_timer(ctx, timer));
+        }
+        if let Drain::Until(deadline) = self.drain
+            && deadline <= now
+        {
+            self.drain = Drain::Over;
+            self.hangup_all(now);
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do, in order, until `None`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Engine::handle_timeout`] is due, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, TimerKind)> {
+        let sip = self.endpoint.poll_timeout().map(|(at, kind)| (at, TimerKind::Sip(kind)));
+        let call = self.timers.next().map(|(at, timer)| (at, TimerKind::Call(timer)));
+        let pacing = self.queue.next_turn().map(|at| (at, TimerKind::Pacing));
+        let drain = match self.drain {
+            Drain::Until(at) => Some((at, TimerKind::Drain)),
+            Drain::Off | Drain::Over => None,
+        };
+        [sip, call, pacing, drain].into_iter().flatten().min_by_key(|&(at, _)| at)
+    }
+
+    /// Does everything that follows from what was just done.
+    fn settle(&mut self, now: Instant) {
+        self.run_endpoint(now);
+        self.pace(now);
+        self.run_endpoint(now);
+    }
+
+    fn run_endpoint(&mut self, now: Instant) {
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                sip_core::Output::Transmit(transmit) => self.outputs.push_back(Output::Transmit(transmit)),
+                sip_core::Output::Resolve { query, host, port, transport } => {
+                    if self.trunks.iter().any(|trunk| trunk.config.gateway.host == host) {
+                        self.lookups.insert(query, host.clone());
+                    }
+                    self.outputs.push_back(Output::Resolve { query, host, port, transport });
+                }
+                sip_core::Output::Event(Event::Session {
+                    id,
+                    event: SessionEvent::Incoming { hop, request },
+                }) => {
+                    self.incoming(now, id, hop, &request);
+                }
+                sip_core::Output::Event(Event::Session { id, event }) => {
+                    if let Some(&leg) = self.sessions.get(&id) {
+                        self.with_call(now, leg, |call, ctx| call.on_session(ctx, event));
+                    }
+                }
+                sip_core::Output::Event(Event::Registration { id, event }) => {
+                    self.on_registration(now, id, &event)
+                }
+                // RFC 3261 §8.2.1: "If the UAS recognizes but does not support the method of a request, it MUST
+                // generate a 405 (Method Not Allowed) response", and "MUST also add an Allow header field".
+                sip_core::Output::Event(Event::Request { id, .. }) => {
+                    let allow = [("Allow".to_owned(), sip_core::ALLOW.to_owned())];
+                    // An error means that the request is too old to be answered.
+                    let _ = self.endpoint.respond(now, id, 405, &allow, None);
+                }
+            }
+        }
+    }
+
+    /// Lets a call handle something, and cleans up after it when that was its end.
+    fn with_call<R: Default>(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        handle: impl FnOnce(&mut LiveCall, &mut Context<'_>) -> R,
+    ) -> R {
+        let Some(call) = self.calls.get_mut(&leg) else { return R::default() };
+        self.current = Some(call.record().id.clone());
+        let mut ctx = Context {
+            now,
+            clock: &self.clock,
+            endpoint: &mut self.endpoint,
+            sessions: &mut self.sessions,
+            outputs: &mut self.outputs,
+            timers: &mut self.timers,
+            random: &mut self.random,
+            prompts: &self.prompts,
+        };
+        let result = handle(call, &mut ctx);
+        self.current = None;
+        if !call.is_waiting() && self.waiting.remove(&leg) {
+            self.queue.remove(call.trunk(), leg);
+        }
+        if call.is_over() {
+            self.forget(leg);
+        }
+        result
+    }
+
+    fn forget(&mut self, leg: LegId) {
+        let Some(call) = self.calls.remove(&leg) else { return };
+        self.by_id.remove(&call.record().id);
+        let trunk = call.trunk().map(|index| &mut self.trunks[index]);
+        if call.is_admitted() {
+            self.gate.leave();
+        }
+        if let Some(trunk) = trunk {
+            if call.is_admitted() {
+                trunk.gate.leave();
+            }
+            if let (Direction::Outbound, Some(disposition)) =
+                (call.record().direction, call.record().disposition)
+            {
+                trunk.record(Outcome { disposition, post_dial_delay: call.post_dial_delay() });
+            }
+        }
+    }
+
+    fn new_leg(&mut self, now: Instant) -> (LegId, Context<'_>) {
+        self.last_leg += 1;
+        let ctx = Context {
+            now,
+            clock: &self.clock,
+            endpoint: &mut self.endpoint,
+            sessions: &mut self.sessions,
+            outputs: &mut self.outputs,
+            timers: &mut self.timers,
+            random: &mut self.random,
+            prompts: &self.prompts,
+        };
+        (LegId(self.last_leg), ctx)
+    }
+
+    fn insert(&mut self, leg: LegId, call: LiveCall) {
+        self.by_id.insert(call.record().id.clone(), leg);
+        self.calls.insert(leg, call);
+    }
+
+    fn timestamp(&self, now: Instant) -> Timestamp {
+        Timestamp::from_unix_ms(self.clock.unix_ms(now))
+    }
+}
+
+fn capacity(limits: &Limits) -> Capacity {
+    Capacity { max_calls: Some(limits.max_calls), max_cps: Some(f64::from(limits.max_cps)) }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("node", &self.node)
+            .field("calls", &self.calls.len())
+            .finish_non_exhaustive()
+    }
+}

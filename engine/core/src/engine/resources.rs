@@ -1,0 +1,58 @@
+//! Trunks as the API shows them, flows and prompts.
+
+use super::*;
+
+impl Engine {
+    pub(super) fn on_registration(&mut self, now: Instant, id: RegistrationId, event: &RegistrationEvent) {
+        let Some(&index) = self.registrations.get(&id) else { return };
+        let trunk = &mut self.trunks[index];
+        let Some(data) = trunk.on_registration(now, id, event) else { return };
+        self.outputs.push_back(Output::NodeEvent { data, at_unix_ms: self.clock.unix_ms(now) });
+    }
+
+    /// Every trunk as the API shows it, in the order of the configuration.
+    pub fn trunks(&self, now: Instant) -> impl Iterator<Item = control_api_types::Trunk> {
+        self.trunks.iter().map(move |trunk| trunk.view(now, &self.clock))
+    }
+
+    // Flows and prompts.
+
+    /// Checks a flow and keeps it under `name`. Calls that run the version before go on with that.
+    pub fn put_flow(&mut self, name: &str, flow: Arc<Flow>) -> Result<(), Vec<Fault>> {
+        self.check_flow(&flow)?;
+        self.flows.insert(name.to_owned(), flow);
+        Ok(())
+    }
+
+    /// Whether the flow could be put.
+    pub fn check_flow(&self, flow: &Flow) -> Result<(), Vec<Fault>> {
+        let mut faults = Faults::default();
+        flow::check(flow, "", &self.prompts, &mut faults);
+        faults.into_result(Some(()))
+    }
+
+    /// Whether it was there.
+    pub fn delete_flow(&mut self, name: &str) -> bool {
+        self.flows.remove(name).is_some()
+    }
+
+    /// A stored flow.
+    pub fn flow(&self, name: &str) -> Option<&Arc<Flow>> {
+        self.flows.get(name)
+    }
+
+    /// Every stored flow by name.
+    pub fn flows(&self) -> impl Iterator<Item = (&str, &Arc<Flow>)> {
+        self.flows.iter().map(|(name, flow)| (name.as_str(), flow))
+    }
+
+    /// Makes a prompt known by its id and name; the same audio may have several.
+    pub fn put_prompt(&mut self, prompt: &Prompt) {
+        self.prompts.put(prompt);
+    }
+
+    /// Forgets a prompt's name. Whether it was there; flows that use it go on without it.
+    pub fn delete_prompt(&mut self, name: &str) -> bool {
+        self.prompts.delete(name)
+    }
+}
