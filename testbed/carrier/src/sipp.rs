@@ -21,7 +21,7 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// The scenario `testbed/sipp/<name>.xml`, for one call, within 30 seconds.
+    /// The scenario `testbed/sipp/<name>.xml`, such as `callee/busy`, for one call, within 30 seconds.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),

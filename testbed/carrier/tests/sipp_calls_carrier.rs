@@ -29,7 +29,7 @@ async fn sipp_registers() {
     })
     .await;
     let register = |password: &str| {
-        let scenario = Scenario::new("register").towards(carrier.addr()).key("user", "trunk");
+        let scenario = Scenario::new("phone/register").towards(carrier.addr()).key("user", "trunk");
         ["-au", "trunk", "-ap", password].into_iter().fold(scenario, Scenario::argument)
     };
     register("secret").start().await.unwrap().passed().await.unwrap();
@@ -47,7 +47,7 @@ async fn sipp_presses_keys_and_is_hung_up() {
         ..CarrierConfig::default()
     })
     .await;
-    let sipp = Scenario::new("call_and_press").towards(carrier.addr());
+    let sipp = Scenario::new("caller/call_and_press").towards(carrier.addr());
     sipp.argument("-s").argument("100").start().await.unwrap().passed().await.unwrap();
     carrier.wait_for(|progress| progress.ended == 1).await.unwrap();
     let call = carrier.calls().await.unwrap().remove(0);
@@ -67,7 +67,7 @@ async fn a_hundred_calls_at_once() {
         ..CarrierConfig::default()
     })
     .await;
-    let sipp = Scenario::new("call_and_press").towards(carrier.addr()).calls(100);
+    let sipp = Scenario::new("caller/call_and_press").towards(carrier.addr()).calls(100);
     let sipp = ["-s", "1", "-r", "100", "-l", "100"].into_iter().fold(sipp, Scenario::argument);
     sipp.deadline(Duration::from_secs(60)).start().await.unwrap().passed().await.unwrap();
     carrier.wait_for(|progress| progress.ended == 100 && progress.live == 0).await.unwrap();

@@ -17,8 +17,8 @@ async fn passed(sipp: Sipp) {
 #[tokio::test(flavor = "multi_thread")]
 async fn registers_with_digest_md5_and_calls_the_gateway() {
     let account = |scenario: Scenario| scenario.key("user", "alice").key("password", "s3cret");
-    let registrar = start(account(Scenario::new("registrar"))).await;
-    let customer = start(Scenario::new("busy")).await;
+    let registrar = start(account(Scenario::new("registrar/registrar"))).await;
+    let customer = start(Scenario::new("callee/busy")).await;
     let mut lab = Lab::new(&format!(
         r#"
         [[trunks]]
@@ -44,7 +44,7 @@ async fn registers_with_digest_md5_and_calls_the_gateway() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answered_call_ends_by_our_bye() {
-    for (scenario, codec) in [("answer", "PCMU"), ("answer_pcma", "PCMA")] {
+    for (scenario, codec) in [("callee/answer", "PCMU"), ("callee/answer_pcma", "PCMA")] {
         let customer = start(Scenario::new(scenario).argument("-rtp_echo")).await;
         let mut lab = Lab::calling(customer.addr()).await;
         let call = lab.place(json!({})).await;
@@ -73,9 +73,9 @@ fn gather(timeout_ms: u32) -> control_api_types::Gather {
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_are_told_apart() {
     for (scenario, status, cause, disposition) in [
-        ("busy", 486, 17, Disposition::Busy),
-        ("not_found", 404, 1, Disposition::InvalidNumber),
-        ("unavailable", 503, 34, Disposition::Congestion),
+        ("callee/busy", 486, 17, Disposition::Busy),
+        ("callee/not_found", 404, 1, Disposition::InvalidNumber),
+        ("callee/unavailable", 503, 34, Disposition::Congestion),
     ] {
         let customer = start(Scenario::new(scenario)).await;
         let mut lab = Lab::calling(customer.addr()).await;
@@ -92,7 +92,7 @@ async fn refusals_are_told_apart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ringing_for_ever_is_cancelled() {
-    let customer = start(Scenario::new("ring_forever")).await;
+    let customer = start(Scenario::new("callee/ring_forever")).await;
     let mut lab = Lab::calling(customer.addr()).await;
     let call = lab.place(json!({ "timeout_s": 1 })).await;
     let story = lab.story(&call).await;
@@ -106,7 +106,7 @@ async fn ringing_for_ever_is_cancelled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_crosses_our_cancel_leaves_no_orphan() {
-    let customer = start(Scenario::new("answer_crosses_cancel")).await;
+    let customer = start(Scenario::new("callee/answer_crosses_cancel")).await;
     let mut lab = Lab::calling(customer.addr()).await;
     let call = lab.place(json!({})).await;
     lab.reached(&call, "call.ringing").await;
@@ -122,7 +122,7 @@ async fn an_answer_that_crosses_our_cancel_leaves_no_orphan() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn early_media_comes_before_the_answer() {
-    let customer = start(Scenario::new("early_media")).await;
+    let customer = start(Scenario::new("callee/early_media")).await;
     let mut lab = Lab::calling(customer.addr()).await;
     let call = lab.place(json!({ "early_media": "connect" })).await;
     lab.reached(&call, "call.answered").await;
@@ -137,7 +137,7 @@ async fn early_media_comes_before_the_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_customer_may_hang_up_first() {
-    let customer = start(Scenario::new("hangs_up_first")).await;
+    let customer = start(Scenario::new("callee/hangs_up_first")).await;
     let mut lab = Lab::calling(customer.addr()).await;
     let call = lab.place(json!({})).await;
     let story = lab.story(&call).await;
@@ -160,7 +160,7 @@ fn counting_keys() -> serde_json::Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_from_the_files_of_sipp_are_counted_once() {
-    let customer = start(Scenario::new("presses_keys")).await;
+    let customer = start(Scenario::new("callee/presses_keys")).await;
     let mut lab = Lab::calling(customer.addr()).await;
     let call = lab.place(json!({ "flow": counting_keys() })).await;
     let story = lab.story(&call).await;
@@ -180,7 +180,7 @@ fn check_keys(story: &crate::lab::Story) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_challenged_call_goes_on() {
-    for scenario in ["proxy_challenge", "challenge"] {
+    for scenario in ["callee/proxy_challenge", "callee/challenge"] {
         let customer = start(Scenario::new(scenario).key("user", "alice").key("password", "s3cret")).await;
         let mut lab = Lab::calling_as(customer.addr(), "alice", "s3cret").await;
         let call = lab.place(json!({})).await;
@@ -202,7 +202,7 @@ async fn a_load_tester_calls_a_flow_that_counts_keys() {
     let mut lab = Lab::new(config).await;
     let flow = control_api_types::flow::Flow::from_json(&counting_keys()).unwrap();
     lab.engine.client().put_flow("keys", &flow).await.unwrap();
-    let caller = Scenario::new("call_and_press").towards(lab.engine.sip_addr()).calls(CALLS);
+    let caller = Scenario::new("caller/call_and_press").towards(lab.engine.sip_addr()).calls(CALLS);
     let caller = ["-s", "100", "-r", "20"].into_iter().fold(caller, Scenario::argument);
     passed(start(caller).await).await;
     let stories = lab.stories(CALLS as usize).await;
