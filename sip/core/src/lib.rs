@@ -105,6 +105,7 @@ mod headers;
 mod message;
 mod method;
 mod name;
+mod outgoing;
 mod params;
 mod registration;
 mod session;
@@ -123,6 +124,7 @@ pub use headers::{CSeq, Contact, NameAddr, Rport, Via};
 pub use message::{MAX_HEAD, Message, MessageBuilder, ParseError, Reply, reason_phrase};
 pub use method::Method;
 pub use name::Name;
+pub use outgoing::{Outgoing, OutgoingId, OutgoingOutcome};
 pub use params::Params;
 pub use registration::{Register, RegistrationEvent, RegistrationId};
 pub use session::{

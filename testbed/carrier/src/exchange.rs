@@ -199,8 +199,8 @@ impl Exchange {
                 sip_core::Output::Event(Event::Request { id, request, .. }) => {
                     self.request(now, id, &request)
                 }
-                // We register nowhere.
-                sip_core::Output::Event(Event::Registration { .. }) => {}
+                // We register nowhere, and ask nobody anything.
+                sip_core::Output::Event(Event::Registration { .. } | Event::Response { .. }) => {}
                 output @ (sip_core::Output::Transmit(_) | sip_core::Output::Resolve { .. }) => {
                     self.outputs.push_back(Output::Sip(output));
                 }

@@ -249,6 +249,8 @@ impl Engine {
                 sip_core::Output::Event(Event::Registration { id, event }) => {
                     self.on_registration(now, id, &event)
                 }
+                // No request outside dialogs is sent.
+                sip_core::Output::Event(Event::Response { .. }) => {}
                 // RFC 3261 §8.2.1: "If the UAS recognizes but does not support the method of a request, it MUST
                 // generate a 405 (Method Not Allowed) response", and "MUST also add an Allow header field".
                 sip_core::Output::Event(Event::Request { id, .. }) => {

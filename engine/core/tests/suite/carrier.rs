@@ -178,7 +178,7 @@ impl Carrier {
                 Output::Transmit(transmit) => errands.push(Errand::Transmit(transmit)),
                 Output::Resolve { host, .. } => panic!("the carrier uses addresses only, not {host}"),
                 Output::Event(Event::Session { id, event }) => self.on_session(now, id, event),
-                Output::Event(Event::Registration { .. }) => {}
+                Output::Event(Event::Registration { .. } | Event::Response { .. }) => {}
                 Output::Event(Event::Request { id, request, .. }) => {
                     let contact = request.header(sip_core::Name::Contact).unwrap_or_default().to_owned();
                     let headers = [("Contact".to_owned(), contact), ("Expires".to_owned(), "60".to_owned())];

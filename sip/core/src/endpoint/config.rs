@@ -29,6 +29,8 @@ pub struct EndpointConfig {
     pub max_transactions: usize,
     /// Most live sessions at once, inbound and outbound together. Beyond it INVITEs are answered 503.
     pub max_sessions: usize,
+    /// Most requests of ours outside dialogs ([`Endpoint::request`](super::Endpoint::request)) without an outcome.
+    pub max_requests: usize,
 }
 
 impl EndpointConfig {
@@ -40,6 +42,8 @@ impl EndpointConfig {
             timers: Timers::default(),
             max_transactions: 400_000,
             max_sessions: 10_000,
+            // A probe for each gateway of a large carrier, several times over.
+            max_requests: 1_000,
         }
     }
 }

@@ -10,6 +10,13 @@ pub enum Error {
     /// As many transactions as [`EndpointConfig::max_transactions`](super::EndpointConfig::max_transactions) run.
     #[error("no room for another transaction")]
     TooManyTransactions,
+    /// As many requests outside dialogs as [`EndpointConfig::max_requests`](super::EndpointConfig::max_requests) wait
+    /// for their outcome.
+    #[error("no room for another request")]
+    TooManyRequests,
+    /// A method that begins a dialog, belongs in one, or has a command of its own.
+    #[error("not a method of requests outside dialogs")]
+    Method,
     /// No such session, or one that is over.
     #[error("no such session")]
     UnknownSession,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use crate::outgoing::{OutgoingId, OutgoingOutcome};
 use crate::registration::{RegistrationEvent, RegistrationId};
 use crate::session::{SessionEvent, SessionId, SessionTimer};
 use crate::transaction::Timer;
@@ -144,6 +145,13 @@ pub enum Event {
         id: RegistrationId,
         /// What.
         event: RegistrationEvent,
+    },
+    /// What became of a request of ours outside any dialog; see [`Endpoint::request`](super::Endpoint::request).
+    Response {
+        /// Which.
+        id: OutgoingId,
+        /// What.
+        outcome: OutgoingOutcome,
     },
     /// A request outside any dialog that nobody else takes (REGISTER, MESSAGE, …):
     /// answer with [`Endpoint::respond`](super::Endpoint::respond).

@@ -16,6 +16,7 @@ pub use io::{
     Event, Input, Output, QueryId, RequestId, ResolveError, TimerKind, Transmit, TransportErrorKind,
 };
 
+use crate::outgoing::{Outgoing, OutgoingId, Outgoings};
 use crate::registration::{Register, RegistrationId, Registrations};
 use crate::session::{Body, Hangup, Invite, SessionId, Sessions, check_headers};
 use crate::transaction::{Asker, Report, ServerId, TimerKey, TransactionLayer, User};
@@ -31,6 +32,7 @@ pub struct Endpoint {
     layer: TransactionLayer,
     sessions: Sessions,
     registrations: Registrations,
+    outgoings: Outgoings,
 }
 
 impl Endpoint {
@@ -40,6 +42,7 @@ impl Endpoint {
             layer: TransactionLayer::new(config, seed),
             sessions: Sessions::default(),
             registrations: Registrations::default(),
+            outgoings: Outgoings::default(),
         }
     }
 
@@ -68,6 +71,7 @@ impl Endpoint {
                     self.sessions.dialog_resolved(&mut self.layer, now, id, dialog, result);
                 }
                 Some(Asker::Register(id)) => self.registrations.resolved(&mut self.layer, now, id, result),
+                Some(Asker::Outgoing(id)) => self.outgoings.resolved(&mut self.layer, now, id, result),
                 None => {}
             },
         }
@@ -115,6 +119,9 @@ impl Endpoint {
             User::Register(id) => {
                 self.registrations.outcome(&mut self.layer, now, id, report.key, report.outcome);
             }
+            User::Outgoing(id) => {
+                self.outgoings.outcome(&mut self.layer, now, id, report.key, report.outcome);
+            }
         }
     }
 
@@ -125,7 +132,7 @@ impl Endpoint {
                 User::Invite(id) | User::Cancel(id) | User::Bye(id, _) => {
                     self.sessions.transaction_ended(&mut self.layer, id);
                 }
-                User::Register(_) => {}
+                User::Register(_) | User::Outgoing(_) => {}
             }
         }
     }
@@ -192,6 +199,27 @@ impl Endpoint {
     /// Removes the binding at the registrar; [`RegistrationEvent::Unregistered`](crate::RegistrationEvent) follows.
     pub fn unregister(&mut self, now: Instant, id: RegistrationId) -> Result<(), Error> {
         self.registrations.unregister(&mut self.layer, now, id)
+    }
+
+    /// Sends a request outside any dialog: an OPTIONS that asks whether a trunk is alive. Exactly one
+    /// [`Event::Response`] follows, unless it is [abandoned](Self::abandon). Challenges are answered; after a timeout, a
+    /// failure of the transport or a 503 the target's next address is asked. Each address has 64*T1 to answer: who wants
+    /// to know sooner abandons.
+    pub fn request(&mut self, now: Instant, outgoing: Outgoing) -> Result<OutgoingId, Error> {
+        let result = self.outgoings.request(&mut self.layer, now, outgoing);
+        self.settle();
+        result
+    }
+
+    /// Gives up a request of ours: nothing is told about it any more. One that is over already is no error.
+    pub fn abandon(&mut self, id: OutgoingId) {
+        self.outgoings.abandon(&mut self.layer, id);
+        self.settle();
+    }
+
+    /// Requests outside dialogs of ours whose outcome is not told yet.
+    pub fn outgoing_requests(&self) -> usize {
+        self.outgoings.len()
     }
 
     /// Answers an [`Event::Request`]; a status of 101 to 199 may come before the final one.

@@ -39,7 +39,7 @@ use crate::transport::{Hop, Transport};
 use crate::{Message, Method};
 use inbound::{Answered, Invited};
 use outbound::Inviting;
-pub(crate) use outbound::check_headers;
+pub(crate) use outbound::{check_headers, check_request_headers};
 
 /// The timers of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -367,7 +367,7 @@ impl Sessions {
                     });
                 }
             }
-            User::Cancel(_) | User::Register(_) => {}
+            User::Cancel(_) | User::Register(_) | User::Outgoing(_) => {}
         }
     }
 
@@ -420,8 +420,8 @@ fn failure(cause: FailureCause) -> Failure {
     Failure { cause, reason_phrase: String::new(), q850: None, retry_after: None }
 }
 
-/// The Contact of a session at this end of `path`.
-fn contact(user: Option<&str>, path: &Path) -> String {
+/// The Contact of this end of `path`.
+pub(crate) fn contact(user: Option<&str>, path: &Path) -> String {
     let at = if user.is_some() { "@" } else { "" };
     let user = user.unwrap_or_default();
     let transport = match path.transport {

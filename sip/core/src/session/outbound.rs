@@ -54,8 +54,8 @@ enum Phase {
 const OWN: [Name<'static>; 7] =
     [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq, Name::ContentLength, Name::ContentType];
 
-/// And those of an INVITE.
-const OWN_IN_INVITE: [Name<'static>; 8] = [
+/// And those of a request.
+const OWN_IN_REQUEST: [Name<'static>; 8] = [
     Name::Contact,
     Name::MaxForwards,
     Name::Route,
@@ -70,6 +70,12 @@ const OWN_IN_INVITE: [Name<'static>; 8] = [
 /// of a registrar or where else to ask (RFC 3261 sections 10.3 and 21.3).
 pub(crate) fn check_headers(headers: &[(String, String)]) -> Result<(), Error> {
     check_against(headers, &OWN)
+}
+
+/// The same for a request.
+pub(crate) fn check_request_headers(headers: &[(String, String)]) -> Result<(), Error> {
+    check_headers(headers)?;
+    check_against(headers, &OWN_IN_REQUEST)
 }
 
 fn check_against(headers: &[(String, String)], own: &[Name<'static>]) -> Result<(), Error> {
@@ -87,8 +93,7 @@ pub(super) fn begin(
     id: SessionId,
     mut invite: Invite,
 ) -> Result<Session, Error> {
-    check_headers(&invite.headers)?;
-    check_against(&invite.headers, &OWN_IN_INVITE)?;
+    check_request_headers(&invite.headers)?;
     invite.request_uri = invite.request_uri.to_request_uri();
     let tag = layer.random();
     let call_id = ByteString::from(format!("{:016x}{:016x}", layer.random(), layer.random()));

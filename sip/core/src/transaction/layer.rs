@@ -18,6 +18,7 @@ use super::machine::{Action, Actions, ClientInput, ServerInput, Settings, Status
 use super::server::NonInviteServer;
 use super::server_invite::InviteServer;
 use crate::endpoint::{EndpointConfig, Event, Output, QueryId, Transmit};
+use crate::outgoing::OutgoingId;
 use crate::registration::RegistrationId;
 use crate::session::{SessionId, SessionTimer};
 use crate::timers::TimerQueue;
@@ -46,6 +47,7 @@ pub(crate) enum User {
     /// A BYE in the session's dialog with this index.
     Bye(SessionId, usize),
     Register(RegistrationId),
+    Outgoing(OutgoingId),
 }
 
 /// What a client transaction tells its user.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::layer::TransactionLayer;
 use crate::Host;
 use crate::endpoint::{Output, QueryId};
+use crate::outgoing::OutgoingId;
 use crate::registration::RegistrationId;
 use crate::session::SessionId;
 use crate::transport::Transport;
@@ -16,6 +17,7 @@ pub(crate) enum Asker {
     /// Requests in the session's dialog with this index.
     Dialog(SessionId, usize),
     Register(RegistrationId),
+    Outgoing(OutgoingId),
 }
 
 /// Where a host is.

@@ -7,6 +7,7 @@ mod dismissal;
 mod early;
 mod lossy;
 mod net;
+mod outgoing;
 mod races;
 mod registration;
 mod requests;

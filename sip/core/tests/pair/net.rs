@@ -351,6 +351,7 @@ impl Net {
             assert_eq!(phone.endpoint.sessions(), 0, "sessions left at {at}");
             assert_eq!(phone.endpoint.transactions(), 0, "transactions left at {at}");
             assert_eq!(phone.endpoint.live_sessions(), 0, "sessions counted at {at}");
+            assert_eq!(phone.endpoint.outgoing_requests(), 0, "requests left at {at}");
         }
         self.check_terminal_events();
     }
@@ -403,7 +404,7 @@ impl Net {
     pub(crate) fn session(&mut self, at: &str) -> SessionId {
         let session = |(_, event): &(Duration, Event)| match event {
             Event::Session { id, .. } => Some(*id),
-            Event::Registration { .. } | Event::Request { .. } => None,
+            Event::Registration { .. } | Event::Request { .. } | Event::Response { .. } => None,
         };
         self.phone(at).events.iter().find_map(session).unwrap()
     }
@@ -460,6 +461,12 @@ fn words(event: &Event) -> String {
             RegistrationEvent::Unregistered => "unregistered".into(),
         },
         Event::Request { request, .. } => format!("request {}", request.method().unwrap()),
+        Event::Response { outcome, .. } => match outcome {
+            OutgoingOutcome::Response { response, .. } => format!("response {}", response.status().unwrap()),
+            OutgoingOutcome::Timeout => "no response".into(),
+            OutgoingOutcome::Transport => "unreachable".into(),
+            OutgoingOutcome::Resolve => "no address".into(),
+        },
     }
 }
 

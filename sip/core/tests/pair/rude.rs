@@ -66,7 +66,7 @@ fn obliging(net: &mut Net, at: &str) {
         Event::Request { id, .. } => {
             phone.endpoint.respond(now, *id, 200, &[("Expires".into(), "60".into())], None).unwrap();
         }
-        Event::Session { .. } | Event::Registration { .. } => {}
+        Event::Session { .. } | Event::Registration { .. } | Event::Response { .. } => {}
     });
 }
 

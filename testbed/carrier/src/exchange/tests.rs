@@ -145,7 +145,7 @@ impl Town {
                 self.events.push(event);
             }
             Event::Registration { event, .. } => self.registered.push(event),
-            Event::Request { .. } => panic!("{event:?}"),
+            Event::Request { .. } | Event::Response { .. } => panic!("{event:?}"),
         }
     }
 
