@@ -183,7 +183,9 @@ impl Findings {
 fn bind(transport: Transport, address: SocketAddr) -> std::io::Result<()> {
     match transport {
         Transport::Udp => UdpSocket::bind(address).map(drop),
-        Transport::Tcp => TcpListener::bind(address).map(drop),
+        Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
+            TcpListener::bind(address).map(drop)
+        }
     }
 }
 

@@ -84,18 +84,16 @@ fn uri(text: &str, pointer: &str, faults: &mut Faults) -> Option<Uri> {
 
 /// Where a call without a trunk goes: to the host of its URI.
 fn target(uri: &Uri, faults: &mut Faults) -> Option<Target> {
-    let transport = match uri.param("transport") {
-        Some(token) => match Transport::from_token(token) {
-            Some(transport) => Some(transport),
-            None => {
-                faults.push("/to", format_args!("transport {token:?} is not supported; supported: udp, tcp"));
-                return None;
-            }
-        },
-        None => None,
+    let transport = match uri.transport() {
+        Ok(transport) => transport,
+        Err(token) => {
+            let known = Transport::ALL.map(Transport::name).join(", ");
+            faults.push("/to", format_args!("transport {token:?} is not supported; supported: {known}"));
+            return None;
+        }
     };
     let host = uri.host()?.to_string();
-    Some(Target { host, port: uri.port(), transport })
+    Some(Target { host, port: uri.port(), transport, ..Target::default() })
 }
 
 /// The caller id as text and as the URI of our From. A trunk shows only what it is allowed to show.
@@ -165,7 +163,8 @@ mod tests {
     use crate::number::NumberFormat;
 
     fn trunk() -> Trunk {
-        let gateway = Target { host: "sip.example.com".into(), port: Some(5070), transport: None };
+        let gateway =
+            Target { host: "sip.example.com".into(), port: Some(5070), transport: None, ..Target::default() };
         Trunk::new(TrunkConfig {
             caller_ids: vec!["+62211".into(), "+62212".into()],
             codecs: vec![Codec::Pcma],
@@ -208,7 +207,12 @@ mod tests {
         assert_eq!(through.invite.target.host, "sip.example.com");
         assert_eq!(through.invite.request_uri.to_string(), "sip:bob@10.0.0.9:5099;transport=tcp");
         let direct = plan(json!({"to": "sip:bob@10.0.0.9:5099;transport=tcp"}), None).unwrap();
-        let expected = Target { host: "10.0.0.9".into(), port: Some(5099), transport: Some(Transport::Tcp) };
+        let expected = Target {
+            host: "10.0.0.9".into(),
+            port: Some(5099),
+            transport: Some(Transport::Tcp),
+            ..Target::default()
+        };
         assert_eq!(direct.invite.target, expected);
         assert_eq!(direct.invite.from.uri().to_string(), "sip:anonymous@192.0.2.1");
         assert_eq!(direct.codecs, Codec::ALL);

@@ -335,7 +335,7 @@ mod tests {
     fn trunk() -> Trunk {
         Trunk::new(TrunkConfig::new(
             "t",
-            Target { host: "10.0.0.1".into(), port: Some(5080), transport: None },
+            Target { host: "10.0.0.1".into(), port: Some(5080), transport: None, ..Target::default() },
         ))
         .unwrap()
     }

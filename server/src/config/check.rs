@@ -275,21 +275,21 @@ fn credentials(trunk: &file::Trunk, folder: &Path, faults: &mut Checks) -> Optio
 fn target(uri: &Spanned<String>, faults: &mut Checks) -> Option<Target> {
     let text = uri.get_ref();
     let wanted = || format!("{text:?}: expected a URI such as sip:sip.example.net:5060;transport=udp");
-    let parsed = text.parse::<Uri>().ok().filter(|parsed| parsed.scheme() == Scheme::Sip);
+    let parsed =
+        text.parse::<Uri>().ok().filter(|parsed| matches!(parsed.scheme(), Scheme::Sip | Scheme::Sips));
     let Some((parsed, host)) = parsed.and_then(|parsed| Some((parsed.clone(), parsed.host()?))) else {
         faults.fault(uri, wanted());
         return None;
     };
-    let transport = match parsed.param("transport") {
-        None => None,
-        Some(named) if named.eq_ignore_ascii_case("udp") => Some(Transport::Udp),
-        Some(named) if named.eq_ignore_ascii_case("tcp") => Some(Transport::Tcp),
-        Some(other) => {
-            faults.fault(uri, format!("{text:?}: transport {other:?} is not supported; use udp or tcp"));
+    let transport = match parsed.transport() {
+        Ok(transport) => transport,
+        Err(other) => {
+            let known = Transport::ALL.map(Transport::name).join(", ");
+            faults.fault(uri, format!("{text:?}: transport {other:?} is not supported; there are {known}"));
             return None;
         }
     };
-    Some(Target { host: host.to_string(), port: parsed.port(), transport })
+    Some(Target { host: host.to_string(), port: parsed.port(), transport, ..Target::default() })
 }
 
 fn codecs(trunk: &str, listed: &Spanned<Vec<Spanned<String>>>, faults: &mut Checks) -> Vec<Codec> {

@@ -54,7 +54,12 @@ impl Phone {
             request_uri: uri.clone(),
             to: NameAddr::new(uri),
             from: NameAddr::new(from),
-            target: Target { host: at.ip().to_string(), port: Some(at.port()), transport: None },
+            target: Target {
+                host: at.ip().to_string(),
+                port: Some(at.port()),
+                transport: None,
+                ..Target::default()
+            },
             route: Vec::new(),
             headers: Vec::new(),
             body: Some(Body::sdp(sdp::offer(&self.local))),

@@ -34,6 +34,7 @@ pub(crate) struct Dialog {
 pub(crate) enum NextHop {
     /// Its name is being looked up, and these wait. `fallback` is the way the first message took.
     Asked {
+        name: ByteString,
         transport: Transport,
         fallback: Path,
         waiting: SmallVec<[Waiting; 2]>,
@@ -120,7 +121,8 @@ impl Dialog {
             Some(maddr) => maddr.parse().ok()?,
             None => uri.host()?,
         };
-        Some((host, uri.port(), uri.param("transport").and_then(Transport::from_token)))
+        // A transport that we do not speak is as good as none.
+        Some((host, uri.port(), uri.transport().unwrap_or_default()))
     }
 
     /// Takes a request of the peer in order: false for one that comes too late (RFC 3261 section 12.2.2: "If the remote

@@ -50,7 +50,7 @@
 //!     request_uri: "sip:bob@192.0.2.2".parse()?,
 //!     to: "<sip:bob@192.0.2.2>".parse()?,
 //!     from: "<sip:alice@192.0.2.1>".parse()?,
-//!     target: Target { host: "192.0.2.2".into(), port: None, transport: None },
+//!     target: Target { host: "192.0.2.2".into(), port: None, transport: None, ..Target::default() },
 //!     route: vec![],
 //!     headers: vec![],
 //!     body: Some(Body::sdp("v=0\r\n")),

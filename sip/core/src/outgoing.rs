@@ -22,7 +22,7 @@ use crate::transaction::{
     Asker, ClientKey, Located, Outcome, Path, StatusClass, TransactionLayer, User, compose,
 };
 use crate::transport::Hop;
-use crate::{Message, Method, Name, NameAddr, Transport, Uri};
+use crate::{Message, Method, Name, NameAddr, Uri};
 
 /// One request of ours outside any dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -213,22 +213,20 @@ impl Running {
     }
 
     fn start(&mut self, layer: &mut TransactionLayer, now: Instant) {
-        let target = &self.outgoing.target;
-        let Ok(host) = target.host.parse() else { return self.finish(layer, OutgoingOutcome::Resolve) };
-        match layer.locate(Asker::Outgoing(self.id), &host, target.port, target.transport) {
-            Located::At(address) => {
+        match layer.locate_target(Asker::Outgoing(self.id), &self.outgoing.target) {
+            None => self.finish(layer, OutgoingOutcome::Resolve),
+            Some(Located::At(address)) => {
                 self.addresses.push_back(address);
                 self.try_next_address(layer, now, OutgoingOutcome::Transport);
             }
-            Located::Asked(query) => self.state = State::Resolving(query),
+            Some(Located::Asked(query)) => self.state = State::Resolving(query),
         }
     }
 
     /// Sends to the next address of the target; without one, `without` is the outcome.
     fn try_next_address(&mut self, layer: &mut TransactionLayer, now: Instant, without: OutgoingOutcome) {
-        let transport = self.outgoing.target.transport.unwrap_or(Transport::Udp);
         while let Some(address) = self.addresses.pop_front() {
-            if let Some(path) = layer.path(transport, address, None, None) {
+            if let Some(path) = layer.path_to(&self.outgoing.target, address) {
                 self.auth.begin();
                 return self.send(layer, now, path);
             }
@@ -269,15 +267,17 @@ impl Running {
             Some(body) => builder.body(&body.content_type, &body.bytes),
             None => builder.finish(),
         };
-        let key = layer.send_request(now, branch, method.clone(), path, request, User::Outgoing(self.id));
+        let user = User::Outgoing(self.id);
+        let key = layer.send_request(now, branch, method.clone(), path.clone(), request, user);
         self.state = State::Sent { key, path };
     }
 
     fn outcome(&mut self, layer: &mut TransactionLayer, now: Instant, key: ClientKey, outcome: Outcome) {
-        let State::Sent { key: sent, path } = self.state else { return };
-        if sent != key {
+        let State::Sent { key: sent, path } = &self.state else { return };
+        if *sent != key {
             return;
         }
+        let path = path.clone();
         match outcome {
             Outcome::Response { hop, response } => {
                 match StatusClass::of(response.status().unwrap_or_default()) {

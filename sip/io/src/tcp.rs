@@ -183,7 +183,7 @@ impl Table {
     }
 
     fn send(&mut self, transmit: Transmit) {
-        let Transmit { transport: _, local, remote, mut payload, reply_on } = transmit;
+        let Transmit { transport: _, local, remote, mut payload, reply_on, server_name: _ } = transmit;
         for peer in self.candidates(reply_on, remote) {
             let Some(entry) = self.connections.get(&peer) else { continue };
             match entry.outgoing.try_send(payload) {

@@ -91,6 +91,9 @@ impl Transports {
                     listeners.push(listener);
                     acceptors.push((socket, listener.bound));
                 }
+                Transport::Tls | Transport::Ws | Transport::Wss => {
+                    return Err(failed(std::io::ErrorKind::Unsupported.into()));
+                }
             }
         }
 
@@ -133,6 +136,7 @@ impl Transports {
                 self.tcp.send(transmit);
                 Ok(())
             }
+            Transport::Tls | Transport::Ws | Transport::Wss => Err(TransportErrorKind::Local),
         };
         sent.err().map(|kind| Input::TransportError { transport, remote, kind })
     }

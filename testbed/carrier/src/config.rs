@@ -194,7 +194,9 @@ impl std::str::FromStr for Listen {
         match Transport::from_token(transport) {
             Some(Transport::Udp) => Ok(Self(ListenAddr::udp(address))),
             Some(Transport::Tcp) => Ok(Self(ListenAddr::tcp(address))),
-            None => Err(format!("{transport:?} is no transport of ours")),
+            Some(Transport::Tls | Transport::Ws | Transport::Wss) | None => {
+                Err(format!("{transport:?} is no transport of the test carrier"))
+            }
         }
     }
 }

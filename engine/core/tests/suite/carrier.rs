@@ -132,6 +132,7 @@ impl Carrier {
                         host: engine.ip().to_string(),
                         port: Some(engine.port()),
                         transport: Some(Transport::Udp),
+                        ..sip_core::Target::default()
                     },
                     route: Vec::new(),
                     headers: Vec::new(),

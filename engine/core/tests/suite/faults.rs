@@ -56,8 +56,12 @@ fn early_media_that_was_ignored_still_answers_for_a_200_without_sdp() {
 
 #[test]
 fn trunks_of_one_gateway_all_learn_where_its_name_leads() {
-    let named =
-        |name: &str| TrunkConfig::new(name, Target { host: NAME.into(), port: Some(5060), transport: None });
+    let named = |name: &str| {
+        TrunkConfig::new(
+            name,
+            Target { host: NAME.into(), port: Some(5060), transport: None, ..Target::default() },
+        )
+    };
     let mut world = World::with(|config| {
         config.trunks = vec![named("first"), named("second")];
         let matches = RouteMatch { trunk: Some("second".into()), ..RouteMatch::default() };

@@ -159,7 +159,10 @@ fn calls_wait_for_the_first_registration() {
 #[test]
 fn a_trunk_by_name_is_called_and_calls_from_where_its_name_leads() {
     let named = |name: &str, host: &str| {
-        TrunkConfig::new(name, Target { host: host.into(), port: Some(5060), transport: None })
+        TrunkConfig::new(
+            name,
+            Target { host: host.into(), port: Some(5060), transport: None, ..Target::default() },
+        )
     };
     let mut world = World::with(|config| {
         config.trunks = vec![named("known", NAME), named("unknown", "no.such.name")];

@@ -74,7 +74,12 @@ struct Port {
 
 pub(crate) fn trunk(name: &str, address: &str) -> TrunkConfig {
     let address: SocketAddr = address.parse().unwrap();
-    let target = Target { host: address.ip().to_string(), port: Some(address.port()), transport: None };
+    let target = Target {
+        host: address.ip().to_string(),
+        port: Some(address.port()),
+        transport: None,
+        ..Target::default()
+    };
     TrunkConfig::new(name, target)
 }
 

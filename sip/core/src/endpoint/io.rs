@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use crate::outgoing::{OutgoingId, OutgoingOutcome};
 use crate::registration::{RegistrationEvent, RegistrationId};
@@ -123,6 +124,9 @@ pub struct Transmit {
     pub payload: Bytes,
     /// The stream to use while it is open; otherwise open one to `remote`.
     pub reply_on: Option<Hop>,
+    /// The name that `remote` was found by: what a TLS server is asked for (SNI) and what its certificate must be made
+    /// out to (RFC 5922 section 7.3), and a WebSocket server's `Host`. Without one that is the address.
+    pub server_name: Option<ByteString>,
 }
 
 /// A request that the endpoint itself does not answer.

@@ -25,7 +25,7 @@ use crate::endpoint::{Error, Event, ResolveError};
 use crate::transaction::{
     Asker, ClientKey, Located, Outcome, Path, StatusClass, TimerKey, TransactionLayer, User, compose,
 };
-use crate::{Contact, Host, Message, Method, Name, NameAddr, Transport, Uri};
+use crate::{Contact, Host, Message, Method, Name, NameAddr, Uri};
 
 /// The wait after the first failure: short, since most are a registrar's restart.
 const RETRY_BASE: Duration = Duration::from_secs(5);
@@ -178,14 +178,13 @@ impl Registration {
         layer.timers.cancel(TimerKey::Registration(self.id));
         self.auth.begin();
         self.addresses.clear();
-        let target = &self.register.registrar;
-        let Ok(host) = target.host.parse() else { return self.failed(layer, now, goal, None, None) };
-        match layer.locate(Asker::Register(self.id), &host, target.port, target.transport) {
-            Located::At(address) => {
+        match layer.locate_target(Asker::Register(self.id), &self.register.registrar) {
+            None => self.failed(layer, now, goal, None, None),
+            Some(Located::At(address)) => {
                 self.addresses.push_back(address);
                 self.try_next_address(layer, now, goal, None, None);
             }
-            Located::Asked(_) => self.state = State::Resolving(goal),
+            Some(Located::Asked(_)) => self.state = State::Resolving(goal),
         }
     }
 
@@ -209,9 +208,8 @@ impl Registration {
         status: Option<u16>,
         retry_after: Option<Duration>,
     ) {
-        let transport = self.register.registrar.transport.unwrap_or(Transport::Udp);
         while let Some(address) = self.addresses.pop_front() {
-            if let Some(path) = layer.path(transport, address, None, None) {
+            if let Some(path) = layer.path_to(&self.register.registrar, address) {
                 return self.send(layer, now, path, goal);
             }
         }
@@ -241,7 +239,7 @@ impl Registration {
         }
         let request = builder.finish();
         let user = User::Register(self.id);
-        let key = layer.send_request(now, branch, Method::Register, path, request, user);
+        let key = layer.send_request(now, branch, Method::Register, path.clone(), request, user);
         self.state = State::Sent { key, path, goal };
     }
 
@@ -257,17 +255,18 @@ impl Registration {
     fn contact(&self, path: &Path) -> Uri {
         let at = path.advertised;
         let contact = Uri::sip(Some(&self.register.contact_user), &Host::from(at), Some(at.port()));
-        match path.transport {
-            Transport::Udp => contact,
-            Transport::Tcp => contact.with_param("transport", "tcp"),
+        match path.transport.uri_parameter() {
+            None => contact,
+            Some(transport) => contact.with_param("transport", transport),
         }
     }
 
     fn outcome(&mut self, layer: &mut TransactionLayer, now: Instant, key: ClientKey, outcome: Outcome) {
-        let State::Sent { key: sent, path, goal } = self.state else { return };
-        if sent != key {
+        let State::Sent { key: sent, path, goal } = &self.state else { return };
+        if *sent != key {
             return;
         }
+        let (path, goal) = (path.clone(), *goal);
         match outcome {
             Outcome::Response { response, .. } => {
                 let status = response.status().unwrap_or_default();

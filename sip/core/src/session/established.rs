@@ -16,14 +16,21 @@ impl Session {
     /// Looks for the next hop of a dialog that has only the way its first message took.
     pub(super) fn find_next_hop(&mut self, layer: &mut TransactionLayer, at: usize) {
         let Some(dialog) = self.dialogs.get_mut(at) else { return };
-        let NextHop::Known(fallback) = dialog.next_hop else { return };
+        let NextHop::Known(fallback) = &dialog.next_hop else { return };
         let Some((host, port, transport)) = dialog.next_hop_uri() else { return };
+        if fallback.is_only_way_to(&host, transport) {
+            return;
+        }
+        let fallback = fallback.clone();
         // RFC 3263 section 4.1 would have a numeric host without a transport parameter reached by UDP; a peer that is
         // called over TCP and leaves the parameter out means TCP.
         let transport = transport.unwrap_or(fallback.transport);
         dialog.next_hop = match layer.locate(Asker::Dialog(self.id, at), &host, port, Some(transport)) {
-            Located::At(address) => NextHop::Known(path_to(layer, transport, address, fallback)),
-            Located::Asked(_) => NextHop::Asked { transport, fallback, waiting: SmallVec::new() },
+            Located::At(address) => NextHop::Known(path_to(layer, transport, address, None, fallback)),
+            Located::Asked(_) => {
+                let name = host.to_string().into();
+                NextHop::Asked { name, transport, fallback, waiting: SmallVec::new() }
+            }
         };
     }
 
@@ -35,11 +42,12 @@ impl Session {
         result: Result<Vec<SocketAddr>, ResolveError>,
     ) {
         let Some(dialog) = self.dialogs.get_mut(at) else { return };
-        let NextHop::Asked { transport, fallback, waiting } = &mut dialog.next_hop else { return };
-        let (transport, fallback, waiting) = (*transport, *fallback, std::mem::take(waiting));
+        let NextHop::Asked { name, transport, fallback, waiting } = &mut dialog.next_hop else { return };
+        let (name, waiting) = (name.clone(), std::mem::take(waiting));
+        let (transport, fallback) = (*transport, fallback.clone());
         // A name that cannot be looked up must not leave a call without ACK or BYE: the way the 2xx came will do.
         let path = match result.ok().and_then(|addresses| addresses.first().copied()) {
-            Some(address) => path_to(layer, transport, address, fallback),
+            Some(address) => path_to(layer, transport, address, Some(name), fallback),
             None => fallback,
         };
         dialog.next_hop = NextHop::Known(path);
@@ -69,7 +77,7 @@ impl Session {
     ) {
         let Some(dialog) = self.dialogs.get_mut(at) else { return };
         let path = match &mut dialog.next_hop {
-            NextHop::Known(path) => *path,
+            NextHop::Known(path) => path.clone(),
             NextHop::Asked { waiting, .. } => return waiting.push(request),
         };
         let branch = layer.branch();
@@ -205,8 +213,19 @@ fn accept_update(layer: &mut TransactionLayer, now: Instant, server: ServerId, h
 }
 
 /// The path to an address; over the stream of the `fallback` where that leads to the same host, and all of the
-/// `fallback` where no listener suits.
-fn path_to(layer: &TransactionLayer, transport: Transport, address: SocketAddr, fallback: Path) -> Path {
+/// `fallback` where no listener suits. From the same listener the peer is told the same address as before.
+fn path_to(
+    layer: &TransactionLayer,
+    transport: Transport,
+    address: SocketAddr,
+    server_name: Option<ByteString>,
+    fallback: Path,
+) -> Path {
     let stream = fallback.stream.filter(|stream| stream.remote.ip() == address.ip());
-    layer.path(transport, address, Some(fallback.local), stream).unwrap_or(fallback)
+    let Some(path) = layer.path(transport, address, Some(fallback.local), stream) else { return fallback };
+    let same_listener = (path.transport, path.local) == (fallback.transport, fallback.local);
+    let advertised = if same_listener { fallback.advertised } else { path.advertised };
+    // A numeric host of the same address is the peer whose name is known already.
+    let server_name = server_name.or(fallback.server_name.filter(|_| fallback.remote.ip() == address.ip()));
+    Path { advertised, server_name, ..path }
 }

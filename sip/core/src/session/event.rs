@@ -1,6 +1,7 @@
 //! What a call is told to do, and what it tells.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use crate::{Message, NameAddr, Uri, quote};
 pub struct SessionId(pub u64);
 
 /// The next hop of a request: a trunk, a registrar, an outbound proxy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Target {
     /// A host name or an IP literal (IPv6 with or without brackets).
     pub host: String,
@@ -22,6 +23,13 @@ pub struct Target {
     pub port: Option<u16>,
     /// The transport; `None` means UDP or what NAPTR says.
     pub transport: Option<Transport>,
+    /// The bound address of the listener to send from; `None` means the first of the transport and address family.
+    pub listener: Option<SocketAddr>,
+    /// The address that this peer is told in Via and Contact; `None` means the one that the listener advertises.
+    pub public_ip: Option<IpAddr>,
+    /// The way the peer's own request came (RFC 5626 section 5.3: the flow): taken instead of looking up the host. A peer
+    /// behind a NAT or a WebSocket is reached by no other.
+    pub flow: Option<Hop>,
 }
 
 /// A message body.

@@ -424,9 +424,8 @@ fn failure(cause: FailureCause) -> Failure {
 pub(crate) fn contact(user: Option<&str>, path: &Path) -> String {
     let at = if user.is_some() { "@" } else { "" };
     let user = user.unwrap_or_default();
-    let transport = match path.transport {
-        Transport::Udp => "",
-        Transport::Tcp => ";transport=tcp",
-    };
-    format!("<sip:{user}{at}{}{transport}>", path.advertised)
+    match path.transport.uri_parameter() {
+        None => format!("<sip:{user}{at}{}>", path.advertised),
+        Some(transport) => format!("<sip:{user}{at}{};transport={transport}>", path.advertised),
+    }
 }

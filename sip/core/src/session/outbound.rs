@@ -121,16 +121,13 @@ impl Session {
     /// Finds the target, and sends the INVITE when that needs no question.
     pub(super) fn start(&mut self, layer: &mut TransactionLayer, now: Instant) {
         let State::Inviting(inviting) = &mut self.state else { return };
-        let target = &inviting.invite.target;
-        let Ok(host) = target.host.parse() else {
-            return self.fail(layer, failure(FailureCause::Resolve));
-        };
-        match layer.locate(Asker::Invite(self.id), &host, target.port, target.transport) {
-            Located::At(address) => {
+        match layer.locate_target(Asker::Invite(self.id), &inviting.invite.target) {
+            None => self.fail(layer, failure(FailureCause::Resolve)),
+            Some(Located::At(address)) => {
                 inviting.addresses.push_back(address);
                 self.try_next_address(layer, now, failure(FailureCause::Transport));
             }
-            Located::Asked(query) => inviting.phase = Phase::Resolving(query),
+            Some(Located::Asked(query)) => inviting.phase = Phase::Resolving(query),
         }
     }
 
@@ -149,9 +146,8 @@ impl Session {
     /// Sends the INVITE to the next address of the target; without one the call fails.
     fn try_next_address(&mut self, layer: &mut TransactionLayer, now: Instant, without: Failure) {
         let State::Inviting(inviting) = &mut self.state else { return };
-        let transport = inviting.invite.target.transport.unwrap_or(Transport::Udp);
         while let Some(address) = inviting.addresses.pop_front() {
-            if let Some(path) = layer.path(transport, address, None, None) {
+            if let Some(path) = layer.path_to(&inviting.invite.target, address) {
                 self.auth.begin();
                 return self.send_invite(layer, now, path);
             }
@@ -189,7 +185,8 @@ impl Session {
             None => builder.finish(),
         };
         inviting.phase = Phase::Calling;
-        let key = layer.send_request(now, branch, Method::Invite, path, request, User::Invite(self.id));
+        let user = User::Invite(self.id);
+        let key = layer.send_request(now, branch, Method::Invite, path.clone(), request, user);
         self.transactions += 1;
         let (from, cseq) = (inviting.from.clone(), inviting.cseq);
         self.invite = Some(SentInvite { key, path, from, cseq, authorization });
@@ -320,7 +317,7 @@ impl Session {
         if self.dialogs.len() >= MAX_FORKS {
             return None;
         }
-        let path = Path { stream: sent.path.transport.is_reliable().then_some(hop), ..sent.path };
+        let path = Path { stream: sent.path.transport.is_reliable().then_some(hop), ..sent.path.clone() };
         let (cseq, authorization) = (sent.cseq, sent.authorization.clone());
         let caller = Caller { call_id: &self.call_id, from: &sent.from, cseq };
         let at = self.dialogs.len();
@@ -332,7 +329,7 @@ impl Session {
 
     fn rejected(&mut self, layer: &mut TransactionLayer, now: Instant, status: u16, response: &Message) {
         let (State::Inviting(inviting), Some(sent)) = (&mut self.state, &self.invite) else { return };
-        let path = sent.path;
+        let path = sent.path.clone();
         let failure = Failure {
             cause: FailureCause::Response(status),
             reason_phrase: response.reason().to_owned(),

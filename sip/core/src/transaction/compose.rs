@@ -87,5 +87,6 @@ pub(crate) fn reply(hop: Hop, reply_to: SocketAddr, payload: Bytes) -> Transmit 
         remote: reply_to,
         payload,
         reply_on: hop.transport.is_reliable().then_some(hop),
+        server_name: None,
     }
 }

@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::time::Instant;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -20,10 +21,10 @@ use super::server_invite::InviteServer;
 use crate::endpoint::{EndpointConfig, Event, Output, QueryId, Transmit};
 use crate::outgoing::OutgoingId;
 use crate::registration::RegistrationId;
-use crate::session::{SessionId, SessionTimer};
+use crate::session::{SessionId, SessionTimer, Target};
 use crate::timers::TimerQueue;
 use crate::transport::{Hop, Transport};
-use crate::{Message, Method};
+use crate::{Host, Message, Method};
 
 /// One server transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +75,7 @@ pub(crate) enum Outcome {
 }
 
 /// Where a request goes and what it names as its origin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Path {
     pub(crate) transport: Transport,
     pub(crate) remote: SocketAddr,
@@ -84,6 +85,8 @@ pub(crate) struct Path {
     pub(crate) advertised: SocketAddr,
     /// The open stream to use.
     pub(crate) stream: Option<Hop>,
+    /// The name that `remote` was found by.
+    pub(crate) server_name: Option<ByteString>,
 }
 
 impl Path {
@@ -94,7 +97,24 @@ impl Path {
             remote: self.remote,
             payload,
             reply_on: self.stream,
+            server_name: self.server_name.clone(),
         }
+    }
+
+    /// Whether requests to a next hop so written can only go back the way that this path goes: a WebSocket client cannot
+    /// be connected to, and writes `.invalid` for a host where it does not know its own (RFC 7118 section 5.1 and its
+    /// appendix A).
+    pub(crate) fn is_only_way_to(&self, host: &Host, transport: Option<Transport>) -> bool {
+        let invalid = match host {
+            Host::Name(name) => {
+                let label = name.rsplit('.').next().unwrap_or_default();
+                label.eq_ignore_ascii_case("invalid")
+            }
+            Host::Ip(_) => false,
+        };
+        let same_web_socket =
+            self.transport.is_web_socket() && transport.is_none_or(Transport::is_web_socket);
+        invalid || same_web_socket
     }
 }
 
@@ -258,7 +278,26 @@ impl TransactionLayer {
             local: listener.bound,
             advertised: listener.advertised,
             stream: stream.filter(|hop| transport.is_reliable() && hop.transport == transport),
+            server_name: None,
         })
+    }
+
+    /// The way to one address of a target.
+    pub(crate) fn path_to(&self, target: &Target, address: SocketAddr) -> Option<Path> {
+        let path = match target.flow {
+            Some(flow) => self.path_back(flow)?,
+            None => {
+                let transport = target.transport.unwrap_or(Transport::Udp);
+                self.path(transport, address, target.listener, None)?
+            }
+        };
+        let name = match target.host.parse() {
+            Ok(Host::Name(name)) => Some(name),
+            Ok(Host::Ip(_)) | Err(_) => None,
+        };
+        let ip = target.public_ip.unwrap_or(path.advertised.ip());
+        let advertised = SocketAddr::new(ip, path.advertised.port());
+        Some(Path { advertised, server_name: name, ..path })
     }
 
     /// The way back to where a message came from.
@@ -308,8 +347,8 @@ impl TransactionLayer {
         } else {
             ClientMachine::Other(NonInviteClient::start(settings, &mut actions))
         };
-        self.clients.insert(key, ClientTransaction { machine, method, user, path, request });
         self.clients_by_remote.insert((path.transport, path.remote, key));
+        self.clients.insert(key, ClientTransaction { machine, method, user, path, request });
         self.perform_client(now, key, &actions, None);
         key
     }
@@ -323,7 +362,7 @@ impl TransactionLayer {
         reason: Option<&str>,
     ) -> bool {
         let Some(transaction) = self.clients.get(&invite) else { return false };
-        let path = transaction.path;
+        let path = transaction.path.clone();
         let Some(cancel) = compose::cancel(&transaction.request, reason) else { return false };
         self.send_request(now, invite.branch, Method::Cancel, path, cancel, User::Cancel(session));
         true

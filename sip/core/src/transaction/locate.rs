@@ -7,7 +7,7 @@ use crate::Host;
 use crate::endpoint::{Output, QueryId};
 use crate::outgoing::OutgoingId;
 use crate::registration::RegistrationId;
-use crate::session::SessionId;
+use crate::session::{SessionId, Target};
 use crate::transport::Transport;
 
 /// Who waits for the addresses of a name.
@@ -28,6 +28,14 @@ pub(crate) enum Located {
 }
 
 impl TransactionLayer {
+    /// Where a target is; `None` when its host is none.
+    pub(crate) fn locate_target(&mut self, asker: Asker, target: &Target) -> Option<Located> {
+        match target.flow {
+            Some(flow) => Some(Located::At(flow.remote)),
+            None => Some(self.locate(asker, &target.host.parse().ok()?, target.port, target.transport)),
+        }
+    }
+
     pub(crate) fn locate(
         &mut self,
         asker: Asker,

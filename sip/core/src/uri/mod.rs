@@ -11,9 +11,9 @@ use bytestring::ByteString;
 pub use host::Host;
 pub(crate) use host::{host_port, ipv6};
 
-use crate::ParseError;
 use crate::grammar::{self, share};
 use crate::params::Params;
+use crate::{ParseError, Transport};
 
 /// A place in the text of a [`Uri`], whose length fits in 16 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -169,6 +169,24 @@ impl Uri {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
             key.eq_ignore_ascii_case(name).then_some(value)
         })
+    }
+
+    /// The transport that the URI asks for: its `transport` parameter, made secure by the scheme sips; `None` when it
+    /// leaves that open.
+    ///
+    /// The deprecated "transport=tls" means TLS for one hop (RFC 3261 section 26.2.2).
+    ///
+    /// # Errors
+    /// The parameter's value, when it names a transport that we do not speak.
+    pub fn transport(&self) -> Result<Option<Transport>, &str> {
+        let named = match self.param("transport") {
+            Some(token) => Some(Transport::from_token(token).ok_or(token)?),
+            None => None,
+        };
+        match self.scheme() {
+            Scheme::Sips => Ok(Some(named.unwrap_or(Transport::Tls).secured())),
+            Scheme::Sip | Scheme::Tel | Scheme::Other => Ok(named),
+        }
     }
 
     /// The headers after `?`, names and values as written.

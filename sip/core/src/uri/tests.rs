@@ -111,3 +111,25 @@ fn building_escapes_and_strips() {
     assert_eq!(u.with_param("transport", "a b"), u, "an unsound parameter is not added");
     assert_eq!(uri("sip:a@b;method=BYE;lr?X=y").to_request_uri().as_str(), "sip:a@b;lr");
 }
+
+#[test]
+fn the_transport_of_a_uri() {
+    use crate::Transport::{Tcp, Tls, Udp, Ws, Wss};
+    for (text, transport) in [
+        ("sip:a@b", Ok(None)),
+        ("sip:a@b;transport=UDP", Ok(Some(Udp))),
+        ("sip:a@b;transport=tcp", Ok(Some(Tcp))),
+        ("sip:a@b;transport=tls", Ok(Some(Tls))),
+        ("sip:a@b;transport=ws", Ok(Some(Ws))),
+        ("sip:a@b;transport=wss", Ok(Some(Wss))),
+        ("sips:a@b", Ok(Some(Tls))),
+        ("sips:a@b;transport=tcp", Ok(Some(Tls))),
+        ("sips:a@b;transport=udp", Ok(Some(Tls))),
+        ("sips:a@b;transport=ws", Ok(Some(Wss))),
+        ("sip:a@b;transport=sctp", Err("sctp")),
+        ("sips:a@b;transport=pigeon", Err("pigeon")),
+        ("tel:+1", Ok(None)),
+    ] {
+        assert_eq!(uri(text).transport(), transport, "{text}");
+    }
+}

@@ -13,3 +13,4 @@ mod registration;
 mod requests;
 mod retransmission;
 mod rude;
+mod transports;

@@ -472,7 +472,12 @@ fn words(event: &Event) -> String {
 
 pub(crate) fn target(to: &str) -> Target {
     let address = addr(to);
-    Target { host: address.ip().to_string(), port: Some(address.port()), transport: Some(Transport::Udp) }
+    Target {
+        host: address.ip().to_string(),
+        port: Some(address.port()),
+        transport: Some(Transport::Udp),
+        ..Target::default()
+    }
 }
 
 pub(crate) fn uri(text: &str) -> Uri {

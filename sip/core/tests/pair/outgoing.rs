@@ -25,7 +25,7 @@ fn ask(net: &mut Net, outgoing: Outgoing) -> OutgoingId {
 }
 
 fn named() -> Target {
-    Target { host: "trunk.example.com".into(), port: None, transport: None }
+    Target { host: "trunk.example.com".into(), ..Target::default() }
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn without_an_address_or_a_listener_there_is_an_outcome_at_once() {
     net.resolve(A, &[]);
     ask(&mut net, options(named()));
     net.resolve(A, &["[2001:db8::1]:5060"]);
-    ask(&mut net, options(Target { host: "not a host".into(), port: None, transport: None }));
+    ask(&mut net, options(Target { host: "not a host".into(), ..Target::default() }));
     ask(&mut net, options(Target { transport: Some(Transport::Tcp), ..target(B) }));
     assert_eq!(net.story(A), ["no address", "unreachable", "no address", "unreachable"]);
     net.run_until_quiet();

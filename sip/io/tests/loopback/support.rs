@@ -37,7 +37,7 @@ pub(crate) fn transmit(
     payload: &str,
 ) -> Transmit {
     let payload = Bytes::copy_from_slice(payload.as_bytes());
-    Transmit { transport, local, remote, payload, reply_on: None }
+    Transmit { transport, local, remote, payload, reply_on: None, server_name: None }
 }
 
 /// The next input, which must come.

@@ -170,7 +170,12 @@ impl Town {
 }
 
 fn target() -> Target {
-    Target { host: "127.0.0.1".to_owned(), port: Some(5060), transport: Some(Transport::Udp) }
+    Target {
+        host: "127.0.0.1".to_owned(),
+        port: Some(5060),
+        transport: Some(Transport::Udp),
+        ..Target::default()
+    }
 }
 
 fn arrived(from: &str, to: &str, transmit: sip_core::Transmit) -> Input {

@@ -1,0 +1,190 @@
+//! Which way a message leaves, and what it says of its origin.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+use sip_core::{
+    Endpoint, EndpointConfig, Event, Hangup, Hop, Input, Invite, Listener, Message, Name, Output,
+    SessionEvent, SessionId, Target, Transmit, Transport,
+};
+
+use crate::net::{addr, invite};
+
+const A: &str = "10.0.0.1:5060";
+const TRUNK: &str = "10.0.0.2:5061";
+const BROWSER: &str = "10.0.0.9:50123";
+
+/// One endpoint and its outputs; the peer is the test itself.
+struct Bench {
+    endpoint: Endpoint,
+    now: Instant,
+}
+
+impl Bench {
+    #[expect(clippy::disallowed_methods, reason = "tests need one instant to count from")]
+    fn new(listeners: &[(Transport, &str)]) -> Bench {
+        let listener = |&(transport, at): &(Transport, &str)| Listener {
+            transport,
+            bound: addr(at),
+            advertised: addr(at),
+        };
+        let config = EndpointConfig::new(listeners.iter().map(listener).collect());
+        Bench { endpoint: Endpoint::new(config, [7; 32]), now: Instant::now() }
+    }
+
+    fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.endpoint.poll_output()).collect()
+    }
+
+    fn input(&mut self, hop: Hop, text: &str) -> Vec<Output> {
+        let message = Message::parse(text.replace('\n', "\r\n").into()).unwrap();
+        self.endpoint.handle_input(self.now, Input::Message { hop, message });
+        self.outputs()
+    }
+
+    fn call(&mut self, target: Target) -> Vec<Output> {
+        let call = Invite { target, ..invite(TRUNK) };
+        self.endpoint.invite(self.now, call).unwrap();
+        self.outputs()
+    }
+}
+
+fn sent(outputs: Vec<Output>) -> Transmit {
+    let transmit = |output| match output {
+        Output::Transmit(transmit) => Some(transmit),
+        Output::Resolve { .. } | Output::Event(_) => None,
+    };
+    outputs.into_iter().find_map(transmit).expect("nothing was sent")
+}
+
+fn header(payload: &Bytes, name: Name<'static>) -> String {
+    Message::parse(payload.clone()).unwrap().header(name).unwrap().to_owned()
+}
+
+fn incoming(outputs: &[Output]) -> SessionId {
+    let id = |output: &Output| match output {
+        Output::Event(Event::Session { id, event: SessionEvent::Incoming { .. } }) => Some(*id),
+        Output::Event(_) | Output::Transmit(_) | Output::Resolve { .. } => None,
+    };
+    outputs.iter().find_map(id).expect("no call came")
+}
+
+/// A browser writes `.invalid` hosts, for it does not know its own (RFC 7118 section 5.1).
+fn invite_of_a_browser(contact: &str, more: &str) -> String {
+    format!(
+        "INVITE sip:bob@10.0.0.1 SIP/2.0\n\
+         Via: SIP/2.0/WSS df7jal23ls0d.invalid;branch=z9hG4bK56sdasks\n\
+         Max-Forwards: 70\n\
+         To: <sip:bob@10.0.0.1>\n\
+         From: <sip:alice@10.0.0.1>;tag=asdyka899\n\
+         Call-ID: asidkj3ss\n\
+         CSeq: 1 INVITE\n\
+         {more}Contact: <{contact}>\n\
+         Content-Length: 0\n\n"
+    )
+}
+
+#[test]
+fn a_browser_is_reached_by_the_connection_it_came_on() {
+    let hop = Hop { transport: Transport::Wss, local: addr("10.0.0.1:443"), remote: addr(BROWSER) };
+    let names = [
+        "sip:alice@df7jal23ls0d.invalid;transport=ws",
+        "sip:alice@df7jal23ls0d.invalid;transport=wss;ob",
+        "sips:alice@df7jal23ls0d.INVALID",
+        "sip:alice@203.0.113.5:4711;transport=ws",
+        "sip:alice@browser.example.com",
+    ];
+    for contact in names {
+        let listeners =
+            [(Transport::Udp, A), (Transport::Ws, "10.0.0.1:80"), (Transport::Wss, "10.0.0.1:443")];
+        let mut bench = Bench::new(&listeners);
+        let id = incoming(&bench.input(hop, &invite_of_a_browser(contact, "")));
+        bench.endpoint.answer(bench.now, id, None).unwrap();
+        let outputs = bench.outputs();
+        assert!(!outputs.iter().any(|output| matches!(output, Output::Resolve { .. })), "{contact}");
+        let answer = sent(outputs);
+        assert_eq!((answer.transport, answer.reply_on), (Transport::Wss, Some(hop)), "{contact}");
+        // The scheme is what RFC 7118 section 5.2.2 gives a name to: there is no "transport=wss".
+        assert_eq!(header(&answer.payload, Name::Contact), "<sip:bob@10.0.0.1:443;transport=ws>");
+        let to = header(&answer.payload, Name::To);
+        let ack = invite_of_a_browser(contact, "")
+            .replace("INVITE", "ACK")
+            .replace("z9hG4bK56sdasks", "z9hG4bK2")
+            .replace("To: <sip:bob@10.0.0.1>", &format!("To: {to}"));
+        bench.input(hop, &ack);
+        bench.endpoint.hangup(bench.now, id, Hangup::default()).unwrap();
+        let bye = sent(bench.outputs());
+        assert_eq!((bye.transport, bye.remote, bye.reply_on), (Transport::Wss, addr(BROWSER), Some(hop)));
+        assert!(header(&bye.payload, Name::Via).starts_with("SIP/2.0/WSS 10.0.0.1:443;"), "{contact}");
+    }
+}
+
+#[test]
+fn a_browser_behind_a_proxy_is_reached_by_the_proxy() {
+    let hop = Hop { transport: Transport::Udp, local: addr(A), remote: addr("10.0.0.5:5060") };
+    let mut bench = Bench::new(&[(Transport::Udp, A)]);
+    let route = "Record-Route: <sip:10.0.0.5;lr>, <sip:edge.invalid;transport=ws;lr>\n";
+    let contact = "sip:alice@df7jal23ls0d.invalid;transport=ws";
+    let id = incoming(&bench.input(hop, &invite_of_a_browser(contact, route)));
+    bench.endpoint.answer(bench.now, id, None).unwrap();
+    bench.outputs();
+    bench.now += std::time::Duration::from_secs(40);
+    bench.endpoint.handle_timeout(bench.now);
+    let bye = bench.outputs().into_iter().rfind(|output| matches!(output, Output::Transmit(_)));
+    assert_eq!(sent(bye.into_iter().collect()).remote, addr("10.0.0.5:5060"));
+}
+
+#[test]
+fn the_name_of_a_tls_server_goes_with_every_message_to_it() {
+    let mut bench = Bench::new(&[(Transport::Udp, A), (Transport::Tls, "10.0.0.1:5061")]);
+    let named =
+        Target { host: "trunk.example.com".into(), transport: Some(Transport::Tls), ..Target::default() };
+    let outputs = bench.call(named);
+    let Some(Output::Resolve { query, .. }) = outputs.first() else { panic!("{outputs:?}") };
+    bench.endpoint.handle_input(bench.now, Input::Resolved { query: *query, result: Ok(vec![addr(TRUNK)]) });
+    let invite = sent(bench.outputs());
+    assert_eq!(
+        (invite.transport, invite.server_name.as_deref()),
+        (Transport::Tls, Some("trunk.example.com"))
+    );
+    assert!(header(&invite.payload, Name::Via).starts_with("SIP/2.0/TLS 10.0.0.1:5061;"));
+    assert_eq!(header(&invite.payload, Name::Contact), "<sip:alice@10.0.0.1:5061;transport=tls>");
+
+    // Its ACK goes to the Contact, an address that the same connection leads to.
+    let hop = Hop { transport: Transport::Tls, local: addr("10.0.0.1:40000"), remote: addr(TRUNK) };
+    let copied = [Name::Via, Name::From, Name::CallId, Name::CSeq]
+        .map(|name| format!("{}: {}\n", name.as_str(), header(&invite.payload, name)))
+        .concat();
+    let to = header(&invite.payload, Name::To);
+    let ok = format!(
+        "SIP/2.0 200 OK\n{copied}To: {to};tag=b\nContact: <sip:10.0.0.2:5061;transport=tls>\nContent-Length: 0\n\n"
+    );
+    let ack = sent(bench.input(hop, &ok));
+    assert_eq!((ack.remote, ack.reply_on), (addr(TRUNK), Some(hop)));
+    assert_eq!(ack.server_name.as_deref(), Some("trunk.example.com"));
+
+    let literal = Target { host: "10.0.0.3".into(), transport: Some(Transport::Tls), ..Target::default() };
+    let invite = sent(bench.call(literal));
+    assert_eq!((invite.remote, invite.server_name), (addr("10.0.0.3:5061"), None));
+}
+
+#[test]
+fn a_target_chooses_listener_address_and_flow() {
+    let listeners = [(Transport::Udp, A), (Transport::Udp, "10.0.0.1:5070"), (Transport::Tcp, A)];
+    let mut bench = Bench::new(&listeners);
+    let plain = Target { host: "10.0.0.2".into(), ..Target::default() };
+    assert_eq!(sent(bench.call(plain.clone())).local, addr(A));
+
+    let second: SocketAddr = addr("10.0.0.1:5070");
+    let chosen = Target { listener: Some(second), public_ip: "198.51.100.1".parse().ok(), ..plain.clone() };
+    let invite = sent(bench.call(chosen));
+    assert_eq!((invite.local, invite.remote), (second, addr("10.0.0.2:5060")));
+    assert!(header(&invite.payload, Name::Via).starts_with("SIP/2.0/UDP 198.51.100.1:5070;"));
+    assert_eq!(header(&invite.payload, Name::Contact), "<sip:alice@198.51.100.1:5070>");
+
+    let flow = Hop { transport: Transport::Tcp, local: addr(A), remote: addr("10.0.0.8:40000") };
+    let behind_nat = Target { host: "phone.invalid".into(), flow: Some(flow), ..plain };
+    let invite = sent(bench.call(behind_nat));
+    assert_eq!((invite.transport, invite.remote, invite.reply_on), (Transport::Tcp, flow.remote, Some(flow)));
+}
