@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use control_api_types::Limits;
-use engine_core::{Capacity, Network, NumberFormat, Route, RouteAction, RouteMatch, TrunkConfig};
+use engine_core::{Capacity, NumberFormat, Route, RouteAction, RouteMatch, TrunkConfig};
 use media_core::Codec;
 use sip_core::digest::Credentials;
-use sip_core::{Scheme, Target, Transport, Uri};
+use sip_core::{Network, Scheme, Target, Transport, Uri};
 use sip_io::ListenAddr;
 use toml::Spanned;
 

@@ -90,7 +90,7 @@
 //!
 //! # What it does not do
 //!
-//! It opens no socket, looks up no name, reads no clock and no SDP, limits no rates, and is no proxy. What is covered of
+//! It opens no socket, looks up no name, reads no clock and no SDP, and is no proxy. What is covered of
 //! which RFC is in the crate's README.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -105,6 +105,7 @@ mod headers;
 mod message;
 mod method;
 mod name;
+mod net;
 mod outgoing;
 mod params;
 mod registration;
@@ -124,6 +125,7 @@ pub use headers::{CSeq, Contact, NameAddr, Rport, Via};
 pub use message::{MAX_HEAD, Message, MessageBuilder, ParseError, Reply, reason_phrase};
 pub use method::Method;
 pub use name::Name;
+pub use net::{Network, NotANetwork, Source};
 pub use outgoing::{Outgoing, OutgoingId, OutgoingOutcome};
 pub use params::Params;
 pub use registration::{Register, RegistrationEvent, RegistrationId};

@@ -1,6 +1,7 @@
 //! The server's side.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
@@ -13,8 +14,26 @@ use crate::Method;
 
 /// Issues challenges and checks answers, for one realm.
 ///
-/// A nonce carries its own time of issue under a keyed hash, so that challenges cost no memory. Only nonces that were
-/// answered rightly are remembered, at most `capacity` of them, to refuse a count that was used before.
+/// # What protects against replay
+///
+/// A nonce carries its time of issue and the address it was given to, under a keyed hash: challenges cost no memory, and
+/// nobody can make a nonce or use one that somebody else was given. Of nonces that were answered rightly, and only of
+/// those, the counts that were used are remembered: RFC 7616 section 3.4 has the client count so "to allow the server to
+/// detect request replays". At most `capacity` nonces are: the oldest are forgotten, and every nonce as old as a forgotten
+/// one is stale from then on. An answer without `qop` has no count, so its nonce is good for one request.
+///
+/// # How a registrar uses it
+///
+/// Without an answer for its realm it sends 401 with [`challenges`](Self::challenges) as WWW-Authenticate lines, from the
+/// source address of the request; with one it asks [`verify`](Self::verify), for users that do not exist as well (with no
+/// password, so that both take as long), and acts on the [`Verdict`]:
+///
+/// | verdict | answer | for whoever counts failures |
+/// |---|---|---|
+/// | `Accepted` | serve it | forget its failures |
+/// | `Stale` | 401 with `challenges(now, source, true)` | nothing: the client knows the password |
+/// | `Foreign` | 401 with `challenges(now, source, false)` | nothing: the source may be forged |
+/// | `Refused` | 401 with `challenges(now, source, false)`, or 403 | one: it got our nonce at this address and guessed |
 #[derive(Debug)]
 pub struct Verifier {
     realm: ByteString,
@@ -45,14 +64,29 @@ struct Nonce {
     serial: u64,
 }
 
+/// Whose nonce an answer was made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// Ours, given to the address that the answer came from.
+    Given(Nonce),
+    /// Ours, given to another address: a phone on the move, or somebody who listened.
+    Elsewhere,
+    /// Not ours, or of the process before this one.
+    Unknown,
+}
+
 /// The judgement of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The client knows the password.
     Accepted,
-    /// The client knows the password but its nonce is too old or its count was used: challenge again with `stale`.
+    /// The client knows the password, but its nonce is too old, was given to another address or by another process, or
+    /// its count was used: challenge again with `stale`, which the client answers without asking its user.
     Stale,
-    /// The client does not know the password, or answered another challenge than ours.
+    /// The client does not know the password, and its nonce is none that this address was given: challenge again.
+    Foreign,
+    /// The client does not know the password. It has the nonce that this address was given, so the address is not
+    /// forged.
     Refused,
 }
 
@@ -79,12 +113,12 @@ impl Verifier {
         }
     }
 
-    /// One challenge per hash, the first first: each becomes a WWW-Authenticate line.
-    pub fn challenges(&mut self, now: Instant, stale: bool) -> Vec<Challenge> {
+    /// One challenge per hash for the client at `source`, the first first: each becomes a WWW-Authenticate line.
+    pub fn challenges(&mut self, now: Instant, source: IpAddr, stale: bool) -> Vec<Challenge> {
         let issued_ms = now.saturating_duration_since(self.epoch).as_millis() as u64; // 584 million years
         let nonce = Nonce { issued_ms, serial: self.issued };
         self.issued += 1;
-        let text = ByteString::from(self.sign(nonce));
+        let text = ByteString::from(self.sign(nonce, &self.mark(source)));
         let challenge = |hash: &Hash| Challenge {
             realm: self.realm.clone(),
             nonce: text.clone(),
@@ -96,17 +130,18 @@ impl Verifier {
         self.hashes.iter().map(challenge).collect()
     }
 
-    /// Judges an answer to a request of this method and body. `password` is `None` for a user who does not exist: the
-    /// work done is the same.
+    /// Judges an answer that came from `source` to a request of this method and body. `password` is `None` for a user who
+    /// does not exist: the work done is the same.
     pub fn verify(
         &mut self,
         now: Instant,
+        source: IpAddr,
         answer: &Authorization,
         method: &Method,
         body: &[u8],
         password: Option<&str>,
     ) -> Verdict {
-        let Some(nonce) = self.read(&answer.nonce) else { return Verdict::Refused };
+        let origin = self.read(&answer.nonce, source);
         let expected = algorithm::response(&Input {
             algorithm: answer.algorithm,
             username: &answer.username,
@@ -123,9 +158,15 @@ impl Verifier {
         let ours = answer.realm == self.realm
             && self.hashes.contains(&answer.algorithm.hash)
             && !answer.algorithm.session;
-        if !proven || !ours || password.is_none() {
-            return Verdict::Refused;
-        }
+        let knows_password = proven && ours && password.is_some();
+        let nonce = match (origin, knows_password) {
+            (Origin::Given(nonce), true) => nonce,
+            (Origin::Given(_), false) => return Verdict::Refused,
+            // RFC 7616 section 3.3: stale says that "the request from the client was rejected because the nonce value was
+            // stale", so that the client tries again "without reprompting the user for a new username and password".
+            (Origin::Elsewhere | Origin::Unknown, true) => return Verdict::Stale,
+            (Origin::Elsewhere | Origin::Unknown, false) => return Verdict::Foreign,
+        };
         let age =
             now.saturating_duration_since(self.epoch).saturating_sub(Duration::from_millis(nonce.issued_ms));
         if age > self.lifetime || self.forgotten.is_some_and(|last| nonce <= last) {
@@ -149,19 +190,37 @@ impl Verifier {
         }
     }
 
-    /// The nonce as text: time, serial and a keyed hash of both.
-    fn sign(&self, nonce: Nonce) -> String {
-        let head = format!("{:012x}{:012x}", nonce.issued_ms, nonce.serial);
+    /// The nonce as text: time, serial, whose it is, and a keyed hash of all three.
+    fn sign(&self, nonce: Nonce, mark: &str) -> String {
+        let head = format!("{:012x}{:012x}{mark}", nonce.issued_ms, nonce.serial);
         let seal = Hash::Sha512_256.hex(&[&self.secret.0, head.as_bytes(), self.realm.as_bytes()]);
         format!("{head}{}", &seal[..32])
     }
 
-    fn read(&self, text: &str) -> Option<Nonce> {
+    /// What an address is known by in a nonce. IPv6 hosts change addresses within their /64 (RFC 8981).
+    fn mark(&self, source: IpAddr) -> String {
+        let mut mark = Hash::Sha512_256.hex(&[&self.secret.0, &crate::net::Source::of(source).octets()]);
+        mark.truncate(MARK);
+        mark
+    }
+
+    fn read(&self, text: &str, source: IpAddr) -> Origin {
         let field = |range: std::ops::Range<usize>| u64::from_str_radix(text.get(range)?, 16).ok();
-        let nonce = Nonce { issued_ms: field(0..12)?, serial: field(12..24)? };
-        bool::from(self.sign(nonce).as_bytes().ct_eq(text.as_bytes())).then_some(nonce)
+        let fields = (field(0..12), field(12..24), text.get(24..24 + MARK));
+        let (Some(issued_ms), Some(serial), Some(mark)) = fields else { return Origin::Unknown };
+        let nonce = Nonce { issued_ms, serial };
+        if !bool::from(self.sign(nonce, mark).as_bytes().ct_eq(text.as_bytes())) {
+            Origin::Unknown
+        } else if mark == self.mark(source) {
+            Origin::Given(nonce)
+        } else {
+            Origin::Elsewhere
+        }
     }
 }
+
+/// Hexadecimal digits that stand for an address in a nonce: 64 bits, so that no two networks are taken for one.
+const MARK: usize = 16;
 
 /// Which counts of a nonce were used: requests may overtake one another on the way by as much as the window is wide.
 #[derive(Clone, Copy, Debug, Default)]
@@ -193,6 +252,7 @@ mod tests {
     use super::*;
 
     const LIFETIME: Duration = Duration::from_secs(300);
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
     struct Client {
         credentials: Credentials,
@@ -217,7 +277,7 @@ mod tests {
         // The one instant of these tests; all others are counted from it.
         let now = epoch();
         let mut verifier = Verifier::new("example.com", [7; 32], now, LIFETIME, vec![hash]);
-        let challenge = Challenge::parse(&verifier.challenges(now, false)[0].to_string()).unwrap();
+        let challenge = Challenge::parse(&verifier.challenges(now, HERE, false)[0].to_string()).unwrap();
         (now, verifier, Client { credentials: Credentials::new("bob", "zanzibar"), challenge })
     }
 
@@ -227,7 +287,7 @@ mod tests {
     }
 
     fn check(verifier: &mut Verifier, now: Instant, answer: &Authorization) -> Verdict {
-        verifier.verify(now, answer, &Method::Register, b"", Some("zanzibar"))
+        verifier.verify(now, HERE, answer, &Method::Register, b"", Some("zanzibar"))
     }
 
     #[test]
@@ -259,20 +319,64 @@ mod tests {
         };
         let wrong = Client { credentials: Credentials::new("bob", "x"), challenge: client.challenge.clone() };
         assert!(refused(&mut verifier, &wrong.answer(1)));
-        assert!(refused(&mut verifier, &Authorization { nonce: "00".into(), ..right.clone() }));
-        assert!(refused(
-            &mut verifier,
-            &Authorization { nonce: right.nonce.replacen('0', "1", 1).into(), ..right.clone() }
-        ));
         assert!(refused(&mut verifier, &Authorization { uri: "sip:other".into(), ..right.clone() }));
         let weaker = Challenge { algorithm: Hash::Md5.into(), ..client.challenge.clone() };
         assert!(refused(
             &mut verifier,
             &Client { credentials: client.credentials.clone(), challenge: weaker }.answer(1)
         ));
-        assert_eq!(verifier.verify(now, &right, &Method::Invite, b"", Some("zanzibar")), Verdict::Refused);
-        assert_eq!(verifier.verify(now, &right, &Method::Register, b"", None), Verdict::Refused);
+        assert_eq!(
+            verifier.verify(now, HERE, &right, &Method::Invite, b"", Some("zanzibar")),
+            Verdict::Refused
+        );
+        assert_eq!(verifier.verify(now, HERE, &right, &Method::Register, b"", None), Verdict::Refused);
         assert_eq!(check(&mut verifier, now, &right), Verdict::Accepted, "the wrong ones took nothing");
+    }
+
+    #[test]
+    fn a_guess_with_a_nonce_that_the_source_was_not_given_says_nothing_about_the_source() {
+        let (now, mut verifier, client) = pair(Hash::Sha256);
+        let forger =
+            Client { credentials: Credentials::new("bob", "x"), challenge: client.challenge.clone() };
+        let right = client.answer(1);
+        let there = IpAddr::from([192, 0, 2, 2]);
+        for (nonce, verdict) in [
+            ("00".to_owned(), Verdict::Foreign),
+            (right.nonce.replacen('0', "1", 1), Verdict::Foreign),
+            (format!("{}\u{e9}", &right.nonce[..23]), Verdict::Foreign),
+        ] {
+            let answer = Authorization { nonce: nonce.into(), ..right.clone() };
+            assert_eq!(check(&mut verifier, now, &answer), verdict);
+        }
+        let from = |verifier: &mut Verifier, source, answer: &Authorization| {
+            verifier.verify(now, source, answer, &Method::Register, b"", Some("zanzibar"))
+        };
+        assert_eq!(from(&mut verifier, there, &forger.answer(1)), Verdict::Foreign);
+        assert_eq!(from(&mut verifier, HERE, &forger.answer(1)), Verdict::Refused);
+        assert_eq!(from(&mut verifier, there, &right), Verdict::Stale, "it moved, or it is a replay");
+        assert_eq!(from(&mut verifier, HERE, &right), Verdict::Accepted, "which took nothing");
+    }
+
+    #[test]
+    fn a_nonce_is_good_within_an_ipv6_network() {
+        let now = epoch();
+        let mut verifier = Verifier::new("example.com", [7; 32], now, LIFETIME, vec![Hash::Md5]);
+        let [here, near, far] =
+            ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"].map(|address| address.parse().unwrap());
+        let challenge = verifier.challenges(now, here, false).remove(0);
+        let client = Client { credentials: Credentials::new("bob", "zanzibar"), challenge };
+        for (nc, source, verdict) in [(1, near, Verdict::Accepted), (2, far, Verdict::Stale)] {
+            let answer = client.answer(nc);
+            let judged = verifier.verify(now, source, &answer, &Method::Register, b"", Some("zanzibar"));
+            assert_eq!(judged, verdict);
+        }
+    }
+
+    #[test]
+    fn a_nonce_of_the_process_before_is_stale_with_the_right_password() {
+        let (now, _, client) = pair(Hash::Md5);
+        let mut restarted = Verifier::new("example.com", [8; 32], now, LIFETIME, vec![Hash::Md5]);
+        assert_eq!(check(&mut restarted, now, &client.answer(1)), Verdict::Stale);
     }
 
     #[test]
@@ -281,10 +385,10 @@ mod tests {
         let later = now + LIFETIME + Duration::from_millis(1);
         assert_eq!(check(&mut verifier, later, &client.answer(1)), Verdict::Stale);
         assert_eq!(
-            verifier.verify(later, &client.answer(1), &Method::Register, b"", Some("x")),
+            verifier.verify(later, HERE, &client.answer(1), &Method::Register, b"", Some("x")),
             Verdict::Refused
         );
-        assert!(verifier.challenges(later, true)[0].to_string().contains("stale=true"));
+        assert!(verifier.challenges(later, HERE, true)[0].to_string().contains("stale=true"));
     }
 
     #[test]
@@ -293,7 +397,7 @@ mod tests {
         verifier.capacity = 1;
         let first = client.answer(1);
         assert_eq!(check(&mut verifier, now, &first), Verdict::Accepted);
-        client.challenge = verifier.challenges(now, false).remove(0);
+        client.challenge = verifier.challenges(now, HERE, false).remove(0);
         assert_eq!(check(&mut verifier, now, &client.answer(1)), Verdict::Accepted);
         assert_eq!(check(&mut verifier, now, &first), Verdict::Stale);
         assert_eq!(verifier.used.len(), 1);

@@ -8,15 +8,16 @@ use sip_core::*;
 fn challenge_calls(net: &mut Net, hash: Hash, lifetime: std::time::Duration) {
     let mut verifier = Verifier::new("carrier", [7; 32], net.now, lifetime, vec![hash]);
     net.react(B, move |phone, now, event| {
-        let Event::Session { id, event: SessionEvent::Incoming { request, .. } } = event else { return };
+        let Event::Session { id, event: SessionEvent::Incoming { hop, request } } = event else { return };
         let answer =
             request.header(Name::ProxyAuthorization).map(|value| Authorization::parse(value).unwrap());
-        let verdict = answer
-            .map(|answer| verifier.verify(now, &answer, &Method::Invite, request.body(), Some("secret")));
+        let verdict = answer.map(|answer| {
+            verifier.verify(now, hop.remote.ip(), &answer, &Method::Invite, request.body(), Some("secret"))
+        });
         match verdict {
             Some(Verdict::Accepted) => phone.endpoint.answer(now, *id, None).unwrap(),
-            None | Some(Verdict::Refused | Verdict::Stale) => {
-                let challenges = verifier.challenges(now, verdict == Some(Verdict::Stale));
+            None | Some(Verdict::Refused | Verdict::Foreign | Verdict::Stale) => {
+                let challenges = verifier.challenges(now, hop.remote.ip(), verdict == Some(Verdict::Stale));
                 let headers: Vec<_> =
                     challenges.iter().map(|c| ("Proxy-Authenticate".to_owned(), c.to_string())).collect();
                 phone.endpoint.reject(now, *id, 407, &headers).unwrap();

@@ -27,16 +27,17 @@ fn registrar(net: &mut Net) {
     let mut verifier =
         Verifier::new("example.com", [7; 32], net.now, secs(600), vec![Hash::Sha256, Hash::Md5]);
     net.react(B, move |phone, now, event| {
-        let Event::Request { id, request, .. } = event else { return };
+        let Event::Request { id, hop, request } = event else { return };
         let answer = request.header(Name::Authorization).map(|value| Authorization::parse(value).unwrap());
-        let verdict =
-            answer.map(|answer| verifier.verify(now, &answer, &Method::Register, b"", Some("secret")));
+        let verdict = answer.map(|answer| {
+            verifier.verify(now, hop.remote.ip(), &answer, &Method::Register, b"", Some("secret"))
+        });
         let (status, headers) = match verdict {
             Some(Verdict::Accepted) => {
                 (200, vec![("Expires".to_owned(), request.header(Name::Expires).unwrap().into())])
             }
-            None | Some(Verdict::Refused | Verdict::Stale) => {
-                let challenges = verifier.challenges(now, verdict == Some(Verdict::Stale));
+            None | Some(Verdict::Refused | Verdict::Foreign | Verdict::Stale) => {
+                let challenges = verifier.challenges(now, hop.remote.ip(), verdict == Some(Verdict::Stale));
                 let line = |c: &sip_core::digest::Challenge| ("WWW-Authenticate".to_owned(), c.to_string());
                 (401, challenges.iter().map(line).collect())
             }
