@@ -88,6 +88,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # The door
+//!
+//! A shell asks a [`guard::Guard`] about every message before it hands it on: rates per source, bans, scanners, and what
+//! only claims to belong to a call.
+//!
 //! # What it does not do
 //!
 //! It opens no socket, looks up no name, reads no clock and no SDP, and is no proxy. What is covered of
@@ -101,6 +106,7 @@ pub mod digest;
 mod endpoint;
 mod framing;
 mod grammar;
+pub mod guard;
 mod headers;
 mod message;
 mod method;

@@ -133,7 +133,7 @@ impl Outgoings {
         outgoing.request_uri = outgoing.request_uri.to_request_uri();
         let id = OutgoingId(self.next);
         self.next += 1;
-        let tag = layer.random();
+        let tag = layer.tag();
         let running = Running {
             id,
             call_id: format!("{:016x}{:016x}", layer.random(), layer.random()).into(),

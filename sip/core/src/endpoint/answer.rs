@@ -63,7 +63,7 @@ impl TransactionLayer {
     pub(crate) fn respond(&mut self, now: Instant, server: ServerId, answer: &Answer<'_>) {
         let tag = match answer.to_tag {
             Some(tag) => tag,
-            None => self.random(),
+            None => self.tag(),
         };
         let Some((hop, request)) = self.request(server) else { return };
         let response = answer.write(request, hop, tag, &self.config.user_agent);

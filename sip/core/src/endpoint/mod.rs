@@ -16,6 +16,7 @@ pub use io::{
     Event, Input, Output, QueryId, RequestId, ResolveError, TimerKind, Transmit, TransportErrorKind,
 };
 
+use crate::guard::Seal;
 use crate::outgoing::{Outgoing, OutgoingId, Outgoings};
 use crate::registration::{Register, RegistrationId, Registrations};
 use crate::session::{Body, Hangup, Invite, SessionId, Sessions, check_headers};
@@ -244,6 +245,11 @@ impl Endpoint {
         let answer = Answer { headers: &headers, body: body.as_ref(), ..Answer::new(status) };
         self.layer.respond(now, server, &answer);
         Ok(())
+    }
+
+    /// What tells tags and branches of ours from others, for a [`Guard`](crate::guard::Guard).
+    pub fn seal(&self) -> Seal {
+        self.layer.seal.clone()
     }
 
     /// The Call-ID of a call that is not over.

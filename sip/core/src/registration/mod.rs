@@ -103,7 +103,7 @@ impl Registrations {
         let registration = Registration {
             id,
             call_id: format!("{:016x}{:016x}", layer.random(), layer.random()).into(),
-            tag: layer.random(),
+            tag: layer.tag(),
             cseq: 0,
             auth: Authenticator::new(register.credentials.clone()),
             expires: register.expires.min(EXPIRES_MAX),

@@ -70,7 +70,7 @@ const MAX_FORKS: usize = 16;
 pub(crate) struct Session {
     id: SessionId,
     call_id: ByteString,
-    /// The tag of our From or To: finds the session, and is 64 random bits.
+    /// The tag of our From or To: finds the session, and cannot be guessed.
     tag: u64,
     auth: Authenticator,
     state: State,
@@ -314,7 +314,7 @@ impl Sessions {
         request: Message,
     ) {
         let id = self.next_id();
-        let tag = layer.random();
+        let tag = layer.tag();
         layer.attach(server, id);
         self.add(id, inbound::begin(id, tag, server, &request));
         self.with(layer, id, |session, layer| {

@@ -95,7 +95,7 @@ pub(super) fn begin(
 ) -> Result<Session, Error> {
     check_request_headers(&invite.headers)?;
     invite.request_uri = invite.request_uri.to_request_uri();
-    let tag = layer.random();
+    let tag = layer.tag();
     let call_id = ByteString::from(format!("{:016x}{:016x}", layer.random(), layer.random()));
     let inviting = Inviting {
         from: invite.from.clone().with_tag(&format!("{tag:016x}")).to_string().into(),

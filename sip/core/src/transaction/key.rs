@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use crate::{Message, Method, Via};
 
-/// The branch of a request of ours: the magic cookie and 64 random bits.
+/// The branch of a request of ours: the magic cookie and a sealed number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Branch(pub(crate) u64);
 
@@ -59,6 +59,11 @@ impl Kind {
 impl ClientKey {
     /// The first in order, to begin a range with.
     pub(super) const LOWEST: Self = Self { branch: Branch(0), kind: Kind::Invite };
+
+    /// The keys that this branch may be part of.
+    pub(super) fn all_of(branch: Branch) -> std::ops::RangeInclusive<Self> {
+        Self { branch, kind: Kind::Invite }..=Self { branch, kind: Kind::Other }
+    }
 
     pub(crate) fn new(branch: Branch, method: &Method) -> Self {
         Self { branch, kind: Kind::of(method) }

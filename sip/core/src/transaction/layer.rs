@@ -19,6 +19,7 @@ use super::machine::{Action, Actions, ClientInput, ServerInput, Settings, Status
 use super::server::NonInviteServer;
 use super::server_invite::InviteServer;
 use crate::endpoint::{EndpointConfig, Event, Output, QueryId, Transmit};
+use crate::guard::Seal;
 use crate::outgoing::OutgoingId;
 use crate::registration::RegistrationId;
 use crate::session::{SessionId, SessionTimer, Target};
@@ -176,6 +177,7 @@ pub(crate) struct TransactionLayer {
     pub(crate) config: EndpointConfig,
     pub(crate) timers: TimerQueue<TimerKey>,
     rng: ChaCha12Rng,
+    pub(crate) seal: Seal,
     /// For responses without a transaction.
     pub(crate) stateless_tag: u64,
     outputs: VecDeque<Output>,
@@ -194,10 +196,12 @@ pub(crate) struct TransactionLayer {
 impl TransactionLayer {
     pub(crate) fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
         let mut rng = ChaCha12Rng::from_seed(seed);
+        let seal = Seal::new(&seed);
         Self {
             config,
             timers: TimerQueue::new(),
-            stateless_tag: rng.next_u64(),
+            stateless_tag: seal.token(rng.next_u64()),
+            seal,
             rng,
             outputs: VecDeque::new(),
             clients: BTreeMap::new(),
@@ -216,8 +220,20 @@ impl TransactionLayer {
         self.rng.next_u64()
     }
 
+    /// A tag of ours: the shell can tell it from others without asking us.
+    pub(crate) fn tag(&mut self) -> u64 {
+        let random = self.random();
+        self.seal.token(random)
+    }
+
+    /// A branch of ours, sealed as [`Self::tag`] is, that no running transaction has.
     pub(crate) fn branch(&mut self) -> Branch {
-        Branch(self.random())
+        loop {
+            let branch = Branch(self.tag());
+            if self.clients.range(ClientKey::all_of(branch)).next().is_none() {
+                return branch;
+            }
+        }
     }
 
     pub(crate) fn event(&mut self, event: Event) {
