@@ -88,16 +88,23 @@ fn a_challenge_is_answered_once() {
         let mut net = Net::pair();
         let mut verifier = Verifier::new("carrier", [7; 32], net.now, secs(60), vec![Hash::Sha256]);
         net.react(B, move |phone, now, event| {
-            let Event::Request { id, request, .. } = event else { return };
+            let Event::Request { id, hop, request } = event else { return };
             let answer =
                 request.header(Name::Authorization).map(|value| Authorization::parse(value).unwrap());
             let verdict = answer.map(|answer| {
-                verifier.verify(now, &answer, &Method::Message, request.body(), Some("secret"))
+                verifier.verify(
+                    now,
+                    hop.remote.ip(),
+                    &answer,
+                    &Method::Message,
+                    request.body(),
+                    Some("secret"),
+                )
             });
             let challenges: Vec<_> = match verdict {
                 Some(Verdict::Accepted) => vec![],
-                None | Some(Verdict::Refused | Verdict::Stale) => verifier
-                    .challenges(now, false)
+                None | Some(Verdict::Refused | Verdict::Foreign | Verdict::Stale) => verifier
+                    .challenges(now, hop.remote.ip(), false)
                     .iter()
                     .map(|c| ("WWW-Authenticate".to_owned(), c.to_string()))
                     .collect(),
