@@ -127,7 +127,10 @@ pub use endpoint::{
 };
 pub use framing::{Frame, FrameError, Framer, FramerLimits};
 pub use grammar::{quote, unquote};
-pub use headers::{CSeq, Contact, NameAddr, Rport, Via};
+pub use headers::{
+    CSeq, Contact, Diversion, HistoryInfo, NameAddr, Privacy, PrivacyValue, Reason, ReasonProtocol, ReferTo,
+    Refresher, Replaces, Rport, SessionExpires, SessionIdentifier, UserToUser, Via, Warning,
+};
 pub use message::{MAX_HEAD, Message, MessageBuilder, ParseError, Reply, reason_phrase};
 pub use method::Method;
 pub use name::Name;
@@ -136,8 +139,8 @@ pub use outgoing::{Outgoing, OutgoingId, OutgoingOutcome};
 pub use params::Params;
 pub use registration::{Register, RegistrationEvent, RegistrationId};
 pub use session::{
-    Body, EndCause, Failure, FailureCause, Hangup, Invite, Reason, ReasonProtocol, SessionEvent, SessionId,
-    SessionTimer, Side, Target,
+    Body, EndCause, Failure, FailureCause, Hangup, Invite, SessionEvent, SessionId, SessionTimer, Side,
+    Target,
 };
 pub use timers::Timers;
 pub use transaction::Timer;

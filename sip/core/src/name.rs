@@ -83,6 +83,7 @@ names! {
     HistoryInfo "History-Info";
     Identity "Identity" b'y';
     InReplyTo "In-Reply-To";
+    InfoPackage "Info-Package";
     MimeVersion "MIME-Version";
     MinExpires "Min-Expires";
     MinSe "Min-SE";
@@ -99,6 +100,8 @@ names! {
     RAck "RAck";
     RSeq "RSeq";
     Reason "Reason";
+    RecvInfo "Recv-Info";
+    ReferSub "Refer-Sub";
     ReferTo "Refer-To" b'r';
     ReferredBy "Referred-By" b'b';
     Replaces "Replaces";
@@ -108,6 +111,7 @@ names! {
     Server "Server";
     ServiceRoute "Service-Route";
     SessionExpires "Session-Expires" b'x';
+    SessionId "Session-ID";
     SipEtag "SIP-ETag";
     SipIfMatch "SIP-If-Match";
     Subject "Subject" b's';
@@ -116,6 +120,7 @@ names! {
     Timestamp "Timestamp";
     Unsupported "Unsupported";
     UserAgent "User-Agent";
+    UserToUser "User-to-User";
     Warning "Warning";
     WwwAuthenticate "WWW-Authenticate";
 }
@@ -140,10 +145,10 @@ const fn place(text: &[u8]) -> usize {
     // Setting this bit lowers letters and leaves "-" and digits alone.
     const LOWER: u8 = 0x20;
     (text.len() as u8)
-        .wrapping_mul(34)
-        .wrapping_add((*first | LOWER).wrapping_mul(55))
-        .wrapping_add((*last | LOWER).wrapping_mul(57))
-        .wrapping_add((text[text.len() / 2] | LOWER).wrapping_mul(39)) as usize
+        .wrapping_mul(177)
+        .wrapping_add((*first | LOWER).wrapping_mul(194))
+        .wrapping_add((*last | LOWER).wrapping_mul(98))
+        .wrapping_add((text[text.len() / 2] | LOWER).wrapping_mul(21)) as usize
 }
 
 impl<'a> Name<'a> {
@@ -194,9 +199,11 @@ impl<'a> Name<'a> {
                 | Name::PPreferredIdentity
                 | Name::ProxyRequire
                 | Name::Reason
+                | Name::RecvInfo
                 | Name::Require
                 | Name::Supported
                 | Name::Unsupported
+                | Name::UserToUser
                 | Name::Warning
         )
     }

@@ -93,6 +93,13 @@ impl NameAddr {
         self
     }
 
+    /// The same address of another URI.
+    #[must_use]
+    pub fn with_uri(mut self, uri: Uri) -> NameAddr {
+        self.uri = uri;
+        self
+    }
+
     /// The same address with this tag.
     #[must_use]
     pub fn with_tag(self, tag: &str) -> NameAddr {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::ParseError;
-use crate::grammar::{self, split_outside, take_quoted, trim};
+use crate::grammar::{self, trim};
 
 /// "delta-seconds", saturating: RFC 3261 section 20.19 gives Expires 32 bits, and a larger wish is still "very long".
 fn delta_seconds(text: &str) -> Result<Duration, ParseError> {
@@ -29,21 +29,19 @@ pub(crate) fn max_forwards(text: &str) -> Result<u8, ParseError> {
     grammar::number(trim(text)).ok_or(ParseError::Number)
 }
 
-/// The cause of one Reason value (RFC 3326) when its protocol is Q.850.
-pub(crate) fn q850_cause(value: &str) -> Option<u8> {
-    let mut parts = split_outside(value, b';');
-    if !parts.next()?.eq_ignore_ascii_case("Q.850") {
+/// "qvalue = ( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] )", in thousandths. Longer fractions are cut.
+pub(crate) fn qvalue(text: &str) -> Option<u16> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    parts.find_map(|part| {
-        let (name, cause) = part.split_once('=')?;
-        // Some gateways quote the number.
-        let cause = trim(cause);
-        let cause =
-            take_quoted(cause).filter(|_| cause.starts_with('"')).map_or(cause, |(q, _)| q.trim_matches('"'));
-        // Q.850 numbers its causes with seven bits.
-        grammar::number(cause).filter(|c| trim(name).eq_ignore_ascii_case("cause") && *c < 128)
-    })
+    let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(3);
+    let thousandths = digits.fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
+    match (whole, thousandths) {
+        ("0" | "", thousandths) => Some(thousandths),
+        ("1", 0) => Some(1000),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -67,10 +65,20 @@ mod tests {
     }
 
     #[test]
-    fn causes() {
-        assert_eq!(q850_cause(r#"Q.850 ;cause=16 ;text="Terminated; cause=1""#), Some(16));
-        assert_eq!(q850_cause(r#"q.850;text="x;cause=3";cause="17""#), Some(17));
-        assert_eq!(q850_cause("SIP;cause=200"), None);
-        assert_eq!(q850_cause("Q.850;cause=500"), None);
+    fn preferences() {
+        for (text, thousandths) in [
+            ("1", 1000),
+            ("1.000", 1000),
+            ("0", 0),
+            ("0.5", 500),
+            ("0.07", 70),
+            (".25", 250),
+            ("0.12345", 123),
+        ] {
+            assert_eq!(qvalue(text), Some(thousandths), "{text}");
+        }
+        for text in ["1.1", "2", "0,5", "-1", "0.x", "00"] {
+            assert_eq!(qvalue(text), None, "{text}");
+        }
     }
 }

@@ -19,7 +19,10 @@ pub(crate) use parse::content_length;
 pub use reason::reason_phrase;
 
 use crate::grammar::{self, share, split_commas};
-use crate::headers::{self, CSeq, Contact, NameAddr, Via};
+use crate::headers::{
+    self, CSeq, Contact, Diversion, HistoryInfo, NameAddr, Privacy, Reason, ReferTo, Replaces,
+    SessionExpires, SessionIdentifier, UserToUser, Via, Warning,
+};
 use crate::name::Name;
 use crate::{Method, Uri};
 
@@ -246,9 +249,87 @@ impl Message {
         self.number(Name::RetryAfter, headers::retry_after)
     }
 
-    /// The cause of the first Reason value whose protocol is Q.850 (RFC 3326).
+    /// Every Reason that can be read (RFC 3326).
+    pub fn reasons(&self) -> impl Iterator<Item = Reason> {
+        self.headers(Name::Reason).filter_map(|value| Reason::parse(value).ok())
+    }
+
+    /// The cause of the first Reason value whose protocol is Q.850.
     pub fn q850_cause(&self) -> Option<u8> {
-        self.headers(Name::Reason).find_map(headers::q850_cause)
+        self.reasons().find_map(|reason| reason.q850())
+    }
+
+    /// Every Warning that can be read.
+    pub fn warnings(&self) -> impl Iterator<Item = Warning> {
+        self.headers(Name::Warning).filter_map(|value| Warning::parse(value).ok())
+    }
+
+    /// The Contacts of a 3xx in the order to try them: by falling `q`, which is 1 where there is none, and as they stand
+    /// where it is the same. Those that are no addresses are left out; lifetimes say nothing here.
+    pub fn redirects(&self) -> Vec<NameAddr> {
+        let mut contacts: Vec<_> =
+            self.contacts().filter_map(|contact| contact.ok()?.addr().cloned()).collect();
+        contacts.sort_by_key(|contact| {
+            std::cmp::Reverse(contact.params().get("q").and_then(headers::qvalue).unwrap_or(1000))
+        });
+        contacts
+    }
+
+    /// What the caller wants hidden (RFC 3323).
+    pub fn privacy(&self) -> Privacy {
+        self.header(Name::Privacy).map_or_else(Privacy::default, Privacy::parse)
+    }
+
+    /// Who sent the call on (RFC 5806), the latest first.
+    pub fn diversions(&self) -> impl Iterator<Item = Result<Diversion, ParseError>> {
+        self.headers(Name::Diversion).map(|value| Diversion::parse(share(&self.head, value)))
+    }
+
+    /// The targets that the call was sent to (RFC 7044), the latest last.
+    pub fn history(&self) -> impl Iterator<Item = Result<HistoryInfo, ParseError>> {
+        self.headers(Name::HistoryInfo).map(|value| HistoryInfo::parse(share(&self.head, value)))
+    }
+
+    /// What the other end's application sends ours (RFC 7433).
+    pub fn user_to_user(&self) -> impl Iterator<Item = Result<UserToUser, ParseError>> {
+        self.headers(Name::UserToUser).map(UserToUser::parse)
+    }
+
+    /// Session-ID (RFC 7989).
+    pub fn session_identifier(&self) -> Result<Option<SessionIdentifier>, ParseError> {
+        self.header(Name::SessionId).map(SessionIdentifier::parse).transpose()
+    }
+
+    /// Session-Expires (RFC 4028).
+    pub fn session_expires(&self) -> Result<Option<SessionExpires>, ParseError> {
+        self.header(Name::SessionExpires).map(SessionExpires::parse).transpose()
+    }
+
+    /// Min-SE (RFC 4028).
+    pub fn min_se(&self) -> Result<Option<Duration>, ParseError> {
+        self.number(Name::MinSe, headers::min_se)
+    }
+
+    /// The dialog to be replaced (RFC 3891).
+    pub fn replaces(&self) -> Result<Option<Replaces>, ParseError> {
+        let mut values = self.rows_of(Name::Replaces);
+        let value = values.next().map(|value| Replaces::parse(share(&self.head, value))).transpose()?;
+        match values.next() {
+            // RFC 3891 section 3: "If more than one Replaces header field is present in an INVITE … the UAS MUST reject the
+            // request with a 400 Bad Request response."
+            Some(_) => Err(ParseError::Repeated(Name::Replaces)),
+            None => Ok(value),
+        }
+    }
+
+    /// Whom to call (RFC 3515).
+    pub fn refer_to(&self) -> Result<Option<ReferTo>, ParseError> {
+        self.header(Name::ReferTo).map(|value| ReferTo::parse(share(&self.head, value))).transpose()
+    }
+
+    /// The package of an Event header and its id (RFC 6665): `("refer", Some("93"))`.
+    pub fn event(&self) -> Option<(&str, Option<&str>)> {
+        self.header(Name::Event).and_then(headers::event)
     }
 
     /// Content-Type as written.

@@ -1,6 +1,5 @@
 //! What a call is told to do, and what it tells.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use bytes::Bytes;
 
 use crate::digest::Credentials;
 use crate::transport::{Hop, Transport};
-use crate::{Message, NameAddr, Uri, quote};
+use crate::{Message, NameAddr, Reason, Uri};
 
 /// One INVITE session, inbound or outbound, from the INVITE to its terminal event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,40 +75,6 @@ pub struct Hangup {
     pub status: Option<u16>,
     /// A Reason header for the CANCEL, BYE or response.
     pub reason: Option<Reason>,
-}
-
-/// A Reason header (RFC 3326).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason {
-    /// Whose code it is.
-    pub protocol: ReasonProtocol,
-    /// The status code or cause.
-    pub cause: u16,
-    /// For people; written as a quoted string.
-    pub text: Option<String>,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let protocol = match self.protocol {
-            ReasonProtocol::Sip => "SIP",
-            ReasonProtocol::Q850 => "Q.850",
-        };
-        write!(f, "{protocol};cause={}", self.cause)?;
-        match &self.text {
-            Some(text) => write!(f, ";text={}", quote(text)),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The protocol of a [`Reason`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReasonProtocol {
-    /// `cause` is a SIP status code.
-    Sip,
-    /// `cause` is an ITU-T Q.850 cause.
-    Q850,
 }
 
 /// What happens to a call. Exactly one event per session is terminal: `Failed` or `Ended`.

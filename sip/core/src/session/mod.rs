@@ -25,8 +25,7 @@ use bytestring::ByteString;
 use smallvec::SmallVec;
 
 pub use event::{
-    Body, EndCause, Failure, FailureCause, Hangup, Invite, Reason, ReasonProtocol, SessionEvent, SessionId,
-    Side, Target,
+    Body, EndCause, Failure, FailureCause, Hangup, Invite, SessionEvent, SessionId, Side, Target,
 };
 
 use crate::authenticator::{Authenticator, Lines};

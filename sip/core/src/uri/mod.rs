@@ -97,7 +97,7 @@ impl Uri {
     pub fn sip(user: Option<&str>, host: &Host, port: Option<u16>) -> Uri {
         let mut text = String::from("sip:");
         if let Some(user) = user {
-            escape_user(user, &mut text);
+            escape(user, USER, &mut text);
             text.push('@');
         }
         // Writing into a String cannot fail.
@@ -198,6 +198,31 @@ impl Uri {
         text.split('&').filter(|part| !part.is_empty()).map(|part| part.split_once('=').unwrap_or((part, "")))
     }
 
+    /// The value of a header after `?`, escapes undone.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let mut headers = self.headers().filter(|(n, _)| unescape(n).eq_ignore_ascii_case(name));
+        headers.next().map(|(_, value)| unescape(value))
+    }
+
+    /// The same URI with a header added or replaced, escaped. Only sip and sips URIs have headers; others stay as they are.
+    #[must_use]
+    pub fn with_header(&self, name: &str, value: &str) -> Uri {
+        let mut text = self.headers_text_without(name);
+        if !text.is_empty() {
+            text.push('&');
+        }
+        escape(name, "", &mut text);
+        text.push('=');
+        escape(value, "", &mut text);
+        self.with_headers_text(&text)
+    }
+
+    /// The same URI without this header.
+    #[must_use]
+    pub fn without_header(&self, name: &str) -> Uri {
+        self.with_headers_text(&self.headers_text_without(name))
+    }
+
     /// The same URI with a parameter added or replaced; an empty value writes a flag. An opaque URI stays as it is.
     #[must_use]
     pub fn with_param(&self, name: &str, value: &str) -> Uri {
@@ -219,6 +244,21 @@ impl Uri {
         match self.parts {
             Parts::Sip { headers, .. } => headers.get(&self.text),
             Parts::Tel { .. } | Parts::Opaque => "",
+        }
+    }
+
+    fn headers_text_without(&self, name: &str) -> String {
+        let other = |part: &&str| {
+            let (n, _) = part.split_once('=').unwrap_or((part, ""));
+            !unescape(n).eq_ignore_ascii_case(name)
+        };
+        self.headers_text().split('&').filter(other).collect::<Vec<_>>().join("&")
+    }
+
+    fn with_headers_text(&self, headers: &str) -> Uri {
+        match self.scheme {
+            Scheme::Sip | Scheme::Sips => self.rebuilt(&self.params(), headers),
+            Scheme::Tel | Scheme::Other => self.clone(),
         }
     }
 
@@ -334,9 +374,10 @@ fn is_sound(text: &str, extra: &str) -> bool {
     })
 }
 
-fn escape_user(user: &str, out: &mut String) {
-    for b in user.bytes() {
-        if is_unreserved(b) || USER.as_bytes().contains(&b) {
+/// Writes `text` with escapes for what is neither unreserved nor in `extra`.
+fn escape(text: &str, extra: &str, out: &mut String) {
+    for b in text.bytes() {
+        if is_unreserved(b) || extra.as_bytes().contains(&b) {
             out.push(char::from(b));
         } else {
             // Writing into a String cannot fail.

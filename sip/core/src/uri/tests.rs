@@ -133,3 +133,18 @@ fn the_transport_of_a_uri() {
         assert_eq!(uri(text).transport(), transport, "{text}");
     }
 }
+
+#[test]
+fn headers_are_escaped_added_replaced_and_removed() {
+    let bob = uri("sip:bob@example.com;lr");
+    let with = bob.with_header("Replaces", "a@b;to-tag=1;from-tag=\"2\"");
+    assert_eq!(with.as_str(), "sip:bob@example.com;lr?Replaces=a%40b%3Bto-tag%3D1%3Bfrom-tag%3D%222%22");
+    let more = with.with_header("X-A", "% &=");
+    assert_eq!(more.header("x-a").as_deref(), Some("% &="));
+    assert_eq!(more.header("replaces").as_deref(), Some("a@b;to-tag=1;from-tag=\"2\""));
+    let replaced = more.with_header("REPLACES", "");
+    assert_eq!(replaced.as_str(), "sip:bob@example.com;lr?X-A=%25%20%26%3D&REPLACES=");
+    assert_eq!(replaced.without_header("X-A").without_header("replaces"), bob);
+    assert_eq!(uri("tel:+1").with_header("X", "1"), uri("tel:+1"));
+    assert_eq!(bob.header("X"), None);
+}
