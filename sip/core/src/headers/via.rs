@@ -176,7 +176,7 @@ mod tests {
         assert_eq!((v.received(), v.rport()), ("2001:db8::9:255".parse().ok(), Some(Rport::Asked)));
         let v = via("SIP/2.0/TLS h;received=[2001:db8::9:255];rport=5061;maddr=224.2.0.1");
         assert_eq!((v.received(), v.rport()), ("2001:db8::9:255".parse().ok(), Some(Rport::Port(5061))));
-        assert_eq!((v.transport(), v.protocol()), (None, "TLS"));
+        assert_eq!((v.transport(), v.protocol()), (Some(Transport::Tls), "TLS"));
         assert_eq!(v.maddr(), Some(Host::Ip("224.2.0.1".parse().unwrap())));
     }
 
