@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use carrier::engine::Engine;
 use control_api_client::{EventFilter, Events};
+use control_api_types::flow::Flow;
 use control_api_types::{Call, CallId, CreateCall, Event, EventData, TrunkState};
 use serde_json::{Value, json};
 
@@ -55,6 +56,30 @@ impl Lab {
         Self { engine, events, seen: Vec::new() }
     }
 
+    /// An engine that answers at `100` and waits, and at `200` leaves callers to the API.
+    pub(crate) async fn answering() -> Self {
+        let lab = Self::new(
+            r#"
+            [[routes]]
+            match = { called = "100" }
+            flow = "waits"
+
+            [[routes]]
+            match = { called = "200" }
+            park = true
+            "#,
+        )
+        .await;
+        let flow = json!({ "start": "wait", "steps": { "wait": { "verb": "park" } } });
+        lab.engine.client().put_flow("waits", &Flow::from_json(&flow).unwrap()).await.unwrap();
+        lab
+    }
+
+    /// How many calls have begun as far as events were read.
+    pub(crate) fn calls_begun(&self) -> usize {
+        self.seen.iter().filter(|event| event.data.kind() == "call.initiated").count()
+    }
+
     /// Waits until the trunk is in this state, in which it may have been before anybody subscribed to events.
     pub(crate) async fn trunk_is(&self, wanted: TrunkState) {
         let reached = async {
@@ -92,6 +117,13 @@ impl Lab {
             seen.iter().any(|event| event.call_id.as_ref() == Some(call) && event.data.kind() == kind)
         })
         .await;
+    }
+
+    /// Waits for a call from outside.
+    pub(crate) async fn incoming(&mut self) -> CallId {
+        let initiated = |event: &&Event| event.data.kind() == "call.initiated";
+        self.until(|seen| seen.iter().any(|event| initiated(&event))).await;
+        self.seen.iter().find(initiated).and_then(|event| event.call_id.clone()).unwrap()
     }
 
     /// Waits until so many calls have ended, and tells them all.

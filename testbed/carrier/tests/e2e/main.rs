@@ -7,3 +7,4 @@ mod kamailio;
 mod lab;
 mod pesq;
 mod sipp;
+mod wire;

@@ -1,5 +1,8 @@
 //! SIPp as registrar, as customers of every kind, and as a caller. A scenario passes only when our side of it is right.
 
+mod callers;
+mod customers;
+
 use carrier::sipp::{Scenario, Sipp};
 use control_api_types::{Disposition, EndedBy, EventData, HangupReason, TrunkState};
 use serde_json::json;
