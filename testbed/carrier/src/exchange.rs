@@ -9,8 +9,8 @@ use media_core::sdp::LocalMedia;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sip_core::{
-    Body, Endpoint, EndpointConfig, Event, FailureCause, Hangup, Input, Listener, Message, Method, Reason,
-    ReasonProtocol, RequestId, SessionEvent, SessionId, Side,
+    Body, Endpoint, EndpointConfig, Event, FailureCause, Hangup, Hop, Input, Listener, Message, Method,
+    Reason, ReasonProtocol, RequestId, SessionEvent, SessionId, Side,
 };
 
 use crate::config::CarrierConfig;
@@ -196,8 +196,8 @@ impl Exchange {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 sip_core::Output::Event(Event::Session { id, event }) => self.session(now, id, event),
-                sip_core::Output::Event(Event::Request { id, request, .. }) => {
-                    self.request(now, id, &request)
+                sip_core::Output::Event(Event::Request { id, hop, request }) => {
+                    self.request(now, id, hop, &request)
                 }
                 // We register nowhere, and ask nobody anything.
                 sip_core::Output::Event(Event::Registration { .. } | Event::Response { .. }) => {}
@@ -208,9 +208,9 @@ impl Exchange {
         }
     }
 
-    fn request(&mut self, now: Instant, id: RequestId, request: &Message) {
+    fn request(&mut self, now: Instant, id: RequestId, hop: Hop, request: &Message) {
         let (status, headers) = match request.method() {
-            Some(Method::Register) => self.registrar.register(now, &self.config, request),
+            Some(Method::Register) => self.registrar.register(now, &self.config, hop.remote.ip(), request),
             Some(_) | None => {
                 (405, vec![("Allow".to_owned(), "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER".to_owned())])
             }
@@ -221,7 +221,7 @@ impl Exchange {
 
     fn session(&mut self, now: Instant, id: SessionId, event: SessionEvent) {
         match event {
-            SessionEvent::Incoming { request, .. } => self.incoming(now, id, &request),
+            SessionEvent::Incoming { hop, request } => self.incoming(now, id, hop, &request),
             SessionEvent::Confirmed => {
                 if let Some(line) = self.lines.get_mut(&id) {
                     line.confirm(now);
@@ -256,9 +256,10 @@ impl Exchange {
         }
     }
 
-    fn incoming(&mut self, now: Instant, id: SessionId, invite: &Message) {
+    fn incoming(&mut self, now: Instant, id: SessionId, hop: Hop, invite: &Message) {
         if self.config.challenge_calls
-            && let Admission::Denied((status, headers)) = self.registrar.admit(now, &self.config, invite, 407)
+            && let Admission::Denied((status, headers)) =
+                self.registrar.admit(now, &self.config, hop.remote.ip(), invite, 407)
         {
             self.totals.challenged += u64::from(status == 407);
             return done(self.endpoint.reject(now, id, status, &headers));

@@ -1,6 +1,7 @@
 //! The carrier's registrar (RFC 3261, 10.3) and its doorkeeper: challenges, credentials, bindings.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -55,8 +56,14 @@ impl Registrar {
     }
 
     /// The response to a REGISTER.
-    pub(crate) fn register(&mut self, now: Instant, config: &CarrierConfig, request: &Message) -> Response {
-        let algorithm = match self.admit(now, config, request, 401) {
+    pub(crate) fn register(
+        &mut self,
+        now: Instant,
+        config: &CarrierConfig,
+        source: IpAddr,
+        request: &Message,
+    ) -> Response {
+        let algorithm = match self.admit(now, config, source, request, 401) {
             Admission::Granted { algorithm } => algorithm,
             Admission::Denied(response) => return response,
         };
@@ -98,6 +105,7 @@ impl Registrar {
         &mut self,
         now: Instant,
         config: &CarrierConfig,
+        source: IpAddr,
         request: &Message,
         challenge: u16,
     ) -> Admission {
@@ -112,13 +120,14 @@ impl Registrar {
         let mut stale = false;
         for answer in request.rows_of(proves).filter_map(|row| Authorization::parse(row).ok()) {
             let password = config.password(&answer.username);
-            match self.verifier.verify(now, &answer, method, request.body(), password) {
+            match self.verifier.verify(now, source, &answer, method, request.body(), password) {
                 Verdict::Accepted => return Admission::Granted { algorithm: answer.algorithm.to_string() },
                 Verdict::Stale => stale = true,
+                Verdict::Foreign => {}
                 Verdict::Refused => return Admission::Denied((403, Vec::new())),
             }
         }
-        let challenges = self.verifier.challenges(now, stale);
+        let challenges = self.verifier.challenges(now, source, stale);
         let headers = challenges.iter().map(|challenge| (asks.to_owned(), challenge.to_string()));
         Admission::Denied((challenge, headers.collect()))
     }
