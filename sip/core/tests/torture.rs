@@ -368,7 +368,7 @@ fn transports(m: &Message) {
         vias.iter().map(|v| v.protocol()).collect::<Vec<_>>(),
         ["UDP", "SCTP", "TLS", "UNKNOWN", "TCP"]
     );
-    assert_eq!(vias.iter().filter(|v| v.transport().is_some()).count(), 2);
+    assert_eq!(vias.iter().filter(|v| v.transport().is_some()).count(), 3);
 }
 
 fn mpart01(m: &Message) {

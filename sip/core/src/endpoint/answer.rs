@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use crate::session::Body;
 use crate::transaction::{ServerId, TransactionLayer, compose};
 use crate::transport::Hop;
-use crate::{Message, MessageBuilder, Name, Reply};
+use crate::{Message, MessageBuilder, Method, Name, Reply};
 
 /// The methods we serve in a call.
 pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
@@ -74,6 +74,34 @@ impl TransactionLayer {
     pub(crate) fn respond_options(&mut self, now: Instant, server: ServerId) {
         let headers = [(Name::Allow, ALLOW), (Name::Accept, "application/sdp"), (Name::Supported, "")];
         self.respond(now, server, &Answer { headers: &headers, ..Answer::new(200) });
+    }
+
+    /// Refuses a request about events that belongs to no dialog. The one package that we serve begins with a REFER in a
+    /// call.
+    pub(crate) fn respond_stray(
+        &mut self,
+        now: Instant,
+        server: ServerId,
+        method: &Method,
+        event: Option<(&str, Option<&str>)>,
+    ) {
+        let (allow, allow_events) = ([(Name::Allow, ALLOW)], [(Name::AllowEvents, "refer")]);
+        let is_ours = event.is_some_and(|(package, _)| package == "refer");
+        let answer = if *method == Method::Publish {
+            Answer { headers: &allow, ..Answer::new(405) }
+        } else if *method == Method::Refer {
+            Answer { reason: "REFER Outside A Call", ..Answer::new(403) }
+        } else if !is_ours {
+            // RFC 6665 section 8.3.2: 489 "is used to indicate that the server did not understand the event package specified
+            // in an "Event" header field".
+            Answer { headers: &allow_events, ..Answer::new(489) }
+        } else if *method == Method::Notify {
+            Answer::new(481)
+        } else {
+            // RFC 3515 section 2.4.4 lets a subscription to this package begin with a REFER only.
+            Answer::new(403)
+        };
+        self.respond(now, server, &answer);
     }
 
     /// Answers without keeping anything (RFC 3261 section 8.2.7). The tag is the same for all, so that it is the same

@@ -80,19 +80,19 @@ impl Endpoint {
         match method {
             Method::Invite => self.serve_invite(now, server, hop, request),
             Method::Options => self.layer.respond_options(now, server),
-            Method::Register
-            | Method::Subscribe
-            | Method::Notify
-            | Method::Publish
-            | Method::Refer
-            | Method::Message => {
+            Method::Register | Method::Message => {
                 self.layer.event(Event::Request { id: RequestId(server.0), hop, request });
+            }
+            Method::Subscribe | Method::Notify | Method::Publish | Method::Refer => {
+                self.layer.respond_stray(now, server, method, request.event());
             }
             // They belong in a dialog.
             Method::Ack | Method::Bye | Method::Cancel | Method::Prack | Method::Info | Method::Update => {
                 self.layer.respond(now, server, &Answer::new(481));
             }
             Method::Extension(_) => {
+                // RFC 3261 section 21.5.2: "501 (Not Implemented) … is the appropriate response when a UAS does not
+                // recognize the request method".
                 let headers = [(Name::Allow, ALLOW)];
                 self.layer.respond(now, server, &Answer { headers: &headers, ..Answer::new(501) });
             }

@@ -68,6 +68,51 @@ fn unknown_methods_are_501_and_strays_of_a_dialog_481() {
 }
 
 #[test]
+fn requests_about_events_outside_a_call_are_refused_and_what_is_served_is_named() {
+    for (method, event, status) in [
+        ("SUBSCRIBE", "", 489),
+        ("SUBSCRIBE", "Event: presence\n", 489),
+        ("SUBSCRIBE", "Event: refer\n", 403),
+        ("NOTIFY", "", 489),
+        ("NOTIFY", "Event: message-summary\n", 489),
+        ("NOTIFY", "o: refer;id=1\nSubscription-State: active\n", 481),
+        ("PUBLISH", "Event: presence\n", 405),
+        ("REFER", "Refer-To: <sip:x@y>\n", 403),
+    ] {
+        let mut net = Net::pair();
+        let answer = answer_to(&mut net, &request(method, &via(), event));
+        assert_eq!(answer.status(), Some(status), "{method} {event}");
+        assert_eq!(answer.header(Name::AllowEvents), (status == 489).then_some("refer"));
+        assert_eq!(answer.header(Name::Allow).is_some(), status == 405);
+        assert!(net.story(B).is_empty(), "the user has no part in it");
+        net.run_until_quiet();
+    }
+}
+
+#[test]
+fn a_cancel_for_nothing_and_a_cancel_in_a_call_change_nothing() {
+    let mut net = Net::pair();
+    let ok = called_by_r(&mut net);
+    for (cancel, status) in [
+        (request("CANCEL", &format!("{R};branch=z9hG4bK-other"), ""), 481),
+        (in_dialog(&ok, "CANCEL", 5, ""), 481),
+        // For the INVITE that is answered already: "the CANCEL request has no effect" (RFC 3261 section 9.2).
+        (request("CANCEL", &via(), ""), 200),
+    ] {
+        assert_eq!(answer_to(&mut net, &cancel).status(), Some(status));
+    }
+    for stray in ["ACK", "ACK"] {
+        net.send_raw(R, B, &in_dialog(&ok, stray, 77, ""));
+    }
+    net.send_raw(R, B, &in_dialog(&ok, "ACK", 78, "").replace("tag=f", "tag=g"));
+    assert!(net.receive_raw(R).is_none());
+    assert_eq!(net.story(B), ["incoming", "confirmed"]);
+    let b = net.session(B);
+    net.hangup(B, b);
+    net.run_for(secs(40));
+}
+
+#[test]
 fn an_ack_without_a_call_is_not_answered() {
     let mut net = Net::pair();
     net.send_raw(R, B, &request("ACK", &via(), ""));
@@ -169,6 +214,60 @@ fn a_call_that_comes_by_two_ways_rings_once() {
     // Another try of the same caller is no copy.
     net.send_raw(R, B, &other_way.replace("r-2", "r-3").replace("CSeq: 5", "CSeq: 6"));
     assert_eq!(net.story(B), ["incoming", "incoming"]);
+}
+
+#[test]
+fn a_message_that_comes_by_two_ways_is_told_once() {
+    let mut net = Net::pair();
+    net.send_raw(R, B, &request("MESSAGE", &via(), ""));
+    let other_way = request("MESSAGE", &format!("{R};branch=z9hG4bK-r-2"), "");
+    assert_eq!(answer_to(&mut net, &other_way).status(), Some(482));
+    assert_eq!(net.story(B), ["request MESSAGE"]);
+    net.run_until_quiet();
+}
+
+/// We forward nothing, and so cannot loop: a proxy that sends a call of ours back to us, by a number that is ours, makes
+/// a spiral (RFC 3261 section 6), and it is a call like any other.
+#[test]
+fn a_call_of_ours_that_a_proxy_sends_back_rings_here() {
+    let mut net = Net::pair();
+    answer_calls(&mut net, A);
+    net.call(A, R);
+    net.run_for(secs(0));
+    let invite = net.expect_raw(R, "INVITE");
+    let forwarded = String::from_utf8(invite.as_bytes().to_vec()).unwrap().replace("\r\n", "\n");
+    let hop = format!("Via: SIP/2.0/UDP {R};branch=z9hG4bK-p\nVia:");
+    let forwarded = forwarded.replacen("Via:", &hop, 1).replace("Max-Forwards: 70", "Max-Forwards: 69");
+    net.send_raw(R, A, &forwarded);
+    let ok = net.expect_raw(R, "200 INVITE");
+    let back = String::from_utf8(ok.as_bytes().to_vec()).unwrap().replace("\r\n", "\n");
+    let (top, rest) = back.split_once("Via:").unwrap();
+    net.send_raw(R, A, &format!("{top}{}", &rest[rest.find("Via:").unwrap()..]));
+    assert_eq!(net.story(A), ["incoming", "answered", "confirmed"]);
+    let sessions: Vec<_> = net
+        .phone(A)
+        .events
+        .iter()
+        .filter_map(|(_, event)| if let Event::Session { id, .. } = event { Some(*id) } else { None })
+        .collect();
+    net.hangup(A, sessions[0]);
+    net.run_until_quiet();
+    assert_eq!(net.story(A)[3..], ["ended Local Bye", "ended Remote Bye"]);
+}
+
+#[test]
+fn every_request_of_ours_carries_max_forwards_70() {
+    let mut net = Net::pair();
+    let (a, _) = net.established();
+    net.hangup(A, a);
+    ring_only(&mut net, B);
+    let a = net.call(A, B);
+    net.hangup(A, a);
+    net.run_until_quiet();
+    let requests: Vec<_> = net.wire.iter().filter(|seen| seen.message.is_request()).collect();
+    let methods: std::collections::BTreeSet<_> = requests.iter().map(|seen| seen.label()).collect();
+    assert!(methods.iter().eq(&["ACK", "BYE", "CANCEL", "INVITE"]), "{methods:?}");
+    assert!(requests.iter().all(|seen| seen.message.max_forwards() == Ok(Some(70))));
 }
 
 #[test]
