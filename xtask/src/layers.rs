@@ -32,6 +32,7 @@ const PLACES: &[(&str, Place)] = &[
     ("engine-core", Place::Layer(2)),
     ("media-prompts", Place::Layer(2)),
     ("sip-core", Place::Layer(1)),
+    ("sip-stir", Place::Layer(1)),
     ("media-core", Place::Layer(1)),
     ("control-api-types", Place::Layer(1)),
     ("carrier", Place::Carrier),

@@ -187,9 +187,13 @@ fn rust_sources(folder: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Whether the sources name a package's library: its name in snake case, as a word. `md-5` calls its library `md5`.
+/// Whether the sources name a package's library: its name in snake case, as a word. Some call their library otherwise.
 fn names(sources: &str, package: &str) -> bool {
-    let library = if package == "md-5" { "md5".to_owned() } else { package.replace('-', "_") };
+    let library = match package {
+        "md-5" => "md5".to_owned(),
+        "rustls-webpki" => "webpki".to_owned(),
+        package => package.replace('-', "_"),
+    };
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     sources.match_indices(&library).any(|(at, found)| {
         !sources[..at].ends_with(is_part) && !sources[at + found.len()..].starts_with(is_part)

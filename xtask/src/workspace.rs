@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Node, NodeDep, PackageId};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Node, NodeDep, Package, PackageId};
 
 /// The crates that are plain values driven by `(now, input)`.
-pub(crate) const SANS_IO: &[&str] = &["sip-core", "media-core", "engine-core", "control-api-types"];
+pub(crate) const SANS_IO: &[&str] =
+    &["sip-core", "sip-stir", "media-core", "engine-core", "control-api-types"];
 
 /// A crate of this workspace.
 #[derive(Clone, Debug, Default)]
@@ -102,7 +103,26 @@ fn normal_dependencies(metadata: &Metadata) -> Result<BTreeMap<String, Vec<Strin
         let is_normal = |dependency: &&NodeDep| {
             dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal)
         };
-        node.deps.iter().filter(is_normal).map(|dependency| label(&dependency.pkg)).collect()
+        let is_built =
+            |dependency: &&NodeDep| is_built(&metadata[&node.id], node, &metadata[&dependency.pkg].name);
+        let built = node.deps.iter().filter(is_normal).filter(is_built);
+        built.map(|dependency| label(&dependency.pkg)).collect()
     };
     Ok(resolve.nodes.iter().map(|node| (label(&node.id), normal_of(node))).collect())
+}
+
+/// Whether an enabled feature asks for the dependency, or it is not optional. The resolved graph also has those that a
+/// feature only configures if something else enables them (`ring?/alloc`).
+fn is_built(package: &Package, node: &Node, dependency: &str) -> bool {
+    let mut declared = package.dependencies.iter().filter(|declared| declared.name == dependency);
+    declared.any(|declared| {
+        let name = declared.rename.as_deref().unwrap_or(&declared.name);
+        let asks = |entry: &String| {
+            entry.strip_prefix("dep:").unwrap_or(entry).split('/').next().is_some_and(|entry| entry == name)
+        };
+        let enables = |feature: &str| {
+            feature == name || package.features.get(feature).is_some_and(|entries| entries.iter().any(asks))
+        };
+        !declared.optional || node.features.iter().any(|feature| enables(feature))
+    })
 }
