@@ -257,6 +257,12 @@ impl Endpoint {
         self.sessions.call_id(id)
     }
 
+    /// Outbound: whether nothing at all has come back yet, not even 100 Trying; a caller that has other ways to the same
+    /// callee may give up on such a one early.
+    pub fn is_unheard(&self, id: SessionId) -> bool {
+        self.sessions.is_unheard(id)
+    }
+
     /// Calls without a terminal event yet.
     pub fn live_sessions(&self) -> usize {
         self.sessions.live()

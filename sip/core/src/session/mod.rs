@@ -167,6 +167,13 @@ impl Sessions {
         self.sessions.get(&id).map(|session| &session.call_id)
     }
 
+    pub(crate) fn is_unheard(&self, id: SessionId) -> bool {
+        match self.sessions.get(&id).map(|session| &session.state) {
+            Some(State::Inviting(inviting)) => !inviting.heard,
+            Some(State::Invited(_) | State::Answered(_) | State::Established | State::Over) | None => false,
+        }
+    }
+
     /// The tag of our end.
     pub(crate) fn tag(&self, id: SessionId) -> Option<u64> {
         self.sessions.get(&id).map(|session| session.tag)

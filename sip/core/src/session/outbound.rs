@@ -25,6 +25,8 @@ pub(super) struct Inviting {
     addresses: VecDeque<SocketAddr>,
     /// The last provisional response told, to leave out its repetitions.
     told: Option<Progress>,
+    /// Whether the network has answered anything yet, if only 100 or a challenge.
+    pub(super) heard: bool,
     phase: Phase,
 }
 
@@ -102,6 +104,7 @@ pub(super) fn begin(
         cseq: 1,
         addresses: VecDeque::new(),
         told: None,
+        heard: false,
         phase: Phase::Calling,
         invite,
     };
@@ -236,6 +239,9 @@ impl Session {
         match outcome {
             Outcome::Response { hop, response } => {
                 let status = response.status().unwrap_or_default();
+                if let State::Inviting(inviting) = &mut self.state {
+                    inviting.heard = true;
+                }
                 match StatusClass::of(status) {
                     StatusClass::Provisional => self.provisional(layer, now, status, &response),
                     StatusClass::Success => self.success(layer, now, hop, &response),

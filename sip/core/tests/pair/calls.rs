@@ -77,6 +77,20 @@ fn the_call_id_is_known_at_once() {
 }
 
 #[test]
+fn a_call_is_unheard_until_the_first_response_of_whatever_kind() {
+    let mut net = Net::new();
+    net.add(A, Transport::Udp);
+    let a = net.call(A, R);
+    net.run_for(std::time::Duration::from_millis(100));
+    let invite = net.expect_raw(R, "INVITE");
+    assert!(net.phone(A).endpoint.is_unheard(a));
+    net.send_raw(R, A, &response_to(&invite, 100, "", ""));
+    net.run_for(std::time::Duration::from_secs(1));
+    assert!(!net.phone(A).endpoint.is_unheard(a), "100 Trying is no event, but an answer");
+    assert!(net.story(A).is_empty());
+}
+
+#[test]
 fn a_rejected_call_says_why() {
     let mut net = Net::pair();
     net.react(B, |phone, now, event| {
