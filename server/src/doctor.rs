@@ -1,5 +1,6 @@
 //! `carillon doctor`: what the engine needs of this machine, each with the mend.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::Path;
@@ -149,8 +150,10 @@ impl Findings {
     }
 
     fn names(&mut self, config: &Config) {
-        for trunk in &config.engine.trunks {
-            let host = trunk.gateway.host.as_str();
+        let hosts = config.engine.trunks.iter().flat_map(|trunk| {
+            trunk.gateways.iter().map(move |gateway| (trunk.name.as_str(), gateway.target.host.as_str()))
+        });
+        for (trunk, host) in hosts.collect::<BTreeSet<_>>() {
             // The port does not matter for a look-up.
             match (host.trim_matches(['[', ']']), 0).to_socket_addrs() {
                 Ok(addresses) => {
@@ -158,11 +161,11 @@ impl Findings {
                     self.add(
                         "dns",
                         Verdict::Fine,
-                        format!("trunk {:?}: {host} has {count} address(es)", trunk.name),
+                        format!("trunk {trunk:?}: {host} has {count} address(es)"),
                     );
                 }
                 Err(error) => {
-                    self.add("dns", Verdict::Bad, format!("trunk {:?}: {host}: {error}", trunk.name));
+                    self.add("dns", Verdict::Bad, format!("trunk {trunk:?}: {host}: {error}"));
                 }
             }
         }

@@ -171,7 +171,13 @@ pub struct Call {
     /// The trunk used; absent for a call to a URI without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trunk: Option<String>,
-    /// The Call-ID on the wire, once there is one.
+    /// The trunk's gateway that the call went to: the one that answered, or the last one tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
+    /// How many INVITEs it took, each to another gateway or contact; absent if none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+    /// The Call-ID on the wire, once there is one: of the last INVITE, or the one that was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sip_call_id: Option<String>,
     /// When it was accepted.
@@ -225,4 +231,9 @@ pub struct Call {
     /// The engine node that holds it.
     #[schema(value_type = String)]
     pub node: Arc<str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use media_core::LegId;
 
-use crate::trunk::TrunkIndex;
+use crate::trunk::TrunkId;
 
 /// How long an unused turn is kept, so that a late wake-up loses no rate. 20 ms is many wake-ups of the shell, yet
 /// lets no second see more than 2 % above the limit.
@@ -91,19 +91,19 @@ impl Gate {
 /// keep the order in which they came, which is that of their legs.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    waiting: BTreeMap<Option<TrunkIndex>, BTreeSet<LegId>>,
+    waiting: BTreeMap<Option<TrunkId>, BTreeSet<LegId>>,
     /// Whose turn it was last.
-    last: Option<TrunkIndex>,
+    last: Option<TrunkId>,
     /// When the next call is due, if that is known.
     next_turn: Option<Instant>,
 }
 
 impl Queue {
-    pub(crate) fn push(&mut self, trunk: Option<TrunkIndex>, leg: LegId) {
+    pub(crate) fn push(&mut self, trunk: Option<TrunkId>, leg: LegId) {
         self.waiting.entry(trunk).or_default().insert(leg);
     }
 
-    pub(crate) fn remove(&mut self, trunk: Option<TrunkIndex>, leg: LegId) {
+    pub(crate) fn remove(&mut self, trunk: Option<TrunkId>, leg: LegId) {
         if let Some(legs) = self.waiting.get_mut(&trunk) {
             legs.remove(&leg);
             if legs.is_empty() {
@@ -127,8 +127,8 @@ impl Queue {
     /// Takes the call whose turn it is among the trunks that `admit`; otherwise notes when the first of them will.
     pub(crate) fn pop(
         &mut self,
-        admit: impl Fn(Option<TrunkIndex>) -> Admit,
-    ) -> Option<(Option<TrunkIndex>, LegId)> {
+        admit: impl Fn(Option<TrunkId>) -> Admit,
+    ) -> Option<(Option<TrunkId>, LegId)> {
         let after = self.waiting.range((Bound::Excluded(self.last), Bound::Unbounded));
         let upto = self.waiting.range(..=self.last);
         let mut turn = None;
@@ -206,15 +206,15 @@ mod tests {
         let mut queue = Queue::default();
         for (trunk, leg) in [(Some(0), 1), (Some(0), 2), (Some(1), 3), (None, 4), (Some(2), 5), (Some(1), 6)]
         {
-            queue.push(trunk, LegId(leg));
+            queue.push(trunk.map(TrunkId), LegId(leg));
         }
         let t1 = origin() + Duration::from_secs(1);
         let admit = |trunk| match trunk {
-            Some(0) => Admit::At(t1),
-            Some(2) => Admit::Full,
+            Some(TrunkId(0)) => Admit::At(t1),
+            Some(TrunkId(2)) => Admit::Full,
             Some(_) | None => Admit::Now,
         };
-        queue.remove(Some(1), LegId(9));
+        queue.remove(Some(TrunkId(1)), LegId(9));
         let order: Vec<_> = std::iter::from_fn(|| queue.pop(admit)).map(|(_, leg)| leg.0).collect();
         assert_eq!(order, [3, 4, 6]);
         assert_eq!(queue.next_turn(), Some(t1));

@@ -34,9 +34,11 @@ pub struct EngineConfig {
 pub struct TrunkConfig {
     /// Its unique name.
     pub name: String,
-    /// Where its calls go.
-    pub gateway: Target,
-    /// Where to register, when that is another place; also the domain of our From by default.
+    /// Where its calls go, at least one.
+    pub gateways: Vec<GatewayConfig>,
+    /// How long a gateway may be silent, without even 100 Trying, before the call goes to the next one.
+    pub failover: Duration,
+    /// Where to register, when that is not the first gateway; also the domain of our From by default.
     pub registrar: Option<Target>,
     /// What to answer its challenges with; the user name is also the user part of our address of record.
     pub credentials: Option<Credentials>,
@@ -54,12 +56,28 @@ pub struct TrunkConfig {
     pub number_format: NumberFormat,
 }
 
+/// One gateway of a trunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayConfig {
+    /// Where it is.
+    pub target: Target,
+    /// The lowest is tried first, as in SRV records (RFC 2782).
+    pub priority: u16,
+    /// Its share of the calls among gateways of one priority; 0: only when the others have failed.
+    pub weight: u16,
+}
+
 impl TrunkConfig {
-    /// A trunk without registration, credentials, limits or rules.
+    /// How long a gateway may be silent by default: over UDP an INVITE is sent at 0, 0.5, 1.5 and 3.5 s (RFC 3261
+    /// §17.1.1.2), so that three may be lost.
+    pub const FAILOVER: Duration = Duration::from_secs(4);
+
+    /// A trunk with one gateway, without registration, credentials, limits or rules.
     pub fn new(name: impl Into<String>, gateway: Target) -> Self {
         Self {
             name: name.into(),
-            gateway,
+            gateways: vec![GatewayConfig { target: gateway, priority: 0, weight: 1 }],
+            failover: Self::FAILOVER,
             registrar: None,
             credentials: None,
             register: None,
@@ -82,7 +100,13 @@ pub enum ConfigError {
         /// The name.
         trunk: String,
     },
-    /// The gateway is no host.
+    /// A trunk has no gateway.
+    #[error("trunk {trunk:?} has no gateway")]
+    NoGateway {
+        /// The trunk.
+        trunk: String,
+    },
+    /// A gateway is no host.
     #[error("trunk {trunk:?}: {host:?} is neither a host name nor an IP address")]
     GatewayHost {
         /// The trunk.

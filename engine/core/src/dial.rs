@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use control_api_types::{CreateCall, EarlyMedia, Faults};
 use media_core::Codec;
-use sip_core::{Host, Invite, NameAddr, Target, Transport, Uri};
+use sip_core::{Host, NameAddr, Target, Transport, Uri};
 
+use crate::call::{Branch, Group, Search, Template};
+use crate::config::TrunkConfig;
 use crate::trunk::Trunk;
 
 /// User part of our From when nobody says who calls.
@@ -14,13 +16,25 @@ const ANONYMOUS: &str = "anonymous";
 /// Everything that placing one call needs, checked.
 #[derive(Debug)]
 pub(crate) struct Dial {
-    /// Without its body: the offer needs the media port.
-    pub(crate) invite: Invite,
+    pub(crate) template: Template,
+    pub(crate) called: Called,
+    /// Where to, once its turn has come.
+    pub(crate) ways: Vec<Group>,
+    /// How long the branches of one group may all be silent while there is another group.
+    pub(crate) failover: Duration,
     /// The caller id as the call shows it.
     pub(crate) from: String,
     pub(crate) codecs: Vec<Codec>,
     pub(crate) ring_timeout: Duration,
     pub(crate) early_media: EarlyMedia,
+}
+
+/// Who is called.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Called {
+    /// A number, as the trunk wants it.
+    Number(String),
+    Uri(Uri),
 }
 
 /// Plans the call through `trunk`, or straight to the URI without one; `local` is the host of our own From then.
@@ -31,29 +45,27 @@ pub(crate) fn plan(
     local: &Host,
     faults: &mut Faults,
 ) -> Option<Dial> {
-    let to = match trunk {
-        Some(trunk) if !create.to_is_uri() => number(create, trunk, faults),
-        Some(_) | None => uri(&create.to, "/to", faults),
+    let called = match trunk {
+        Some(trunk) if !create.to_is_uri() => number(create, trunk, faults).map(Called::Number),
+        Some(_) | None => uri(&create.to, "/to", faults).map(Called::Uri),
     };
     let from = from(create, trunk, local, faults);
     let codecs = codecs(create, trunk, faults);
-    let request_uri = to?;
-    let target = match trunk {
-        Some(trunk) => trunk.config.gateway.clone(),
-        None => target(&request_uri, faults)?,
+    let called = called?;
+    let ways = match (&called, trunk) {
+        (Called::Uri(uri), None) => vec![direct(uri, target(uri, faults)?)],
+        // They depend on the state of its gateways, and so are chosen when the call begins.
+        (Called::Number(_) | Called::Uri(_), _) => Vec::new(),
     };
     let (from_text, from_uri) = from?;
     Some(Dial {
-        invite: Invite {
-            to: NameAddr::new(request_uri.clone()),
-            request_uri: request_uri.to_request_uri(),
+        template: Template {
             from: NameAddr::new(from_uri),
-            target,
-            route: Vec::new(),
             headers: create.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-            body: None,
-            credentials: trunk.and_then(|trunk| trunk.config.credentials.clone()),
         },
+        called,
+        ways,
+        failover: trunk.map_or(TrunkConfig::FAILOVER, |trunk| trunk.config.failover),
         from: from_text,
         codecs: codecs?,
         ring_timeout: Duration::from_secs(u64::from(create.timeout_s)),
@@ -61,10 +73,10 @@ pub(crate) fn plan(
     })
 }
 
-/// The Request-URI of a number: the user is the number as the trunk wants it, the host is the trunk's.
-fn number(create: &CreateCall, trunk: &Trunk, faults: &mut Faults) -> Option<Uri> {
+/// A number as the trunk wants it.
+fn number(create: &CreateCall, trunk: &Trunk, faults: &mut Faults) -> Option<String> {
     match trunk.config.number_format.dial(&create.to) {
-        Ok(user) => Some(Uri::sip(Some(&user), &trunk.host, trunk.config.gateway.port)),
+        Ok(user) => Some(user),
         Err(error) => {
             faults.push("/to", format_args!("{:?} {error}", create.to));
             None
@@ -80,6 +92,19 @@ fn uri(text: &str, pointer: &str, faults: &mut Faults) -> Option<Uri> {
             None
         }
     }
+}
+
+/// Straight to the URI.
+fn direct(uri: &Uri, target: Target) -> Group {
+    let branch = Branch {
+        request_uri: uri.clone(),
+        to: NameAddr::new(uri.clone()),
+        target,
+        route: Vec::new(),
+        credentials: None,
+        gateway: None,
+    };
+    Group { branches: vec![branch], search: Search::Gateways }
 }
 
 /// Where a call without a trunk goes: to the host of its URI.
@@ -156,6 +181,8 @@ pub(crate) fn to_api(codec: Codec) -> control_api_types::Codec {
 #[cfg(test)]
 mod tests {
     use control_api_types::Fault;
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
     use serde_json::{Value, json};
 
     use super::*;
@@ -186,15 +213,22 @@ mod tests {
         faults.into_result(dial)
     }
 
+    /// The first way of a call through the trunk.
+    fn branch(trunk: &Trunk, dial: &Dial) -> Branch {
+        let mut random = ChaCha20Rng::seed_from_u64(1);
+        trunk.ways(&dial.called, &mut random)[0].branches[0].clone()
+    }
+
     #[test]
     fn a_number_through_a_trunk() {
         let trunk = trunk();
         let body = json!({"to": "+62876", "trunk": "jkt", "headers": {"X-Job": "7"}, "timeout_s": 9});
         let dial = plan(body, Some(&trunk)).unwrap();
-        assert_eq!(dial.invite.request_uri.to_string(), "sip:62876@sip.example.com:5070");
-        assert_eq!(dial.invite.from.uri().to_string(), "sip:+62211@pbx.example.net");
-        assert_eq!(dial.invite.target.host, "sip.example.com");
-        assert_eq!(dial.invite.headers, [("X-Job".to_owned(), "7".to_owned())]);
+        let branch = branch(&trunk, &dial);
+        assert_eq!(branch.request_uri.to_string(), "sip:62876@sip.example.com:5070");
+        assert_eq!(branch.target.host, "sip.example.com");
+        assert_eq!(dial.template.from.uri().to_string(), "sip:+62211@pbx.example.net");
+        assert_eq!(dial.template.headers, [("X-Job".to_owned(), "7".to_owned())]);
         assert_eq!((dial.from.as_str(), dial.codecs), ("+62211", vec![Codec::Pcma]));
         assert_eq!(dial.ring_timeout, Duration::from_secs(9));
     }
@@ -203,9 +237,9 @@ mod tests {
     fn a_uri_with_and_without_a_trunk() {
         let trunk = trunk();
         let body = json!({"to": "sip:bob@10.0.0.9:5099;transport=tcp", "from": "+62212", "trunk": "jkt"});
-        let through = plan(body, Some(&trunk)).unwrap();
-        assert_eq!(through.invite.target.host, "sip.example.com");
-        assert_eq!(through.invite.request_uri.to_string(), "sip:bob@10.0.0.9:5099;transport=tcp");
+        let through = branch(&trunk, &plan(body, Some(&trunk)).unwrap());
+        assert_eq!(through.target.host, "sip.example.com");
+        assert_eq!(through.request_uri.to_string(), "sip:bob@10.0.0.9:5099;transport=tcp");
         let direct = plan(json!({"to": "sip:bob@10.0.0.9:5099;transport=tcp"}), None).unwrap();
         let expected = Target {
             host: "10.0.0.9".into(),
@@ -213,8 +247,8 @@ mod tests {
             transport: Some(Transport::Tcp),
             ..Target::default()
         };
-        assert_eq!(direct.invite.target, expected);
-        assert_eq!(direct.invite.from.uri().to_string(), "sip:anonymous@192.0.2.1");
+        assert_eq!(direct.ways[0].branches[0].target, expected);
+        assert_eq!(direct.template.from.uri().to_string(), "sip:anonymous@192.0.2.1");
         assert_eq!(direct.codecs, Codec::ALL);
     }
 

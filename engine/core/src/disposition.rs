@@ -72,7 +72,7 @@ pub(crate) fn final_status(disposition: Disposition) -> CallStatus {
 }
 
 /// Causes that say more than the status beside them; 16 (normal clearing), 31 (normal, unspecified) and the rest do not.
-fn by_q850(cause: u8) -> Option<Disposition> {
+pub(crate) fn by_q850(cause: u8) -> Option<Disposition> {
     match cause {
         17 => Some(Disposition::Busy),
         18 | 19 => Some(Disposition::NoAnswer),

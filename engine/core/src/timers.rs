@@ -12,6 +12,8 @@ pub enum CallTimer {
     Queue,
     /// The longest time from the INVITE to an answer, in either direction.
     Ring,
+    /// The longest silence of a gateway while there is another one to try.
+    Failover,
     /// The longest answered call.
     Duration,
     /// A `pause` step of the flow.
@@ -46,9 +48,14 @@ impl Timers {
     }
 
     pub(crate) fn cancel_all(&mut self, leg: LegId) {
-        for timer in
-            [CallTimer::Queue, CallTimer::Ring, CallTimer::Duration, CallTimer::Pause, CallTimer::Release]
-        {
+        for timer in [
+            CallTimer::Queue,
+            CallTimer::Ring,
+            CallTimer::Failover,
+            CallTimer::Duration,
+            CallTimer::Pause,
+            CallTimer::Release,
+        ] {
             self.cancel(leg, timer);
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use control_api_types::Limits;
-use engine_core::{Capacity, NumberFormat, Route, RouteAction, RouteMatch, TrunkConfig};
+use engine_core::{Capacity, GatewayConfig, NumberFormat, Route, RouteAction, RouteMatch, TrunkConfig};
 use media_core::Codec;
 use sip_core::digest::Credentials;
 use sip_core::{Network, Scheme, Target, Transport, Uri};
@@ -193,12 +193,14 @@ fn trunk(trunk: file::Trunk, folder: &Path, faults: &mut Checks) -> Option<Trunk
     let name = trunk.name.get_ref().as_str();
     let credentials = credentials(&trunk, folder, faults);
     let registrar = target(&trunk.uri, faults);
-    if let Some(extra) = trunk.gateways.get(1) {
-        faults.fault(&extra.uri, format!("trunk {name:?}: this version calls through one gateway"));
-    }
-    let gateway = match trunk.gateways.first() {
-        Some(gateway) => target(&gateway.uri, faults),
-        None => registrar.clone(),
+    let gateways = gateways(&trunk, faults);
+    let failover = match &trunk.failover_ms {
+        Some(ms) => {
+            let holds = (500..=32_000).contains(ms.get_ref());
+            faults.require(ms, holds, &format!("trunk {name:?}: failover_ms must be 500 to 32000"));
+            Duration::from_millis(u64::from(*ms.get_ref()))
+        }
+        None => TrunkConfig::FAILOVER,
     };
     let register = trunk.register.as_ref().is_some_and(|register| *register.get_ref());
     if let Some(at) = trunk.register.as_ref().filter(|_| register && credentials.is_none()) {
@@ -218,9 +220,10 @@ fn trunk(trunk: file::Trunk, folder: &Path, faults: &mut Checks) -> Option<Trunk
         max_calls: limit(&trunk.max_calls, "max_calls"),
         max_cps: limit(&trunk.max_cps, "max_cps").map(f64::from),
     };
+    let target = registrar?;
     Some(TrunkConfig {
         register: register.then_some(REGISTRATION),
-        registrar: Some(registrar?),
+        registrar: Some(target.clone()),
         credentials,
         from_domain: trunk.from_domain.clone(),
         caller_ids: trunk.caller_ids.clone(),
@@ -232,8 +235,31 @@ fn trunk(trunk: file::Trunk, folder: &Path, faults: &mut Checks) -> Option<Trunk
             allow: trunk.number_format.allow.clone(),
             deny: trunk.number_format.deny.clone(),
         },
-        ..TrunkConfig::new(name, gateway?)
+        gateways: gateways?,
+        failover,
+        ..TrunkConfig::new(name, target)
     })
+}
+
+/// The trunk's gateways; without any, its registrar is the one.
+fn gateways(trunk: &file::Trunk, faults: &mut Checks) -> Option<Vec<GatewayConfig>> {
+    let mut seen = Vec::new();
+    let mut gateways = Vec::new();
+    for gateway in &trunk.gateways {
+        let target = target(&gateway.uri, faults);
+        if target.is_some() && seen.contains(&target) {
+            let (name, uri) = (trunk.name.get_ref(), gateway.uri.get_ref());
+            faults.fault(&gateway.uri, format!("trunk {name:?}: gateway {uri:?} is there twice"));
+        }
+        seen.push(target.clone());
+        let (priority, weight) = (gateway.priority, gateway.weight);
+        gateways.extend(target.map(|target| GatewayConfig { target, priority, weight }));
+    }
+    if trunk.gateways.is_empty() {
+        let target = target(&trunk.uri, &mut Checks::default())?;
+        gateways.push(GatewayConfig { target, priority: 0, weight: 1 });
+    }
+    (!gateways.is_empty()).then_some(gateways)
 }
 
 fn credentials(trunk: &file::Trunk, folder: &Path, faults: &mut Checks) -> Option<Credentials> {

@@ -137,6 +137,7 @@ pub(super) struct Trunk {
     pub(super) from_domain: Option<String>,
     #[serde(default)]
     pub(super) gateways: Vec<Gateway>,
+    pub(super) failover_ms: Option<Spanned<u32>>,
     #[serde(default)]
     pub(super) caller_ids: Vec<String>,
     pub(super) codecs: Option<Spanned<Vec<Spanned<String>>>>,
@@ -150,6 +151,15 @@ pub(super) struct Trunk {
 #[serde(deny_unknown_fields)]
 pub(super) struct Gateway {
     pub(super) uri: Spanned<String>,
+    /// As in SRV records: the lowest is tried first.
+    #[serde(default)]
+    pub(super) priority: u16,
+    #[serde(default = "one")]
+    pub(super) weight: u16,
+}
+
+fn one() -> u16 {
+    1
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -97,7 +97,8 @@ fn every_section_is_read() {
     assert_eq!(engine.cdr_retention.as_secs(), 2 * 24 * 3600);
     assert_eq!(engine.database, PathBuf::from("/var/lib/c.db"));
     let [registered, peer] = &engine.trunks[..] else { panic!("{:?}", engine.trunks) };
-    assert_eq!((registered.gateway.host.as_str(), registered.gateway.port), ("192.0.2.9", Some(5080)));
+    let gateway = &registered.gateways[0].target;
+    assert_eq!((gateway.host.as_str(), gateway.port), ("192.0.2.9", Some(5080)));
     let registrar = registered.registrar.as_ref().unwrap();
     assert_eq!((registrar.host.as_str(), registrar.transport), ("sip.example.net", Some(Transport::Tcp)));
     assert!(registered.register.is_some() && registered.credentials.is_some());
@@ -199,9 +200,10 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
         (with("max_calls = 0"), "4: trunk \"t\": max_calls must be at least 1"),
         (with("max_cps = 0"), "4: trunk \"t\": max_cps must be at least 1"),
         (
-            with("gateways = [{ uri = \"sip:192.0.2.2\" },\n{ uri = \"sip:192.0.2.3\" }]"),
-            "5: trunk \"t\": this version calls through one gateway",
+            with("gateways = [{ uri = \"sip:192.0.2.2\" },\n{ uri = \"sip:192.0.2.2\", priority = 1 }]"),
+            "5: trunk \"t\": gateway \"sip:192.0.2.2\" is there twice",
         ),
+        (with("failover_ms = 100"), "4: trunk \"t\": failover_ms must be 500 to 32000"),
         (route("park = true\nmatch = { trunk = \"x\" }"), "3: route: there is no trunk \"x\""),
         (
             route("park = true\nmatch = { source = \"here\" }"),

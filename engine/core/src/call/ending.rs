@@ -26,7 +26,7 @@ impl LiveCall {
             State::Ending(_) | State::Over => return,
         };
         let reason = Reason { protocol: ReasonProtocol::Q850, cause, text: None };
-        self.release_session(ctx, Some(status), (evidence == Evidence::Answered).then_some(reason));
+        self.release_sessions(ctx, Some(status), (evidence == Evidence::Answered).then_some(reason));
         self.end(ctx, evidence, by);
     }
 
@@ -43,15 +43,16 @@ impl LiveCall {
                     }
                     State::Connected(_) | State::Ending(_) | State::Over => return,
                 };
-                self.release_session(ctx, Some(480), None);
+                self.release_sessions(ctx, Some(480), None);
                 self.end(ctx, evidence, EndedBy::Engine);
             }
             CallTimer::Duration => {
                 self.hangup(ctx, HangupReason::Normal, EndedBy::Engine, Evidence::Internal);
             }
+            CallTimer::Failover => self.fail_over(ctx),
             CallTimer::Pause => self.pause_over(ctx),
             CallTimer::Release => {
-                self.session_over(ctx);
+                self.sessions_over(ctx);
                 self.finish(ctx);
             }
         }
@@ -111,16 +112,21 @@ impl LiveCall {
         self.marks.invited.is_some() && self.record.sip_status.is_none()
     }
 
+    /// The session of an inbound or an answered call.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        self.sessions.first().copied()
+    }
+
     /// Hangs up in the SIP sense; `status` is for an inbound call that is not answered.
-    pub(super) fn release_session(
+    pub(super) fn release_sessions(
         &mut self,
         ctx: &mut Context<'_>,
         status: Option<u16>,
         reason: Option<Reason>,
     ) {
-        if let Some(session) = self.session {
+        for &session in &self.sessions {
             // Unknown only if it is over, which is what we want.
-            let _ = ctx.endpoint.hangup(ctx.now, session, Hangup { status, reason });
+            let _ = ctx.endpoint.hangup(ctx.now, session, Hangup { status, reason: reason.clone() });
         }
     }
 
@@ -131,14 +137,14 @@ impl LiveCall {
         self.record.ended_by = Some(by);
         self.state = State::Ending(evidence);
         self.close_media(ctx);
-        let silence = self.marks.invited.filter(|_| evidence == Evidence::RingTimeout).map(|at| at + SILENCE);
+        let silence = self.marks.tried.filter(|_| evidence == Evidence::RingTimeout).map(|at| at + SILENCE);
         let release = ctx.now + RELEASE_TIMEOUT;
         ctx.timers.set(self.leg, CallTimer::Release, silence.map_or(release, |silence| silence.max(release)));
         self.finish_if_released(ctx);
     }
 
     pub(super) fn finish_if_released(&mut self, ctx: &mut Context<'_>) {
-        if self.session.is_none() && self.media.is_gone() {
+        if self.sessions.is_empty() && self.media.is_gone() {
             self.finish(ctx);
         }
     }
@@ -163,14 +169,20 @@ impl LiveCall {
             self.state = State::Over;
             return;
         }
-        self.release_session(ctx, Some(500), None);
-        self.session_over(ctx);
+        self.release_sessions(ctx, Some(500), None);
+        self.sessions_over(ctx);
         self.end(ctx, Evidence::Internal, EndedBy::Engine);
         self.finish(ctx);
     }
 
-    pub(super) fn session_over(&mut self, ctx: &mut Context<'_>) {
-        if let Some(session) = self.session.take() {
+    pub(super) fn session_over(&mut self, ctx: &mut Context<'_>, session: SessionId) {
+        self.sessions.remove(&session);
+        ctx.sessions.remove(&session);
+    }
+
+    /// Whatever still comes of its sessions is of no interest.
+    fn sessions_over(&mut self, ctx: &mut Context<'_>) {
+        for session in std::mem::take(&mut self.sessions) {
             ctx.sessions.remove(&session);
         }
     }

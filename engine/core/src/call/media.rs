@@ -100,7 +100,7 @@ impl LiveCall {
                     State::Ending(_) => self.finish_if_released(ctx),
                     State::Opening(_) => {
                         self.record.sip_reason = Some("No Media Port".to_owned());
-                        self.release_session(ctx, Some(503), None);
+                        self.release_sessions(ctx, Some(503), None);
                         self.end(ctx, Evidence::Limit, EndedBy::Engine);
                     }
                     State::Accepting(_) | State::Queued(_) | State::Inviting(_) | State::Offered(_) => {}
@@ -130,7 +130,7 @@ impl LiveCall {
             | State::Inviting(_)
             | State::Offered(_)
             | State::Connected(_) => {
-                self.release_session(ctx, Some(500), None);
+                self.release_sessions(ctx, Some(500), None);
                 self.end(ctx, Evidence::Internal, EndedBy::Engine);
             }
         }
@@ -436,7 +436,7 @@ impl LiveCall {
     fn step_limit(&mut self, ctx: &mut Context<'_>) {
         self.record.sip_reason = Some("flow-limit".to_owned());
         let text = Some("flow-limit".to_owned());
-        self.release_session(ctx, None, Some(Reason { protocol: ReasonProtocol::Q850, cause: 16, text }));
+        self.release_sessions(ctx, None, Some(Reason { protocol: ReasonProtocol::Q850, cause: 16, text }));
         self.end(ctx, Evidence::Answered, EndedBy::Engine);
     }
 }

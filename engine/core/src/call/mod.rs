@@ -6,14 +6,16 @@
 //!                      └ Offered ──↑       (from every state ───────→ Ending)
 //! ```
 //!
-//! Beside its state a call owns a SIP session and a media leg. `Ending` lasts until both are gone, but no longer than
-//! its timer, so that the CDR has the last evidence and statistics and yet no peer can hold it back.
+//! Beside its state a call owns a media leg and its SIP sessions: one, or before the answer one for each branch of its
+//! [hunt]. `Ending` lasts until all are gone, but no longer than its timer, so that the CDR has the last evidence and
+//! statistics and yet no peer can hold it back.
 
 mod ending;
+mod hunt;
 mod media;
 mod setup;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +35,8 @@ use sip_core::{
     Side,
 };
 
+pub(crate) use self::hunt::{Branch, Group, Search, Template};
+use self::hunt::{Hunt, Verdict};
 use self::media::{Activity, Media, Programs};
 use crate::cdr;
 use crate::clock::Clock;
@@ -41,7 +45,7 @@ use crate::disposition::Evidence;
 use crate::io::{CallEvent, MediaCommand, Output, Refusal};
 use crate::prompt::Prompts;
 use crate::timers::{CallTimer, Timers};
-use crate::trunk::TrunkIndex;
+use crate::trunk::{TrunkId, Trunks};
 
 /// How long an inbound call may wait for the API to answer it: as long as proxies keep ringing (RFC 3261 §16.6 item 11,
 /// timer C: "MUST be larger than 3 minutes").
@@ -62,6 +66,7 @@ pub(crate) struct Context<'a> {
     pub(crate) sessions: &'a mut BTreeMap<SessionId, LegId>,
     pub(crate) outputs: &'a mut VecDeque<Output>,
     pub(crate) timers: &'a mut Timers,
+    pub(crate) trunks: &'a mut Trunks,
     pub(crate) random: &'a mut ChaCha20Rng,
     pub(crate) prompts: &'a Prompts,
 }
@@ -83,13 +88,13 @@ pub(crate) struct LiveCall {
     /// The call as the API shows it, and in the end its CDR.
     record: Call,
     state: State,
-    /// Its SIP session, until the terminal event.
-    session: Option<SessionId>,
+    /// Its SIP sessions, each until its terminal event or until it is of no interest any more.
+    sessions: BTreeSet<SessionId>,
     media: Media,
     programs: Programs,
     /// Number of the last event.
     seq: u64,
-    trunk: Option<TrunkIndex>,
+    trunk: Option<TrunkId>,
     plan: Plan,
     marks: Marks,
 }
@@ -108,6 +113,8 @@ struct Marks {
     /// Counted in by the gates.
     admitted: Option<Instant>,
     invited: Option<Instant>,
+    /// The last branches of the hunt were sent.
+    tried: Option<Instant>,
     /// First ringing, progress or answer.
     progress: Option<Instant>,
 }
@@ -120,8 +127,8 @@ enum State {
     Queued(Box<Dial>),
     /// The media port is being opened, for the offer or the answer.
     Opening(Origin),
-    /// Outbound: the INVITE is out.
-    Inviting(Inviting),
+    /// Outbound: INVITEs are out.
+    Inviting(Box<Inviting>),
     /// Inbound: waits for the API.
     Offered(Box<Offer>),
     /// Answered.
@@ -150,7 +157,12 @@ pub(crate) struct Offer {
 
 #[derive(Debug)]
 struct Inviting {
+    hunt: Hunt,
+    template: Template,
+    /// The offer, the same in every branch: only one of them is answered.
+    offer: Body,
     local: LocalMedia,
+    failover: Duration,
     early_media: EarlyMedia,
     early: Early,
 }
@@ -160,13 +172,9 @@ struct Inviting {
 enum Early {
     None,
     /// There was one, and its audio is of no interest before the answer.
-    Heard {
-        sdp: Bytes,
-    },
+    Heard(SessionId, Bytes),
     /// Media runs as this one said.
-    Connected {
-        sdp: Bytes,
-    },
+    Connected(SessionId, Bytes),
 }
 
 impl LiveCall {
@@ -175,13 +183,21 @@ impl LiveCall {
         ctx: &mut Context<'_>,
         leg: LegId,
         record: Call,
-        trunk: Option<TrunkIndex>,
+        trunk: Option<TrunkId>,
         dial: Dial,
         plan: Plan,
         queue_timeout: Duration,
     ) -> Self {
         ctx.timers.set(leg, CallTimer::Queue, ctx.now + queue_timeout);
-        Self::new(ctx, leg, record, trunk, State::Accepting(Origin::Outbound(Box::new(dial))), plan, None)
+        Self::new(
+            ctx,
+            leg,
+            record,
+            trunk,
+            State::Accepting(Origin::Outbound(Box::new(dial))),
+            plan,
+            BTreeSet::new(),
+        )
     }
 
     /// An inbound call; its record goes to the journal.
@@ -189,7 +205,7 @@ impl LiveCall {
         ctx: &mut Context<'_>,
         leg: LegId,
         record: Call,
-        trunk: Option<TrunkIndex>,
+        trunk: Option<TrunkId>,
         session: SessionId,
         offer: Offer,
         plan: Plan,
@@ -197,7 +213,7 @@ impl LiveCall {
         ctx.timers.set(leg, CallTimer::Ring, ctx.now + OFFER_TIMEOUT);
         ctx.sessions.insert(session, leg);
         let state = State::Accepting(Origin::Inbound(Box::new(offer)));
-        let mut call = Self::new(ctx, leg, record, trunk, state, plan, Some(session));
+        let mut call = Self::new(ctx, leg, record, trunk, state, plan, BTreeSet::from([session]));
         call.marks.admitted = Some(ctx.now);
         call
     }
@@ -206,17 +222,17 @@ impl LiveCall {
         ctx: &mut Context<'_>,
         leg: LegId,
         record: Call,
-        trunk: Option<TrunkIndex>,
+        trunk: Option<TrunkId>,
         state: State,
         plan: Plan,
-        session: Option<SessionId>,
+        sessions: BTreeSet<SessionId>,
     ) -> Self {
         ctx.outputs.push_back(Output::Accept(Box::new(record.clone())));
         Self {
             leg,
             record,
             state,
-            session,
+            sessions,
             media: Media::None,
             programs: Programs::default(),
             seq: 0,
@@ -230,7 +246,7 @@ impl LiveCall {
         &self.record
     }
 
-    pub(crate) fn trunk(&self) -> Option<TrunkIndex> {
+    pub(crate) fn trunk(&self) -> Option<TrunkId> {
         self.trunk
     }
 
@@ -257,19 +273,28 @@ impl LiveCall {
         Some(self.marks.progress?.saturating_duration_since(self.marks.invited?))
     }
 
-    /// Something happened to the SIP session.
-    pub(crate) fn on_session(&mut self, ctx: &mut Context<'_>, event: SessionEvent) {
+    /// Something happened to a SIP session.
+    pub(crate) fn on_session(&mut self, ctx: &mut Context<'_>, id: SessionId, event: SessionEvent) {
         match event {
-            SessionEvent::Provisional { status, body } => self.provisional(ctx, status, body),
-            SessionEvent::Answered { body, .. } => self.answered(ctx, body),
+            SessionEvent::Provisional { status, body } => self.provisional(ctx, id, status, body),
+            SessionEvent::Answered { body, .. } => self.answered(ctx, id, body),
             // The engine takes new sessions; an inbound call is answered when our 200 leaves.
             SessionEvent::Incoming { .. } | SessionEvent::Confirmed => {}
             SessionEvent::Failed(failure) => {
-                self.session_over(ctx);
-                self.failed(ctx, failure);
+                self.session_over(ctx, id);
+                match &mut self.state {
+                    State::Inviting(inviting) => {
+                        let verdict = inviting.hunt.failed(id, failure);
+                        self.follow(ctx, verdict);
+                    }
+                    State::Accepting(_) | State::Queued(_) | State::Opening(_) | State::Offered(_) => {
+                        self.failed(ctx, failure);
+                    }
+                    State::Connected(_) | State::Ending(_) | State::Over => self.failed(ctx, failure),
+                }
             }
             SessionEvent::Ended { by, q850, cause: _ } => {
-                self.session_over(ctx);
+                self.session_over(ctx, id);
                 self.record.q850_cause = q850.or(self.record.q850_cause);
                 if let State::Ending(_) = self.state {
                     return self.finish_if_released(ctx);
@@ -318,6 +343,8 @@ pub(crate) fn record(
         to,
         from,
         trunk: None,
+        gateway: None,
+        attempts: 0,
         sip_call_id: None,
         created_at: at,
         ringing_at: None,

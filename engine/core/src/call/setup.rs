@@ -27,15 +27,21 @@ impl LiveCall {
         }
     }
 
-    /// Its turn has come; `refusal` tells why the trunk cannot be used.
-    pub(crate) fn begin(&mut self, ctx: &mut Context<'_>, refusal: Option<Evidence>) {
-        let State::Queued(dial) = std::mem::replace(&mut self.state, State::Over) else {
+    /// Its turn has come.
+    pub(crate) fn begin(&mut self, ctx: &mut Context<'_>) {
+        let State::Queued(mut dial) = std::mem::replace(&mut self.state, State::Over) else {
             debug_assert!(false, "only queued calls are given a turn");
             return;
         };
         self.marks.admitted = Some(ctx.now);
         ctx.timers.cancel(self.leg, CallTimer::Queue);
         ctx.timers.set(self.leg, CallTimer::Ring, ctx.now + dial.ring_timeout);
+        let mut refusal = None;
+        if let Some(trunk) = self.trunk.and_then(|id| ctx.trunks.get_mut(id)) {
+            trunk.enter(ctx.now);
+            refusal = trunk.refusal();
+            dial.ways = trunk.ways(&dial.called, ctx.random);
+        }
         self.state = State::Opening(Origin::Outbound(dial));
         match refusal {
             Some(evidence) => {
@@ -61,26 +67,93 @@ impl LiveCall {
         }
     }
 
-    pub(super) fn invite(&mut self, ctx: &mut Context<'_>, dial: Dial, addr: SocketAddr) {
-        let Dial { mut invite, codecs, ring_timeout, early_media, from: _ } = dial;
+    /// Begins the hunt.
+    fn invite(&mut self, ctx: &mut Context<'_>, dial: Dial, addr: SocketAddr) {
+        let Dial { template, called: _, ways, failover, codecs, ring_timeout, early_media, from: _ } = dial;
         let local = local_media(ctx, addr, codecs);
-        invite.body = Some(Body::sdp(sdp::offer(&local)));
-        self.state = State::Inviting(Inviting { local, early_media, early: Early::None });
-        match ctx.endpoint.invite(ctx.now, invite) {
-            Ok(session) => {
-                self.session = Some(session);
+        let offer = Body::sdp(sdp::offer(&local));
+        let (hunt, early) = (Hunt::new(ways), Early::None);
+        let inviting = Inviting { hunt, template, offer, local, failover, early_media, early };
+        self.state = State::Inviting(Box::new(inviting));
+        // It spans the whole hunt.
+        ctx.timers.set(self.leg, CallTimer::Ring, ctx.now + ring_timeout);
+        self.try_next(ctx);
+    }
+
+    /// Sends the INVITEs of the next group.
+    fn try_next(&mut self, ctx: &mut Context<'_>) {
+        let State::Inviting(inviting) = &mut self.state else { return };
+        let branches = inviting.hunt.next().unwrap_or_default();
+        // What others have said tells nothing of these.
+        self.record.sip_status = None;
+        self.record.sip_reason = None;
+        self.record.q850_cause = None;
+        let mut sent = Err(Error::TooManySessions);
+        for branch in branches {
+            let invite = branch.invite(&inviting.template, inviting.offer.clone());
+            sent = ctx.endpoint.invite(ctx.now, invite).map(|session| {
                 ctx.sessions.insert(session, self.leg);
-                self.marks.invited = Some(ctx.now);
-                ctx.timers.set(self.leg, CallTimer::Ring, ctx.now + ring_timeout);
+                self.sessions.insert(session);
+                self.record.attempts += 1;
+                self.record.gateway = branch.gateway.as_deref().map(str::to_owned);
                 self.record.sip_call_id = ctx.endpoint.session_call_id(session).map(|id| id.to_string());
-                self.emit_initiated(ctx);
+                inviting.hunt.sent(session, branch);
+            });
+            if sent.is_err() {
+                break;
+            }
+        }
+        match inviting.hunt.has_next() {
+            true => ctx.timers.set(self.leg, CallTimer::Failover, ctx.now + inviting.failover),
+            false => ctx.timers.cancel(self.leg, CallTimer::Failover),
+        }
+        self.marks.tried = Some(ctx.now);
+        let first = self.marks.invited.is_none();
+        match sent {
+            Ok(()) => {
+                if first {
+                    self.marks.invited = Some(ctx.now);
+                    self.emit_initiated(ctx);
+                }
             }
             Err(error) => {
                 let full = matches!(error, Error::TooManySessions | Error::TooManyTransactions);
                 self.record.sip_reason = Some(error.to_string());
+                self.release_sessions(ctx, None, None);
                 self.end(ctx, if full { Evidence::Limit } else { Evidence::Internal }, EndedBy::Engine);
             }
         }
+    }
+
+    /// Does what the hunt has come to.
+    pub(super) fn follow(&mut self, ctx: &mut Context<'_>, verdict: Verdict) {
+        match verdict {
+            Verdict::Wait => {}
+            Verdict::Next => self.try_next(ctx),
+            Verdict::Over(failure) => {
+                self.release_sessions(ctx, None, None);
+                self.failed(ctx, failure);
+            }
+        }
+    }
+
+    /// Gives up the branches that have been silent for too long.
+    pub(super) fn fail_over(&mut self, ctx: &mut Context<'_>) {
+        let State::Inviting(inviting) = &mut self.state else { return };
+        let silent: Vec<_> =
+            self.sessions.iter().copied().filter(|&session| ctx.endpoint.is_unheard(session)).collect();
+        let mut verdict = Verdict::Wait;
+        for session in silent {
+            let failure = Failure {
+                cause: FailureCause::Timeout,
+                reason_phrase: String::new(),
+                q850: None,
+                retry_after: None,
+            };
+            verdict = inviting.hunt.failed(session, failure);
+            drop_session(&mut self.sessions, ctx, session);
+        }
+        self.follow(ctx, verdict);
     }
 
     pub(super) fn emit_initiated(&mut self, ctx: &mut Context<'_>) {
@@ -90,8 +163,15 @@ impl LiveCall {
         self.emit(ctx, data);
     }
 
-    pub(super) fn provisional(&mut self, ctx: &mut Context<'_>, status: u16, body: Option<Bytes>) {
+    pub(super) fn provisional(
+        &mut self,
+        ctx: &mut Context<'_>,
+        session: SessionId,
+        status: u16,
+        body: Option<Bytes>,
+    ) {
         let State::Inviting(inviting) = &mut self.state else { return };
+        inviting.hunt.progressed();
         self.record.sip_status = Some(status);
         if matches!(status, 180..=183) {
             self.marks.progress.get_or_insert(ctx.now);
@@ -105,8 +185,8 @@ impl LiveCall {
                 EarlyMedia::Ignore => None,
             };
             inviting.early = match start {
-                Some(_) => Early::Connected { sdp: sdp.clone() },
-                None => Early::Heard { sdp: sdp.clone() },
+                Some(_) => Early::Connected(session, sdp.clone()),
+                None => Early::Heard(session, sdp.clone()),
             };
         }
         if status == 180 && self.record.ringing_at.is_none() {
@@ -123,21 +203,34 @@ impl LiveCall {
         }
     }
 
-    pub(super) fn answered(&mut self, ctx: &mut Context<'_>, body: Option<Bytes>) {
+    pub(super) fn answered(&mut self, ctx: &mut Context<'_>, session: SessionId, body: Option<Bytes>) {
         // Crossed with our CANCEL: the endpoint hangs up by itself.
-        let State::Inviting(Inviting { local, early, .. }) = &self.state else { return };
+        let State::Inviting(inviting) = &mut self.state else { return };
+        if let Some(branch) = inviting.hunt.branch(session) {
+            self.record.gateway = branch.gateway.as_deref().map(str::to_owned);
+            self.record.sip_call_id = ctx.endpoint.session_call_id(session).map(|id| id.to_string());
+        }
+        for loser in inviting.hunt.answered(session) {
+            drop_session(&mut self.sessions, ctx, loser);
+        }
         self.marks.progress.get_or_insert(ctx.now);
         self.record.sip_status = Some(200);
+        let local = &inviting.local;
+        // What another branch has sent early says nothing about this one.
+        let early = match &inviting.early {
+            Early::Heard(of, _) | Early::Connected(of, _) if *of != session => &Early::None,
+            early @ (Early::None | Early::Heard(..) | Early::Connected(..)) => early,
+        };
         // RFC 3261 §13.2.1: "the answer MUST be in a reliable non-failure message", so the 2xx decides; "That same exact
         // answer MAY also be placed in any provisional responses sent prior to the answer", and a peer that leaves it out
         // of the 2xx then is understood.
         let agreed = match (body, early) {
-            (Some(sdp), Early::Connected { sdp: early }) if sdp == *early => Ok(None),
-            (None, Early::Connected { .. }) => Ok(None),
-            (Some(sdp), Early::None | Early::Heard { .. } | Early::Connected { .. }) => {
+            (Some(sdp), Early::Connected(_, early)) if sdp == *early => Ok(None),
+            (None, Early::Connected(..)) => Ok(None),
+            (Some(sdp), Early::None | Early::Heard(..) | Early::Connected(..)) => {
                 sdp::accept_answer(local, &sdp).map(Some).map_err(|error| error.to_string())
             }
-            (None, Early::Heard { sdp }) => {
+            (None, Early::Heard(_, sdp)) => {
                 sdp::accept_answer(local, sdp).map(Some).map_err(|error| error.to_string())
             }
             (None, Early::None) => Err("no SDP answer".to_owned()),
@@ -154,7 +247,7 @@ impl LiveCall {
                 // RFC 3261 §13.2.2.4, of an offer in a 2xx that is not acceptable: "the UAC core MUST generate a valid
                 // answer in the ACK and then send a BYE immediately". The endpoint has sent the ACK.
                 let reason = Reason { protocol: ReasonProtocol::Sip, cause: 488, text: None };
-                self.release_session(ctx, None, Some(reason));
+                self.release_sessions(ctx, None, Some(reason));
                 self.end(ctx, Evidence::Incompatible, EndedBy::Engine);
             }
         }
@@ -163,10 +256,10 @@ impl LiveCall {
     /// Answers an inbound call, now that the port is known.
     pub(super) fn accept_offer(&mut self, ctx: &mut Context<'_>, offer: Offer, addr: SocketAddr) {
         let local = local_media(ctx, addr, offer.codecs);
-        match (sdp::answer(&offer.sdp, &local), self.session) {
+        match (sdp::answer(&offer.sdp, &local), self.session()) {
             (Ok((answer, negotiated)), Some(session)) => {
                 if ctx.endpoint.answer(ctx.now, session, Some(Body::sdp(answer))).is_err() {
-                    self.release_session(ctx, Some(500), None);
+                    self.release_sessions(ctx, Some(500), None);
                     return self.end(ctx, Evidence::Internal, EndedBy::Engine);
                 }
                 self.record.sip_status = Some(200);
@@ -175,7 +268,7 @@ impl LiveCall {
             }
             (Err(error), _) => {
                 self.record.sip_reason = Some(error.to_string());
-                self.release_session(ctx, Some(488), None);
+                self.release_sessions(ctx, Some(488), None);
                 self.end(ctx, Evidence::Incompatible, EndedBy::Engine);
             }
             // The session's end has ended the call before.
@@ -189,6 +282,7 @@ impl LiveCall {
         self.record.status = CallStatus::InProgress;
         self.record.answered_at = Some(ctx.timestamp());
         ctx.timers.cancel(self.leg, CallTimer::Ring);
+        ctx.timers.cancel(self.leg, CallTimer::Failover);
         ctx.timers.set(self.leg, CallTimer::Duration, ctx.now + self.plan.max_duration);
         self.emit(ctx, EventData::CallAnswered { codec: self.record.codec });
         if let Some(flow) = self.plan.flow.take() {
@@ -222,7 +316,7 @@ impl LiveCall {
 
     /// Tells an inbound caller that it rings.
     pub(crate) fn ring(&mut self, ctx: &mut Context<'_>) -> Result<(), Refusal> {
-        let (State::Offered(_), Some(session)) = (&self.state, self.session) else {
+        let (State::Offered(_), Some(session)) = (&self.state, self.session()) else {
             return Err(self.wrong_state("only an unanswered inbound call can ring"));
         };
         if self.record.ringing_at.is_none() && ctx.endpoint.ring(ctx.now, session, 180, None).is_ok() {
@@ -260,10 +354,18 @@ impl LiveCall {
         let State::Offered(_) = &self.state else {
             return Err(self.wrong_state("only an unanswered inbound call can be rejected"));
         };
-        self.release_session(ctx, Some(status), None);
+        self.release_sessions(ctx, Some(status), None);
         self.end(ctx, Evidence::Response { status, q850: None }, EndedBy::Api);
         Ok(())
     }
+}
+
+/// Gives up a branch; the endpoint cancels it, or hangs up its late answer, and nobody wants to hear of it.
+fn drop_session(sessions: &mut BTreeSet<SessionId>, ctx: &mut Context<'_>, session: SessionId) {
+    sessions.remove(&session);
+    ctx.sessions.remove(&session);
+    // Unknown only if it is over, which is what we want.
+    let _ = ctx.endpoint.hangup(ctx.now, session, Hangup::default());
 }
 
 fn local_media(ctx: &mut Context<'_>, addr: SocketAddr, codecs: Vec<Codec>) -> LocalMedia {

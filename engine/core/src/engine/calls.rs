@@ -18,11 +18,11 @@ impl Engine {
         let mut faults = Faults::default();
         let trunk = match &create.trunk {
             Some(name) => {
-                let index = self.trunk_names.get(name).copied();
-                if index.is_none() {
+                let id = self.trunks.find(name);
+                if id.is_none() {
                     faults.push("/trunk", format_args!("there is no trunk {name:?}"));
                 }
-                index
+                id
             }
             None => None,
         };
@@ -31,7 +31,7 @@ impl Engine {
             // Without its trunk nothing more can be said about the number.
             (Some(_), None) => None,
             (Some(_) | None, trunk) => {
-                dial::plan(&create, trunk.map(|index| &self.trunks[index]), &self.local, &mut faults)
+                dial::plan(&create, trunk.and_then(|id| self.trunks.get(id)), &self.local, &mut faults)
             }
         };
         let dial = faults.into_result(dial).map_err(Refusal::Validation)?;
@@ -95,18 +95,14 @@ impl Engine {
                 Admit::Full => return,
             }
             let trunks = &self.trunks;
-            let admit = |trunk: Option<TrunkIndex>| match trunk.map(|index| &trunks[index]) {
+            let admit = |trunk: Option<TrunkId>| match trunk.and_then(|id| trunks.get(id)) {
                 Some(trunk) if !trunk.is_settled() => Admit::Full,
                 Some(trunk) => trunk.gate.admit(now),
                 None => Admit::Now,
             };
-            let Some((trunk, leg)) = self.queue.pop(admit) else { return };
+            let Some((_, leg)) = self.queue.pop(admit) else { return };
             self.gate.enter(now);
-            let refusal = trunk.and_then(|index| {
-                self.trunks[index].enter(now);
-                self.trunks[index].refusal()
-            });
-            self.with_call(now, leg, |call, ctx| call.begin(ctx, refusal));
+            self.with_call(now, leg, LiveCall::begin);
         }
     }
 

@@ -55,7 +55,7 @@ impl Engine {
         self.drain(now, true);
         self.drain = Drain::Over;
         self.hangup_all(now);
-        for &id in self.registrations.keys() {
+        for id in self.trunks.registrations() {
             // Unknown only if it is over, which is what we want.
             let _ = self.endpoint.unregister(now, id);
         }
@@ -65,7 +65,7 @@ impl Engine {
     /// Whether no call is left, here or at the peer that has to hear of its end, and no registrar expects calls for us.
     pub fn is_stopped(&self) -> bool {
         self.calls.is_empty()
-            && self.trunks.iter().all(|trunk| trunk.state() != TrunkState::Up)
+            && self.trunks.iter().all(|(_, trunk)| trunk.state() != TrunkState::Up)
             && self.endpoint.unanswered() == 0
     }
 

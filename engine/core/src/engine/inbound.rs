@@ -23,8 +23,12 @@ impl Engine {
         let source = hop.remote.ip();
         let uri = request.request_uri().map_err(|_| Refused::With(400))?;
         let called = uri.user().unwrap_or_default().to_owned();
-        let named = |name: &str| self.trunk_names.get(name).copied();
-        let from_trunk = |name: &str| named(name).is_some_and(|index| self.trunks[index].sends_from(source));
+        let from_trunk = |name: &str| {
+            self.trunks
+                .find(name)
+                .and_then(|id| self.trunks.get(id))
+                .is_some_and(|trunk| trunk.sends_from(source))
+        };
         let route = match route(&self.routes, source, &called, from_trunk) {
             Verdict::Take(route) => route,
             Verdict::NotFound => return Err(Refused::With(404)),
@@ -41,9 +45,10 @@ impl Engine {
             .matches
             .trunk
             .as_deref()
-            .and_then(named)
-            .or_else(|| self.trunks.iter().position(|trunk| trunk.sends_from(source)));
-        let has_room = trunk.is_none_or(|index| self.trunks[index].gate.has_room());
+            .and_then(|name| self.trunks.find(name))
+            .or_else(|| self.trunks.iter().find(|(_, trunk)| trunk.sends_from(source)).map(|(id, _)| id));
+        let its = trunk.and_then(|id| self.trunks.get(id));
+        let has_room = its.is_none_or(|trunk| trunk.gate.has_room());
         if self.drain != Drain::Off || !self.gate.has_room() || !has_room {
             return Err(Refused::Busy);
         }
@@ -57,17 +62,14 @@ impl Engine {
         let at = self.timestamp(now);
         let id = id::ulid(at.unix_ms(), &mut self.random);
         let call = Call {
-            trunk: trunk.map(|index| self.trunks[index].config.name.clone()),
+            trunk: its.map(|trunk| trunk.config.name.clone()),
             sip_call_id: request.call_id().ok().map(|id| id.to_string()),
             ..record(id, Direction::Inbound, called, from, at, &self.node)
         };
-        let codecs = match trunk {
-            Some(index) => self.trunks[index].config.codecs.clone(),
-            None => Codec::ALL.to_vec(),
-        };
+        let codecs = its.map_or_else(|| Codec::ALL.to_vec(), |trunk| trunk.config.codecs.clone());
         self.gate.enter_unpaced();
-        if let Some(index) = trunk {
-            self.trunks[index].gate.enter_unpaced();
+        if let Some(trunk) = trunk.and_then(|id| self.trunks.get_mut(id)) {
+            trunk.gate.enter_unpaced();
         }
         let offer = Offer { sdp: request.body().clone(), codecs, answer };
         let plan = Plan { flow, max_duration: INBOUND_MAX_DURATION };

@@ -33,7 +33,7 @@ use crate::io::{Input, Output, Refusal};
 use crate::prompt::Prompts;
 use crate::route::{Verdict, route};
 use crate::timers::{CallTimer, Timers};
-use crate::trunk::{Outcome, Trunk, TrunkIndex};
+use crate::trunk::{Outcome, Trunk, TrunkId, Trunks};
 
 /// Longest inbound call: as long as an outbound one by default.
 const INBOUND_MAX_DURATION: Duration = Duration::from_secs(14_400);
@@ -59,9 +59,7 @@ pub struct Engine {
     /// The call that handles an input now.
     current: Option<CallId>,
 
-    trunks: Vec<Trunk>,
-    trunk_names: BTreeMap<String, TrunkIndex>,
-    registrations: BTreeMap<RegistrationId, TrunkIndex>,
+    trunks: Trunks,
     /// Names of gateways that are being resolved.
     lookups: BTreeMap<QueryId, String>,
     routes: Vec<Route>,
@@ -121,9 +119,7 @@ impl Engine {
             sessions: BTreeMap::new(),
             last_leg: 0,
             current: None,
-            trunks: Vec::new(),
-            trunk_names: BTreeMap::new(),
-            registrations: BTreeMap::new(),
+            trunks: Trunks::default(),
             lookups: BTreeMap::new(),
             routes: Vec::new(),
             flows: BTreeMap::new(),
@@ -138,8 +134,7 @@ impl Engine {
             engine.add_trunk(now, Trunk::new(config)?)?;
         }
         for Route { matches, .. } in &routes {
-            if let Some(trunk) = matches.trunk.as_ref().filter(|&name| !engine.trunk_names.contains_key(name))
-            {
+            if let Some(trunk) = matches.trunk.as_ref().filter(|name| engine.trunks.find(name).is_none()) {
                 return Err(ConfigError::UnknownTrunk { trunk: trunk.clone() });
             }
         }
@@ -148,17 +143,12 @@ impl Engine {
         Ok(engine)
     }
 
-    fn add_trunk(&mut self, now: Instant, mut trunk: Trunk) -> Result<(), ConfigError> {
-        let index = self.trunks.len();
-        if self.trunk_names.insert(trunk.config.name.clone(), index).is_some() {
-            return Err(ConfigError::DuplicateTrunk { trunk: trunk.config.name });
+    fn add_trunk(&mut self, now: Instant, trunk: Trunk) -> Result<(), ConfigError> {
+        let register = trunk.register();
+        let id = self.trunks.add(trunk)?;
+        if let Some(register) = register {
+            self.trunks.registers(id, self.endpoint.register(now, register));
         }
-        if let Some(register) = trunk.register() {
-            let id = self.endpoint.register(now, register);
-            trunk.registering(id);
-            self.registrations.insert(id, index);
-        }
-        self.trunks.push(trunk);
         Ok(())
     }
 
@@ -174,8 +164,8 @@ impl Engine {
                 {
                     let addresses: BTreeSet<_> =
                         addresses.iter().map(|addr| addr.ip().to_canonical()).collect();
-                    for trunk in self.trunks.iter_mut().filter(|trunk| trunk.config.gateway.host == host) {
-                        trunk.addresses.clone_from(&addresses);
+                    for trunk in self.trunks.iter_mut().filter(|trunk| trunk.is_at(&host)) {
+                        trunk.learn_addresses(&host, &addresses);
                     }
                 }
                 self.endpoint.handle_input(now, input);
@@ -230,7 +220,7 @@ impl Engine {
             match output {
                 sip_core::Output::Transmit(transmit) => self.outputs.push_back(Output::Transmit(transmit)),
                 sip_core::Output::Resolve { query, host, port, transport } => {
-                    if self.trunks.iter().any(|trunk| trunk.config.gateway.host == host) {
+                    if self.trunks.iter().any(|(_, trunk)| trunk.is_at(&host)) {
                         self.lookups.insert(query, host.clone());
                     }
                     self.outputs.push_back(Output::Resolve { query, host, port, transport });
@@ -243,7 +233,7 @@ impl Engine {
                 }
                 sip_core::Output::Event(Event::Session { id, event }) => {
                     if let Some(&leg) = self.sessions.get(&id) {
-                        self.with_call(now, leg, |call, ctx| call.on_session(ctx, event));
+                        self.with_call(now, leg, |call, ctx| call.on_session(ctx, id, event));
                     }
                 }
                 sip_core::Output::Event(Event::Registration { id, event }) => {
@@ -278,6 +268,7 @@ impl Engine {
             sessions: &mut self.sessions,
             outputs: &mut self.outputs,
             timers: &mut self.timers,
+            trunks: &mut self.trunks,
             random: &mut self.random,
             prompts: &self.prompts,
         };
@@ -295,7 +286,7 @@ impl Engine {
     fn forget(&mut self, leg: LegId) {
         let Some(call) = self.calls.remove(&leg) else { return };
         self.by_id.remove(&call.record().id);
-        let trunk = call.trunk().map(|index| &mut self.trunks[index]);
+        let trunk = call.trunk().and_then(|id| self.trunks.get_mut(id));
         if call.is_admitted() {
             self.gate.leave();
         }
@@ -320,6 +311,7 @@ impl Engine {
             sessions: &mut self.sessions,
             outputs: &mut self.outputs,
             timers: &mut self.timers,
+            trunks: &mut self.trunks,
             random: &mut self.random,
             prompts: &self.prompts,
         };

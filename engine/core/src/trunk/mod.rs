@@ -1,34 +1,38 @@
 //! Trunks: registration state, limits, and how well their calls fare.
 
+mod gateway;
+mod set;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use control_api_types::{Disposition, EventData, Gateway, GatewayState, Timestamp, TrunkState};
-use sip_core::{Host, Register, RegistrationEvent, RegistrationId, Target, Uri};
+use control_api_types::{Disposition, EventData, GatewayState, Timestamp, TrunkState};
+use rand_core::Rng;
+use sip_core::{Host, NameAddr, Register, RegistrationEvent, RegistrationId, Target, Uri};
 
+use self::gateway::Gateway;
+pub(crate) use self::gateway::GatewayName;
+pub(crate) use self::set::{TrunkId, Trunks};
 use crate::admission::Gate;
+use crate::call::{Branch, Group, Search};
 use crate::clock::{Clock, millis};
 use crate::config::{ConfigError, TrunkConfig};
+use crate::dial::Called;
 use crate::disposition::Evidence;
 
 /// How many ended calls the ratios of a trunk are taken over: enough for half a percent of resolution, few enough to
 /// follow a change within minutes.
 const RECENT: usize = 200;
 
-/// Index of a trunk in the engine's list.
-pub(crate) type TrunkIndex = usize;
-
 #[derive(Debug)]
 pub(crate) struct Trunk {
     pub(crate) config: TrunkConfig,
-    /// The gateway's host: that of Request-URIs.
-    pub(crate) host: Host,
+    /// At least one.
+    gateways: Vec<Gateway>,
     /// The host of our From.
     pub(crate) domain: Host,
     pub(crate) gate: Gate,
-    /// Addresses that its calls come from: the literal one, or what its name was last resolved to.
-    pub(crate) addresses: BTreeSet<IpAddr>,
     registration: Registration,
     recent: VecDeque<Outcome>,
     starts: Starts,
@@ -83,20 +87,27 @@ impl Outcome {
 
 impl Trunk {
     pub(crate) fn new(config: TrunkConfig) -> Result<Self, ConfigError> {
-        let host = |target: &Target| {
-            target.host.parse::<Host>().map_err(|_| ConfigError::GatewayHost {
-                trunk: config.name.clone(),
-                host: target.host.clone(),
-            })
+        let gateways = config
+            .gateways
+            .iter()
+            .map(|gateway| Gateway::new(gateway.clone(), &config.name))
+            .collect::<Result<Vec<_>, _>>()?;
+        let Some(first) = gateways.first() else {
+            return Err(ConfigError::NoGateway { trunk: config.name });
         };
-        let registrar = config.registrar.as_ref().map(&host).transpose()?;
-        let host = host(&config.gateway)?;
+        let registrar =
+            match &config.registrar {
+                Some(Target { host, .. }) => Some(host.parse::<Host>().map_err(|_| {
+                    ConfigError::GatewayHost { trunk: config.name.clone(), host: host.clone() }
+                })?),
+                None => None,
+            };
         let domain = match &config.from_domain {
             Some(domain) => domain.parse().map_err(|_| ConfigError::FromDomain {
                 trunk: config.name.clone(),
                 domain: domain.clone(),
             })?,
-            None => registrar.unwrap_or_else(|| host.clone()),
+            None => registrar.unwrap_or_else(|| first.host.clone()),
         };
         if config.codecs.is_empty() {
             return Err(ConfigError::NoCodec { trunk: config.name });
@@ -106,11 +117,10 @@ impl Trunk {
         }
         Ok(Self {
             gate: Gate::new(config.capacity),
-            addresses: host.ip().into_iter().collect(),
             registration: Registration::None,
             recent: VecDeque::new(),
             starts: Starts::default(),
-            host,
+            gateways,
             domain,
             config,
         })
@@ -121,12 +131,42 @@ impl Trunk {
         let credentials = self.config.credentials.clone()?;
         let user = credentials.username.to_string();
         Some(Register {
-            registrar: self.config.registrar.as_ref().unwrap_or(&self.config.gateway).clone(),
+            registrar: self.registrar()?.clone(),
             aor: Uri::sip(Some(&user), &self.domain, None),
             credentials: Some(credentials),
             expires: self.config.register?,
             contact_user: user,
         })
+    }
+
+    fn registrar(&self) -> Option<&Target> {
+        let gateway = self.config.gateways.first().map(|gateway| &gateway.target);
+        self.config.registrar.as_ref().or(gateway)
+    }
+
+    /// The ways to call somebody, in the order in which this call tries them.
+    pub(crate) fn ways(&self, called: &Called, random: &mut impl Rng) -> Vec<Group> {
+        let way = |gateway: &Gateway| {
+            let uri = match called {
+                Called::Number(user) => Uri::sip(Some(user), &gateway.host, gateway.config.target.port),
+                Called::Uri(uri) => uri.clone(),
+            };
+            let branch = Branch {
+                to: NameAddr::new(uri.clone()),
+                request_uri: uri,
+                target: gateway.config.target.clone(),
+                route: Vec::new(),
+                credentials: self.config.credentials.clone(),
+                gateway: Some(gateway.name.clone()),
+            };
+            Group { branches: vec![branch], search: Search::Gateways }
+        };
+        gateway::order(&self.gateways, random).into_iter().map(way).collect()
+    }
+
+    /// Whether a gateway is at this host.
+    pub(crate) fn is_at(&self, host: &str) -> bool {
+        self.config.gateways.iter().any(|gateway| gateway.target.host == host)
     }
 
     pub(crate) fn registering(&mut self, id: RegistrationId) {
@@ -135,7 +175,15 @@ impl Trunk {
 
     /// Whether calls come from this address.
     pub(crate) fn sends_from(&self, address: IpAddr) -> bool {
-        self.addresses.contains(&address.to_canonical())
+        let address = address.to_canonical();
+        self.gateways.iter().any(|gateway| gateway.addresses.contains(&address))
+    }
+
+    /// What the name of its gateways was resolved to.
+    pub(crate) fn learn_addresses(&mut self, host: &str, addresses: &BTreeSet<IpAddr>) {
+        for gateway in self.gateways.iter_mut().filter(|gateway| gateway.config.target.host == host) {
+            gateway.addresses.clone_from(addresses);
+        }
     }
 
     /// Whether its calls may begin (if only to fail at once), or wait for the first registration.
@@ -187,8 +235,9 @@ impl Trunk {
                 let what = status.map_or("no answer".to_owned(), |status| {
                     format!("{status} {}", sip_core::reason_phrase(status))
                 });
+                let registrar = self.registrar().map_or("", |registrar| registrar.host.as_str());
                 let reason =
-                    format!("{what} from registrar {}; next try in {} s", self.host, retry_in.as_secs());
+                    format!("{what} from registrar {registrar}; next try in {} s", retry_in.as_secs());
                 (Registration::Down(id), EventData::TrunkDown { trunk, reason })
             }
             RegistrationEvent::Failed { status, retry_in: None } => {
@@ -248,24 +297,20 @@ impl Trunk {
             asr: self.share(|outcome| outcome.disposition == Disposition::Answered),
             ner: self.share(Outcome::is_effective),
             pdd_ms: self.median_post_dial_delay_ms(),
-            gateways: vec![Gateway {
-                uri: self.gateway_uri(),
-                state: match state {
-                    TrunkState::Up => GatewayState::Up,
-                    TrunkState::Down | TrunkState::Rejected => GatewayState::Down,
-                    TrunkState::Registering | TrunkState::Unmonitored => GatewayState::Unmonitored,
-                },
-                rtt_ms: None,
-            }],
+            gateways: self
+                .gateways
+                .iter()
+                .map(|gateway| control_api_types::Gateway {
+                    uri: gateway.name.to_string(),
+                    state: match state {
+                        TrunkState::Up => GatewayState::Up,
+                        TrunkState::Down | TrunkState::Rejected => GatewayState::Down,
+                        TrunkState::Registering | TrunkState::Unmonitored => GatewayState::Unmonitored,
+                    },
+                    rtt_ms: None,
+                })
+                .collect(),
         }
-    }
-
-    fn gateway_uri(&self) -> String {
-        let gateway = &self.config.gateway;
-        let port = gateway.port.map(|port| format!(":{port}")).unwrap_or_default();
-        let transport =
-            gateway.transport.map(|transport| format!(";transport={transport}")).unwrap_or_default();
-        format!("sip:{}{port}{transport}", gateway.host)
     }
 
     fn share(&self, holds: impl Fn(Outcome) -> bool) -> Option<f32> {

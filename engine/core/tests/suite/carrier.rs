@@ -80,6 +80,10 @@ pub(crate) struct Carrier {
     pub(crate) most_live: usize,
     /// When INVITEs came.
     pub(crate) invites: Vec<Instant>,
+    /// And with which Call-ID.
+    pub(crate) call_ids: Vec<String>,
+    /// Calls that the engine has given up with a CANCEL.
+    pub(crate) cancels: u32,
 }
 
 impl Carrier {
@@ -98,6 +102,8 @@ impl Carrier {
             byes: 0,
             most_live: 0,
             invites: Vec::new(),
+            call_ids: Vec::new(),
+            cancels: 0,
         }
     }
 
@@ -202,6 +208,7 @@ impl Carrier {
                 let media = self.next_media();
                 let offer = request.body().clone();
                 self.invites.push(now);
+                self.call_ids.push(request.call_id().unwrap().to_string());
                 self.live.insert(id, Customer { media, engine: None, offer });
                 self.most_live = self.most_live.max(self.live.len());
                 self.schedule(now, id, script);
@@ -219,6 +226,7 @@ impl Carrier {
             }
             SessionEvent::Confirmed => {}
             SessionEvent::Failed(failure) => {
+                self.cancels += u32::from(failure.cause == sip_core::FailureCause::Cancelled);
                 if let sip_core::FailureCause::Response(status) = failure.cause {
                     self.outcomes.insert(id, status);
                 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod carrier;
+mod failover;
 mod faults;
 mod flows;
 mod inbound;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use control_api_types::{Call, CallId, CreateCall, EventData, Fault, Limits, Prompt as PromptInfo};
 use engine_core::{
-    Clock, Engine, EngineConfig, Input, MediaCommand, MediaInput, Output, Refusal, Route, TrunkConfig,
+    Clock, Engine, EngineConfig, GatewayConfig, Input, MediaCommand, MediaInput, Output, Refusal, Route,
+    TrunkConfig,
 };
 use media_core::rtp::Header;
 use media_core::{Codec, Digit, Leg, LegId, MediaEvent, MediaTime, Negotiated, Prompt, SeqNo, Ssrc};
@@ -19,6 +20,8 @@ use crate::carrier::{Carrier, Errand, Script};
 
 pub(crate) const ENGINE: &str = "192.0.2.1:5060";
 pub(crate) const CARRIER: &str = "192.0.2.2:5060";
+/// The carrier's other gateway: an endpoint of its own, whose customers are other ones.
+pub(crate) const BACKUP: &str = "192.0.2.3:5060";
 /// A name for the carrier.
 pub(crate) const NAME: &str = "sip.carrier.example";
 /// Nobody answers there.
@@ -31,6 +34,7 @@ pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) engine: Engine,
     pub(crate) carrier: Carrier,
+    pub(crate) backup: Carrier,
     pub(crate) media: MediaShell,
     pub(crate) stories: BTreeMap<CallId, Story>,
     pub(crate) node_events: Vec<EventData>,
@@ -83,6 +87,17 @@ pub(crate) fn trunk(name: &str, address: &str) -> TrunkConfig {
     TrunkConfig::new(name, target)
 }
 
+/// A trunk with several gateways, first to last.
+pub(crate) fn trunk_over(name: &str, gateways: &[&str]) -> TrunkConfig {
+    let mut config = trunk(name, gateways[0]);
+    config.gateways = gateways
+        .iter()
+        .zip(1..)
+        .map(|(address, priority)| GatewayConfig { priority, ..trunk(name, address).gateways.swap_remove(0) })
+        .collect();
+    config
+}
+
 pub(crate) fn limits() -> Limits {
     Limits { max_calls: 1000, max_cps: 1000, max_queued: 1000, queue_timeout_s: 60, drain_timeout_s: 30 }
 }
@@ -116,6 +131,7 @@ impl World {
             now,
             engine: Engine::new(now, config, [1; 32]).unwrap(),
             carrier: Carrier::new(CARRIER.parse().unwrap()),
+            backup: Carrier::new(BACKUP.parse().unwrap()),
             media: MediaShell {
                 ports: BTreeMap::new(),
                 prompts: BTreeMap::new(),
@@ -146,6 +162,12 @@ impl World {
         let link = Impairments { delay: DELAY, loss: share, ..Impairments::NONE };
         self.to_engine.set_impairments(link);
         self.to_carrier.set_impairments(link);
+    }
+
+    /// Whether what is sent to the engine is lost.
+    pub(crate) fn deafen(&mut self, on: bool) {
+        let loss = if on { 1.0 } else { 0.0 };
+        self.to_engine.set_impairments(Impairments { delay: DELAY, loss, ..Impairments::NONE });
     }
 
     pub(crate) fn put_prompt(&mut self, name: &str, ms: u32) {
@@ -220,6 +242,7 @@ impl World {
             engine,
             ticks,
             self.carrier.poll_timeout(),
+            self.backup.poll_timeout(),
             self.to_engine.poll_timeout(),
             self.to_carrier.poll_timeout(),
         ]
@@ -233,9 +256,14 @@ impl World {
         loop {
             self.drain_engine();
             while let Some(transmit) = self.to_carrier.recv(self.now) {
-                self.carrier.endpoint.handle_input(self.now, received(&transmit));
+                for carrier in [&mut self.carrier, &mut self.backup] {
+                    if carrier.address == transmit.remote {
+                        carrier.endpoint.handle_input(self.now, received(&transmit));
+                    }
+                }
             }
-            for errand in self.carrier.run(self.now) {
+            let errands = self.carrier.run(self.now).into_iter().chain(self.backup.run(self.now));
+            for errand in errands {
                 match errand {
                     Errand::Transmit(transmit) => self.to_engine.send(self.now, transmit),
                     Errand::Press { to, from, pt, digit } => self.press(to, from, pt, digit),
@@ -260,7 +288,7 @@ impl World {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Transmit(transmit) => {
-                    if transmit.remote == self.carrier.address {
+                    if [self.carrier.address, self.backup.address].contains(&transmit.remote) {
                         self.to_carrier.send(self.now, transmit);
                     }
                 }

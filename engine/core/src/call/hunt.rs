@@ -1,0 +1,360 @@
+//! Where an outbound call is tried: groups of branches, one group after another, the branches of a group at once.
+//!
+//! ```text
+//!          ┌──────────────── Next ◀─┐ all branches of the group have failed, and the rule allows another
+//!          ▼                        │
+//!   group of branches ──────────────┤
+//!     │ the first answer            │ the rule forbids another, or none is left
+//!     ▼                             ▼
+//!   the winner; the others         Over: the failure that says most
+//!   are canceled
+//! ```
+//!
+//! Two kinds of groups follow two rules. [`Search::Gateways`]: ways to one customer. Another is tried only for what a
+//! gateway does ([`fails_over`]), and never once the customer may have been disturbed. [`Search::Contacts`]: places
+//! where a user may be (RFC 3261 §16.6, §8.1.3.4). Another is tried whatever the one before said, 6xx excepted.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use control_api_types::Disposition;
+use sip_core::digest::Credentials;
+use sip_core::{Body, Failure, FailureCause, Invite, NameAddr, SessionId, Target, Uri};
+
+use crate::disposition::by_q850;
+use crate::trunk::GatewayName;
+
+/// One place to send the INVITE to.
+#[derive(Debug, Clone)]
+pub(crate) struct Branch {
+    pub(crate) request_uri: Uri,
+    pub(crate) to: NameAddr,
+    /// The next hop.
+    pub(crate) target: Target,
+    /// Proxies to pass on the way (RFC 3261 §8.1.2), outermost first.
+    pub(crate) route: Vec<NameAddr>,
+    /// What its challenges are answered with.
+    pub(crate) credentials: Option<Credentials>,
+    /// The trunk's gateway that this is.
+    pub(crate) gateway: Option<GatewayName>,
+}
+
+impl Branch {
+    pub(crate) fn invite(&self, template: &Template, body: Body) -> Invite {
+        Invite {
+            request_uri: self.request_uri.to_request_uri(),
+            to: self.to.clone(),
+            from: template.from.clone(),
+            target: self.target.clone(),
+            route: self.route.clone(),
+            headers: template.headers.clone(),
+            body: Some(body),
+            credentials: self.credentials.clone(),
+        }
+    }
+}
+
+/// What the INVITEs of all branches share.
+#[derive(Debug, Clone)]
+pub(crate) struct Template {
+    pub(crate) from: NameAddr,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// Branches that are tried at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    pub(crate) branches: Vec<Branch>,
+    pub(crate) search: Search,
+}
+
+/// What a group is, and so when the next one is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Search {
+    /// Ways to one customer.
+    Gateways,
+    /// Places where a user may be.
+    #[cfg_attr(not(test), expect(dead_code, reason = "what has contacts builds on this"))]
+    Contacts,
+}
+
+/// What becomes of the hunt.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Other branches are under way.
+    Wait,
+    /// [`Hunt::next`] has another group.
+    Next,
+    /// Nobody was reached. Branches that are still under way are of no use any more.
+    Over(Failure),
+}
+
+/// The branches of one call.
+#[derive(Debug)]
+pub(crate) struct Hunt {
+    groups: VecDeque<Group>,
+    /// Of the group under way.
+    search: Search,
+    under_way: BTreeMap<SessionId, Branch>,
+    /// Whether somebody may have heard his phone.
+    disturbed: bool,
+    /// The failure so far that says most.
+    failure: Option<Failure>,
+}
+
+impl Hunt {
+    pub(crate) fn new(groups: Vec<Group>) -> Self {
+        Self {
+            groups: groups.into(),
+            search: Search::Gateways,
+            under_way: BTreeMap::new(),
+            disturbed: false,
+            failure: None,
+        }
+    }
+
+    /// The branches to try now; tell each with [`Hunt::sent`].
+    pub(crate) fn next(&mut self) -> Option<Vec<Branch>> {
+        let group = self.groups.pop_front()?;
+        self.search = group.search;
+        Some(group.branches)
+    }
+
+    /// Whether there is another group to try after this one.
+    pub(crate) fn has_next(&self) -> bool {
+        !self.groups.is_empty() && self.may_go_on()
+    }
+
+    fn may_go_on(&self) -> bool {
+        match self.search {
+            Search::Gateways => !self.disturbed,
+            Search::Contacts => true,
+        }
+    }
+
+    /// The INVITE of this branch is out.
+    pub(crate) fn sent(&mut self, session: SessionId, branch: Branch) {
+        self.under_way.insert(session, branch);
+    }
+
+    pub(crate) fn branch(&self, session: SessionId) -> Option<&Branch> {
+        self.under_way.get(&session)
+    }
+
+    /// A provisional response beyond 100 has come: a phone rings, or an announcement plays.
+    pub(crate) fn progressed(&mut self) {
+        self.disturbed = true;
+    }
+
+    /// One branch has answered and the hunt is over; these others are to be canceled.
+    pub(crate) fn answered(&mut self, winner: SessionId) -> Vec<SessionId> {
+        self.groups.clear();
+        self.under_way.remove(&winner);
+        std::mem::take(&mut self.under_way).into_keys().collect()
+    }
+
+    /// One branch has failed, or was given up.
+    pub(crate) fn failed(&mut self, session: SessionId, failure: Failure) -> Verdict {
+        if self.under_way.remove(&session).is_none() {
+            return Verdict::Wait;
+        }
+        let goes_on = match self.search {
+            Search::Gateways => self.may_go_on() && fails_over(&failure),
+            // RFC 3261 §16.7 item 5: after a 6xx a proxy "MUST NOT create any new branches in this context".
+            Search::Contacts => !matches!(failure.cause, FailureCause::Response(600..)),
+        };
+        if !goes_on {
+            return Verdict::Over(failure);
+        }
+        if self.failure.as_ref().is_none_or(|before| weight(&failure) >= weight(before)) {
+            self.failure = Some(failure);
+        }
+        match (self.under_way.is_empty(), self.groups.is_empty()) {
+            (false, _) => Verdict::Wait,
+            (true, false) => Verdict::Next,
+            (true, true) => self.failure.take().map_or(Verdict::Wait, Verdict::Over),
+        }
+    }
+}
+
+/// Whether a failure is the gateway's or the network's, so that another gateway may do better. Everything else is the
+/// customer's, or would be the same everywhere.
+pub(crate) fn fails_over(failure: &Failure) -> bool {
+    let status = match failure.cause {
+        FailureCause::Timeout | FailureCause::Transport | FailureCause::Resolve => return true,
+        FailureCause::Cancelled => return false,
+        FailureCause::Response(status) => status,
+    };
+    // A Q.850 cause says more than the status: gateways put "user busy" and "unallocated number" into 503 and 500, and
+    // "no circuit available" into 480.
+    match failure.q850.and_then(by_q850) {
+        Some(Disposition::Congestion | Disposition::NetworkError) => return status < 600,
+        Some(_) => return false,
+        None => {}
+    }
+    match status {
+        // RFC 3261 §21.4.9: "The server could not produce a response within a suitable amount of time". Nobody has rung
+        // (`Hunt::disturbed`), so it is the way that took too long.
+        408 => true,
+        // RFC 5626 §11.6: the edge proxy has lost its flow to the next hop.
+        430 => true,
+        // §21.5.1: "The server encountered an unexpected condition".
+        500 => true,
+        // §21.5.3: what is behind the gateway talks nonsense to it.
+        502 => true,
+        // §21.5.4: "The client (proxy or UAC) receiving a 503 (Service Unavailable) SHOULD attempt to forward the request
+        // to an alternate server."
+        503 => true,
+        // §21.5.5: what is behind the gateway does not answer it.
+        504 => true,
+        // 401, 403, 407: our account. 404, 480, 486, 6xx and the like: the customer. 415, 420, 488, 501, 505, 513: our
+        // request, which is the same everywhere.
+        _ => false,
+    }
+}
+
+/// How much a failure says about the call when several branches have failed: congestion only if every gateway has it.
+fn weight(failure: &Failure) -> u8 {
+    match failure.cause {
+        FailureCause::Response(300..=399) | FailureCause::Cancelled => 0,
+        FailureCause::Response(500 | 503 | 504) => 1,
+        FailureCause::Response(502) | FailureCause::Timeout => 2,
+        FailureCause::Transport | FailureCause::Resolve => 2,
+        // Nobody was there; another place may have known better.
+        FailureCause::Response(404 | 408 | 430 | 480 | 487) => 3,
+        FailureCause::Response(600..) => 5,
+        FailureCause::Response(_) => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn branch(n: u64) -> Branch {
+        let uri: Uri = format!("sip:1@192.0.2.{n}").parse().unwrap();
+        Branch {
+            to: NameAddr::new(uri.clone()),
+            request_uri: uri,
+            target: Target { host: format!("192.0.2.{n}"), ..Target::default() },
+            route: Vec::new(),
+            credentials: None,
+            gateway: None,
+        }
+    }
+
+    fn failure(cause: FailureCause) -> Failure {
+        Failure { cause, reason_phrase: String::new(), q850: None, retry_after: None }
+    }
+
+    fn status(status: u16) -> Failure {
+        failure(FailureCause::Response(status))
+    }
+
+    /// A hunt over these groups; the sessions of its branches are numbered from 1.
+    struct Trial {
+        hunt: Hunt,
+        sent: u64,
+    }
+
+    impl Trial {
+        fn new(search: Search, sizes: &[u64]) -> Self {
+            let groups = sizes
+                .iter()
+                .map(|&size| Group { branches: (1..=size).map(branch).collect(), search })
+                .collect();
+            let mut trial = Self { hunt: Hunt::new(groups), sent: 0 };
+            trial.next();
+            trial
+        }
+
+        fn next(&mut self) {
+            for branch in self.hunt.next().expect("there is another group") {
+                self.sent += 1;
+                self.hunt.sent(SessionId(self.sent), branch);
+            }
+        }
+
+        #[track_caller]
+        fn fails(&mut self, session: u64, failure: Failure, expected: Verdict) {
+            assert_eq!(self.hunt.failed(SessionId(session), failure), expected);
+            if expected == Verdict::Next {
+                self.next();
+            }
+        }
+    }
+
+    #[test]
+    fn gateways_are_tried_in_turn_and_the_failure_that_says_most_is_told() {
+        use FailureCause::{Resolve, Timeout, Transport};
+        for (first, second, told) in [
+            (status(503), status(500), status(500)),
+            (status(503), failure(Timeout), failure(Timeout)),
+            (failure(Transport), status(503), failure(Transport)),
+            (failure(Resolve), status(408), status(408)),
+            (status(408), status(503), status(408)),
+            // What the customer says decides, whatever came before.
+            (status(408), status(486), status(486)),
+            (status(503), status(603), status(603)),
+        ] {
+            let mut trial = Trial::new(Search::Gateways, &[1, 1]);
+            assert!(trial.hunt.has_next());
+            trial.fails(1, first, Verdict::Next);
+            assert!(!trial.hunt.has_next());
+            trial.fails(2, second, Verdict::Over(told));
+        }
+    }
+
+    #[test]
+    fn only_what_gateways_do_leads_to_another_gateway() {
+        let over = [408, 430, 500, 502, 503, 504];
+        for code in 300..700 {
+            assert_eq!(fails_over(&status(code)), over.contains(&code), "{code}");
+        }
+        for (code, cause, expected) in [
+            (503, 17, false), // user busy
+            (500, 1, false),  // unallocated number
+            (503, 16, true),  // normal clearing says nothing
+            (480, 34, true),  // no circuit
+            (404, 3, true),   // no route to destination
+            (603, 34, false), // 6xx: nowhere
+            (503, 27, false), // the customer's phone is out of order
+        ] {
+            let failure = Failure { q850: Some(cause), ..status(code) };
+            assert_eq!(fails_over(&failure), expected, "{code} with cause {cause}");
+        }
+    }
+
+    #[test]
+    fn a_customer_who_may_have_been_disturbed_is_not_called_again() {
+        let mut trial = Trial::new(Search::Gateways, &[1, 1]);
+        trial.hunt.progressed();
+        assert!(!trial.hunt.has_next());
+        trial.fails(1, status(503), Verdict::Over(status(503)));
+    }
+
+    #[test]
+    fn contacts_ring_at_once_and_the_best_refusal_is_told() {
+        let mut trial = Trial::new(Search::Contacts, &[3, 1]);
+        trial.hunt.progressed();
+        trial.fails(2, status(486), Verdict::Wait);
+        trial.fails(1, status(404), Verdict::Wait);
+        trial.fails(1, status(404), Verdict::Wait);
+        trial.fails(3, failure(FailureCause::Timeout), Verdict::Next);
+        trial.fails(4, status(480), Verdict::Over(status(486)));
+    }
+
+    #[test]
+    fn a_contact_that_speaks_for_all_ends_the_hunt() {
+        let mut trial = Trial::new(Search::Contacts, &[2, 1]);
+        trial.fails(1, status(603), Verdict::Over(status(603)));
+    }
+
+    #[test]
+    fn the_first_answer_wins_and_the_others_are_named() {
+        let mut trial = Trial::new(Search::Contacts, &[3, 1]);
+        trial.fails(1, status(486), Verdict::Wait);
+        assert_eq!(trial.hunt.answered(SessionId(3)), [SessionId(2)]);
+        assert!(!trial.hunt.has_next());
+        trial.fails(2, status(487), Verdict::Wait);
+    }
+}
