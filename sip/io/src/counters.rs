@@ -40,6 +40,26 @@ counters! {
     dropped_new_work,
     /// Other arrivals and reports dropped because their queue was full.
     dropped_rest,
+    /// Datagrams and connections of networks that are denied.
+    refused_denied,
+    /// Datagrams and connections of sources that are banned for their offences.
+    refused_banned,
+    /// Messages with a scanner's signature.
+    refused_scanner,
+    /// Messages above the rate of their source, or of all unknown sources.
+    refused_rate,
+    /// Messages that claim to belong to a call of ours and show nothing of it.
+    refused_stray,
+    /// Messages of unknown sources that are not valid SIP.
+    refused_rubbish,
+    /// Requests of unknown sources that nothing here is meant for.
+    refused_stranger,
+    /// Requests for new work while what waits is too old.
+    refused_overload,
+    /// Refused messages that were answered.
+    refusals_answered,
+    /// Connections refused because their source, or all unknown ones, has too many.
+    refused_source_connections,
     /// Messages handed to the kernel.
     sent,
     /// Messages dropped because the kernel and the queue before it were full, or the kernel refused them.

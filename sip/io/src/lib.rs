@@ -29,13 +29,17 @@
 //! ```
 //!
 //! Everything is bounded, and what does not fit is counted ([`Counts`]):
+//! - With a [`Guard`](sip_core::guard::Guard) ([`Transports::set_guard`]) every message is judged before it waits: rates
+//!   per source, bans, one small answer for strangers. It is asked on the socket's task, so a flood costs the endpoint's
+//!   task nothing. New work that waited longer than [`Limits::behind`] has the next answered with 503.
 //! - Messages wait in two queues. What asks for new work (requests outside a dialog, garbage) has one of its own and
 //!   is dropped when that is full; the rest (responses, in-dialog requests, ACK, CANCEL) is read first. So a flood of
 //!   INVITEs cannot push out a BYE. When the queue of the rest is full, datagrams are dropped (their sender sends
 //!   them again) and streams are no longer read (TCP slows their sender down).
 //! - Messages wait in a queue per stream, and per datagram socket that the kernel has no room for; when it is full they
 //!   are dropped, and the core's timers see to it. A peer that cannot be reached, or does not take what it is sent,
-//!   comes back as [`Input::TransportError`](sip_core::Input::TransportError).
+//!   comes back as [`Input::TransportError`](sip_core::Input::TransportError); a datagram that could not be sent, as
+//!   [`Input::Unsent`](sip_core::Input::Unsent).
 //!
 //! It does not retransmit, choose transports, read SRV records or speak TLS and WebSocket, and it does not learn of
 //! ICMP errors: an unreachable UDP peer shows as a timeout in the core.

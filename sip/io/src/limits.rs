@@ -10,10 +10,14 @@ pub struct Limits {
     pub new_work: usize,
     /// Other messages waiting: eight times as many, for each call brings several.
     pub rest: usize,
+    /// New work that waited for longer means that we are behind: T1, when its sender repeats it.
+    pub behind: Duration,
     /// Largest message on a stream, in bytes; the largest that fits a datagram.
     pub message_size: usize,
     /// Open TCP connections, both ways together.
     pub connections: usize,
+    /// Open connections of one source that is not known: the phones of an office behind one address.
+    pub source_connections: usize,
     /// Messages waiting to leave on one connection that a peer opened, or on one datagram socket whose buffer is full.
     pub send_queue: usize,
     /// Messages waiting to leave on one connection that we opened: a trunk may carry every call, and all may be hung
@@ -42,8 +46,10 @@ impl Default for Limits {
         Limits {
             new_work: 1_024,
             rest: 8_192,
+            behind: Duration::from_millis(500),
             message_size: 65_535,
             connections: 4_096,
+            source_connections: 64,
             send_queue: 256,
             trunk_send_queue: 16_384,
             connect: Duration::from_secs(5),

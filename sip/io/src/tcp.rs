@@ -4,12 +4,12 @@ mod connection;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sip_core::{Hop, Input, Transmit, Transport, TransportErrorKind};
+use sip_core::{Hop, Input, Source, Transmit, Transport, TransportErrorKind};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -177,9 +177,27 @@ impl Table {
             self.context.counters.refused_connections.increment();
             return;
         }
+        if !self.has_room_for(hop.remote.ip()) {
+            self.context.counters.refused_source_connections.increment();
+            return;
+        }
         let (outgoing, queue) = mpsc::channel(self.context.limits.send_queue);
         let connection = Connection::new(hop, outgoing.downgrade(), queue, self.context.clone());
         self.enter((hop.remote, Some(hop.local)), outgoing, connection.accepted(stream));
+    }
+
+    /// Unknown sources may have a few connections each, and half of all together.
+    fn has_room_for(&self, address: IpAddr) -> bool {
+        if !self.context.intake.admits(address) {
+            return false;
+        }
+        if self.context.intake.knows(address) {
+            return true;
+        }
+        let limits = &self.context.limits;
+        let source = Source::of(address);
+        let of_source = self.connections.keys().filter(|(peer, _)| Source::of(peer.ip()) == source).count();
+        of_source < limits.source_connections && self.running.len() < limits.connections / 2
     }
 
     fn send(&mut self, transmit: Transmit) {

@@ -2,14 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
+use sip_core::guard::{Guard, Known, Seal};
 use sip_core::{Input, Listener, QueryId, ResolveError, Transmit, Transport, TransportErrorKind};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::counters::{Counters, Counts};
 use crate::error::Error;
-use crate::inbox::{self, Inbox};
+use crate::inbox::{self, Door, Inbox};
 use crate::limits::Limits;
 use crate::resolver::{self, Families, Question};
 use crate::tcp::{self, Tcp};
@@ -64,6 +66,7 @@ pub struct Transports {
     tcp: Tcp,
     questions: mpsc::Sender<Question>,
     counters: Arc<Counters>,
+    door: Arc<Door>,
     /// Readers, acceptors and the resolver; they end with this value.
     _tasks: JoinSet<()>,
 }
@@ -100,6 +103,7 @@ impl Transports {
         let limits = Arc::new(limits);
         let counters = Arc::new(Counters::default());
         let (intake, inbox) = inbox::channel(&limits, counters.clone());
+        let door = Arc::clone(intake.door());
         let mut tasks = JoinSet::new();
         let udp = sockets
             .into_iter()
@@ -113,7 +117,7 @@ impl Transports {
             v6: listeners.iter().any(|listener| listener.bound.is_ipv6()),
         };
         let questions = resolver::start(families, &limits, intake, counters.clone(), &mut tasks);
-        Ok((Transports { listeners, udp, tcp, questions, counters, _tasks: tasks }, inbox))
+        Ok((Transports { listeners, udp, tcp, questions, counters, door, _tasks: tasks }, inbox))
     }
 
     /// The listeners in the order given, with the ports they got, for
@@ -122,23 +126,49 @@ impl Transports {
         self.listeners.clone()
     }
 
+    /// Has `guard` decide from now on what comes in. Without one everything does.
+    pub fn set_guard(&self, guard: Guard) {
+        self.door.set_guard(guard);
+    }
+
+    /// Tells the guard what marks the endpoint's tags and branches.
+    pub fn set_seal(&self, seal: Seal) {
+        self.door.with_guard(|guard| guard.set_seal(seal));
+    }
+
+    /// Tells the guard who is expected from now on.
+    pub fn set_known(&self, known: Known) {
+        self.door.with_guard(|guard| guard.set_known(known));
+    }
+
+    /// Tells the guard of an offence that was found out behind it: see [`Guard::offence`].
+    pub fn offence(&self, now: Instant, source: IpAddr) {
+        self.door.with_guard(|guard| guard.offence(now, source));
+    }
+
+    /// Tells the guard that this source has shown that it knows a password.
+    pub fn trust(&self, source: IpAddr) {
+        self.door.with_guard(|guard| guard.trust(source));
+    }
+
     /// Sends a message without waiting. When it is clear at once that it will not leave, the answer is the input that
     /// says so, to be handed to the endpoint; later failures come through the [`Inbox`].
     #[must_use = "the endpoint has to learn of a failure"]
     pub fn transmit(&self, transmit: Transmit) -> Option<Input> {
-        let (transport, remote) = (transmit.transport, transmit.remote);
-        let sent = match transport {
+        let remote = transmit.remote;
+        match transmit.transport {
             Transport::Udp => match self.udp(transmit.local, remote) {
                 Some(udp) => udp.send(transmit.payload, remote),
-                None => Err(TransportErrorKind::Local),
+                None => Some(Input::Unsent { payload: transmit.payload, kind: TransportErrorKind::Local }),
             },
             Transport::Tcp => {
                 self.tcp.send(transmit);
-                Ok(())
+                None
             }
-            Transport::Tls | Transport::Ws | Transport::Wss => Err(TransportErrorKind::Local),
-        };
-        sent.err().map(|kind| Input::TransportError { transport, remote, kind })
+            Transport::Tls | Transport::Ws | Transport::Wss => {
+                Some(Input::Unsent { payload: transmit.payload, kind: TransportErrorKind::Local })
+            }
+        }
     }
 
     /// Looks up a host's addresses and answers with [`Input::Resolved`] through the [`Inbox`], or, when too many

@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sip_core::{Hop, Input, Listener, Transport, TransportErrorKind};
+use sip_core::{Hop, Input, Listener, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use rustix::io::Errno;
+
 use crate::counters::Counters;
 use crate::error::kind;
-use crate::inbox::{Intake, read_message};
+use crate::inbox::{InboxGone, Intake, TurnedAway};
 use crate::limits::Limits;
 
 /// Asked of the kernel, which gives at most `net.core.rmem_max`: 4 MiB hold the messages of about a second at 3,000
@@ -76,9 +78,9 @@ impl Udp {
     }
 
     /// Sends at once or by way of the backlog (also before tokio has first seen that the socket is writable); a
-    /// datagram that fits nowhere is dropped and counted, for SIP sends it again. The error is one that sending again
-    /// would not mend; behind the backlog it comes through the inbox.
-    pub(crate) fn send(&self, payload: Bytes, remote: SocketAddr) -> Result<(), TransportErrorKind> {
+    /// datagram that fits nowhere is dropped and counted, for SIP sends it again. What comes back is a datagram that
+    /// sending again would not help; behind the backlog it comes through the inbox.
+    pub(crate) fn send(&self, payload: Bytes, remote: SocketAddr) -> Option<Input> {
         let backlog_is_empty = self.backlog.capacity() == self.backlog.max_capacity();
         let result = if backlog_is_empty {
             self.socket.try_send_to(&payload, remote)
@@ -94,10 +96,10 @@ impl Udp {
             }
             Err(error) => {
                 self.counters.dropped_sends.increment();
-                return Err(kind(&error));
+                return unsent(payload, &error);
             }
         }
-        Ok(())
+        None
     }
 }
 
@@ -111,10 +113,15 @@ async fn receive(socket: Arc<UdpSocket>, local: SocketAddr, intake: Intake, coun
             match socket.try_recv_from(&mut buffer) {
                 Ok((length, remote)) => {
                     let hop = Hop { transport: Transport::Udp, local, remote };
-                    if let Some(input) = read(hop, &buffer[..length], &counters)
-                        && intake.offer(input).is_err()
-                    {
-                        return;
+                    let datagram = &buffer[..length];
+                    if is_keepalive(datagram) || !intake.admits(remote.ip()) {
+                        continue;
+                    }
+                    // Copied to a buffer of its own size: what the core keeps pins no more than itself.
+                    match intake.take_datagram(hop, Bytes::copy_from_slice(datagram)) {
+                        Ok(None) => {}
+                        Ok(Some(refused)) => refuse(&socket, refused, &counters),
+                        Err(InboxGone) => return,
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -126,13 +133,26 @@ async fn receive(socket: Arc<UdpSocket>, local: SocketAddr, intake: Intake, coun
     }
 }
 
-/// One datagram. It is copied to a buffer of its own size: what the core keeps pins no more than itself.
-fn read(hop: Hop, datagram: &[u8], counters: &Counters) -> Option<Input> {
-    // Keepalives: CRLF from many phones, NULs from some.
-    if datagram.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-        return None;
+/// CRLF from many phones, NULs from some.
+fn is_keepalive(datagram: &[u8]) -> bool {
+    datagram.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0))
+}
+
+/// Sends the one answer of a refusal, if the kernel takes it now: nobody's call hangs on it.
+fn refuse(socket: &UdpSocket, refused: TurnedAway, counters: &Counters) {
+    let Some(answer) = refused.answer else { return };
+    match socket.try_send_to(&answer.payload, answer.remote) {
+        Ok(_) => counters.sent.increment(),
+        Err(_) => counters.dropped_sends.increment(),
     }
-    Some(read_message(hop, Bytes::copy_from_slice(datagram), counters))
+}
+
+/// What the endpoint has to know of a datagram that the kernel refused. Where it has no memory for it now (a full queue of
+/// the interface, a firewall's limit), the datagram is as lost as on the way, and SIP sends it again.
+fn unsent(payload: Bytes, error: &io::Error) -> Option<Input> {
+    let is_short_of_memory = error.kind() == io::ErrorKind::OutOfMemory
+        || error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error());
+    (!is_short_of_memory).then(|| Input::Unsent { payload, kind: kind(error) })
 }
 
 async fn write_backlog(
@@ -146,8 +166,9 @@ async fn write_backlog(
             Ok(_) => counters.sent.increment(),
             Err(error) => {
                 counters.dropped_sends.increment();
-                let input = Input::TransportError { transport: Transport::Udp, remote, kind: kind(&error) };
-                if intake.offer(input).is_err() {
+                if let Some(input) = unsent(payload, &error)
+                    && intake.offer(input).is_err()
+                {
                     return;
                 }
             }

@@ -40,6 +40,13 @@ pub enum Input {
         /// What went wrong.
         kind: TransportErrorKind,
     },
+    /// This one message could not be sent, which says nothing about others to the same peer.
+    Unsent {
+        /// The message, as in [`Transmit::payload`].
+        payload: Bytes,
+        /// What went wrong.
+        kind: TransportErrorKind,
+    },
     /// The answer to [`Output::Resolve`].
     Resolved {
         /// Which question.

@@ -66,6 +66,12 @@ impl Endpoint {
                     }
                 }
             }
+            // A response is sent again when its request is.
+            Input::Unsent { payload, kind: _ } => {
+                if let Some(report) = self.layer.unsent(now, payload) {
+                    self.report(now, report);
+                }
+            }
             Input::Resolved { query, result } => match self.layer.take_query(query) {
                 Some(Asker::Invite(id)) => self.sessions.target_resolved(&mut self.layer, now, id, result),
                 Some(Asker::Dialog(id, dialog)) => {

@@ -423,6 +423,14 @@ impl TransactionLayer {
             .collect()
     }
 
+    /// A message of ours could not be sent: its transaction fails, and no other.
+    pub(crate) fn unsent(&mut self, now: Instant, payload: Bytes) -> Option<Report> {
+        let message = Message::parse(payload).ok()?;
+        let method = message.method()?.clone();
+        let key = ClientKey::of_response(&message.top_via().ok()?, &method)?;
+        self.client_failed(now, key)
+    }
+
     pub(crate) fn client_failed(&mut self, now: Instant, key: ClientKey) -> Option<Report> {
         let actions = self.step_client(key, ClientInput::TransportError);
         self.perform_client(now, key, &actions, None)

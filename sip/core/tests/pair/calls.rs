@@ -244,6 +244,27 @@ fn a_trunk_by_name_is_looked_up_and_its_next_address_tried_after_a_transport_err
 }
 
 #[test]
+fn a_message_that_could_not_be_sent_fails_its_own_call_only() {
+    let mut net = Net::pair();
+    let calls = [net.call(A, R), net.call(A, R), net.call(A, R)];
+    let invites: Vec<_> = net.wire.iter().map(|seen| seen.message.as_bytes().clone()).collect();
+    assert_eq!(invites.len(), calls.len());
+    net.input(A, Input::Unsent { payload: invites[1].clone(), kind: TransportErrorKind::Unreachable });
+    assert_eq!(net.story(A), ["failed Transport"]);
+    let last = net.expect_raw(R, "INVITE");
+    net.send_raw(R, A, &response_to(&last, 486, "r", ""));
+    net.run_for(secs(0));
+    assert_eq!(net.story(A), ["failed Transport", "failed Response(486)"]);
+    // What is no request of ours, or of a transaction that is over, changes nothing.
+    for payload in [invites[1].clone(), "rubbish".into(), "SIP/2.0 200 OK\r\n\r\n".into()] {
+        net.input(A, Input::Unsent { payload, kind: TransportErrorKind::Local });
+    }
+    assert_eq!(net.story(A).len(), 2);
+    net.hangup(A, calls[0]);
+    net.run_until_quiet();
+}
+
+#[test]
 fn a_503_of_one_address_leads_to_the_next() {
     let mut net = Net::pair();
     answer_calls(&mut net, B);

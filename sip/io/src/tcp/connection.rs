@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Context;
 use crate::error::kind;
-use crate::inbox::read_message;
+use crate::inbox::{InboxGone, TurnedAway};
 
 /// Read at once: a few messages of common size.
 const READ_SIZE: usize = 8_192;
@@ -120,7 +120,7 @@ impl Context {
         &self,
         mut stream: ReadHalf<'_>,
         hop: Hop,
-        pong: &mpsc::WeakSender<Bytes>,
+        outgoing: &mpsc::WeakSender<Bytes>,
         mut silent_until: Instant,
     ) -> End {
         let size = self.limits.message_size;
@@ -137,27 +137,37 @@ impl Context {
                 }
             }
             loop {
-                let input = match framer.next_frame() {
-                    Ok(Some(Frame::Message(bytes))) => read_message(hop, bytes, &self.counters),
+                let taken = match framer.next_frame() {
+                    Ok(Some(Frame::Message(bytes))) => self.intake.take_frame(hop, bytes).await,
                     Ok(Some(Frame::Ping)) => {
-                        answer_ping(pong);
+                        // RFC 5626 section 4.4.1: "the server … MUST respond by sending a single CRLF".
+                        answer(outgoing, Some(Bytes::from_static(b"\r\n")));
                         silent_until = Instant::now() + self.limits.idle;
                         continue;
                     }
                     Ok(Some(Frame::Pong)) => continue,
                     Ok(None) => break,
                     Err(FrameError { error, head }) => {
-                        self.counters.malformed.increment();
                         self.counters.broken_streams.increment();
                         // Nobody reads the inbox, or the answer to this leaves in a moment; either way we are done.
-                        let _ = self.intake.deliver(Input::Malformed { hop, bytes: head, error }).await;
+                        if let Ok(Some(refused)) = self.intake.take_broken(hop, head, error).await {
+                            answer(outgoing, refused.answer.map(|answer| answer.payload));
+                        }
                         sleep(LINGER).await;
                         return End::Closed;
                     }
                 };
                 silent_until = Instant::now() + self.limits.idle;
-                if self.intake.deliver(input).await.is_err() {
-                    return End::Closed;
+                match taken {
+                    Ok(None) => {}
+                    Ok(Some(TurnedAway { answer: refusal, close })) => {
+                        answer(outgoing, refusal.map(|answer| answer.payload));
+                        if close {
+                            sleep(LINGER).await;
+                            return End::Closed;
+                        }
+                    }
+                    Err(InboxGone) => return End::Closed,
                 }
             }
         }
@@ -183,11 +193,11 @@ impl Context {
     }
 }
 
-/// RFC 5626 section 4.4.1: "the server … MUST respond by sending a single CRLF". A peer that pings but does not read
-/// gets none.
-fn answer_ping(outgoing: &mpsc::WeakSender<Bytes>) {
-    if let Some(outgoing) = outgoing.upgrade() {
-        let _ = outgoing.try_send(Bytes::from_static(b"\r\n"));
+/// Answers at once what needs nobody else: a ping, or a message that goes no further. A peer that sends but does not read
+/// gets nothing.
+fn answer(outgoing: &mpsc::WeakSender<Bytes>, payload: Option<Bytes>) {
+    if let (Some(outgoing), Some(payload)) = (outgoing.upgrade(), payload) {
+        let _ = outgoing.try_send(payload);
     }
 }
 

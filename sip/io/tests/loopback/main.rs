@@ -1,6 +1,7 @@
 //! The transports over real loopback sockets.
 #![expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test fails on the unexpected")]
 
+mod guard;
 mod support;
 mod tcp;
 mod udp;

@@ -135,8 +135,8 @@ async fn what_cannot_leave_is_reported() {
             None => next(&mut inbox).await,
         };
         match report {
-            Input::TransportError { remote: reported, kind, transport: Transport::Udp } => {
-                assert_eq!((reported, kind), (remote, TransportErrorKind::Local));
+            Input::Unsent { payload: reported, kind } => {
+                assert_eq!((&reported[..], kind), (payload.as_bytes(), TransportErrorKind::Local));
             }
             other => panic!("a report, not {other:?}"),
         }
