@@ -72,16 +72,12 @@ pub enum MediaCommand {
 pub enum Output {
     /// Send a SIP message.
     Transmit(sip_core::Transmit),
-    /// Find the addresses of a name and come back with [`sip_core::Input::Resolved`].
+    /// Find out where a target is and come back with [`sip_core::Input::Resolved`].
     Resolve {
         /// To be repeated in the answer.
         query: sip_core::QueryId,
-        /// The name.
-        host: String,
-        /// The port, when one is given.
-        port: Option<u16>,
-        /// The transport, when one is given.
-        transport: Option<sip_core::Transport>,
+        /// What is asked.
+        question: sip_core::Question,
     },
     /// Do something with a media leg.
     Media {

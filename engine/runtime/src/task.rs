@@ -226,8 +226,8 @@ impl Task {
                         self.input(now, Input::Sip(failed));
                     }
                 }
-                Output::Resolve { query, host, port, transport } => {
-                    if let Some(failed) = self.transports.resolve(query, host, port, transport) {
+                Output::Resolve { query, question } => {
+                    if let Some(failed) = self.transports.resolve(query, question) {
                         self.input(now, Input::Sip(failed));
                     }
                 }

@@ -8,7 +8,7 @@ use crate::authenticator::Lines;
 use crate::endpoint::Transmit;
 use crate::transaction::{Branch, Path, compose};
 use crate::transport::Transport;
-use crate::{Host, Message, Method, Name, Uri};
+use crate::{Host, Message, Method, Name, Scheme, Uri};
 
 /// One confirmed dialog, as one of its ends sees it.
 #[derive(Debug)]
@@ -35,7 +35,6 @@ pub(crate) enum NextHop {
     /// Its name is being looked up, and these wait. `fallback` is the way the first message took.
     Asked {
         name: ByteString,
-        transport: Transport,
         fallback: Path,
         waiting: SmallVec<[Waiting; 2]>,
     },
@@ -114,15 +113,17 @@ impl Dialog {
         }
     }
 
-    /// Host, port and transport of the next hop (RFC 3261 section 8.1.2: the first Route, else the Request-URI).
-    pub(crate) fn next_hop_uri(&self) -> Option<(Host, Option<u16>, Option<Transport>)> {
+    /// Host, port and transport of the next hop, and whether its URI is a SIPS one (RFC 3261 section 8.1.2: the first
+    /// Route, else the Request-URI).
+    pub(crate) fn next_hop_uri(&self) -> Option<(Host, Option<u16>, Option<Transport>, bool)> {
         let uri = self.route_set.first().unwrap_or(&self.remote_target);
         let host = match uri.param("maddr") {
             Some(maddr) => maddr.parse().ok()?,
             None => uri.host()?,
         };
         // A transport that we do not speak is as good as none.
-        Some((host, uri.port(), uri.transport().unwrap_or_default()))
+        let transport = uri.transport().unwrap_or_default();
+        Some((host, uri.port(), transport, uri.scheme() == Scheme::Sips))
     }
 
     /// Takes a request of the peer in order: false for one that comes too late (RFC 3261 section 12.2.2: "If the remote

@@ -122,8 +122,8 @@ mod transport;
 mod uri;
 
 pub use endpoint::{
-    ALLOW, Endpoint, EndpointConfig, Error, Event, Input, Listener, Output, QueryId, RequestId, ResolveError,
-    TimerKind, Transmit, TransportErrorKind,
+    ALLOW, Destinations, Endpoint, EndpointConfig, Error, Event, Input, Listener, Output, QueryId, Question,
+    RequestId, ResolveError, TimerKind, Transmit, TransportErrorKind,
 };
 pub use framing::{Frame, FrameError, Framer, FramerLimits};
 pub use grammar::{quote, unquote};
@@ -144,7 +144,7 @@ pub use session::{
 };
 pub use timers::Timers;
 pub use transaction::Timer;
-pub use transport::{Hop, Transport};
+pub use transport::{Destination, Hop, Transport};
 pub use uri::{Host, Scheme, Uri, unescape};
 
 pub use bytestring::ByteString;

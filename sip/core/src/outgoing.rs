@@ -4,25 +4,24 @@
 //!   start ─▶ Resolving ─▶ Sent ──final response──▶ over
 //!               ▲          │ ▲ └┐ 401, 407: again
 //!               │          │ └──┘
-//!               │          └── no answer, 503: the next address; after the last one over
+//!               │          └── no answer, 503: the next destination; after the last one over
 //!               └ a name only
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytestring::ByteString;
 
 use crate::authenticator::Authenticator;
 use crate::digest::Credentials;
-use crate::endpoint::{Error, Event, QueryId, ResolveError};
+use crate::endpoint::{Destinations, Error, Event, QueryId, ResolveError};
 use crate::session::{Body, Target, check_request_headers, contact};
 use crate::transaction::{
     Asker, ClientKey, Located, Outcome, Path, StatusClass, TransactionLayer, User, compose,
 };
-use crate::transport::Hop;
-use crate::{Message, Method, Name, NameAddr, Uri};
+use crate::transport::{Destination, Hop};
+use crate::{Message, Method, Name, NameAddr, Scheme, Uri};
 
 /// One request of ours outside any dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,12 +79,13 @@ struct Running {
     from: ByteString,
     cseq: u32,
     auth: Authenticator,
-    /// Addresses of the target not tried yet.
-    addresses: VecDeque<SocketAddr>,
+    /// Where the target is, as far as not tried yet.
+    destinations: VecDeque<Destination>,
     state: State,
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "almost all of its life a request is sent")]
 enum State {
     /// The target's name is being looked up.
     Resolving(QueryId),
@@ -140,7 +140,7 @@ impl Outgoings {
             from: outgoing.from.clone().with_tag(&format!("{tag:016x}")).to_string().into(),
             cseq: 0,
             auth: Authenticator::new(outgoing.credentials.clone()),
-            addresses: VecDeque::new(),
+            destinations: VecDeque::new(),
             state: State::Over,
             outgoing,
         };
@@ -165,15 +165,15 @@ impl Outgoings {
         layer: &mut TransactionLayer,
         now: Instant,
         id: OutgoingId,
-        result: Result<Vec<SocketAddr>, ResolveError>,
+        result: Result<Destinations, ResolveError>,
     ) {
         self.with(layer, id, |running, layer| {
-            running.addresses = result.unwrap_or_default().into();
-            let without = match running.addresses.is_empty() {
+            running.destinations = result.map(|found| layer.in_order(now, found.list)).unwrap_or_default();
+            let without = match running.destinations.is_empty() {
                 true => OutgoingOutcome::Resolve,
                 false => OutgoingOutcome::Transport,
             };
-            running.try_next_address(layer, now, without);
+            running.try_next(layer, now, without);
         });
     }
 
@@ -213,25 +213,26 @@ impl Running {
     }
 
     fn start(&mut self, layer: &mut TransactionLayer, now: Instant) {
-        match layer.locate_target(Asker::Outgoing(self.id), &self.outgoing.target) {
+        let secure = self.outgoing.request_uri.scheme() == Scheme::Sips;
+        match layer.locate_target(Asker::Outgoing(self.id), &self.outgoing.target, secure) {
             None => self.finish(layer, OutgoingOutcome::Resolve),
-            Some(Located::At(address)) => {
-                self.addresses.push_back(address);
-                self.try_next_address(layer, now, OutgoingOutcome::Transport);
+            Some(Located::At(destination)) => {
+                self.destinations.push_back(destination);
+                self.try_next(layer, now, OutgoingOutcome::Transport);
             }
             Some(Located::Asked(query)) => self.state = State::Resolving(query),
         }
     }
 
-    /// Sends to the next address of the target; without one, `without` is the outcome.
-    fn try_next_address(&mut self, layer: &mut TransactionLayer, now: Instant, without: OutgoingOutcome) {
-        while let Some(address) = self.addresses.pop_front() {
-            if let Some(path) = layer.path_to(&self.outgoing.target, address) {
+    /// Sends to the next destination of the target; without one, `without` is the outcome.
+    fn try_next(&mut self, layer: &mut TransactionLayer, now: Instant, without: OutgoingOutcome) {
+        match layer.next_path(&self.outgoing.target, &mut self.destinations) {
+            Some(path) => {
                 self.auth.begin();
-                return self.send(layer, now, path);
+                self.send(layer, now, path);
             }
+            None => self.finish(layer, without),
         }
-        self.finish(layer, without);
     }
 
     fn send(&mut self, layer: &mut TransactionLayer, now: Instant, path: Path) {
@@ -286,8 +287,8 @@ impl Running {
                     StatusClass::Failure => self.rejected(layer, now, path, hop, response),
                 }
             }
-            Outcome::TimedOut => self.try_next_address(layer, now, OutgoingOutcome::Timeout),
-            Outcome::TransportFailed => self.try_next_address(layer, now, OutgoingOutcome::Transport),
+            Outcome::TimedOut => self.try_next(layer, now, OutgoingOutcome::Timeout),
+            Outcome::TransportFailed => self.try_next(layer, now, OutgoingOutcome::Transport),
         }
     }
 
@@ -306,7 +307,7 @@ impl Running {
                 self.send(layer, now, path);
             }
             // RFC 3263 section 4.3: a 503 is a failure of the server, and the next address is tried.
-            Some(503) => self.try_next_address(layer, now, OutgoingOutcome::Response { hop, response }),
+            Some(503) => self.try_next(layer, now, OutgoingOutcome::Response { hop, response }),
             Some(_) | None => self.finish(layer, OutgoingOutcome::Response { hop, response }),
         }
     }

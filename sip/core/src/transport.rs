@@ -116,6 +116,15 @@ impl fmt::Display for Transport {
     }
 }
 
+/// One place where a target can be reached: an answer of RFC 3263.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Destination {
+    /// The protocol.
+    pub transport: Transport,
+    /// Address and port.
+    pub address: SocketAddr,
+}
+
 /// One 5-tuple: the way a message came, or the stream it is to go out on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hop {

@@ -17,7 +17,7 @@
 //!     while let Some(output) = endpoint.poll_output() {
 //!         let failed = match output {
 //!             Output::Transmit(transmit) => transports.transmit(transmit),
-//!             Output::Resolve { query, host, port, transport } => transports.resolve(query, host, port, transport),
+//!             Output::Resolve { query, question } => transports.resolve(query, question),
 //!             Output::Event(_) => None,
 //!         };
 //!         if let Some(input) = failed {

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sip_core::{Input, QueryId, ResolveError, Transport};
+use sip_core::{Destination, Destinations, Input, QueryId, Question, ResolveError, Transport};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -30,14 +30,13 @@ const WAITING: usize = 65_536;
 const CACHED: usize = 1_024;
 
 #[derive(Debug)]
-pub(crate) struct Question {
+pub(crate) struct Asked {
     pub(crate) query: QueryId,
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(crate) question: Question,
 }
 
 /// The port of a target that names none (RFC 3263 section 4.2: the default for the transport; without one, UDP's).
-pub(crate) fn port(port: Option<u16>, transport: Option<Transport>) -> u16 {
+fn port(port: Option<u16>, transport: Option<Transport>) -> u16 {
     port.unwrap_or_else(|| transport.unwrap_or(Transport::Udp).default_port())
 }
 
@@ -68,7 +67,7 @@ struct Resolver<L> {
     intake: Intake,
     counters: Arc<Counters>,
     cache: BTreeMap<String, (Instant, Found)>,
-    under_way: BTreeMap<String, Vec<(QueryId, u16)>>,
+    under_way: BTreeMap<String, Vec<(QueryId, Transport, u16)>>,
     waiting: usize,
 }
 
@@ -79,7 +78,7 @@ pub(crate) fn start(
     intake: Intake,
     counters: Arc<Counters>,
     tasks: &mut JoinSet<()>,
-) -> mpsc::Sender<Question> {
+) -> mpsc::Sender<Asked> {
     start_with(system_lookup, families, limits, intake, counters, tasks)
 }
 
@@ -94,7 +93,7 @@ fn start_with<L, F>(
     intake: Intake,
     counters: Arc<Counters>,
     tasks: &mut JoinSet<()>,
-) -> mpsc::Sender<Question>
+) -> mpsc::Sender<Asked>
 where
     L: Fn(String) -> F + Send + Sync + 'static,
     F: Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static,
@@ -124,7 +123,7 @@ where
     L: Fn(String) -> F + Send + Sync + 'static,
     F: Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static,
 {
-    async fn run(mut self, mut asked: mpsc::Receiver<Question>) -> Result<(), InboxGone> {
+    async fn run(mut self, mut asked: mpsc::Receiver<Asked>) -> Result<(), InboxGone> {
         let mut lookups: JoinSet<(String, Found)> = JoinSet::new();
         loop {
             tokio::select! {
@@ -142,26 +141,24 @@ where
         }
     }
 
-    async fn ask(
-        &mut self,
-        question: Question,
-        lookups: &mut JoinSet<(String, Found)>,
-    ) -> Result<(), InboxGone> {
-        let Question { query, host, port } = question;
-        let host = host.to_ascii_lowercase();
+    async fn ask(&mut self, asked: Asked, lookups: &mut JoinSet<(String, Found)>) -> Result<(), InboxGone> {
+        let Asked { query, question } = asked;
+        let transport = question.transport.unwrap_or(Transport::Udp);
+        let port = port(question.port, question.transport);
+        let host = question.host.to_ascii_lowercase();
         match self.cache.get(&host) {
             Some((until, found)) if Instant::now() < *until => {
                 let found = found.clone();
-                return self.answer(query, port, found).await;
+                return self.answer(query, transport, port, found).await;
             }
             Some(_) | None => {}
         }
         if self.waiting >= WAITING {
-            return self.answer(query, port, Err(ResolveError::Unavailable)).await;
+            return self.answer(query, transport, port, Err(ResolveError::Unavailable)).await;
         }
         self.waiting += 1;
         let queries = self.under_way.entry(host.clone()).or_default();
-        queries.push((query, port));
+        queries.push((query, transport, port));
         if queries.len() == 1 {
             self.counters.lookups.increment();
             let (lookup, limit, families) = ((self.lookup)(host.clone()), self.lookup_limit, self.families);
@@ -181,15 +178,24 @@ where
             let kept = if found.is_ok() { self.kept } else { self.failure_kept };
             self.cache.insert(host, (now + kept, found.clone()));
         }
-        for (query, port) in queries {
-            self.answer(query, port, found.clone()).await?;
+        for (query, transport, port) in queries {
+            self.answer(query, transport, port, found.clone()).await?;
         }
         Ok(())
     }
 
-    async fn answer(&self, query: QueryId, port: u16, found: Found) -> Result<(), InboxGone> {
-        let result =
-            found.map(|addresses| addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
+    async fn answer(
+        &self,
+        query: QueryId,
+        transport: Transport,
+        port: u16,
+        found: Found,
+    ) -> Result<(), InboxGone> {
+        let destination = |ip| Destination { transport, address: SocketAddr::new(ip, port) };
+        let result = found.map(|addresses| Destinations {
+            list: addresses.into_iter().map(destination).collect(),
+            valid_for: self.kept,
+        });
         self.intake.deliver(Input::Resolved { query, result }).await
     }
 }
@@ -223,7 +229,7 @@ mod tests {
 
     /// A resolver over a table of names, on tokio's paused clock: `slow.example` takes a minute.
     struct Bench {
-        questions: mpsc::Sender<Question>,
+        questions: mpsc::Sender<Asked>,
         inbox: Inbox,
         asked: Arc<AtomicUsize>,
         next: u64,
@@ -262,14 +268,17 @@ mod tests {
 
         async fn ask(&mut self, host: &str, port: u16) -> u64 {
             self.next += 1;
-            let question = Question { query: QueryId(self.next), host: host.to_owned(), port };
-            self.questions.send(question).await.unwrap();
+            let question =
+                Question { host: host.to_owned(), port: Some(port), transport: None, secure: false };
+            self.questions.send(Asked { query: QueryId(self.next), question }).await.unwrap();
             self.next
         }
 
         async fn answer(&mut self) -> (u64, Result<Vec<SocketAddr>, ResolveError>) {
             match self.inbox.recv().await {
-                Some(Input::Resolved { query, result }) => (query.0, result),
+                Some(Input::Resolved { query, result }) => {
+                    (query.0, result.map(|found| found.list.iter().map(|at| at.address).collect()))
+                }
                 other => panic!("an answer, not {other:?}"),
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sip_core::guard::{Guard, Known, Seal};
-use sip_core::{Input, Listener, QueryId, ResolveError, Transmit, Transport, TransportErrorKind};
+use sip_core::{Input, Listener, QueryId, Question, ResolveError, Transmit, Transport, TransportErrorKind};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -13,7 +13,7 @@ use crate::counters::{Counters, Counts};
 use crate::error::Error;
 use crate::inbox::{self, Door, Inbox};
 use crate::limits::Limits;
-use crate::resolver::{self, Families, Question};
+use crate::resolver::{self, Asked, Families};
 use crate::tcp::{self, Tcp};
 use crate::udp::Udp;
 
@@ -64,7 +64,7 @@ pub struct Transports {
     listeners: Vec<Listener>,
     udp: Vec<Udp>,
     tcp: Tcp,
-    questions: mpsc::Sender<Question>,
+    questions: mpsc::Sender<Asked>,
     counters: Arc<Counters>,
     door: Arc<Door>,
     /// Readers, acceptors and the resolver; they end with this value.
@@ -175,14 +175,8 @@ impl Transports {
     /// questions wait, at once. Only addresses of families that we listen on are given. The system's resolver answers,
     /// so `/etc/hosts` counts; SRV records do not yet.
     #[must_use = "the endpoint has to learn of a failure"]
-    pub fn resolve(
-        &self,
-        query: QueryId,
-        host: String,
-        port: Option<u16>,
-        transport: Option<Transport>,
-    ) -> Option<Input> {
-        let question = Question { query, host, port: resolver::port(port, transport) };
+    pub fn resolve(&self, query: QueryId, question: Question) -> Option<Input> {
+        let question = Asked { query, question };
         let refused = self.questions.try_send(question).is_err();
         refused.then_some(Input::Resolved { query, result: Err(ResolveError::Unavailable) })
     }

@@ -249,8 +249,8 @@ impl Shell {
         while let Some(output) = self.exchange.poll_output() {
             let failed = match output {
                 Output::Sip(sip_core::Output::Transmit(transmit)) => self.transports.transmit(transmit),
-                Output::Sip(sip_core::Output::Resolve { query, host, port, transport }) => {
-                    self.transports.resolve(query, host, port, transport)
+                Output::Sip(sip_core::Output::Resolve { query, question }) => {
+                    self.transports.resolve(query, question)
                 }
                 // The exchange takes events itself.
                 Output::Sip(sip_core::Output::Event(_)) => None,

@@ -160,10 +160,10 @@ impl Engine {
             Input::Sip(input) => {
                 if let sip_core::Input::Resolved { query, result } = &input
                     && let Some(host) = self.lookups.remove(query)
-                    && let Ok(addresses) = result
+                    && let Ok(found) = result
                 {
                     let addresses: BTreeSet<_> =
-                        addresses.iter().map(|addr| addr.ip().to_canonical()).collect();
+                        found.list.iter().map(|at| at.address.ip().to_canonical()).collect();
                     for trunk in self.trunks.iter_mut().filter(|trunk| trunk.is_at(&host)) {
                         trunk.learn_addresses(&host, &addresses);
                     }
@@ -219,11 +219,11 @@ impl Engine {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 sip_core::Output::Transmit(transmit) => self.outputs.push_back(Output::Transmit(transmit)),
-                sip_core::Output::Resolve { query, host, port, transport } => {
-                    if self.trunks.iter().any(|(_, trunk)| trunk.is_at(&host)) {
-                        self.lookups.insert(query, host.clone());
+                sip_core::Output::Resolve { query, question } => {
+                    if self.trunks.iter().any(|(_, trunk)| trunk.is_at(&question.host)) {
+                        self.lookups.insert(query, question.host.clone());
                     }
-                    self.outputs.push_back(Output::Resolve { query, host, port, transport });
+                    self.outputs.push_back(Output::Resolve { query, question });
                 }
                 sip_core::Output::Event(Event::Session {
                     id,

@@ -183,7 +183,9 @@ impl Carrier {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Transmit(transmit) => errands.push(Errand::Transmit(transmit)),
-                Output::Resolve { host, .. } => panic!("the carrier uses addresses only, not {host}"),
+                Output::Resolve { question, .. } => {
+                    panic!("the carrier uses addresses only, not {question:?}")
+                }
                 Output::Event(Event::Session { id, event }) => self.on_session(now, id, event),
                 Output::Event(Event::Registration { .. } | Event::Response { .. }) => {}
                 Output::Event(Event::Request { id, request, .. }) => {

@@ -14,7 +14,7 @@ use media_core::rtp::Header;
 use media_core::{Codec, Digit, Leg, LegId, MediaEvent, MediaTime, Negotiated, Prompt, SeqNo, Ssrc};
 use netem::{Impairments, Link};
 use serde_json::{Value, json};
-use sip_core::{EndpointConfig, Listener, Message, Target, Transmit, Transport};
+use sip_core::{Destination, Destinations, EndpointConfig, Listener, Message, Target, Transmit, Transport};
 
 use crate::carrier::{Carrier, Errand, Script};
 
@@ -292,8 +292,13 @@ impl World {
                         self.to_carrier.send(self.now, transmit);
                     }
                 }
-                Output::Resolve { query, host, .. } => {
-                    let found = (host == NAME).then(|| vec![self.carrier.address]);
+                Output::Resolve { query, question } => {
+                    let destination =
+                        Destination { transport: Transport::Udp, address: self.carrier.address };
+                    let found = (question.host == NAME).then(|| Destinations {
+                        list: vec![destination],
+                        valid_for: Duration::from_secs(60),
+                    });
                     let result = found.ok_or(sip_core::ResolveError::NotFound);
                     let input = sip_core::Input::Resolved { query, result };
                     self.engine.handle_input(self.now, Input::Sip(input));

@@ -1,6 +1,7 @@
 //! What goes into an [`Endpoint`](super::Endpoint) and what comes out.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -9,7 +10,7 @@ use crate::outgoing::{OutgoingId, OutgoingOutcome};
 use crate::registration::{RegistrationEvent, RegistrationId};
 use crate::session::{SessionEvent, SessionId, SessionTimer};
 use crate::transaction::Timer;
-use crate::transport::{Hop, Transport};
+use crate::transport::{Destination, Hop, Transport};
 use crate::{Message, ParseError};
 
 /// Something the outside reports.
@@ -51,8 +52,8 @@ pub enum Input {
     Resolved {
         /// Which question.
         query: QueryId,
-        /// Addresses in order of preference, each with its port; never empty when `Ok`.
-        result: Result<Vec<SocketAddr>, ResolveError>,
+        /// Where the target is.
+        result: Result<Destinations, ResolveError>,
     },
 }
 
@@ -69,6 +70,29 @@ pub enum TransportErrorKind {
     TimedOut,
     /// A local limit: send queue full, no socket of that family, message too large.
     Local,
+}
+
+/// What is asked of the resolver (RFC 3263 section 4). TLS peers have to prove that they are the `host` asked for,
+/// whatever names the records led through (RFC 5922 section 4).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Question {
+    /// A host name, never an IP literal.
+    pub host: String,
+    /// The port, when the target names one; then SRV records do not apply.
+    pub port: Option<u16>,
+    /// The transport, when the target names one; then NAPTR records do not apply.
+    pub transport: Option<Transport>,
+    /// Only transports over TLS will do: the target is a SIPS URI.
+    pub secure: bool,
+}
+
+/// Where a target is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destinations {
+    /// In the order in which they are to be tried; never empty.
+    pub list: Vec<Destination>,
+    /// How long the answer holds: the least TTL of the records it is made of.
+    pub valid_for: Duration,
 }
 
 /// Why a name gave no address.
@@ -92,16 +116,12 @@ pub struct QueryId(pub u64);
 pub enum Output {
     /// Send these bytes.
     Transmit(Transmit),
-    /// Find the addresses of a name and come back with [`Input::Resolved`].
+    /// Find out where a target is and come back with [`Input::Resolved`].
     Resolve {
         /// To be repeated in the answer.
         query: QueryId,
-        /// A host name, never an IP literal.
-        host: String,
-        /// The port, when the target names one (then SRV records do not apply).
-        port: Option<u16>,
-        /// The transport, when the target names one.
-        transport: Option<Transport>,
+        /// What is asked.
+        question: Question,
     },
     /// Something happened that the user of the endpoint acts on.
     Event(Event),

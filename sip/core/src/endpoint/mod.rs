@@ -13,7 +13,8 @@ pub(crate) use answer::Answer;
 pub use config::{EndpointConfig, Listener};
 pub use error::Error;
 pub use io::{
-    Event, Input, Output, QueryId, RequestId, ResolveError, TimerKind, Transmit, TransportErrorKind,
+    Destinations, Event, Input, Output, QueryId, Question, RequestId, ResolveError, TimerKind, Transmit,
+    TransportErrorKind,
 };
 
 use crate::guard::Seal;
@@ -21,6 +22,7 @@ use crate::outgoing::{Outgoing, OutgoingId, Outgoings};
 use crate::registration::{Register, RegistrationId, Registrations};
 use crate::session::{Body, Hangup, Invite, SessionId, Sessions, check_headers};
 use crate::transaction::{Asker, Report, ServerId, TimerKey, TransactionLayer, User};
+use crate::transport::Destination;
 use crate::{ByteString, Name};
 
 /// A SIP user agent without sockets, clock or threads: transactions, dialogs, INVITE sessions and registrations.
@@ -59,8 +61,12 @@ impl Endpoint {
                 }
             }
             Input::Malformed { hop, bytes, error } => self.receive_malformed(hop, bytes, error),
-            Input::TransportError { transport, remote, kind: _ } => {
-                for key in self.layer.clients_towards(transport, remote) {
+            Input::TransportError { transport, remote, kind } => {
+                let clients = self.layer.clients_towards(transport, remote);
+                if !clients.is_empty() && kind != TransportErrorKind::Local {
+                    self.layer.avoid(now, Destination { transport, address: remote }, None);
+                }
+                for key in clients {
                     if let Some(report) = self.layer.client_failed(now, key) {
                         self.report(now, report);
                     }

@@ -13,7 +13,6 @@
 mod event;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
@@ -21,11 +20,12 @@ use bytestring::ByteString;
 pub use event::{Register, RegistrationEvent, RegistrationId};
 
 use crate::authenticator::Authenticator;
-use crate::endpoint::{Error, Event, ResolveError};
+use crate::endpoint::{Destinations, Error, Event, ResolveError};
 use crate::transaction::{
     Asker, ClientKey, Located, Outcome, Path, StatusClass, TimerKey, TransactionLayer, User, compose,
 };
-use crate::{Contact, Host, Message, Method, Name, NameAddr, Uri};
+use crate::transport::Destination;
+use crate::{Contact, Host, Message, Method, Name, NameAddr, Scheme, Uri};
 
 /// The wait after the first failure: short, since most are a registrar's restart.
 const RETRY_BASE: Duration = Duration::from_secs(5);
@@ -54,12 +54,13 @@ struct Registration {
     expires: Duration,
     /// Failures since the last success.
     failures: u32,
-    /// Addresses of the registrar not tried yet.
-    addresses: VecDeque<SocketAddr>,
+    /// Where the registrar is, as far as not tried yet.
+    destinations: VecDeque<Destination>,
     state: State,
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are few registrations")]
 enum State {
     /// The registrar's name is being looked up.
     Resolving(Goal),
@@ -108,7 +109,7 @@ impl Registrations {
             auth: Authenticator::new(register.credentials.clone()),
             expires: register.expires.min(EXPIRES_MAX),
             failures: 0,
-            addresses: VecDeque::new(),
+            destinations: VecDeque::new(),
             state: State::Waiting,
             register,
         };
@@ -132,7 +133,7 @@ impl Registrations {
         layer: &mut TransactionLayer,
         now: Instant,
         id: RegistrationId,
-        result: Result<Vec<SocketAddr>, ResolveError>,
+        result: Result<Destinations, ResolveError>,
     ) {
         self.with(layer, id, |registration, layer| registration.resolved(layer, now, result));
     }
@@ -177,12 +178,13 @@ impl Registration {
     fn begin(&mut self, layer: &mut TransactionLayer, now: Instant, goal: Goal) {
         layer.timers.cancel(TimerKey::Registration(self.id));
         self.auth.begin();
-        self.addresses.clear();
-        match layer.locate_target(Asker::Register(self.id), &self.register.registrar) {
+        self.destinations.clear();
+        let secure = self.register.aor.scheme() == Scheme::Sips;
+        match layer.locate_target(Asker::Register(self.id), &self.register.registrar, secure) {
             None => self.failed(layer, now, goal, None, None),
-            Some(Located::At(address)) => {
-                self.addresses.push_back(address);
-                self.try_next_address(layer, now, goal, None, None);
+            Some(Located::At(destination)) => {
+                self.destinations.push_back(destination);
+                self.try_next(layer, now, goal, None, None);
             }
             Some(Located::Asked(_)) => self.state = State::Resolving(goal),
         }
@@ -192,15 +194,15 @@ impl Registration {
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
-        result: Result<Vec<SocketAddr>, ResolveError>,
+        result: Result<Destinations, ResolveError>,
     ) {
         let State::Resolving(goal) = self.state else { return };
-        self.addresses = result.unwrap_or_default().into();
-        self.try_next_address(layer, now, goal, None, None);
+        self.destinations = result.map(|found| layer.in_order(now, found.list)).unwrap_or_default();
+        self.try_next(layer, now, goal, None, None);
     }
 
-    /// Sends to the next address of the registrar; without one, this try has failed.
-    fn try_next_address(
+    /// Sends to the next destination of the registrar; without one, this try has failed.
+    fn try_next(
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
@@ -208,12 +210,10 @@ impl Registration {
         status: Option<u16>,
         retry_after: Option<Duration>,
     ) {
-        while let Some(address) = self.addresses.pop_front() {
-            if let Some(path) = layer.path_to(&self.register.registrar, address) {
-                return self.send(layer, now, path, goal);
-            }
+        match layer.next_path(&self.register.registrar, &mut self.destinations) {
+            Some(path) => self.send(layer, now, path, goal),
+            None => self.failed(layer, now, goal, status, retry_after),
         }
-        self.failed(layer, now, goal, status, retry_after);
     }
 
     fn send(&mut self, layer: &mut TransactionLayer, now: Instant, path: Path, goal: Goal) {
@@ -277,7 +277,7 @@ impl Registration {
                 }
             }
             Outcome::TimedOut | Outcome::TransportFailed => {
-                self.try_next_address(layer, now, goal, None, None);
+                self.try_next(layer, now, goal, None, None);
             }
         }
     }
@@ -355,7 +355,7 @@ impl Registration {
                 }
                 None => self.failed(layer, now, goal, Some(status), retry_after),
             },
-            503 => self.try_next_address(layer, now, goal, Some(status), retry_after),
+            503 => self.try_next(layer, now, goal, Some(status), retry_after),
             _ => self.failed(layer, now, goal, Some(status), retry_after),
         }
     }

@@ -10,6 +10,7 @@ use crate::Name;
 use crate::dialog::{NextHop, Waiting};
 use crate::endpoint::{ALLOW, Answer};
 use crate::transaction::{Asker, Located};
+use crate::transport::Destination;
 
 /// Requests of ours.
 impl Session {
@@ -17,7 +18,7 @@ impl Session {
     pub(super) fn find_next_hop(&mut self, layer: &mut TransactionLayer, at: usize) {
         let Some(dialog) = self.dialogs.get_mut(at) else { return };
         let NextHop::Known(fallback) = &dialog.next_hop else { return };
-        let Some((host, port, transport)) = dialog.next_hop_uri() else { return };
+        let Some((host, port, transport, secure)) = dialog.next_hop_uri() else { return };
         if fallback.is_only_way_to(&host, transport) {
             return;
         }
@@ -25,11 +26,12 @@ impl Session {
         // RFC 3263 section 4.1 would have a numeric host without a transport parameter reached by UDP; a peer that is
         // called over TCP and leaves the parameter out means TCP.
         let transport = transport.unwrap_or(fallback.transport);
-        dialog.next_hop = match layer.locate(Asker::Dialog(self.id, at), &host, port, Some(transport)) {
-            Located::At(address) => NextHop::Known(path_to(layer, transport, address, None, fallback)),
+        let asker = Asker::Dialog(self.id, at);
+        dialog.next_hop = match layer.locate(asker, &host, port, Some(transport), secure) {
+            Located::At(destination) => NextHop::Known(path_to(layer, destination, None, fallback)),
             Located::Asked(_) => {
                 let name = host.to_string().into();
-                NextHop::Asked { name, transport, fallback, waiting: SmallVec::new() }
+                NextHop::Asked { name, fallback, waiting: SmallVec::new() }
             }
         };
     }
@@ -39,15 +41,14 @@ impl Session {
         layer: &mut TransactionLayer,
         now: Instant,
         at: usize,
-        result: Result<Vec<SocketAddr>, ResolveError>,
+        result: Result<Destinations, ResolveError>,
     ) {
         let Some(dialog) = self.dialogs.get_mut(at) else { return };
-        let NextHop::Asked { name, transport, fallback, waiting } = &mut dialog.next_hop else { return };
-        let (name, waiting) = (name.clone(), std::mem::take(waiting));
-        let (transport, fallback) = (*transport, fallback.clone());
+        let NextHop::Asked { name, fallback, waiting } = &mut dialog.next_hop else { return };
+        let (name, fallback, waiting) = (name.clone(), fallback.clone(), std::mem::take(waiting));
         // A name that cannot be looked up must not leave a call without ACK or BYE: the way the 2xx came will do.
-        let path = match result.ok().and_then(|addresses| addresses.first().copied()) {
-            Some(address) => path_to(layer, transport, address, Some(name), fallback),
+        let path = match result.ok().and_then(|found| layer.in_order(now, found.list).pop_front()) {
+            Some(destination) => path_to(layer, destination, Some(name), fallback),
             None => fallback,
         };
         dialog.next_hop = NextHop::Known(path);
@@ -212,15 +213,15 @@ fn accept_update(layer: &mut TransactionLayer, now: Instant, server: ServerId, h
     layer.respond(now, server, &Answer { contact, headers: &headers, ..Answer::new(200) });
 }
 
-/// The path to an address; over the stream of the `fallback` where that leads to the same host, and all of the
+/// The path to a destination; over the stream of the `fallback` where that leads to the same host, and all of the
 /// `fallback` where no listener suits. From the same listener the peer is told the same address as before.
 fn path_to(
     layer: &TransactionLayer,
-    transport: Transport,
-    address: SocketAddr,
+    to: Destination,
     server_name: Option<ByteString>,
     fallback: Path,
 ) -> Path {
+    let Destination { transport, address } = to;
     let stream = fallback.stream.filter(|stream| stream.remote.ip() == address.ip());
     let Some(path) = layer.path(transport, address, Some(fallback.local), stream) else { return fallback };
     let same_listener = (path.transport, path.local) == (fallback.transport, fallback.local);

@@ -18,7 +18,6 @@ mod inbound;
 mod outbound;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
@@ -30,11 +29,11 @@ pub use event::{
 
 use crate::authenticator::{Authenticator, Lines};
 use crate::dialog::Dialog;
-use crate::endpoint::{Error, Event, ResolveError};
+use crate::endpoint::{Destinations, Error, Event, ResolveError};
 use crate::transaction::{
     ClientKey, Outcome, Path, Report, ServerId, TimerKey, TransactionLayer, User, parse_token,
 };
-use crate::transport::{Hop, Transport};
+use crate::transport::Hop;
 use crate::{Message, Method};
 use inbound::{Answered, Invited};
 use outbound::Inviting;
@@ -397,25 +396,25 @@ impl Sessions {
         });
     }
 
-    /// The addresses of an INVITE's target.
+    /// Where an INVITE's target is.
     pub(crate) fn target_resolved(
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
         id: SessionId,
-        result: Result<Vec<SocketAddr>, ResolveError>,
+        result: Result<Destinations, ResolveError>,
     ) {
         self.with(layer, id, |session, layer| session.target_resolved(layer, now, result));
     }
 
-    /// The addresses of a dialog's next hop.
+    /// Where a dialog's next hop is.
     pub(crate) fn dialog_resolved(
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
         id: SessionId,
         dialog: usize,
-        result: Result<Vec<SocketAddr>, ResolveError>,
+        result: Result<Destinations, ResolveError>,
     ) {
         self.with(layer, id, |session, layer| session.dialog_resolved(layer, now, dialog, result));
     }

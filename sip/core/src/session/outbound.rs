@@ -8,11 +8,12 @@ use bytestring::ByteString;
 use smallvec::SmallVec;
 
 use super::*;
-use crate::Name;
 use crate::dialog::{Caller, Waiting};
 use crate::endpoint::{ALLOW, QueryId};
 use crate::grammar::is_token;
 use crate::transaction::{Asker, Located, StatusClass, compose};
+use crate::transport::Destination;
+use crate::{Name, Scheme};
 
 /// An outbound call without a final answer.
 #[derive(Debug)]
@@ -21,8 +22,8 @@ pub(super) struct Inviting {
     /// Our From, tag included.
     from: ByteString,
     cseq: u32,
-    /// Addresses of the target not tried yet.
-    addresses: VecDeque<SocketAddr>,
+    /// Where the target is, as far as not tried yet.
+    destinations: VecDeque<Destination>,
     /// The last provisional response told, to leave out its repetitions.
     told: Option<Progress>,
     /// Whether the network has answered anything yet, if only 100 or a challenge.
@@ -102,7 +103,7 @@ pub(super) fn begin(
     let inviting = Inviting {
         from: invite.from.clone().with_tag(&format!("{tag:016x}")).to_string().into(),
         cseq: 1,
-        addresses: VecDeque::new(),
+        destinations: VecDeque::new(),
         told: None,
         heard: false,
         phase: Phase::Calling,
@@ -124,11 +125,12 @@ impl Session {
     /// Finds the target, and sends the INVITE when that needs no question.
     pub(super) fn start(&mut self, layer: &mut TransactionLayer, now: Instant) {
         let State::Inviting(inviting) = &mut self.state else { return };
-        match layer.locate_target(Asker::Invite(self.id), &inviting.invite.target) {
+        let secure = inviting.invite.request_uri.scheme() == Scheme::Sips;
+        match layer.locate_target(Asker::Invite(self.id), &inviting.invite.target, secure) {
             None => self.fail(layer, failure(FailureCause::Resolve)),
-            Some(Located::At(address)) => {
-                inviting.addresses.push_back(address);
-                self.try_next_address(layer, now, failure(FailureCause::Transport));
+            Some(Located::At(destination)) => {
+                inviting.destinations.push_back(destination);
+                self.try_next(layer, now, failure(FailureCause::Transport));
             }
             Some(Located::Asked(query)) => inviting.phase = Phase::Resolving(query),
         }
@@ -138,24 +140,24 @@ impl Session {
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
-        result: Result<Vec<SocketAddr>, ResolveError>,
+        result: Result<Destinations, ResolveError>,
     ) {
         let State::Inviting(inviting) = &mut self.state else { return };
         inviting.phase = Phase::Calling;
-        inviting.addresses = result.unwrap_or_default().into();
-        self.try_next_address(layer, now, failure(FailureCause::Resolve));
+        inviting.destinations = result.map(|found| layer.in_order(now, found.list)).unwrap_or_default();
+        self.try_next(layer, now, failure(FailureCause::Resolve));
     }
 
-    /// Sends the INVITE to the next address of the target; without one the call fails.
-    fn try_next_address(&mut self, layer: &mut TransactionLayer, now: Instant, without: Failure) {
+    /// Sends the INVITE to the next destination of the target; without one the call fails.
+    fn try_next(&mut self, layer: &mut TransactionLayer, now: Instant, without: Failure) {
         let State::Inviting(inviting) = &mut self.state else { return };
-        while let Some(address) = inviting.addresses.pop_front() {
-            if let Some(path) = layer.path_to(&inviting.invite.target, address) {
+        match layer.next_path(&inviting.invite.target, &mut inviting.destinations) {
+            Some(path) => {
                 self.auth.begin();
-                return self.send_invite(layer, now, path);
+                self.send_invite(layer, now, path);
             }
+            None => self.fail(layer, without),
         }
-        self.fail(layer, without);
     }
 
     fn send_invite(&mut self, layer: &mut TransactionLayer, now: Instant, path: Path) {
@@ -353,7 +355,7 @@ impl Session {
             // RFC 3263 section 4.3: a 503 is a failure of the server, and the next address is tried.
             Phase::Calling | Phase::Proceeding if status == 503 => {
                 inviting.cseq += 1;
-                self.try_next_address(layer, now, failure);
+                self.try_next(layer, now, failure);
             }
             Phase::CancelLater { .. } | Phase::Cancelling if matches!(status, 401 | 407 | 487) => {
                 self.fail(layer, Failure { cause: FailureCause::Cancelled, ..failure });
@@ -372,7 +374,7 @@ impl Session {
         match inviting.phase {
             Phase::Calling | Phase::Proceeding | Phase::Resolving(_) => {
                 inviting.cseq += 1;
-                self.try_next_address(layer, now, failure(cause));
+                self.try_next(layer, now, failure(cause));
             }
             Phase::CancelLater { .. } | Phase::Cancelling => {
                 self.fail(layer, failure(FailureCause::Cancelled));

@@ -22,9 +22,9 @@ use crate::endpoint::{EndpointConfig, Event, Output, QueryId, Transmit};
 use crate::guard::Seal;
 use crate::outgoing::OutgoingId;
 use crate::registration::RegistrationId;
-use crate::session::{SessionId, SessionTimer, Target};
+use crate::session::{SessionId, SessionTimer};
 use crate::timers::TimerQueue;
-use crate::transport::{Hop, Transport};
+use crate::transport::{Destination, Hop, Transport};
 use crate::{Host, Message, Method};
 
 /// One server transaction.
@@ -91,6 +91,10 @@ pub(crate) struct Path {
 }
 
 impl Path {
+    pub(crate) fn destination(&self) -> Destination {
+        Destination { transport: self.transport, address: self.remote }
+    }
+
     pub(crate) fn transmit(&self, payload: Bytes) -> Transmit {
         Transmit {
             transport: self.transport,
@@ -191,6 +195,8 @@ pub(crate) struct TransactionLayer {
     ended: Vec<User>,
     queries: BTreeMap<QueryId, Asker>,
     next_query: u64,
+    /// Destinations that failed, and until when they are tried last.
+    pub(super) avoided: BTreeMap<Destination, Instant>,
 }
 
 impl TransactionLayer {
@@ -213,6 +219,7 @@ impl TransactionLayer {
             ended: Vec::new(),
             queries: BTreeMap::new(),
             next_query: 0,
+            avoided: BTreeMap::new(),
         }
     }
 
@@ -296,24 +303,6 @@ impl TransactionLayer {
             stream: stream.filter(|hop| transport.is_reliable() && hop.transport == transport),
             server_name: None,
         })
-    }
-
-    /// The way to one address of a target.
-    pub(crate) fn path_to(&self, target: &Target, address: SocketAddr) -> Option<Path> {
-        let path = match target.flow {
-            Some(flow) => self.path_back(flow)?,
-            None => {
-                let transport = target.transport.unwrap_or(Transport::Udp);
-                self.path(transport, address, target.listener, None)?
-            }
-        };
-        let name = match target.host.parse() {
-            Ok(Host::Name(name)) => Some(name),
-            Ok(Host::Ip(_)) | Err(_) => None,
-        };
-        let ip = target.public_ip.unwrap_or(path.advertised.ip());
-        let advertised = SocketAddr::new(ip, path.advertised.port());
-        Some(Path { advertised, server_name: name, ..path })
     }
 
     /// The way back to where a message came from.
@@ -403,7 +392,9 @@ impl TransactionLayer {
         if method != transaction.method || !ours {
             return None;
         }
+        let destination = transaction.path.destination();
         let class = StatusClass::of(response.status()?);
+        self.heard(now, destination, &response);
         let actions = self.step_client(key, ClientInput::Response(class));
         self.perform_client(now, key, &actions, Some((hop, response)))
     }
@@ -458,6 +449,7 @@ impl TransactionLayer {
     ) -> Option<Report> {
         let transaction = self.clients.get_mut(&key)?;
         let user = transaction.user;
+        let destination = transaction.path.destination();
         let mut outcome = None;
         for action in actions {
             match *action {
@@ -482,6 +474,10 @@ impl TransactionLayer {
                 Action::TransportFailed => outcome = Some(Outcome::TransportFailed),
             }
         }
+        if matches!(outcome, Some(Outcome::TimedOut)) {
+            self.avoid(now, destination, None);
+        }
+        let transaction = self.clients.get_mut(&key)?;
         match transaction.machine {
             // The user has its own copy of what it needs to acknowledge a 2xx; the INVITE is never sent again.
             ClientMachine::Invite(InviteClient::Accepted) => transaction.request = Bytes::new(),

@@ -5,6 +5,7 @@ mod authentication;
 mod calls;
 mod dismissal;
 mod early;
+mod failover;
 mod lossy;
 mod net;
 mod outgoing;

@@ -247,7 +247,7 @@ impl Net {
         while let Some(output) = phone.endpoint.poll_output() {
             match output {
                 Output::Transmit(transmit) => sent.push(transmit),
-                Output::Resolve { query, host, .. } => phone.queries.push((query, host)),
+                Output::Resolve { query, question } => phone.queries.push((query, question.host)),
                 Output::Event(event) => {
                     if let Some(reaction) = &mut reaction {
                         reaction(phone, now, &event);
@@ -409,13 +409,19 @@ impl Net {
         self.phone(at).events.iter().find_map(session).unwrap()
     }
 
-    /// Answers a question for addresses.
+    /// Answers a question with addresses that are reached over UDP.
     pub(crate) fn resolve(&mut self, at: &str, answer: &[&str]) {
+        let destination = |at: &&str| Destination { transport: Transport::Udp, address: addr(at) };
+        self.resolve_to(at, answer.iter().map(destination).collect());
+    }
+
+    /// Answers a question.
+    pub(crate) fn resolve_to(&mut self, at: &str, list: Vec<Destination>) {
         let (query, _) = self.phone(at).queries.remove(0);
-        let result = if answer.is_empty() {
+        let result = if list.is_empty() {
             Err(ResolveError::NotFound)
         } else {
-            Ok(answer.iter().map(|a| addr(a)).collect())
+            Ok(Destinations { list, valid_for: secs(60) })
         };
         self.input(at, Input::Resolved { query, result });
     }

@@ -1,12 +1,12 @@
 //! Which way a message leaves, and what it says of its origin.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sip_core::{
-    Endpoint, EndpointConfig, Event, Hangup, Hop, Input, Invite, Listener, Message, Name, Output,
-    SessionEvent, SessionId, Target, Transmit, Transport,
+    Destination, Destinations, Endpoint, EndpointConfig, Event, Hangup, Hop, Input, Invite, Listener,
+    Message, Name, Output, SessionEvent, SessionId, Target, Transmit, Transport,
 };
 
 use crate::net::{addr, invite};
@@ -129,7 +129,7 @@ fn a_browser_behind_a_proxy_is_reached_by_the_proxy() {
     let id = incoming(&bench.input(hop, &invite_of_a_browser(contact, route)));
     bench.endpoint.answer(bench.now, id, None).unwrap();
     bench.outputs();
-    bench.now += std::time::Duration::from_secs(40);
+    bench.now += Duration::from_secs(40);
     bench.endpoint.handle_timeout(bench.now);
     let bye = bench.outputs().into_iter().rfind(|output| matches!(output, Output::Transmit(_)));
     assert_eq!(sent(bye.into_iter().collect()).remote, addr("10.0.0.5:5060"));
@@ -142,7 +142,9 @@ fn the_name_of_a_tls_server_goes_with_every_message_to_it() {
         Target { host: "trunk.example.com".into(), transport: Some(Transport::Tls), ..Target::default() };
     let outputs = bench.call(named);
     let Some(Output::Resolve { query, .. }) = outputs.first() else { panic!("{outputs:?}") };
-    bench.endpoint.handle_input(bench.now, Input::Resolved { query: *query, result: Ok(vec![addr(TRUNK)]) });
+    let list = vec![Destination { transport: Transport::Tls, address: addr(TRUNK) }];
+    let result = Ok(Destinations { list, valid_for: Duration::from_secs(60) });
+    bench.endpoint.handle_input(bench.now, Input::Resolved { query: *query, result });
     let invite = sent(bench.outputs());
     assert_eq!(
         (invite.transport, invite.server_name.as_deref()),

@@ -1,7 +1,7 @@
 //! Datagrams over real loopback sockets.
 
 use crate::support::{any_v6, local, next, next_message, request, transmit, until, within};
-use sip_core::{Input, Method, QueryId, ResolveError, Transport, TransportErrorKind};
+use sip_core::{Input, Method, Transport, TransportErrorKind};
 use sip_io::{Error, Limits, ListenAddr, Transports};
 use tokio::net::UdpSocket;
 
@@ -140,22 +140,6 @@ async fn what_cannot_leave_is_reported() {
             }
             other => panic!("a report, not {other:?}"),
         }
-    }
-}
-
-#[tokio::test]
-async fn names_are_resolved_through_the_inbox() {
-    let (transports, mut inbox) = Transports::bind(&[ListenAddr::udp(local(0))], Limits::default()).unwrap();
-    assert!(transports.resolve(QueryId(1), "localhost".to_owned(), Some(5099), None).is_none());
-    match next(&mut inbox).await {
-        Input::Resolved { query: QueryId(1), result } => assert_eq!(result, Ok(vec![local(5099)])),
-        other => panic!("an answer, not {other:?}"),
-    }
-    // Too long for a label: refused without asking anybody.
-    assert!(transports.resolve(QueryId(2), "x".repeat(70), None, None).is_none());
-    match next(&mut inbox).await {
-        Input::Resolved { query: QueryId(2), result } => assert_eq!(result, Err(ResolveError::NotFound)),
-        other => panic!("an answer, not {other:?}"),
     }
 }
 
