@@ -116,7 +116,7 @@ fn sip_listen(sip: &file::Sip, faults: &mut Checks) -> Vec<ListenAddr> {
             faults
                 .fault(entry, "a listener on every address needs public_ip: peers must be told one address");
         }
-        listeners.push(ListenAddr { transport, bind, public_ip: sip.public_ip });
+        listeners.push(ListenAddr { public_ip: sip.public_ip, ..ListenAddr::new(transport, bind) });
     }
     listeners
 }

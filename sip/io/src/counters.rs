@@ -68,6 +68,10 @@ counters! {
     connections,
     /// Connections refused or not opened because there were too many.
     refused_connections,
+    /// TLS and WebSocket handshakes that failed or took too long, both ways.
+    failed_handshakes,
+    /// Connections closed because the peer stopped answering our pings.
+    dead_connections,
     /// Connections closed because their bytes could not be divided into messages.
     broken_streams,
     /// Connections closed because the peer was silent for too long.

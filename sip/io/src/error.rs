@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use sip_core::{Transport, TransportErrorKind};
 
+use crate::tls::TlsError;
+
 /// Why the listeners could not be opened. All of it is configuration or the machine's state; nothing from the network.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -18,6 +20,17 @@ pub enum Error {
         address: SocketAddr,
         /// What the system said.
         source: io::Error,
+    },
+    /// A certificate, a key or a list of trusted issuers cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// TLS and WSS need a certificate to show.
+    #[error("listening on {transport} {address} needs a certificate and its key: set `cert` and `key`")]
+    NoCertificate {
+        /// The protocol.
+        transport: Transport,
+        /// The address asked for.
+        address: SocketAddr,
     },
     /// Listening on every address needs to be told which one peers are to use.
     #[error(

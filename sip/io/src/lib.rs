@@ -1,4 +1,4 @@
-//! Tokio transports under the sans-IO SIP core: UDP, TCP and name resolution.
+//! Tokio transports under the sans-IO SIP core: UDP, TCP, TLS, WebSocket and name resolution.
 //!
 //! [`Transports::bind`] opens the listeners and gives two halves. The [`Inbox`] yields what arrives as
 //! [`sip_core::Input`], each message parsed once, on the task that owns its socket. [`Transports`] takes what the
@@ -41,8 +41,14 @@
 //!   comes back as [`Input::TransportError`](sip_core::Input::TransportError); a datagram that could not be sent, as
 //!   [`Input::Unsent`](sip_core::Input::Unsent).
 //!
-//! It does not retransmit, choose transports, read SRV records or speak TLS and WebSocket, and it does not learn of
-//! ICMP errors: an unreachable UDP peer shows as a timeout in the core.
+//! - Connections are bounded in all and per source, and so are handshakes of TLS and WebSocket under way; a peer that
+//!   does not finish one, does not talk, or no longer answers our pings is closed.
+//!
+//! TLS servers are verified unless [`ClientTls`] says otherwise; [`Transports::reload_tls`] takes up new certificates
+//! while every connection goes on.
+//!
+//! It does not retransmit, choose transports or read SRV records, and it does not learn of ICMP errors: an unreachable UDP
+//! peer shows as a timeout in the core.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -51,7 +57,8 @@ mod error;
 mod inbox;
 mod limits;
 mod resolver;
-mod tcp;
+mod streams;
+mod tls;
 mod transports;
 mod udp;
 
@@ -59,4 +66,5 @@ pub use counters::Counts;
 pub use error::Error;
 pub use inbox::Inbox;
 pub use limits::Limits;
+pub use tls::{ClientTls, Identity, ServerTls, TlsError};
 pub use transports::{ListenAddr, Transports};

@@ -4,9 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use rustls::{ClientConfig, ServerConfig};
 use sip_core::guard::{Guard, Known, Seal};
 use sip_core::{Input, Listener, QueryId, Question, ResolveError, Transmit, Transport, TransportErrorKind};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::counters::{Counters, Counts};
@@ -14,11 +15,12 @@ use crate::error::Error;
 use crate::inbox::{self, Door, Inbox};
 use crate::limits::Limits;
 use crate::resolver::{self, Asked, Families};
-use crate::tcp::{self, Tcp};
+use crate::streams::{self, Gate, Listening, Streams, Welcome};
+use crate::tls::{ClientTls, ServerTls, TlsError};
 use crate::udp::Udp;
 
 /// One address to listen on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenAddr {
     /// The protocol.
     pub transport: Transport,
@@ -26,22 +28,41 @@ pub struct ListenAddr {
     pub bind: SocketAddr,
     /// The address that peers are told, when it is not the bound one (static NAT, or bound to every address).
     pub public_ip: Option<IpAddr>,
+    /// The certificate to show. TLS and WSS need one; others have no use for it.
+    pub tls: Option<ServerTls>,
+    /// WebSocket: the pages that may connect, as browsers name them in `Origin`; without any, every page and every program
+    /// may.
+    pub origins: Vec<String>,
+    /// WebSocket: the only path to connect to; `None` takes any.
+    pub path: Option<String>,
 }
 
 impl ListenAddr {
+    /// Any transport on this address.
+    pub const fn new(transport: Transport, bind: SocketAddr) -> ListenAddr {
+        ListenAddr { transport, bind, public_ip: None, tls: None, origins: Vec::new(), path: None }
+    }
+
     /// Datagrams on this address.
     pub const fn udp(bind: SocketAddr) -> ListenAddr {
-        ListenAddr { transport: Transport::Udp, bind, public_ip: None }
+        ListenAddr::new(Transport::Udp, bind)
     }
 
     /// Connections on this address.
     pub const fn tcp(bind: SocketAddr) -> ListenAddr {
-        ListenAddr { transport: Transport::Tcp, bind, public_ip: None }
+        ListenAddr::new(Transport::Tcp, bind)
     }
 
     /// The same address, of which peers are told another.
-    pub const fn public(self, ip: IpAddr) -> ListenAddr {
+    #[must_use]
+    pub fn public(self, ip: IpAddr) -> ListenAddr {
         ListenAddr { public_ip: Some(ip), ..self }
+    }
+
+    /// The same address with a certificate to show.
+    #[must_use]
+    pub fn tls(self, tls: ServerTls) -> ListenAddr {
+        ListenAddr { tls: Some(tls), ..self }
     }
 
     fn listener(&self, bound: SocketAddr) -> Result<Listener, Error> {
@@ -55,6 +76,15 @@ impl ListenAddr {
     fn failed(&self, source: std::io::Error) -> Error {
         Error::Listen { transport: self.transport, address: self.bind, source }
     }
+
+    fn gate(&self) -> Gate {
+        Gate { path: self.path.clone(), origins: self.origins.clone() }
+    }
+
+    fn server_tls(&self) -> Result<&ServerTls, Error> {
+        let missing = Error::NoCertificate { transport: self.transport, address: self.bind };
+        self.tls.as_ref().ok_or(missing)
+    }
 }
 
 /// All listeners and connections. Dropping it closes the listeners at once and the connections once their queues are
@@ -63,7 +93,8 @@ impl ListenAddr {
 pub struct Transports {
     listeners: Vec<Listener>,
     udp: Vec<Udp>,
-    tcp: Tcp,
+    streams: Streams,
+    certificates: Certificates,
     questions: mpsc::Sender<Asked>,
     counters: Arc<Counters>,
     door: Arc<Door>,
@@ -71,33 +102,78 @@ pub struct Transports {
     _tasks: JoinSet<()>,
 }
 
+/// The files that TLS was set up from, and where to put what they hold after a change.
+#[derive(Debug)]
+struct Certificates {
+    listeners: Vec<(ServerTls, watch::Sender<Arc<ServerConfig>>)>,
+    client: (ClientTls, watch::Sender<Arc<ClientConfig>>),
+}
+
+impl Certificates {
+    fn of_client(client: ClientTls) -> Result<Certificates, Error> {
+        let (sender, _) = watch::channel(client.load()?);
+        Ok(Certificates { listeners: Vec::new(), client: (client, sender) })
+    }
+
+    /// Loads what a listener shows, and gives where to find it from then on.
+    fn add(&mut self, tls: &ServerTls) -> Result<watch::Receiver<Arc<ServerConfig>>, Error> {
+        let (sender, receiver) = watch::channel(tls.load()?);
+        self.listeners.push((tls.clone(), sender));
+        Ok(receiver)
+    }
+
+    fn reload(&self) -> Result<(), TlsError> {
+        let listeners: Vec<_> = self.listeners.iter().map(|(tls, _)| tls.load()).collect::<Result<_, _>>()?;
+        let client = self.client.0.load()?;
+        for ((_, sender), config) in self.listeners.iter().zip(listeners) {
+            sender.send_replace(config);
+        }
+        self.client.1.send_replace(client);
+        Ok(())
+    }
+}
+
 impl Transports {
-    /// Opens every address, then starts reading from all. Needs a tokio runtime with I/O and time.
+    /// Opens every address, then starts reading from all. Needs a tokio runtime with I/O and time. Servers that we connect
+    /// to over TLS are verified by what the system trusts.
     ///
     /// # Errors
-    /// When one address cannot be opened; then none stays open.
+    /// When one address cannot be opened, or a certificate not be read; then none stays open.
     pub fn bind(listen: &[ListenAddr], limits: Limits) -> Result<(Transports, Inbox), Error> {
+        Self::bind_with(listen, ClientTls::default(), limits)
+    }
+
+    /// As [`Self::bind`], with another way to verify servers.
+    ///
+    /// # Errors
+    /// As those of [`Self::bind`].
+    pub fn bind_with(
+        listen: &[ListenAddr],
+        client: ClientTls,
+        limits: Limits,
+    ) -> Result<(Transports, Inbox), Error> {
         let mut listeners = Vec::with_capacity(listen.len());
         let (mut sockets, mut acceptors) = (Vec::new(), Vec::new());
+        let mut certificates = Certificates::of_client(client)?;
         for address in listen {
             let failed = |error| address.failed(error);
-            match address.transport {
+            let welcome = match address.transport {
                 Transport::Udp => {
                     let socket = Udp::bind(address.bind).map_err(failed)?;
                     let listener = address.listener(socket.local_addr().map_err(failed)?)?;
                     listeners.push(listener);
                     sockets.push((socket, listener));
+                    continue;
                 }
-                Transport::Tcp => {
-                    let socket = tcp::bind(address.bind).map_err(failed)?;
-                    let listener = address.listener(socket.local_addr().map_err(failed)?)?;
-                    listeners.push(listener);
-                    acceptors.push((socket, listener.bound));
-                }
-                Transport::Tls | Transport::Ws | Transport::Wss => {
-                    return Err(failed(std::io::ErrorKind::Unsupported.into()));
-                }
-            }
+                Transport::Tcp => Welcome::Tcp,
+                Transport::Tls => Welcome::Tls(certificates.add(address.server_tls()?)?),
+                Transport::Ws => Welcome::Ws(address.gate()),
+                Transport::Wss => Welcome::Wss(certificates.add(address.server_tls()?)?, address.gate()),
+            };
+            let socket = streams::bind(address.bind).map_err(failed)?;
+            let listener = address.listener(socket.local_addr().map_err(failed)?)?;
+            listeners.push(listener);
+            acceptors.push(Listening { socket, bound: listener.bound, welcome });
         }
 
         let limits = Arc::new(limits);
@@ -111,13 +187,32 @@ impl Transports {
                 Udp::start(socket, listener, &limits, intake.clone(), counters.clone(), &mut tasks)
             })
             .collect();
-        let tcp = Tcp::start(acceptors, limits.clone(), intake.clone(), counters.clone(), &mut tasks);
+        let client_tls = certificates.client.1.subscribe();
+        let streams = Streams::start(
+            acceptors,
+            client_tls,
+            limits.clone(),
+            intake.clone(),
+            counters.clone(),
+            &mut tasks,
+        );
         let families = Families {
             v4: listeners.iter().any(|listener| listener.bound.is_ipv4()),
             v6: listeners.iter().any(|listener| listener.bound.is_ipv6()),
         };
         let questions = resolver::start(families, &limits, intake, counters.clone(), &mut tasks);
-        Ok((Transports { listeners, udp, tcp, questions, counters, door, _tasks: tasks }, inbox))
+        let transports =
+            Transports { listeners, udp, streams, certificates, questions, counters, door, _tasks: tasks };
+        Ok((transports, inbox))
+    }
+
+    /// Reads every certificate, key and list of trusted issuers anew, from the files it was given. What is connected stays
+    /// so; handshakes from now on have the new ones. Reads files: not for a task that must not wait.
+    ///
+    /// # Errors
+    /// When a file cannot be used; then all stays as it is.
+    pub fn reload_tls(&self) -> Result<(), TlsError> {
+        self.certificates.reload()
     }
 
     /// The listeners in the order given, with the ports they got, for
@@ -161,12 +256,9 @@ impl Transports {
                 Some(udp) => udp.send(transmit.payload, remote),
                 None => Some(Input::Unsent { payload: transmit.payload, kind: TransportErrorKind::Local }),
             },
-            Transport::Tcp => {
-                self.tcp.send(transmit);
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
+                self.streams.send(transmit);
                 None
-            }
-            Transport::Tls | Transport::Ws | Transport::Wss => {
-                Some(Input::Unsent { payload: transmit.payload, kind: TransportErrorKind::Local })
             }
         }
     }
@@ -184,8 +276,8 @@ impl Transports {
     /// Closes everything, and waits until the messages queued on streams (a last BYE, a last 200) have left: a second
     /// at most.
     pub async fn close(self) {
-        let Transports { tcp, .. } = self;
-        tcp.close().await;
+        let Transports { streams, .. } = self;
+        streams.close().await;
     }
 
     /// What was received, sent and dropped so far.

@@ -84,7 +84,7 @@ enum Question {
 impl Carrier {
     /// Opens the sockets and starts. Needs a tokio runtime with I/O and time.
     pub async fn start(config: CarrierConfig) -> Result<Self, Error> {
-        let listen: Vec<_> = config.listen.iter().map(|listen| listen.0).collect();
+        let listen: Vec<_> = config.listen.iter().map(|listen| listen.0.clone()).collect();
         let (transports, inbox) = Transports::bind(&listen, Limits::default())?;
         let listeners = transports.listeners();
         let addrs: Vec<_> = listeners.iter().map(|listener| listener.bound).collect();

@@ -181,7 +181,7 @@ impl TryFrom<String> for CodecName {
 }
 
 /// `udp:ADDRESS:PORT` or `tcp:ADDRESS:PORT`.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Listen(pub ListenAddr);
 

@@ -68,6 +68,8 @@ pub enum TransportErrorKind {
     Closed,
     /// No connection within the transport's own limit.
     TimedOut,
+    /// TLS or WebSocket could not be agreed on: a certificate that is not trusted, or something else that answers there.
+    Handshake,
     /// A local limit: send queue full, no socket of that family, message too large.
     Local,
 }

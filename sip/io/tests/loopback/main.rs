@@ -3,6 +3,8 @@
 
 mod guard;
 mod names;
+mod pki;
 mod support;
 mod tcp;
+mod tls;
 mod udp;
