@@ -93,7 +93,7 @@ fn every_fault_is_told_with_its_place_and_nothing_is_kept() {
             vec!["/flow/steps/a/prompt", "/flow/steps/b/data", "/to", "/from"],
         ),
         (json!({"to": "+62", "trunk": "nowhere", "flow": "nothing"}), vec!["/trunk", "/flow"]),
-        (json!({"to": "sip:x@y;transport=tls"}), vec!["/to"]),
+        (json!({"to": "sip:x@y;transport=sctp"}), vec!["/to"]),
         (json!({"to": "+62"}), vec!["/trunk"]),
     ] {
         let Err(Refusal::Validation(faults)) = world.originate("c1", body) else { panic!("{at:?}") };
