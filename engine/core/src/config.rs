@@ -38,6 +38,8 @@ pub struct TrunkConfig {
     pub gateways: Vec<GatewayConfig>,
     /// How long a gateway may be silent, without even 100 Trying, before the call goes to the next one.
     pub failover: Duration,
+    /// Whether the gateways are asked by OPTIONS if they are there.
+    pub probing: Option<Probing>,
     /// Where to register, when that is not the first gateway; also the domain of our From by default.
     pub registrar: Option<Target>,
     /// What to answer its challenges with; the user name is also the user part of our address of record.
@@ -67,6 +69,17 @@ pub struct GatewayConfig {
     pub weight: u16,
 }
 
+/// How gateways are probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probing {
+    /// From one OPTIONS to the next, give or take a tenth.
+    pub interval: Duration,
+    /// Failures in a row that take a gateway out: probes without a sign of life, and calls that it failed.
+    pub down_after: u32,
+    /// Signs of life in a row that bring it back.
+    pub up_after: u32,
+}
+
 impl TrunkConfig {
     /// How long a gateway may be silent by default: over UDP an INVITE is sent at 0, 0.5, 1.5 and 3.5 s (RFC 3261
     /// §17.1.1.2), so that three may be lost.
@@ -78,6 +91,7 @@ impl TrunkConfig {
             name: name.into(),
             gateways: vec![GatewayConfig { target: gateway, priority: 0, weight: 1 }],
             failover: Self::FAILOVER,
+            probing: None,
             registrar: None,
             credentials: None,
             register: None,

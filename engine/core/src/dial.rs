@@ -192,7 +192,7 @@ mod tests {
     fn trunk() -> Trunk {
         let gateway =
             Target { host: "sip.example.com".into(), port: Some(5070), transport: None, ..Target::default() };
-        Trunk::new(TrunkConfig {
+        let config = TrunkConfig {
             caller_ids: vec!["+62211".into(), "+62212".into()],
             codecs: vec![Codec::Pcma],
             from_domain: Some("pbx.example.net".into()),
@@ -202,8 +202,10 @@ mod tests {
                 ..Default::default()
             },
             ..TrunkConfig::new("jkt", gateway)
-        })
-        .unwrap()
+        };
+        #[expect(clippy::disallowed_methods, reason = "any instant will do as the origin of a test")]
+        let now = std::time::Instant::now();
+        Trunk::new(now, config, &mut ChaCha20Rng::seed_from_u64(1)).unwrap()
     }
 
     fn plan(body: Value, trunk: Option<&Trunk>) -> Result<Dial, Vec<Fault>> {
@@ -216,7 +218,7 @@ mod tests {
     /// The first way of a call through the trunk.
     fn branch(trunk: &Trunk, dial: &Dial) -> Branch {
         let mut random = ChaCha20Rng::seed_from_u64(1);
-        trunk.ways(&dial.called, &mut random)[0].branches[0].clone()
+        trunk.ways(&dial.called, &mut random).unwrap()[0].branches[0].clone()
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) enum Evidence {
     Limit,
     /// The trunk is refused by its registrar: nothing was sent.
     TrunkRejected,
+    /// Every gateway of the trunk has asked to be left alone for a while: nothing was sent.
+    TrunkBusy,
     /// Our own fault.
     Internal,
 }
@@ -47,6 +49,7 @@ impl Evidence {
             Self::Api => Disposition::Canceled,
             Self::Limit => Disposition::LimitReached,
             Self::TrunkRejected => Disposition::Blocked,
+            Self::TrunkBusy => Disposition::Congestion,
             Self::Internal => Disposition::InternalError,
         }
     }
@@ -150,6 +153,8 @@ mod tests {
             (Evidence::Api, Disposition::Canceled),
             (Evidence::Limit, Disposition::LimitReached),
             (Evidence::TrunkRejected, Disposition::Blocked),
+            (Evidence::TrunkRejected, Disposition::Blocked),
+            (Evidence::TrunkBusy, Disposition::Congestion),
             (Evidence::Internal, Disposition::InternalError),
             (Evidence::Answered, Disposition::Answered),
         ] {

@@ -85,7 +85,9 @@ mod variables;
 pub use admission::Capacity;
 pub use cdr::crash_ended;
 pub use clock::Clock;
-pub use config::{ConfigError, EngineConfig, GatewayConfig, Route, RouteAction, RouteMatch, TrunkConfig};
+pub use config::{
+    ConfigError, EngineConfig, GatewayConfig, Probing, Route, RouteAction, RouteMatch, TrunkConfig,
+};
 pub use engine::{Engine, TimerKind};
 pub use io::{CallEvent, Input, MediaCommand, MediaInput, Output, Refusal};
 pub use number::{NumberError, NumberFormat};

@@ -71,6 +71,9 @@ impl LiveCall {
             }
             // Nothing came back, not even to the INVITE that we gave up.
             FailureCause::Cancelled if reason_phrase.is_empty() && self.is_unheard() => {
+                if let Some(gateway) = &self.record.gateway {
+                    ctx.sign(self.trunk, gateway, Sign::silence());
+                }
                 (Evidence::Network, EndedBy::Engine)
             }
             // RFC 3261 §9.2: a canceled INVITE is answered 487.

@@ -45,7 +45,7 @@ use crate::disposition::Evidence;
 use crate::io::{CallEvent, MediaCommand, Output, Refusal};
 use crate::prompt::Prompts;
 use crate::timers::{CallTimer, Timers};
-use crate::trunk::{TrunkId, Trunks};
+use crate::trunk::{NoWay, Sign, TrunkId, Trunks};
 
 /// How long an inbound call may wait for the API to answer it: as long as proxies keep ringing (RFC 3261 §16.6 item 11,
 /// timer C: "MUST be larger than 3 minutes").
@@ -74,6 +74,12 @@ pub(crate) struct Context<'a> {
 impl Context<'_> {
     fn timestamp(&self) -> Timestamp {
         Timestamp::from_unix_ms(self.clock.unix_ms(self.now))
+    }
+
+    fn sign(&mut self, trunk: Option<TrunkId>, gateway: &str, sign: Sign) {
+        if let Some(trunk) = trunk {
+            self.trunks.sign(self.now, trunk, gateway, sign, self.random);
+        }
     }
 
     fn media(&mut self, leg: LegId, command: MediaCommand) {
@@ -284,7 +290,7 @@ impl LiveCall {
                 self.session_over(ctx, id);
                 match &mut self.state {
                     State::Inviting(inviting) => {
-                        let verdict = inviting.hunt.failed(id, failure);
+                        let verdict = setup::branch_failed(inviting, ctx, self.trunk, id, failure);
                         self.follow(ctx, verdict);
                     }
                     State::Accepting(_) | State::Queued(_) | State::Opening(_) | State::Offered(_) => {

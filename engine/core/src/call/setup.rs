@@ -36,16 +36,18 @@ impl LiveCall {
         self.marks.admitted = Some(ctx.now);
         ctx.timers.cancel(self.leg, CallTimer::Queue);
         ctx.timers.set(self.leg, CallTimer::Ring, ctx.now + dial.ring_timeout);
-        let mut refusal = None;
+        let mut no_way = None;
         if let Some(trunk) = self.trunk.and_then(|id| ctx.trunks.get_mut(id)) {
             trunk.enter(ctx.now);
-            refusal = trunk.refusal();
-            dial.ways = trunk.ways(&dial.called, ctx.random);
+            match trunk.ways(&dial.called, ctx.random) {
+                Ok(ways) => dial.ways = ways,
+                Err(none) => no_way = Some(none),
+            }
         }
         self.state = State::Opening(Origin::Outbound(dial));
-        match refusal {
-            Some(evidence) => {
-                self.record.sip_reason = Some("Trunk Not Registered".to_owned());
+        match no_way {
+            Some(NoWay { evidence, reason }) => {
+                self.record.sip_reason = Some(reason.to_owned());
                 self.end(ctx, evidence, EndedBy::Engine);
             }
             None => self.open_media(ctx),
@@ -150,7 +152,7 @@ impl LiveCall {
                 q850: None,
                 retry_after: None,
             };
-            verdict = inviting.hunt.failed(session, failure);
+            verdict = branch_failed(inviting, ctx, self.trunk, session, failure);
             drop_session(&mut self.sessions, ctx, session);
         }
         self.follow(ctx, verdict);
@@ -172,6 +174,9 @@ impl LiveCall {
     ) {
         let State::Inviting(inviting) = &mut self.state else { return };
         inviting.hunt.progressed();
+        if let Some(gateway) = inviting.hunt.branch(session).and_then(|branch| branch.gateway.clone()) {
+            ctx.sign(self.trunk, &gateway, Sign::Alive);
+        }
         self.record.sip_status = Some(status);
         if matches!(status, 180..=183) {
             self.marks.progress.get_or_insert(ctx.now);
@@ -207,6 +212,9 @@ impl LiveCall {
         // Crossed with our CANCEL: the endpoint hangs up by itself.
         let State::Inviting(inviting) = &mut self.state else { return };
         if let Some(branch) = inviting.hunt.branch(session) {
+            if let Some(gateway) = &branch.gateway {
+                ctx.sign(self.trunk, gateway, Sign::Alive);
+            }
             self.record.gateway = branch.gateway.as_deref().map(str::to_owned);
             self.record.sip_call_id = ctx.endpoint.session_call_id(session).map(|id| id.to_string());
         }
@@ -358,6 +366,21 @@ impl LiveCall {
         self.end(ctx, Evidence::Response { status, q850: None }, EndedBy::Api);
         Ok(())
     }
+}
+
+/// One branch has failed: its gateway's health and the hunt take note.
+pub(super) fn branch_failed(
+    inviting: &mut Inviting,
+    ctx: &mut Context<'_>,
+    trunk: Option<TrunkId>,
+    session: SessionId,
+    failure: Failure,
+) -> Verdict {
+    let gateway = inviting.hunt.branch(session).and_then(|branch| branch.gateway.as_ref());
+    if let (Some(gateway), Some(sign)) = (gateway, Sign::of_call(&failure)) {
+        ctx.sign(trunk, gateway, sign);
+    }
+    inviting.hunt.failed(session, failure)
 }
 
 /// Gives up a branch; the endpoint cancels it, or hangs up its late answer, and nobody wants to hear of it.

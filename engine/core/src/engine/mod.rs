@@ -17,9 +17,7 @@ use control_api_types::{
 use media_core::{Codec, LegId};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use sip_core::{
-    Endpoint, Event, Hop, Host, Message, QueryId, RegistrationEvent, RegistrationId, SessionEvent, SessionId,
-};
+use sip_core::{Endpoint, Event, Hop, Host, Message, QueryId, SessionEvent, SessionId};
 
 use crate::admission::{Admit, Capacity, Gate, Queue};
 use crate::call::{Context, LiveCall, Offer, Plan, record};
@@ -33,7 +31,7 @@ use crate::io::{Input, Output, Refusal};
 use crate::prompt::Prompts;
 use crate::route::{Verdict, route};
 use crate::timers::{CallTimer, Timers};
-use crate::trunk::{Outcome, Trunk, TrunkId, Trunks};
+use crate::trunk::{Outcome, Sign, Trunk, TrunkId, Trunks};
 
 /// Longest inbound call: as long as an outbound one by default.
 const INBOUND_MAX_DURATION: Duration = Duration::from_secs(14_400);
@@ -91,6 +89,8 @@ pub enum TimerKind {
     Sip(sip_core::TimerKind),
     /// A timer of a call.
     Call(CallTimer),
+    /// A gateway is to be probed, or has rested enough.
+    Trunk,
     /// A queued call is due by the rate limits.
     Pacing,
     /// The drain is over.
@@ -131,7 +131,8 @@ impl Engine {
             drain: Drain::Off,
         };
         for config in trunks {
-            engine.add_trunk(now, Trunk::new(config)?)?;
+            let trunk = Trunk::new(now, config, &mut engine.random)?;
+            engine.add_trunk(now, trunk)?;
         }
         for Route { matches, .. } in &routes {
             if let Some(trunk) = matches.trunk.as_ref().filter(|name| engine.trunks.find(name).is_none()) {
@@ -179,6 +180,7 @@ impl Engine {
     /// Runs every timer that is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.endpoint.handle_timeout(now);
+        self.trunks.handle_timeout(now, &mut self.endpoint, &mut self.random);
         while let Some((leg, timer)) = self.timers.pop_due(now) {
             self.with_call(now, leg, |call, ctx| call.on_timer(ctx, timer));
         }
@@ -205,7 +207,8 @@ impl Engine {
             Drain::Until(at) => Some((at, TimerKind::Drain)),
             Drain::Off | Drain::Over => None,
         };
-        [sip, call, pacing, drain].into_iter().flatten().min_by_key(|&(at, _)| at)
+        let trunk = self.trunks.due().map(|at| (at, TimerKind::Trunk));
+        [sip, call, pacing, drain, trunk].into_iter().flatten().min_by_key(|&(at, _)| at)
     }
 
     /// Does everything that follows from what was just done.
@@ -213,6 +216,10 @@ impl Engine {
         self.run_endpoint(now);
         self.pace(now);
         self.run_endpoint(now);
+        while let Some(data) = self.trunks.poll_news() {
+            let at_unix_ms = self.clock.unix_ms(now);
+            self.outputs.push_back(Output::NodeEvent { data, at_unix_ms });
+        }
     }
 
     fn run_endpoint(&mut self, now: Instant) {
@@ -237,10 +244,12 @@ impl Engine {
                     }
                 }
                 sip_core::Output::Event(Event::Registration { id, event }) => {
-                    self.on_registration(now, id, &event)
+                    self.trunks.on_registration(now, id, &event);
                 }
                 // No request outside dialogs is sent.
-                sip_core::Output::Event(Event::Response { .. }) => {}
+                sip_core::Output::Event(Event::Response { id, outcome }) => {
+                    self.trunks.probed(now, id, Sign::of_probe(&outcome), &mut self.random);
+                }
                 // RFC 3261 §8.2.1: "If the UAS recognizes but does not support the method of a request, it MUST
                 // generate a 405 (Method Not Allowed) response", and "MUST also add an Allow header field".
                 sip_core::Output::Event(Event::Request { id, .. }) => {

@@ -3,12 +3,6 @@
 use super::*;
 
 impl Engine {
-    pub(super) fn on_registration(&mut self, now: Instant, id: RegistrationId, event: &RegistrationEvent) {
-        let Some(trunk) = self.trunks.registered(id) else { return };
-        let Some(data) = trunk.on_registration(now, id, event) else { return };
-        self.outputs.push_back(Output::NodeEvent { data, at_unix_ms: self.clock.unix_ms(now) });
-    }
-
     /// Every trunk as the API shows it, in the order of the configuration.
     pub fn trunks(&self, now: Instant) -> impl Iterator<Item = control_api_types::Trunk> {
         self.trunks.iter().map(move |(_, trunk)| trunk.view(now, &self.clock))

@@ -3,11 +3,13 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rand_core::Rng;
-use sip_core::{Host, Target};
+use sip_core::{Host, Method, NameAddr, Outgoing, Target, Uri};
 
-use crate::config::{ConfigError, GatewayConfig};
+use super::health::Health;
+use crate::config::{ConfigError, GatewayConfig, TrunkConfig};
 
 /// A gateway's SIP URI: how it is told in the API and known inside its trunk.
 pub(crate) type GatewayName = Arc<str>;
@@ -20,16 +22,42 @@ pub(crate) struct Gateway {
     pub(crate) host: Host,
     /// Where its calls come from: the literal address, or what its name was last resolved to.
     pub(crate) addresses: BTreeSet<IpAddr>,
+    pub(crate) health: Health,
 }
 
 impl Gateway {
-    pub(crate) fn new(config: GatewayConfig, trunk: &str) -> Result<Self, ConfigError> {
+    pub(crate) fn new(
+        now: Instant,
+        config: GatewayConfig,
+        trunk: &TrunkConfig,
+        random: &mut impl Rng,
+    ) -> Result<Self, ConfigError> {
         let host: Host = config.target.host.parse().map_err(|_| ConfigError::GatewayHost {
-            trunk: trunk.to_owned(),
+            trunk: trunk.name.clone(),
             host: config.target.host.clone(),
         })?;
         let addresses = host.ip().map(|ip| ip.to_canonical()).into_iter().collect();
-        Ok(Self { name: name(&host, &config.target).into(), host, addresses, config })
+        let health = Health::new(now, trunk.probing.as_ref(), random);
+        Ok(Self { name: name(&host, &config.target).into(), host, addresses, health, config })
+    }
+}
+
+impl Gateway {
+    /// The request that asks if it is there.
+    pub(super) fn probe(&self, domain: &Host) -> Outgoing {
+        let uri = Uri::sip(None, &self.host, self.config.target.port);
+        Outgoing {
+            method: Method::Options,
+            to: NameAddr::new(uri.clone()),
+            request_uri: uri,
+            from: NameAddr::new(Uri::sip(None, domain, None)),
+            target: self.config.target.clone(),
+            route: Vec::new(),
+            headers: Vec::new(),
+            body: None,
+            // A challenge is a sign of life too.
+            credentials: None,
+        }
     }
 }
 
@@ -41,12 +69,9 @@ fn name(host: &Host, target: &Target) -> String {
 
 /// The order in which one call tries gateways: by priority; inside a priority at random, as often first as the weight
 /// says (RFC 2782 selects servers so). Weight 0 is for when the others have failed.
-pub(crate) fn order<'a>(gateways: &'a [Gateway], random: &mut impl Rng) -> Vec<&'a Gateway> {
-    let mut left: VecDeque<&Gateway> = {
-        let mut sorted: Vec<_> = gateways.iter().collect();
-        sorted.sort_by_key(|gateway| gateway.config.priority);
-        sorted.into()
-    };
+pub(super) fn order<'a>(mut gateways: Vec<&'a Gateway>, random: &mut impl Rng) -> Vec<&'a Gateway> {
+    gateways.sort_by_key(|gateway| gateway.config.priority);
+    let mut left = VecDeque::from(gateways);
     let mut ordered = Vec::with_capacity(left.len());
     while let Some(first) = left.front() {
         let peers = left.iter().take_while(|gateway| gateway.config.priority == first.config.priority);
@@ -79,9 +104,16 @@ mod tests {
 
     use super::*;
 
+    fn new(target: Target, priority: u16, weight: u16) -> Gateway {
+        #[expect(clippy::disallowed_methods, reason = "any instant will do as the origin of a test")]
+        let now = Instant::now();
+        let trunk = TrunkConfig::new("t", target.clone());
+        let config = GatewayConfig { target, priority, weight };
+        Gateway::new(now, config, &trunk, &mut ChaCha20Rng::seed_from_u64(1)).unwrap()
+    }
+
     fn gateway(host: &str, priority: u16, weight: u16) -> Gateway {
-        let target = Target { host: host.into(), port: Some(5060), ..Target::default() };
-        Gateway::new(GatewayConfig { target, priority, weight }, "t").unwrap()
+        new(Target { host: host.into(), port: Some(5060), ..Target::default() }, priority, weight)
     }
 
     #[test]
@@ -95,7 +127,7 @@ mod tests {
         let mut random = ChaCha20Rng::seed_from_u64(1);
         let mut first = BTreeMap::new();
         for _ in 0..4_000 {
-            let order: Vec<_> = order(&gateways, &mut random)
+            let order: Vec<_> = order(gateways.iter().collect(), &mut random)
                 .iter()
                 .map(|gateway| gateway.config.target.host.as_str())
                 .collect();
@@ -115,8 +147,7 @@ mod tests {
             ("2001:db8::1", Some(5060), None, "sip:[2001:db8::1]:5060"),
         ] {
             let target = Target { host: host.into(), port, transport, ..Target::default() };
-            let gateway = Gateway::new(GatewayConfig { target, priority: 0, weight: 1 }, "t").unwrap();
-            assert_eq!(&*gateway.name, name);
+            assert_eq!(&*new(target, 0, 1).name, name);
         }
     }
 }

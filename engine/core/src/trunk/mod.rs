@@ -1,29 +1,35 @@
 //! Trunks: registration state, limits, and how well their calls fare.
 
 mod gateway;
+mod health;
+mod registration;
 mod set;
+mod statistics;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use control_api_types::{Disposition, EventData, GatewayState, Timestamp, TrunkState};
+use control_api_types::{EventData, GatewayState, Timestamp, TrunkState};
 use rand_core::Rng;
-use sip_core::{Host, NameAddr, Register, RegistrationEvent, RegistrationId, Target, Uri};
+use sip_core::{
+    Endpoint, Host, NameAddr, OutgoingId, Register, RegistrationEvent, RegistrationId, Target, Uri,
+};
 
 use self::gateway::Gateway;
 pub(crate) use self::gateway::GatewayName;
+pub(crate) use self::health::Sign;
+use self::health::{Due, Fitness};
+use self::registration::Registration;
 pub(crate) use self::set::{TrunkId, Trunks};
+pub(crate) use self::statistics::Outcome;
+use self::statistics::Statistics;
 use crate::admission::Gate;
 use crate::call::{Branch, Group, Search};
-use crate::clock::{Clock, millis};
+use crate::clock::Clock;
 use crate::config::{ConfigError, TrunkConfig};
 use crate::dial::Called;
 use crate::disposition::Evidence;
-
-/// How many ended calls the ratios of a trunk are taken over: enough for half a percent of resolution, few enough to
-/// follow a change within minutes.
-const RECENT: usize = 200;
 
 #[derive(Debug)]
 pub(crate) struct Trunk {
@@ -34,63 +40,25 @@ pub(crate) struct Trunk {
     pub(crate) domain: Host,
     pub(crate) gate: Gate,
     registration: Registration,
-    recent: VecDeque<Outcome>,
-    starts: Starts,
+    /// The state that was told last.
+    told: TrunkState,
+    statistics: Statistics,
 }
 
-/// Whether a trunk can be used, as far as registration tells.
+/// Why a call cannot go out at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Registration {
-    /// It does not register: used as configured.
-    None,
-    /// No answer to the first REGISTER yet. Its calls wait.
-    Registering(RegistrationId),
-    Up {
-        id: RegistrationId,
-        until: Instant,
-    },
-    /// Tried again later. Its calls fail as `network-error`.
-    Down(RegistrationId),
-    /// Refused for good. Its calls fail as `blocked`.
-    Rejected(RegistrationId),
-}
-
-/// How one outbound call fared.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Outcome {
-    pub(crate) disposition: Disposition,
-    pub(crate) post_dial_delay: Option<Duration>,
-}
-
-impl Outcome {
-    /// Whether the network did its part (ITU-T E.425): the far end answered, rang, was busy, or refused.
-    fn is_effective(self) -> bool {
-        match self.disposition {
-            Disposition::Answered | Disposition::Busy | Disposition::NoAnswer => true,
-            Disposition::Rejected | Disposition::Unreachable => true,
-            Disposition::InvalidNumber | Disposition::Congestion | Disposition::Blocked => false,
-            Disposition::NetworkError | Disposition::Incompatible | Disposition::Canceled => false,
-            Disposition::LimitReached | Disposition::InternalError => false,
-        }
-    }
-
-    /// Whether it tells anything about the trunk: what we took back or never sent does not.
-    fn is_telling(self) -> bool {
-        match self.disposition {
-            Disposition::Canceled | Disposition::LimitReached | Disposition::InternalError => false,
-            Disposition::Answered | Disposition::Busy | Disposition::NoAnswer | Disposition::Rejected => true,
-            Disposition::Unreachable | Disposition::InvalidNumber | Disposition::Congestion => true,
-            Disposition::Blocked | Disposition::NetworkError | Disposition::Incompatible => true,
-        }
-    }
+pub(crate) struct NoWay {
+    pub(crate) evidence: Evidence,
+    /// For the CDR.
+    pub(crate) reason: &'static str,
 }
 
 impl Trunk {
-    pub(crate) fn new(config: TrunkConfig) -> Result<Self, ConfigError> {
+    pub(crate) fn new(now: Instant, config: TrunkConfig, random: &mut impl Rng) -> Result<Self, ConfigError> {
         let gateways = config
             .gateways
             .iter()
-            .map(|gateway| Gateway::new(gateway.clone(), &config.name))
+            .map(|gateway| Gateway::new(now, gateway.clone(), &config, random))
             .collect::<Result<Vec<_>, _>>()?;
         let Some(first) = gateways.first() else {
             return Err(ConfigError::NoGateway { trunk: config.name });
@@ -118,8 +86,8 @@ impl Trunk {
         Ok(Self {
             gate: Gate::new(config.capacity),
             registration: Registration::None,
-            recent: VecDeque::new(),
-            starts: Starts::default(),
+            told: TrunkState::Unmonitored,
+            statistics: Statistics::default(),
             gateways,
             domain,
             config,
@@ -144,8 +112,28 @@ impl Trunk {
         self.config.registrar.as_ref().or(gateway)
     }
 
-    /// The ways to call somebody, in the order in which this call tries them.
-    pub(crate) fn ways(&self, called: &Called, random: &mut impl Rng) -> Vec<Group> {
+    /// The ways to call somebody, in the order in which this call tries them. Gateways that are down are a last resort;
+    /// those that asked to be left alone are.
+    pub(crate) fn ways(&self, called: &Called, random: &mut impl Rng) -> Result<Vec<Group>, NoWay> {
+        match self.registration {
+            Registration::None | Registration::Registering(_) | Registration::Up { .. } => {}
+            Registration::Down { .. } => {
+                return Err(NoWay { evidence: Evidence::Network, reason: "Trunk Not Registered" });
+            }
+            Registration::Rejected { .. } => {
+                return Err(NoWay { evidence: Evidence::TrunkRejected, reason: "Trunk Not Registered" });
+            }
+        }
+        let fit = |wanted: Fitness| {
+            self.gateways.iter().filter(|gateway| gateway.health.fitness() == wanted).collect::<Vec<_>>()
+        };
+        let mut gateways = fit(Fitness::Usable);
+        if gateways.is_empty() {
+            gateways = fit(Fitness::Doubtful);
+        }
+        if gateways.is_empty() {
+            return Err(NoWay { evidence: Evidence::TrunkBusy, reason: "Trunk Asked To Wait" });
+        }
         let way = |gateway: &Gateway| {
             let uri = match called {
                 Called::Number(user) => Uri::sip(Some(user), &gateway.host, gateway.config.target.port),
@@ -161,7 +149,7 @@ impl Trunk {
             };
             Group { branches: vec![branch], search: Search::Gateways }
         };
-        gateway::order(&self.gateways, random).into_iter().map(way).collect()
+        Ok(gateway::order(gateways, random).into_iter().map(way).collect())
     }
 
     /// Whether a gateway is at this host.
@@ -171,6 +159,7 @@ impl Trunk {
 
     pub(crate) fn registering(&mut self, id: RegistrationId) {
         self.registration = Registration::Registering(id);
+        self.told = TrunkState::Registering;
     }
 
     /// Whether calls come from this address.
@@ -188,208 +177,174 @@ impl Trunk {
 
     /// Whether its calls may begin (if only to fail at once), or wait for the first registration.
     pub(crate) fn is_settled(&self) -> bool {
-        match self.registration {
-            Registration::Registering(_) => false,
-            Registration::None
-            | Registration::Up { .. }
-            | Registration::Down(_)
-            | Registration::Rejected(_) => true,
-        }
+        !matches!(self.registration, Registration::Registering(_))
     }
 
-    /// Why a call cannot go out at all.
-    pub(crate) fn refusal(&self) -> Option<Evidence> {
-        match self.registration {
-            Registration::None | Registration::Registering(_) | Registration::Up { .. } => None,
-            Registration::Down(_) => Some(Evidence::Network),
-            Registration::Rejected(_) => Some(Evidence::TrunkRejected),
-        }
-    }
-
+    /// Registration and gateways together.
     pub(crate) fn state(&self) -> TrunkState {
-        match self.registration {
-            Registration::None => TrunkState::Unmonitored,
-            Registration::Registering(_) => TrunkState::Registering,
-            Registration::Up { .. } => TrunkState::Up,
-            Registration::Down(_) => TrunkState::Down,
-            Registration::Rejected(_) => TrunkState::Rejected,
+        let registered = match self.registration {
+            Registration::Registering(_) => return TrunkState::Registering,
+            Registration::Down { .. } => return TrunkState::Down,
+            Registration::Rejected { .. } => return TrunkState::Rejected,
+            Registration::Up { .. } => true,
+            Registration::None => false,
+        };
+        let is_any = |state| self.gateways.iter().any(|gateway| gateway.health.view() == state);
+        match (is_any(GatewayState::Up), is_any(GatewayState::Unmonitored)) {
+            (false, false) => TrunkState::Down,
+            (true, _) => TrunkState::Up,
+            (false, true) if registered => TrunkState::Up,
+            (false, true) => TrunkState::Unmonitored,
         }
     }
 
-    /// Takes a registration event; there is something to tell when the state is another one now.
-    pub(crate) fn on_registration(
-        &mut self,
-        now: Instant,
-        id: RegistrationId,
-        event: &RegistrationEvent,
-    ) -> Option<EventData> {
-        let before = self.state();
+    /// What there is to tell since it was asked last: the state, if it is another one now.
+    pub(crate) fn news(&mut self) -> Option<EventData> {
+        let state = self.state();
+        let before = std::mem::replace(&mut self.told, state);
+        if state == before {
+            return None;
+        }
         let trunk = self.config.name.clone();
-        let (registration, data) = match *event {
-            // A refresh that failed takes nothing away yet: the registrar keeps what it granted until it expires.
-            RegistrationEvent::Failed { status: _, retry_in: Some(_) } if self.is_bound(now) => return None,
-            RegistrationEvent::Registered { expires } => {
-                (Registration::Up { id, until: now + expires }, EventData::TrunkUp { trunk })
+        match state {
+            TrunkState::Up => Some(EventData::TrunkUp { trunk }),
+            // Used as configured is no news, unless it could not be used before.
+            TrunkState::Unmonitored => match before {
+                TrunkState::Down | TrunkState::Rejected => Some(EventData::TrunkUp { trunk }),
+                TrunkState::Up | TrunkState::Registering | TrunkState::Unmonitored => None,
+            },
+            TrunkState::Down => Some(EventData::TrunkDown { trunk, reason: self.why_down() }),
+            TrunkState::Rejected => {
+                let sip_status = match self.registration {
+                    Registration::Rejected { status, .. } => status,
+                    Registration::None
+                    | Registration::Registering(_)
+                    | Registration::Up { .. }
+                    | Registration::Down { .. } => None,
+                };
+                Some(EventData::TrunkRejected { trunk, sip_status })
             }
-            RegistrationEvent::Failed { status, retry_in: Some(retry_in) } => {
-                let what = status.map_or("no answer".to_owned(), |status| {
-                    format!("{status} {}", sip_core::reason_phrase(status))
-                });
-                let registrar = self.registrar().map_or("", |registrar| registrar.host.as_str());
-                let reason =
-                    format!("{what} from registrar {registrar}; next try in {} s", retry_in.as_secs());
-                (Registration::Down(id), EventData::TrunkDown { trunk, reason })
-            }
-            RegistrationEvent::Failed { status, retry_in: None } => {
-                (Registration::Rejected(id), EventData::TrunkRejected { trunk, sip_status: status })
-            }
-            RegistrationEvent::Unregistered => {
-                let reason = "unregistered by this node".to_owned();
-                (Registration::Down(id), EventData::TrunkDown { trunk, reason })
-            }
-        };
-        self.registration = registration;
-        (self.state() != before).then_some(data)
+            TrunkState::Registering => None,
+        }
     }
 
-    /// Whether the registrar still has us.
-    fn is_bound(&self, now: Instant) -> bool {
-        match self.registration {
-            Registration::Up { until, .. } => now < until,
-            Registration::None
-            | Registration::Registering(_)
-            | Registration::Down(_)
-            | Registration::Rejected(_) => false,
+    fn why_down(&self) -> String {
+        if let Registration::Down { reason, .. } = &self.registration {
+            return reason.clone();
+        }
+        let each =
+            self.gateways.iter().map(|gateway| format!("{}: {}", gateway.name, gateway.health.reason()));
+        each.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Takes what happened to its registration.
+    pub(crate) fn on_registration(&mut self, now: Instant, event: &RegistrationEvent) {
+        let registrar = self.registrar().map(|registrar| registrar.host.clone()).unwrap_or_default();
+        self.registration.take(now, event, &registrar);
+    }
+
+    /// When [`Trunk::handle_timeout`] has something to do.
+    fn due(&self) -> Option<Instant> {
+        self.gateways.iter().filter_map(|gateway| gateway.health.due()).min()
+    }
+
+    /// Sends the probes that are due, and ends rests that are over.
+    fn handle_timeout(&mut self, now: Instant, endpoint: &mut Endpoint, random: &mut impl Rng) {
+        let probing = self.config.probing.as_ref();
+        for gateway in &mut self.gateways {
+            match gateway.health.timeout(now, probing, random) {
+                Due::Nothing => {}
+                Due::GiveUp(id) => endpoint.abandon(id),
+                Due::Probe => {
+                    let Some(probing) = probing else { continue };
+                    // Too many requests of ours are under way: the next one in its time.
+                    let id = endpoint.request(now, gateway.probe(&self.domain)).ok();
+                    gateway.health.probe_sent(now, probing, id, random);
+                }
+            }
+        }
+    }
+
+    fn awaits(&self, probe: OutgoingId) -> bool {
+        self.gateways.iter().any(|gateway| gateway.health.awaits(probe))
+    }
+
+    fn probed(&mut self, now: Instant, probe: OutgoingId, sign: Sign, random: &mut impl Rng) {
+        let probing = self.config.probing.as_ref();
+        for gateway in self.gateways.iter_mut().filter(|gateway| gateway.health.awaits(probe)) {
+            gateway.health.probed(now, probing, sign.clone(), random);
+        }
+    }
+
+    /// Takes what a call has told of a gateway.
+    pub(crate) fn sign(&mut self, now: Instant, gateway: &str, sign: Sign, random: &mut impl Rng) {
+        let probing = self.config.probing.as_ref();
+        if let Some(gateway) = self.gateways.iter_mut().find(|known| &*known.name == gateway) {
+            gateway.health.sign(now, probing, sign, random);
         }
     }
 
     /// Counts an outbound call that begins.
     pub(crate) fn enter(&mut self, now: Instant) {
         self.gate.enter(now);
-        self.starts.count(now);
+        self.statistics.begun(now);
     }
 
+    /// Notes how an outbound call came out.
     pub(crate) fn record(&mut self, outcome: Outcome) {
-        if !outcome.is_telling() {
-            return;
-        }
-        if self.recent.len() == RECENT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(outcome);
+        self.statistics.ended(outcome);
     }
 
     /// The trunk as the API shows it.
     pub(crate) fn view(&self, now: Instant, clock: &Clock) -> control_api_types::Trunk {
-        let state = self.state();
+        let gateways = self.gateways.iter().map(|gateway| control_api_types::Gateway {
+            uri: gateway.name.to_string(),
+            state: gateway.health.view(),
+            rtt_ms: gateway.health.rtt_ms(),
+        });
         control_api_types::Trunk {
             name: self.config.name.clone(),
-            state,
-            registered_until: match self.registration {
-                Registration::Up { until, .. } => Some(Timestamp::from_unix_ms(clock.unix_ms(until))),
-                Registration::None
-                | Registration::Registering(_)
-                | Registration::Down(_)
-                | Registration::Rejected(_) => None,
-            },
+            state: self.state(),
+            registered_until: self
+                .registration
+                .until()
+                .map(|until| Timestamp::from_unix_ms(clock.unix_ms(until))),
             calls: self.gate.calls(),
-            cps: self.starts.per_second(now),
-            asr: self.share(|outcome| outcome.disposition == Disposition::Answered),
-            ner: self.share(Outcome::is_effective),
-            pdd_ms: self.median_post_dial_delay_ms(),
-            gateways: self
-                .gateways
-                .iter()
-                .map(|gateway| control_api_types::Gateway {
-                    uri: gateway.name.to_string(),
-                    state: match state {
-                        TrunkState::Up => GatewayState::Up,
-                        TrunkState::Down | TrunkState::Rejected => GatewayState::Down,
-                        TrunkState::Registering | TrunkState::Unmonitored => GatewayState::Unmonitored,
-                    },
-                    rtt_ms: None,
-                })
-                .collect(),
-        }
-    }
-
-    fn share(&self, holds: impl Fn(Outcome) -> bool) -> Option<f32> {
-        let held = self.recent.iter().filter(|&&outcome| holds(outcome)).count();
-        (!self.recent.is_empty()).then(|| held as f32 / self.recent.len() as f32)
-    }
-
-    fn median_post_dial_delay_ms(&self) -> Option<u32> {
-        let mut delays: Vec<_> = self.recent.iter().filter_map(|outcome| outcome.post_dial_delay).collect();
-        if delays.is_empty() {
-            return None;
-        }
-        let middle = delays.len() / 2;
-        let (_, median, _) = delays.select_nth_unstable(middle);
-        Some(u32::try_from(millis(*median)).unwrap_or(u32::MAX))
-    }
-}
-
-/// Counts calls of this second and of the one before it.
-#[derive(Debug, Default)]
-struct Starts {
-    window: Option<Instant>,
-    this: u32,
-    last: u32,
-}
-
-const SECOND: Duration = Duration::from_secs(1);
-
-impl Starts {
-    fn count(&mut self, now: Instant) {
-        let elapsed = self.window.map(|start| now.saturating_duration_since(start));
-        match elapsed {
-            Some(elapsed) if elapsed < SECOND => {}
-            Some(elapsed) if elapsed < 2 * SECOND => {
-                self.window = self.window.map(|start| start + SECOND);
-                self.last = self.this;
-                self.this = 0;
-            }
-            Some(_) | None => *self = Self { window: Some(now), this: 0, last: 0 },
-        }
-        self.this += 1;
-    }
-
-    /// Calls of the last second, the older window weighted by its overlap.
-    fn per_second(&self, now: Instant) -> f32 {
-        let Some(start) = self.window else { return 0.0 };
-        let into = now.saturating_duration_since(start).as_secs_f32();
-        match into {
-            into if into < 1.0 => self.this as f32 + self.last as f32 * (1.0 - into),
-            into if into < 2.0 => self.this as f32 * (2.0 - into),
-            _ => 0.0,
+            cps: self.statistics.cps(now),
+            asr: self.statistics.asr(),
+            ner: self.statistics.ner(),
+            pdd_ms: self.statistics.median_post_dial_delay_ms(),
+            gateways: gateways.collect(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use sip_core::Target;
+    use std::time::Duration;
+
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
 
     use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     fn origin() -> Instant {
         #[expect(clippy::disallowed_methods, reason = "any instant will do as the origin of a test")]
         Instant::now()
     }
 
-    fn trunk() -> Trunk {
-        Trunk::new(TrunkConfig::new(
-            "t",
-            Target { host: "10.0.0.1".into(), port: Some(5080), transport: None, ..Target::default() },
-        ))
-        .unwrap()
+    fn trunk(now: Instant) -> Trunk {
+        let target = Target { host: "10.0.0.1".into(), port: Some(5080), ..Target::default() };
+        Trunk::new(now, TrunkConfig::new("t", target), &mut ChaCha20Rng::seed_from_u64(1)).unwrap()
     }
 
     #[test]
     fn one_change_per_new_state_and_calls_wait_for_the_first_answer() {
         let now = origin();
         let id = RegistrationId(1);
-        let mut trunk = trunk();
+        let mut trunk = trunk(now);
         assert_eq!((trunk.state(), trunk.is_settled()), (TrunkState::Unmonitored, true));
         trunk.registering(id);
         assert_eq!((trunk.state(), trunk.is_settled()), (TrunkState::Registering, false));
@@ -410,49 +365,11 @@ mod tests {
             (80, &up, Some(&told_up)),
             (90, &rejected, Some(&told_rejected)),
         ] {
-            let told_now = trunk.on_registration(now + at_s * SECOND, id, event);
-            assert_eq!(told_now.as_ref(), told, "at {at_s} s");
+            trunk.on_registration(now + at_s * SECOND, event);
+            assert_eq!(trunk.news().as_ref(), told, "at {at_s} s");
         }
-        assert_eq!(trunk.refusal(), Some(Evidence::TrunkRejected));
-    }
-
-    #[test]
-    fn ratios_over_recent_calls() {
-        let now = origin();
-        let clock = Clock::new(now, 0);
-        let mut trunk = trunk();
-        assert_eq!(trunk.view(now, &clock).asr, None);
-        for (disposition, delay) in [
-            (Disposition::Answered, Some(100)),
-            (Disposition::Busy, Some(300)),
-            (Disposition::Congestion, None),
-            (Disposition::Canceled, None),
-            (Disposition::NoAnswer, Some(200)),
-        ] {
-            trunk.record(Outcome { disposition, post_dial_delay: delay.map(Duration::from_millis) });
-        }
-        let view = trunk.view(now, &clock);
-        assert_eq!((view.asr, view.ner, view.pdd_ms), (Some(0.25), Some(0.75), Some(200)));
-        assert_eq!(view.gateways[0].uri, "sip:10.0.0.1:5080");
-        for _ in 0..2 * RECENT {
-            trunk.record(Outcome { disposition: Disposition::Congestion, post_dial_delay: None });
-        }
-        assert_eq!(trunk.recent.len(), RECENT);
-        assert_eq!(trunk.view(now, &clock).ner, Some(0.0));
-    }
-
-    #[test]
-    fn calls_of_the_last_second() {
-        let t0 = origin();
-        let at = |ms| t0 + Duration::from_millis(ms);
-        let mut starts = Starts::default();
-        for ms in 0..10 {
-            starts.count(at(ms * 100));
-        }
-        assert_eq!(starts.per_second(at(999)), 10.0);
-        assert_eq!(starts.per_second(at(1_500)), 5.0);
-        starts.count(at(1_500));
-        assert_eq!(starts.per_second(at(1_500)), 6.0);
-        assert_eq!(starts.per_second(at(9_000)), 0.0);
+        let called = Called::Number("1".to_owned());
+        let no_way = trunk.ways(&called, &mut ChaCha20Rng::seed_from_u64(1)).unwrap_err();
+        assert_eq!(no_way.evidence, Evidence::TrunkRejected);
     }
 }

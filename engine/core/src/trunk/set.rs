@@ -1,10 +1,13 @@
 //! Every trunk, by an id that never changes and by its name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
-use sip_core::RegistrationId;
+use control_api_types::EventData;
+use rand_core::Rng;
+use sip_core::{Endpoint, OutgoingId, RegistrationEvent, RegistrationId};
 
-use super::Trunk;
+use super::{Sign, Trunk};
 use crate::config::ConfigError;
 
 /// One trunk for as long as it exists, whatever else comes and goes.
@@ -18,6 +21,8 @@ pub(crate) struct Trunks {
     names: BTreeMap<String, TrunkId>,
     registrations: BTreeMap<RegistrationId, TrunkId>,
     last: u64,
+    due: Option<Instant>,
+    news: VecDeque<EventData>,
 }
 
 impl Trunks {
@@ -29,6 +34,7 @@ impl Trunks {
         self.last += 1;
         let id = TrunkId(self.last);
         self.names.insert(name.clone(), id);
+        self.due = [self.due, trunk.due()].into_iter().flatten().min();
         self.trunks.insert(id, trunk);
         Ok(id)
     }
@@ -54,6 +60,8 @@ impl Trunks {
         self.trunks.values_mut()
     }
 
+    // What happens to them.
+
     pub(crate) fn registers(&mut self, trunk: TrunkId, registration: RegistrationId) {
         self.registrations.insert(registration, trunk);
         if let Some(trunk) = self.get_mut(trunk) {
@@ -65,8 +73,63 @@ impl Trunks {
         self.registrations.keys().copied()
     }
 
-    /// Whose registration it is.
-    pub(crate) fn registered(&mut self, registration: RegistrationId) -> Option<&mut Trunk> {
-        self.trunks.get_mut(self.registrations.get(&registration)?)
+    /// Something happened to a registration.
+    pub(crate) fn on_registration(
+        &mut self,
+        now: Instant,
+        registration: RegistrationId,
+        event: &RegistrationEvent,
+    ) {
+        let Some(&id) = self.registrations.get(&registration) else { return };
+        self.with(id, |trunk| trunk.on_registration(now, event));
+    }
+
+    /// A call tells something of a gateway.
+    pub(crate) fn sign(
+        &mut self,
+        now: Instant,
+        id: TrunkId,
+        gateway: &str,
+        sign: Sign,
+        random: &mut impl Rng,
+    ) {
+        self.with(id, |trunk| trunk.sign(now, gateway, sign, random));
+    }
+
+    /// When [`Trunks::handle_timeout`] has something to do.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Sends the probes that are due, and ends rests that are over.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, endpoint: &mut Endpoint, random: &mut impl Rng) {
+        if self.due.is_none_or(|due| due > now) {
+            return;
+        }
+        let ids: Vec<_> = self.trunks.keys().copied().collect();
+        for id in ids {
+            self.with(id, |trunk| trunk.handle_timeout(now, endpoint, random));
+        }
+    }
+
+    /// A probe has an outcome.
+    pub(crate) fn probed(&mut self, now: Instant, probe: OutgoingId, sign: Sign, random: &mut impl Rng) {
+        let of = self.trunks.iter().find(|(_, trunk)| trunk.awaits(probe)).map(|(&id, _)| id);
+        if let Some(id) = of {
+            self.with(id, |trunk| trunk.probed(now, probe, sign, random));
+        }
+    }
+
+    /// What is new about trunks.
+    pub(crate) fn poll_news(&mut self) -> Option<EventData> {
+        self.news.pop_front()
+    }
+
+    fn with(&mut self, id: TrunkId, act: impl FnOnce(&mut Trunk)) {
+        if let Some(trunk) = self.trunks.get_mut(&id) {
+            act(trunk);
+            self.news.extend(trunk.news());
+        }
+        self.due = self.trunks.values().filter_map(Trunk::due).min();
     }
 }

@@ -21,6 +21,8 @@ pub(crate) enum Act {
     Progress,
     Answer(Answer),
     Reject(u16),
+    /// Rejects with a Retry-After.
+    RejectFor(u16, u16),
     /// Rejects with a Q.850 cause.
     RejectBecause(u16, u8),
     Press(char),
@@ -271,6 +273,10 @@ impl Carrier {
             }
             Act::Reject(status) => {
                 let _ = endpoint.reject(now, session, status, &[]);
+            }
+            Act::RejectFor(status, seconds) => {
+                let after = ("Retry-After".to_owned(), seconds.to_string());
+                let _ = endpoint.reject(now, session, status, &[after]);
             }
             Act::RejectBecause(status, cause) => {
                 let reason = ("Reason".to_owned(), format!("Q.850;cause={cause};text=\"x\""));

@@ -5,6 +5,7 @@ mod carrier;
 mod failover;
 mod faults;
 mod flows;
+mod gateways;
 mod inbound;
 mod limits;
 mod outbound;

@@ -1,21 +1,22 @@
 //! Random operations over a network that loses packets, beside a model that knows what must hold whatever happens.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use control_api_types::{Disposition, HangupReason, Limits, Play};
-use engine_core::{Capacity, Refusal, Route, RouteAction, RouteMatch};
+use engine_core::{Capacity, Probing, Refusal, Route, RouteAction, RouteMatch};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use serde_json::json;
 
 use crate::carrier::{Act::*, Answer::*, Script};
-use crate::world::{ENGINE, World, limits};
+use crate::world::{BACKUP, CARRIER, ENGINE, World, limits, trunk_over};
 
 const MAX_CALLS: u32 = 12;
 const MAX_QUEUED: u32 = 10;
 const TRUNK_CALLS: u32 = 8;
 
-/// A customer of each kind, and how his calls may come out if nobody interferes.
+/// A customer of each kind as the trunk's first gateway has him, and how his calls may come out if nobody interferes.
 const CUSTOMERS: &[(Script, &[Disposition])] = &[
     (&[(100, Ring), (900, Answer(Good)), (5_000, Hangup)], &[Disposition::Answered]),
     (
@@ -25,7 +26,10 @@ const CUSTOMERS: &[(Script, &[Disposition])] = &[
     (&[(100, Answer(Good)), (200, Hangup)], &[Disposition::Answered]),
     (&[(100, Answer(Missing))], &[Disposition::Incompatible]),
     (&[(500, Reject(486))], &[Disposition::Busy]),
-    (&[(0, Reject(503))], &[Disposition::Congestion]),
+    // Refused by the first gateway for its own reasons: what the other one says decides.
+    (&[(0, Reject(503))], &[Disposition::Answered]),
+    (&[(0, Reject(500))], &[Disposition::NoAnswer]),
+    (&[(0, Reject(504))], &[Disposition::Congestion]),
     (&[(100, RejectBecause(480, 20))], &[Disposition::Unreachable]),
     (&[(100, Ring)], &[Disposition::NoAnswer]),
     (&[(100, Ring), (3_990, Answer(Good)), (9_000, Hangup)], &[Disposition::NoAnswer, Disposition::Answered]),
@@ -61,6 +65,10 @@ fn trial(seed: u64, loss: f64, operations: u32) {
             queue_timeout_s: 8,
             ..limits()
         };
+        config.trunks[0] = trunk_over("jkt", &[CARRIER, BACKUP]);
+        // Never down, so that what a call comes to depends on nothing but its customer.
+        let probing = Probing { interval: Duration::from_secs(5), down_after: 1_000, up_after: 1 };
+        config.trunks[0].probing = Some(probing);
         config.trunks[0].capacity = Capacity { max_calls: Some(TRUNK_CALLS), max_cps: Some(20.0) };
         config.routes = vec![
             Route {
@@ -86,6 +94,7 @@ fn trial(seed: u64, loss: f64, operations: u32) {
     let mut model: BTreeMap<String, Expected> = BTreeMap::new();
     for (n, (script, _)) in CUSTOMERS.iter().enumerate() {
         world.carrier.customer(&format!("{n}"), script);
+        world.backup.customer(&format!("{n}"), behind_the_backup(script));
     }
 
     for n in 0..operations {
@@ -111,7 +120,8 @@ fn trial(seed: u64, loss: f64, operations: u32) {
     assert!(world.engine.is_drained());
     assert_eq!(world.media.open_ports(), 0);
     world.run_for(200_000);
-    assert_eq!(world.carrier.live(), 0, "seed {seed}: no orphan is left at the carrier");
+    let orphans = (world.carrier.live(), world.backup.live());
+    assert_eq!(orphans, (0, 0), "seed {seed}: no orphan is left at the carrier");
     for (id, story) in &world.stories {
         let cdr = story.ended.as_ref().unwrap_or_else(|| panic!("seed {seed}: {id} has not ended"));
         assert_eq!(cdr.answered_at.is_some(), cdr.disposition == Some(Disposition::Answered), "{cdr:?}");
@@ -130,6 +140,16 @@ fn trial(seed: u64, loss: f64, operations: u32) {
     }
     let accepted = model.keys().filter(|id| world.stories.contains_key(&world.id(id))).count();
     assert_eq!(accepted, model.len(), "what was accepted is known, what was refused is not");
+}
+
+/// The customer as the other gateway has him: a call comes there only because the first gateway refused it.
+fn behind_the_backup(script: Script) -> Script {
+    match script {
+        [(_, Reject(503))] => &[(100, Ring), (900, Answer(Good)), (5_000, Hangup)],
+        [(_, Reject(500))] => &[(100, Ring)],
+        [(_, Reject(504))] => &[(0, Reject(503))],
+        same => same,
+    }
 }
 
 fn operate(world: &mut World, random: &mut ChaCha20Rng, model: &mut BTreeMap<String, Expected>, n: u32) {

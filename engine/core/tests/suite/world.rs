@@ -42,6 +42,8 @@ pub(crate) struct World {
     pub(crate) journal: Option<Vec<CallId>>,
     /// The most live calls seen at any moment.
     pub(crate) most_live: u32,
+    /// Addresses that nothing gets to.
+    pub(crate) cut: Vec<&'static str>,
     to_engine: Link<Transmit>,
     to_carrier: Link<Transmit>,
 }
@@ -145,6 +147,7 @@ impl World {
             node_events: Vec::new(),
             journal: None,
             most_live: 0,
+            cut: Vec::new(),
             to_engine: Link::new(1, link),
             to_carrier: Link::new(2, link),
         };
@@ -288,7 +291,9 @@ impl World {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Transmit(transmit) => {
-                    if [self.carrier.address, self.backup.address].contains(&transmit.remote) {
+                    let carriers = [self.carrier.address, self.backup.address];
+                    let is_cut = self.cut.iter().any(|cut| cut.parse() == Ok(transmit.remote));
+                    if carriers.contains(&transmit.remote) && !is_cut {
                         self.to_carrier.send(self.now, transmit);
                     }
                 }
