@@ -1,10 +1,13 @@
 //! What goes into an [`Engine`](crate::Engine), what comes out, and what it refuses.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use control_api_types::{Call, CallId, CallStatus, EventData, Fault};
 use media_core::{LegConfig, LegId, MediaEvent, MediaStats, Negotiated, Program};
+
+use sip_core::guard::Known;
 
 use crate::prompt::PromptId;
 
@@ -99,6 +102,8 @@ pub enum Output {
         /// When, in Unix milliseconds.
         at_unix_ms: u64,
     },
+    /// Tell the door before the endpoint something.
+    Door(DoorNews),
     /// Publish an event that is about no call.
     NodeEvent {
         /// What happened.
@@ -106,6 +111,18 @@ pub enum Output {
         /// When, in Unix milliseconds.
         at_unix_ms: u64,
     },
+}
+
+/// What the [`Guard`](sip_core::guard::Guard) before the endpoint has to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DoorNews {
+    /// Who is expected from now on.
+    Known(Box<Known>),
+    /// A password of this source was refused that it made for a nonce of ours
+    /// ([`Verdict::Refused`](sip_core::digest::Verdict)).
+    Refused(IpAddr),
+    /// This source has shown that it knows a password.
+    Proven(IpAddr),
 }
 
 /// One event of a call, `call.ended` excepted.

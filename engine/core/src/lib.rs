@@ -89,7 +89,7 @@ pub use config::{
     ConfigError, EngineConfig, GatewayConfig, Probing, Route, RouteAction, RouteMatch, TrunkConfig,
 };
 pub use engine::{Engine, TimerKind};
-pub use io::{CallEvent, Input, MediaCommand, MediaInput, Output, Refusal};
+pub use io::{CallEvent, DoorNews, Input, MediaCommand, MediaInput, Output, Refusal};
 pub use number::{NumberError, NumberFormat};
 pub use prompt::PromptId;
 pub use timers::CallTimer;

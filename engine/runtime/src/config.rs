@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use control_api_types::Limits;
 use engine_core::{Route, TrunkConfig};
+use sip_core::guard::GuardConfig;
 
 /// The settings of an [`Engine`](crate::Engine).
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub struct Config {
     pub node: String,
     /// SIP listeners.
     pub sip_listen: Vec<sip_io::ListenAddr>,
+    /// Who may send how much, and who nothing.
+    pub guard: GuardConfig,
     /// `User-Agent` and `Server` of our messages.
     pub user_agent: String,
     /// Media threads, addresses and ports.

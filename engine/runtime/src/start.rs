@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use control_api_types::{Event, EventData, Timestamp};
 use engine_core::{Clock, EngineConfig};
 use sip_core::EndpointConfig;
+use sip_core::guard::Guard;
 use sip_io::Transports;
 use tokio::sync::{mpsc, oneshot, watch};
 use ulid::Ulid;
@@ -63,6 +64,9 @@ impl Engine {
         let flows = FlowStore::open(journal.clone())?;
 
         let (transports, sip) = Transports::bind(&config.sip_listen, sip_io::Limits::default())?;
+        let mut guard_secret = [0; 32];
+        getrandom::fill(&mut guard_secret)?;
+        transports.set_guard(Guard::new(Instant::now(), config.guard, guard_secret));
         let (media_sink, media_events) = mpsc::channel(MEDIA_EVENTS);
         let media = media_io::Media::start(config.media, move |leg, event| {
             media_sink.try_send((leg, event)).is_ok()
@@ -83,6 +87,7 @@ impl Engine {
             limits: config.limits,
         };
         let mut core = engine_core::Engine::new(Instant::now(), core_config, seed)?;
+        transports.set_seal(core.seal());
         for prompt in prompts.list() {
             core.put_prompt(&prompt);
         }

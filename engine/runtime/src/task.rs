@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control_api_types::{Call, CallId, CreateCall, Disposition, Drain, Event, EventData, Timestamp};
-use engine_core::{CallEvent, Input, MediaCommand, MediaInput, Output};
+use engine_core::{CallEvent, DoorNews, Input, MediaCommand, MediaInput, Output};
 use media_core::{Codec, LegId};
 use media_io::{LegEvent, Media};
 use sip_io::{Inbox, Transports};
@@ -241,6 +241,9 @@ impl Task {
                         self.write_end(self.state.last_ending);
                     }
                 }
+                Output::Door(DoorNews::Known(known)) => self.transports.set_known(*known),
+                Output::Door(DoorNews::Refused(source)) => self.transports.offence(now, source),
+                Output::Door(DoorNews::Proven(source)) => self.transports.trust(source),
                 Output::NodeEvent { data, at_unix_ms } => self.publish_node_event(data, at_unix_ms),
             }
         }

@@ -38,6 +38,7 @@ impl Bench {
                 queue_timeout_s: 60,
                 drain_timeout_s: 60,
             },
+            guard: sip_core::guard::GuardConfig::default(),
             cdr_retention: Duration::from_secs(3600),
             trunks: Vec::new(),
             routes: Vec::new(),

@@ -9,6 +9,7 @@ use control_api_types::Limits;
 use engine_core::{Capacity, GatewayConfig, NumberFormat, Route, RouteAction, RouteMatch, TrunkConfig};
 use media_core::Codec;
 use sip_core::digest::Credentials;
+use sip_core::guard::{GuardConfig, Rate};
 use sip_core::{Network, Scheme, Target, Transport, Uri};
 use sip_io::ListenAddr;
 use toml::Spanned;
@@ -47,6 +48,7 @@ pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanF
         rate_limit: at_least_one(&file.api.rate_limit, "rate_limit", &mut faults),
     };
     let sip_listen = sip_listen(&file.sip, &mut faults);
+    let guard = guard(&file.sip.guard, &mut faults);
     let media = media(&file.media, &mut faults);
     let limits = limits(&file.limits, &mut faults);
     let trunks = trunks(file.trunks, folder, &mut faults);
@@ -54,6 +56,7 @@ pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanF
     let config = engine_runtime::Config {
         node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         sip_listen,
+        guard,
         user_agent: file.sip.user_agent,
         media,
         media_public_ip: file.media.public_ip,
@@ -119,6 +122,39 @@ fn sip_listen(sip: &file::Sip, faults: &mut Checks) -> Vec<ListenAddr> {
         listeners.push(ListenAddr { public_ip: sip.public_ip, ..ListenAddr::new(transport, bind) });
     }
     listeners
+}
+
+fn guard(guard: &file::Guard, faults: &mut Checks) -> GuardConfig {
+    let defaults = GuardConfig::default();
+    let mut networks = |listed: &[Spanned<String>]| {
+        let wanted = "an address or a network such as 10.0.0.0/8";
+        listed.iter().filter_map(|network| faults.parse(network, wanted)).collect()
+    };
+    let (deny, allow) = (networks(&guard.deny), networks(&guard.allow));
+    for scanner in &guard.scanners {
+        // Shorter ones are in the names of honest telephones.
+        faults.require(scanner, scanner.get_ref().len() >= 4, "a scanner's name has at least 4 characters");
+    }
+    let own = guard.scanners.iter().map(|scanner| scanner.get_ref().clone());
+    let mut number = |value: &Option<Spanned<u32>>, name: &str, default: u32| {
+        value.as_ref().map_or(default, |value| at_least_one(value, name, faults))
+    };
+    let known = number(&guard.known_rate, "known_rate", defaults.known.per_second);
+    GuardConfig {
+        deny,
+        allow,
+        unknown: Rate {
+            per_second: number(&guard.rate, "rate", defaults.unknown.per_second),
+            burst: number(&guard.burst, "burst", defaults.unknown.burst),
+        },
+        known: Rate { per_second: known, burst: known },
+        ban_after: number(&guard.ban_after, "ban_after", defaults.ban_after),
+        ban: guard.ban_s.as_ref().map_or(defaults.ban, |seconds| {
+            Duration::from_secs(at_least_one(seconds, "ban_s", faults).into())
+        }),
+        scanners: defaults.scanners.into_iter().chain(own).collect(),
+        ..GuardConfig::default()
+    }
 }
 
 fn media(media: &file::Media, faults: &mut Checks) -> media_io::MediaConfig {

@@ -53,6 +53,22 @@ pub(super) struct Sip {
     /// What Via and Contact say when a listener is bound to every address or stands behind NAT.
     pub(super) public_ip: Option<IpAddr>,
     pub(super) user_agent: String,
+    pub(super) guard: Guard,
+}
+
+/// What is not here has the defaults of `sip_core::guard::GuardConfig`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Guard {
+    pub(super) deny: Vec<Spanned<String>>,
+    pub(super) allow: Vec<Spanned<String>>,
+    /// Beside those that are known to everybody.
+    pub(super) scanners: Vec<Spanned<String>>,
+    pub(super) rate: Option<Spanned<u32>>,
+    pub(super) burst: Option<Spanned<u32>>,
+    pub(super) known_rate: Option<Spanned<u32>>,
+    pub(super) ban_after: Option<Spanned<u32>>,
+    pub(super) ban_s: Option<Spanned<u32>>,
 }
 
 impl Default for Sip {
@@ -61,6 +77,7 @@ impl Default for Sip {
             listen: Spanned::new(0..0, vec![spanned("udp:127.0.0.1:5060"), spanned("tcp:127.0.0.1:5060")]),
             public_ip: None,
             user_agent: concat!("Carillon/", env!("CARGO_PKG_VERSION")).into(),
+            guard: Guard::default(),
         }
     }
 }

@@ -53,6 +53,13 @@ fn every_section_is_read() {
         [sip]
         listen = ["tcp:[::]:5070"]
         public_ip = "2001:db8::1"
+        [sip.guard]
+        deny = ["198.51.100.0/24"]
+        allow = ["10.0.0.1"]
+        scanners = ["nosy-phone"]
+        rate = 5
+        known_rate = 700
+        ban_s = 60
         [media]
         ip = "0.0.0.0"
         public_ip = "192.0.2.1"
@@ -91,6 +98,10 @@ fn every_section_is_read() {
     assert_eq!(api.token_file, PathBuf::from("/run/tokens.toml"));
     assert_eq!(engine.sip_listen[0].bind, address("[::]:5070"));
     assert_eq!(engine.sip_listen[0].public_ip, "2001:db8::1".parse().ok());
+    let guard = &engine.guard;
+    assert_eq!((guard.unknown.per_second, guard.unknown.burst, guard.known.per_second), (5, 40, 700));
+    assert_eq!((guard.deny.len(), guard.allow.len(), guard.ban.as_secs()), (1, 1, 60));
+    assert!(["nosy-phone", "sipvicious"].iter().all(|name| guard.scanners.iter().any(|s| s == name)));
     assert_eq!((engine.media_public_ip, engine.media.shards), ("192.0.2.1".parse().ok(), 2));
     assert_eq!(engine.media.max_legs, 5, "an even port and the next for each");
     assert_eq!((engine.limits.max_calls, engine.limits.queue_timeout_s), (5, 7));

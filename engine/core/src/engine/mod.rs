@@ -2,6 +2,7 @@
 
 mod calls;
 mod drain;
+mod expected;
 mod inbound;
 mod resources;
 
@@ -19,6 +20,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sip_core::{Endpoint, Event, Hop, Host, Message, QueryId, SessionEvent, SessionId};
 
+use self::expected::Expectations;
 use crate::admission::{Admit, Capacity, Gate, Queue};
 use crate::call::{Context, LiveCall, Offer, Plan, record};
 use crate::clock::Clock;
@@ -70,6 +72,7 @@ pub struct Engine {
     /// Outbound calls that have not begun: those in the queue and those that the journal does not have yet.
     waiting: BTreeSet<LegId>,
     drain: Drain,
+    expectations: Expectations,
 }
 
 /// Whether new calls are taken.
@@ -129,6 +132,7 @@ impl Engine {
             queue: Queue::default(),
             waiting: BTreeSet::new(),
             drain: Drain::Off,
+            expectations: Expectations::Changed,
         };
         for config in trunks {
             let trunk = Trunk::new(now, config, &mut engine.random)?;
@@ -141,6 +145,7 @@ impl Engine {
         }
         engine.routes = routes;
         engine.run_endpoint(now);
+        engine.tell_expectations();
         Ok(engine)
     }
 
@@ -150,6 +155,7 @@ impl Engine {
         if let Some(register) = register {
             self.trunks.registers(id, self.endpoint.register(now, register));
         }
+        self.expectations_changed();
         Ok(())
     }
 
@@ -168,6 +174,7 @@ impl Engine {
                     for trunk in self.trunks.iter_mut().filter(|trunk| trunk.is_at(&host)) {
                         trunk.learn_addresses(&host, &addresses);
                     }
+                    self.expectations_changed();
                 }
                 self.endpoint.handle_input(now, input);
             }
@@ -216,6 +223,7 @@ impl Engine {
         self.run_endpoint(now);
         self.pace(now);
         self.run_endpoint(now);
+        self.tell_expectations();
         while let Some(data) = self.trunks.poll_news() {
             let at_unix_ms = self.clock.unix_ms(now);
             self.outputs.push_back(Output::NodeEvent { data, at_unix_ms });

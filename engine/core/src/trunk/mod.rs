@@ -168,6 +168,11 @@ impl Trunk {
         self.gateways.iter().any(|gateway| gateway.addresses.contains(&address))
     }
 
+    /// Where its calls come from.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.gateways.iter().flat_map(|gateway| gateway.addresses.iter().copied())
+    }
+
     /// What the name of its gateways was resolved to.
     pub(crate) fn learn_addresses(&mut self, host: &str, addresses: &BTreeSet<IpAddr>) {
         for gateway in self.gateways.iter_mut().filter(|gateway| gateway.config.target.host == host) {

@@ -45,6 +45,33 @@ fn call(world: &mut World, number: &str, script: Script) -> (SessionId, Option<S
 }
 
 #[test]
+fn the_door_is_told_who_the_routes_and_trunks_are_for() {
+    let from = |source: Option<&str>, trunk: Option<&str>| Route {
+        matches: RouteMatch {
+            source: source.map(|network| network.parse().unwrap()),
+            trunk: trunk.map(Into::into),
+            ..RouteMatch::default()
+        },
+        action: RouteAction::Park,
+    };
+    for (routes, networks, anywhere) in [
+        (vec![], &[][..], false),
+        (vec![from(Some("10.0.0.0/8"), None), from(None, Some("jkt"))], &["10.0.0.0/8"], false),
+        (
+            vec![from(Some("10.0.0.0/8"), Some("jkt")), route(Some("100"), RouteAction::Park)],
+            &["10.0.0.0/8"],
+            true,
+        ),
+    ] {
+        let mut world = World::with_routes(routes);
+        world.pump();
+        let networks: Vec<_> = networks.iter().map(|network| network.parse().unwrap()).collect();
+        assert_eq!((&world.known.networks, world.known.calls_from_anywhere), (&networks, anywhere));
+        assert!(world.known.addresses.contains(&world.carrier.address.ip()), "a trunk's gateway");
+    }
+}
+
+#[test]
 fn a_route_answers_into_a_flow() {
     let mut world = world();
     let (session, id) = call(&mut world, "100", &[(1_500, Press('5'))]);

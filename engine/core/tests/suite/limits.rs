@@ -5,7 +5,7 @@ use std::time::Duration;
 use control_api_types::{CallStatus, EventData, Limits, TrunkState};
 use engine_core::{Capacity, NumberFormat, Refusal, Route, RouteAction, RouteMatch, TrunkConfig};
 use serde_json::{Value, json};
-use sip_core::{Target, digest::Credentials};
+use sip_core::{Target, digest::Credentials, guard::Known};
 
 use crate::carrier::{Act::*, Answer::*, Script};
 use crate::world::{CARRIER, ENGINE, NAME, World, limits, trunk};
@@ -175,9 +175,12 @@ fn a_trunk_by_name_is_called_and_calls_from_where_its_name_leads() {
         world.carrier.outcomes.get(&session).copied()
     };
     assert_eq!(caller(&mut world), Some(403), "nothing is known about the name yet");
+    assert_eq!(world.known, Known::default(), "and so the door lets nobody in");
     world.call("c1", SHORT, json!({"trunk": "known"}));
     world.call("c2", SHORT, json!({"trunk": "unknown"}));
     assert_eq!(caller(&mut world), None, "it waits for the API");
+    let addresses = [world.carrier.address.ip()].into();
+    assert_eq!(world.known, Known { addresses, ..Known::default() });
     world.run();
     world.check("c1", "initiated\nringing 180\nanswered PCMA\nended completed answered by remote 200");
     world.check("c2", "initiated\nended failed network-error by engine");

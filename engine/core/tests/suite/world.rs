@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use control_api_types::{Call, CallId, CreateCall, EventData, Fault, Limits, Prompt as PromptInfo};
 use engine_core::{
-    Clock, Engine, EngineConfig, GatewayConfig, Input, MediaCommand, MediaInput, Output, Refusal, Route,
-    TrunkConfig,
+    Clock, DoorNews, Engine, EngineConfig, GatewayConfig, Input, MediaCommand, MediaInput, Output, Refusal,
+    Route, TrunkConfig,
 };
 use media_core::rtp::Header;
 use media_core::{Codec, Digit, Leg, LegId, MediaEvent, MediaTime, Negotiated, Prompt, SeqNo, Ssrc};
 use netem::{Impairments, Link};
 use serde_json::{Value, json};
+use sip_core::guard::Known;
 use sip_core::{Destination, Destinations, EndpointConfig, Listener, Message, Target, Transmit, Transport};
 
 use crate::carrier::{Carrier, Errand, Script};
@@ -38,6 +39,8 @@ pub(crate) struct World {
     pub(crate) media: MediaShell,
     pub(crate) stories: BTreeMap<CallId, Story>,
     pub(crate) node_events: Vec<EventData>,
+    /// What the door was told last.
+    pub(crate) known: Known,
     /// Accepted ids that the journal was given, while it is held.
     pub(crate) journal: Option<Vec<CallId>>,
     /// The most live calls seen at any moment.
@@ -145,6 +148,7 @@ impl World {
             },
             stories: BTreeMap::new(),
             node_events: Vec::new(),
+            known: Known::default(),
             journal: None,
             most_live: 0,
             cut: Vec::new(),
@@ -330,6 +334,8 @@ impl World {
                     assert_eq!(seq, story.lines.len() as u64, "the end has the last number");
                     assert!(story.ended.replace(*call).is_none(), "a call ends once");
                 }
+                Output::Door(DoorNews::Known(known)) => self.known = *known,
+                Output::Door(DoorNews::Refused(_) | DoorNews::Proven(_)) => {}
                 Output::NodeEvent { data, .. } => self.node_events.push(data),
             }
             self.most_live = self.most_live.max(self.engine.load().live);
