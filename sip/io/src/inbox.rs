@@ -230,7 +230,7 @@ impl Intake {
     fn malformed(&self, hop: Hop, bytes: Bytes, error: ParseError) -> Read {
         self.door.counters.malformed.increment();
         let judge = |guard: &mut Guard| guard.judge_malformed(now(), hop, &bytes, &error);
-        let input = Input::Malformed { hop, bytes: bytes.clone(), error: error.clone() };
+        let input = Input::Malformed { hop, bytes: bytes.clone(), error };
         self.judged(input, Class::NewWork, judge)
     }
 

@@ -5,6 +5,8 @@
 //! and wildcards are matched, for carriers use them though section 7.2 forbids it.
 
 mod explain;
+#[cfg(test)]
+mod tests;
 mod unverified;
 
 use std::fs;
@@ -123,13 +125,14 @@ impl Identity {
     fn load(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
         let chain = certificates(&self.cert)?;
         let bytes = read(&self.key)?;
-        let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|source| match source {
-            pem::Error::NoItemsFound => {
-                TlsError::Empty { file: self.key.clone(), wanted: "private key that is not encrypted" }
+        let file = self.key.clone();
+        match PrivateKeyDer::from_pem_slice(&bytes) {
+            Ok(key) => Ok((chain, key)),
+            Err(source) if matches!(source, pem::Error::NoItemsFound) => {
+                Err(TlsError::Empty { file, wanted: "private key that is not encrypted" })
             }
-            source => TlsError::Pem { file: self.key.clone(), source },
-        })?;
-        Ok((chain, key))
+            Err(source) => Err(TlsError::Pem { file, source }),
+        }
     }
 
     fn unusable(&self, source: rustls::Error) -> TlsError {

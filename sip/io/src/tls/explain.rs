@@ -63,6 +63,11 @@ fn certificate(error: &CertificateError, server: &str) -> String {
             "its certificate is of an issuer that is not trusted (set ca in [sip.tls] to the issuer's certificate)"
                 .to_owned()
         }
+        CertificateError::BadSignature => {
+            "its certificate is of an issuer with the name of a trusted one but another key (was the issuer's \
+             certificate renewed? set ca in [sip.tls] to the new one)"
+                .to_owned()
+        }
         CertificateError::NotValidForName => {
             format!("its certificate is not made out to {server} (use the name that the certificate has)")
         }

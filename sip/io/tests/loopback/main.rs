@@ -8,3 +8,4 @@ mod support;
 mod tcp;
 mod tls;
 mod udp;
+mod web_socket;

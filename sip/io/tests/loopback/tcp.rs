@@ -264,6 +264,32 @@ async fn a_silent_connection_is_closed() {
     assert_eq!(transports.counts().idle_closed, 1);
 }
 
+/// Real sockets on tokio's clock, which jumps ahead only when every task waits.
+#[tokio::test(start_paused = true)]
+async fn a_server_is_pinged_and_one_that_stops_answering_is_an_error() {
+    let (transports, mut inbox, ours) = listening(Limits::default());
+    let server = TcpListener::bind(local(0)).await.unwrap();
+    let remote = server.local_addr().unwrap();
+    assert!(transports.transmit(transmit(Transport::Tcp, ours, remote, "x")).is_none());
+    let (mut peer, _) = server.accept().await.unwrap();
+    assert_eq!(read_exactly(&mut peer, 1).await, "x");
+    let read_ping = async |peer: &mut TcpStream| {
+        let mut ping = [0; 4];
+        peer.read_exact(&mut ping).await.unwrap();
+        assert_eq!(&ping, b"\r\n\r\n");
+    };
+    // A server that knows nothing of pongs stays connected,
+    for _ in 0..3 {
+        read_ping(&mut peer).await;
+    }
+    // and one that gave one is held to it.
+    peer.write_all(b"\r\n").await.unwrap();
+    read_ping(&mut peer).await;
+    check_error(inbox.recv().await, remote, TransportErrorKind::TimedOut);
+    assert_eq!(transports.counts().dead_connections, 1);
+    assert_eq!(peer.read(&mut [0; 1]).await.unwrap(), 0);
+}
+
 #[tokio::test]
 async fn queued_messages_leave_when_the_transports_are_closed() {
     let (transports, _inbox, ours) = listening(Limits::default());
