@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 use media_core::sdp::{self, LocalMedia};
-use media_core::{Codec, Ptime};
+use media_core::{Codec, Direction, Ptime};
 use sip_core::{Message, MessageBuilder, Method, Name, Reply};
 
 /// Room for one response.
@@ -100,6 +100,7 @@ impl Signalling {
             ptime: Ptime::DEFAULT,
             telephone_event: true,
             rtcp_mux: false,
+            direction: Direction::SendRecv,
             session_id: number.into(),
             session_version: 1,
         }

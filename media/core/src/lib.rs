@@ -6,7 +6,7 @@
 //!
 //! ```
 //! # use std::{sync::Arc, time::{Duration, Instant}};
-//! use media_core::{Codec, Leg, LegConfig, LocalMedia, MediaEvent, NtpClock, Play, Program, Prompt, Ptime, sdp};
+//! use media_core::{Codec, Direction, Leg, LegConfig, LocalMedia, MediaEvent, NtpClock, Play, Program, Prompt, Ptime, sdp};
 //!
 //! # fn main() -> Result<(), media_core::SdpError> {
 //! # let mut now = Instant::now();
@@ -16,6 +16,7 @@
 //!     ptime: Ptime::DEFAULT,
 //!     telephone_event: true,
 //!     rtcp_mux: false,
+//!     direction: Direction::SendRecv,
 //!     session_id: 1,
 //!     session_version: 1,
 //! };

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use media_core::rtp::{Header, Packet};
 use media_core::sdp::{self, LocalMedia};
-use media_core::{Codec, Digit, MediaTime, Negotiated, Ptime, SeqNo, Ssrc};
+use media_core::{Codec, Digit, Direction, MediaTime, Negotiated, Ptime, SeqNo, Ssrc};
 use sip_core::{
     Body, Endpoint, EndpointConfig, Event, FailureCause, Hangup, Invite, NameAddr, Output, SessionEvent,
     SessionId, Target, Uri,
@@ -40,6 +40,7 @@ impl Phone {
             ptime: Ptime::DEFAULT,
             telephone_event: true,
             rtcp_mux: false,
+            direction: Direction::SendRecv,
             session_id: 1,
             session_version: 1,
         };

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use media_core::Ptime;
 use media_core::sdp::LocalMedia;
+use media_core::{Direction, Ptime};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sip_core::{
@@ -315,6 +315,7 @@ impl Exchange {
             ptime: Ptime::DEFAULT,
             telephone_event: true,
             rtcp_mux: false,
+            direction: Direction::SendRecv,
             session_id: self.rng.next_u64() >> 1,
             session_version: 1,
         };

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use media_core::{Codec, LocalMedia, Ptime, sdp};
+use media_core::{Codec, Direction, LocalMedia, Ptime, sdp};
 use sip_core::{
     Body, Endpoint, EndpointConfig, Event, Hangup, Invite, Listener, Output, SessionEvent, SessionId,
     Transmit, Transport,
@@ -314,6 +314,7 @@ fn local(addr: SocketAddr) -> LocalMedia {
         ptime: Ptime::DEFAULT,
         telephone_event: true,
         rtcp_mux: false,
+        direction: Direction::SendRecv,
         session_id: 7,
         session_version: 1,
     }

@@ -1,6 +1,6 @@
 //! SDP offer and answer (RFC 3264 over RFC 8866) for one audio stream.
 //!
-//! [`offer`] and then [`accept_answer`] for a call we place, [`answer`] for one we receive.
+//! [`offer`] and then [`accept_answer`] for a call we place, [`answer`] for one we receive; [`offer_again`] in mid-call.
 //! Covered: several media lines (the first acceptable audio line is taken, the others are refused), static and mapped
 //! payload types, RFC 4733 events, ptime and maxptime, direction and hold, RTCP port, RTCP multiplexing and RTCP switched
 //! off by bandwidth. Not covered: SRTP profiles, ICE, bundling, host names in `c=`.
@@ -63,6 +63,8 @@ pub struct LocalMedia {
     pub telephone_event: bool,
     /// Whether we receive RTCP on the RTP port if the peer can send it there (RFC 5761).
     pub rtcp_mux: bool,
+    /// Who may send, as far as we are concerned; the peer may allow less.
+    pub direction: Direction,
     /// `o=` session id, unguessable and unique.
     pub session_id: u64,
     /// `o=` session version; one more in each further offer or answer of the session.
@@ -89,6 +91,24 @@ impl Direction {
         match self {
             Self::SendRecv | Self::SendOnly => true,
             Self::RecvOnly | Self::Inactive => false,
+        }
+    }
+
+    /// Whether we take RTP.
+    pub const fn receives(self) -> bool {
+        match self {
+            Self::SendRecv | Self::RecvOnly => true,
+            Self::SendOnly | Self::Inactive => false,
+        }
+    }
+
+    /// What both allow.
+    pub const fn and(self, other: Self) -> Self {
+        match (self.sends() && other.sends(), self.receives() && other.receives()) {
+            (true, true) => Self::SendRecv,
+            (true, false) => Self::SendOnly,
+            (false, true) => Self::RecvOnly,
+            (false, false) => Self::Inactive,
         }
     }
 
@@ -139,6 +159,29 @@ pub struct Negotiated {
 
 /// The body that offers `local`.
 pub fn offer(local: &LocalMedia) -> Vec<u8> {
+    write(local, vec![offered(local)])
+}
+
+/// The body that offers `local` in a session whose last description of ours is `last`.
+///
+/// # Errors
+/// When `last` is no description.
+pub fn offer_again(local: &LocalMedia, last: &[u8]) -> Result<Vec<u8>, SdpError> {
+    // RFC 3264, 8: "the "m=" lines … MUST be equal to" those of the session so far in number and order; what was refused
+    // stays refused.
+    let mut medias = Session::parse(last)?.medias;
+    let live = medias.iter().position(is_live).ok_or(SdpError::NoAudio)?;
+    medias[live] = offered(local);
+    Ok(write(local, medias))
+}
+
+/// Whether it is an audio line that is not refused.
+fn is_live(media: &Media) -> bool {
+    media.port != 0 && remote::is_audio(media)
+}
+
+/// The audio line that offers `local`.
+fn offered(local: &LocalMedia) -> Media {
     let mut formats: Vec<Format> =
         local.codecs.iter().map(|&codec| Format::audio(codec.static_pt(), codec)).collect();
     // Every codec so far runs on the same clock, so one event format serves them all.
@@ -148,19 +191,19 @@ pub fn offer(local: &LocalMedia) -> Vec<u8> {
             .filter(|_| local.telephone_event)
             .map(|clock| Format::telephone_event(TELEPHONE_EVENT_PT, clock)),
     );
-    let audio = audio(local, &formats, Direction::SendRecv, local.rtcp_mux);
-    write(local, vec![audio])
+    audio(local, &formats, local.direction, local.rtcp_mux)
 }
 
 /// What `answer` makes of the offer written from `local`.
 pub fn accept_answer(local: &LocalMedia, answer: &[u8]) -> Result<Negotiated, SdpError> {
     let session = Session::parse(answer)?;
-    // RFC 3264, 6: the answer's media lines match the offer's one by one. We offered one; a peer that adds lines is
-    // forgiven as long as one of them is our audio.
-    let audio = session.medias.iter().find(|media| remote::is_audio(media)).ok_or(SdpError::NoAudio)?;
-    if audio.port == 0 {
-        return Err(SdpError::Rejected);
-    }
+    // RFC 3264, 6: the answer's media lines match the offer's one by one. We offered one that lives; a peer that adds
+    // lines is forgiven as long as one of them is our audio.
+    let audio = match session.medias.iter().find(|media| is_live(media)) {
+        Some(audio) => audio,
+        None if session.medias.iter().any(remote::is_audio) => return Err(SdpError::Rejected),
+        None => return Err(SdpError::NoAudio),
+    };
     let stream = Stream::read(&session, audio)?;
     let (codec, pt_send) = stream.first_codec(&local.codecs).ok_or(SdpError::NoCommonCodec)?;
     let telephone_event = stream
@@ -177,7 +220,7 @@ pub fn answer(offer: &[u8], local: &LocalMedia) -> Result<(Vec<u8>, Negotiated),
     let mut refusal = SdpError::NoAudio;
     let mut accepted = None;
     for (index, media) in session.medias.iter().enumerate() {
-        if media.port != 0 && remote::is_audio(media) {
+        if is_live(media) {
             match accept_line(&session, media, local) {
                 Ok(line) => {
                     accepted = Some((index, line));
@@ -234,7 +277,7 @@ fn negotiated(
         pt_recv,
         telephone_event,
         ptime: stream.packet_time(local.ptime),
-        direction: stream.our_direction(),
+        direction: stream.our_direction().and(local.direction),
         rtcp_mux,
     })
 }

@@ -7,6 +7,7 @@ fn local() -> LocalMedia {
         ptime: Ptime::DEFAULT,
         telephone_event: true,
         rtcp_mux: false,
+        direction: Direction::SendRecv,
         session_id: 42,
         session_version: 7,
     }
@@ -229,4 +230,38 @@ fn refusals_say_why() {
             remote: "2001:db8::9".parse().unwrap()
         })
     );
+}
+
+#[test]
+fn each_side_may_hold() {
+    for (ours, theirs, agreed, answer) in [
+        (Direction::SendRecv, "sendrecv", Direction::SendRecv, "a=sendrecv"),
+        (Direction::SendRecv, "sendonly", Direction::RecvOnly, "a=recvonly"),
+        (Direction::SendRecv, "inactive", Direction::Inactive, "a=inactive"),
+        (Direction::SendOnly, "sendrecv", Direction::SendOnly, "a=sendonly"),
+        (Direction::SendOnly, "sendonly", Direction::Inactive, "a=inactive"),
+        (Direction::Inactive, "sendrecv", Direction::Inactive, "a=inactive"),
+    ] {
+        let local = LocalMedia { direction: ours, ..local() };
+        let offered = body(&format!("m=audio 30000 RTP/AVP 0\na={theirs}\n"));
+        let (body, negotiated) = super::answer(&offered, &local).unwrap();
+        assert_eq!(negotiated.direction, agreed, "{ours:?} {theirs}");
+        assert!(String::from_utf8(body).unwrap().contains(answer), "{ours:?} {theirs}");
+        assert_eq!(accept_answer(&local, &offered).unwrap().direction, agreed, "{ours:?} {theirs}");
+    }
+}
+
+#[test]
+fn what_was_refused_stays_refused_in_later_offers() {
+    let offered = body("m=video 30002 RTP/AVP 96\nm=audio 30000 RTP/AVP 0\nm=audio 30004 RTP/AVP 8\n");
+    let (last, _) = super::answer(&offered, &local()).unwrap();
+    let held = LocalMedia { direction: Direction::SendOnly, session_version: 8, ..local() };
+    let again = String::from_utf8(offer_again(&held, &last).unwrap()).unwrap();
+    let lines: Vec<_> = again.lines().filter(|line| line.starts_with("m=")).collect();
+    assert_eq!(lines, ["m=video 0 RTP/AVP 96", "m=audio 40000 RTP/AVP 8 0 101", "m=audio 0 RTP/AVP 8"]);
+    assert!(again.starts_with("v=0\r\no=- 42 8 IN") && again.contains("a=sendonly"), "{again}");
+    // Its answer names the lines one by one.
+    let answer = body("m=video 0 RTP/AVP 96\nm=audio 30000 RTP/AVP 0\na=recvonly\nm=audio 0 RTP/AVP 8\n");
+    assert_eq!(accept_answer(&held, &answer).unwrap().direction, Direction::SendOnly);
+    assert_eq!(offer_again(&held, b"v=0\r\n"), Err(SdpError::NoAudio));
 }

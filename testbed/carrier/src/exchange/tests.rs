@@ -1,7 +1,7 @@
 //! A caller and the exchange in one thread on a virtual clock, with real SIP and real RTP between them.
 
 use media_core::sdp::{accept_answer, offer};
-use media_core::{Codec, Negotiated};
+use media_core::{Codec, Direction, Negotiated};
 use sip_core::digest::Credentials;
 use sip_core::{Hop, Invite, Register, RegistrationEvent, Target, Transport};
 
@@ -47,6 +47,7 @@ impl Town {
                 ptime: Ptime::DEFAULT,
                 telephone_event: true,
                 rtcp_mux: false,
+                direction: Direction::SendRecv,
                 session_id: 1,
                 session_version: 1,
             },
