@@ -64,6 +64,8 @@ impl Phone {
             route: Vec::new(),
             headers: Vec::new(),
             body: Some(Body::sdp(sdp::offer(&self.local))),
+            reliable: sip_core::Reliable::Supported,
+            expires: None,
             credentials: None,
         };
         self.call = Some(self.endpoint.invite(now(), invite).unwrap());

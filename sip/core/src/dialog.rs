@@ -1,18 +1,28 @@
 //! Dialogs (RFC 3261 section 12): what two ends agree on for the requests between them.
+//!
+//! ```text
+//!   caller   1xx with a tag ──▶ early ──2xx──▶ confirmed        (each fork its own)
+//!            2xx ──────────────────────────────▶│
+//!   callee   1xx of ours ────▶ early ──2xx──▶ confirmed
+//! ```
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use smallvec::SmallVec;
 
 use crate::authenticator::Lines;
+use crate::capability::Peer;
 use crate::endpoint::Transmit;
-use crate::transaction::{Branch, Path, compose};
+use crate::headers::RAck;
+use crate::session::{Body, DialogId, Exchange, Turn};
+use crate::transaction::{Branch, ClientKey, Path, compose};
 use crate::transport::Transport;
 use crate::{Host, Message, Method, Name, Scheme, Uri};
 
-/// One confirmed dialog, as one of its ends sees it.
+/// One dialog, early or confirmed, as one of its ends sees it.
 #[derive(Debug)]
 pub(crate) struct Dialog {
+    pub(crate) id: DialogId,
     call_id: ByteString,
     /// Our From, tag included.
     local: ByteString,
@@ -24,15 +34,32 @@ pub(crate) struct Dialog {
     remote_target: Uri,
     route_set: Vec<Uri>,
     pub(crate) next_hop: NextHop,
-    /// The ACK of the 2xx that made this dialog: "The ACK MUST be passed to the client transport every time a
-    /// retransmission of the 2xx final response that triggered the ACK arrives" (RFC 3261 section 13.2.2.4).
-    pub(crate) ack: Option<Transmit>,
+    /// The 2xx that came to INVITEs of ours in this dialog, as long as they may come again.
+    pub(crate) acks: SmallVec<[Ack; 1]>,
+    pub(crate) exchange: Exchange,
+    pub(crate) peer: Peer,
+    /// The last PRACK, until it is answered.
+    pub(crate) prack: Option<(RAck, Option<Body>)>,
+    /// The value of the Reason of our BYE.
+    pub(crate) bye_reason: Option<ByteString>,
+}
+
+/// The ACK of one INVITE: "The ACK MUST be passed to the client transport every time a retransmission of the 2xx final
+/// response that triggered the ACK arrives" (RFC 3261 section 13.2.2.4).
+#[derive(Debug)]
+pub(crate) struct Ack {
+    /// The INVITE's transaction.
+    pub(crate) invite: ClientKey,
+    /// `None` while it waits for an address, or for the user's answer.
+    pub(crate) transmit: Option<Transmit>,
 }
 
 /// Where the requests of a dialog go.
 #[derive(Debug)]
 pub(crate) enum NextHop {
-    /// Its name is being looked up, and these wait. `fallback` is the way the first message took.
+    /// Not looked for yet, or not since the target moved. This is the way the messages before took.
+    Unsought(Path),
+    /// Its name is being looked up, and these wait.
     Asked {
         name: ByteString,
         fallback: Path,
@@ -41,13 +68,24 @@ pub(crate) enum NextHop {
     Known(Path),
 }
 
-/// A request that waits for an address.
+/// A request to be sent in a dialog, perhaps after its next hop is looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Waiting {
     /// The ACK of an INVITE with this number and these credentials.
-    Ack { cseq: u32, authorization: Lines },
-    /// With the value of its Reason.
-    Bye { reason: Option<ByteString> },
+    Ack {
+        invite: ClientKey,
+        cseq: u32,
+        authorization: Lines,
+        body: Option<Body>,
+    },
+    /// With the dialog's Reason for it.
+    Bye,
+    Prack {
+        rack: RAck,
+        body: Option<Body>,
+    },
+    /// The offer of ours that the session has under way, if it still has.
+    Offer,
 }
 
 /// The caller's half of a dialog, as its INVITE had it.
@@ -61,33 +99,65 @@ pub(crate) struct Caller<'a> {
 
 /// What a dialog keeps of a message is copied: it outlives the buffer that the message came in.
 impl Dialog {
-    /// The caller's dialog, from the 2xx to its INVITE (RFC 3261 section 12.1.2). `None` where the 2xx is unusable.
-    pub(crate) fn of_answer(caller: Caller<'_>, response: &Message, path: Path) -> Option<Self> {
+    /// The caller's dialog, from a response to its INVITE (RFC 3261 section 12.1.2). `None` where the response is unusable.
+    pub(crate) fn of_response(
+        id: DialogId,
+        caller: Caller<'_>,
+        turn: Turn,
+        response: &Message,
+        path: Path,
+    ) -> Option<Self> {
         let to = response.to().ok()?;
-        // "The route set MUST be set to the list of URIs in the Record-Route header field from the response, taken in
-        // reverse order".
-        let mut route_set = routes(response)?;
-        route_set.reverse();
-        Some(Self {
+        let mut dialog = Self {
+            id,
             call_id: caller.call_id.clone(),
             local: caller.from.clone(),
             remote: response.header(Name::To)?.into(),
             remote_tag: to.tag().map(ByteString::from),
             local_cseq: caller.cseq,
             remote_cseq: None,
-            // A 2xx without Contact breaks section 13.3.1.4; its sender is all there is to go by.
+            // A response without Contact breaks section 12.1.1; its sender is all there is to go by.
             remote_target: contact(response).or_else(|| own(to.uri()))?,
-            route_set,
-            next_hop: NextHop::Known(path),
-            ack: None,
-        })
+            route_set: Vec::new(),
+            next_hop: NextHop::Unsought(path.clone()),
+            acks: SmallVec::new(),
+            exchange: Exchange::new(turn),
+            peer: Peer::default(),
+            prack: None,
+            bye_reason: None,
+        };
+        dialog.relearn(response, path).then_some(dialog)
+    }
+
+    /// Takes route set and target of a later response to the INVITE: RFC 3261 section 13.2.2.4: "the route set for the
+    /// dialog MUST be recomputed based on the 2xx response". Returns whether the response is sound.
+    pub(crate) fn relearn(&mut self, response: &Message, path: Path) -> bool {
+        // "The route set MUST be set to the list of URIs in the Record-Route header field from the response, taken in
+        // reverse order".
+        let Some(mut route_set) = routes(response) else { return false };
+        route_set.reverse();
+        self.peer.learn(response);
+        if let Some(target) = contact(response) {
+            self.remote_target = target;
+            self.route_set = route_set;
+        } else if !route_set.is_empty() {
+            self.route_set = route_set;
+        }
+        match &mut self.next_hop {
+            NextHop::Asked { fallback, .. } => *fallback = path,
+            NextHop::Known(_) | NextHop::Unsought(_) => self.next_hop = NextHop::Unsought(path),
+        }
+        true
     }
 
     /// The callee's dialog, from the INVITE and the tag given to it (RFC 3261 section 12.1.1).
-    pub(crate) fn of_invite(request: &Message, local_tag: &str, path: Path) -> Option<Self> {
+    pub(crate) fn of_invite(request: &Message, local_tag: &str, turn: Turn, path: Path) -> Option<Self> {
         let from = request.from().ok()?;
         let to = request.header(Name::To)?;
+        let mut peer = Peer::default();
+        peer.learn(request);
         Some(Self {
+            id: DialogId(0),
             call_id: ByteString::from(&*request.call_id().ok()?),
             local: format!("{to};tag={local_tag}").into(),
             remote: request.header(Name::From)?.into(),
@@ -96,8 +166,12 @@ impl Dialog {
             remote_cseq: Some(request.cseq().ok()?.number),
             remote_target: contact(request)?,
             route_set: routes(request)?,
-            next_hop: NextHop::Known(path),
-            ack: None,
+            next_hop: NextHop::Unsought(path),
+            acks: SmallVec::new(),
+            exchange: Exchange::new(turn),
+            peer,
+            prack: None,
+            bye_reason: None,
         })
     }
 
@@ -108,13 +182,17 @@ impl Dialog {
     /// Whether no request waits for an address.
     pub(crate) fn is_located(&self) -> bool {
         match self.next_hop {
-            NextHop::Known(_) => true,
+            NextHop::Known(_) | NextHop::Unsought(_) => true,
             NextHop::Asked { .. } => false,
         }
     }
 
-    /// Host, port and transport of the next hop, and whether its URI is a SIPS one (RFC 3261 section 8.1.2: the first
-    /// Route, else the Request-URI).
+    /// The ACK that this INVITE got or is to get.
+    pub(crate) fn ack(&mut self, invite: ClientKey) -> Option<&mut Ack> {
+        self.acks.iter_mut().find(|ack| ack.invite == invite)
+    }
+
+    /// Host, port and transport of the next hop, and whether it must be secure (RFC 3261 section 8.1.2: the first Route, else the Request-URI).
     pub(crate) fn next_hop_uri(&self) -> Option<(Host, Option<u16>, Option<Transport>, bool)> {
         let uri = self.route_set.first().unwrap_or(&self.remote_target);
         let host = match uri.param("maddr") {
@@ -137,13 +215,16 @@ impl Dialog {
         in_order
     }
 
-    /// Takes the peer's new Contact. Returns whether the next hop has changed by it.
-    pub(crate) fn refresh_target(&mut self, request: &Message) -> bool {
-        let Some(target) = contact(request).filter(|target| *target != self.remote_target) else {
-            return false;
-        };
+    /// Takes the peer's new Contact of a target refresh request or its 2xx, and whatever else it says of itself.
+    pub(crate) fn refresh_target(&mut self, message: &Message) {
+        self.peer.learn(message);
+        let Some(target) = contact(message).filter(|target| *target != self.remote_target) else { return };
         self.remote_target = target;
-        self.route_set.is_empty()
+        if let NextHop::Known(path) = &self.next_hop
+            && self.route_set.is_empty()
+        {
+            self.next_hop = NextHop::Unsought(path.clone());
+        }
     }
 
     /// The number of the next request but ACK.
@@ -170,7 +251,7 @@ impl Dialog {
         self.request_uri_and_route().0
     }
 
-    /// A request without body in this dialog.
+    /// A request in this dialog.
     pub(crate) fn request(
         &self,
         method: &Method,
@@ -178,6 +259,7 @@ impl Dialog {
         path: &Path,
         branch: Branch,
         headers: impl IntoIterator<Item = (Name<'static>, ByteString)>,
+        body: Option<&Body>,
     ) -> Bytes {
         let (uri, routes) = self.request_uri_and_route();
         let mut out = compose::buffer();
@@ -193,7 +275,10 @@ impl Dialog {
         for (name, value) in headers {
             builder = builder.header(name, value);
         }
-        builder.finish()
+        match body {
+            Some(body) => builder.body(&body.content_type, &body.bytes),
+            None => builder.finish(),
+        }
     }
 }
 

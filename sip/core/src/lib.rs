@@ -54,6 +54,8 @@
 //!     route: vec![],
 //!     headers: vec![],
 //!     body: Some(Body::sdp("v=0\r\n")),
+//!     reliable: Reliable::Supported,
+//!     expires: None,
 //!     credentials: None,
 //! })?;
 //!
@@ -101,6 +103,7 @@
 #![deny(missing_docs)]
 
 mod authenticator;
+mod capability;
 mod dialog;
 pub mod digest;
 mod endpoint;
@@ -139,8 +142,8 @@ pub use outgoing::{Outgoing, OutgoingId, OutgoingOutcome};
 pub use params::Params;
 pub use registration::{Register, RegistrationEvent, RegistrationId};
 pub use session::{
-    Body, EndCause, Failure, FailureCause, Hangup, Invite, SessionEvent, SessionId, SessionTimer, Side,
-    Target,
+    Body, DialogId, EndCause, Failure, FailureCause, Hangup, Invite, Reliable, SessionEvent, SessionId,
+    SessionTimer, Side, Target,
 };
 pub use timers::Timers;
 pub use transaction::Timer;

@@ -222,7 +222,7 @@ impl Exchange {
     fn session(&mut self, now: Instant, id: SessionId, event: SessionEvent) {
         match event {
             SessionEvent::Incoming { hop, request } => self.incoming(now, id, hop, &request),
-            SessionEvent::Confirmed => {
+            SessionEvent::Confirmed { .. } => {
                 if let Some(line) = self.lines.get_mut(&id) {
                     line.confirm(now);
                     self.follow(now, id);
@@ -246,13 +246,22 @@ impl Exchange {
                     (
                         sip_core::EndCause::Timeout
                         | sip_core::EndCause::Transport
-                        | sip_core::EndCause::AckTimeout,
+                        | sip_core::EndCause::AckTimeout
+                        | sip_core::EndCause::OfferTimeout
+                        | sip_core::EndCause::Forgotten,
                         Side::Local | Side::Remote,
                     ) => Outcome::Lost,
                 },
             ),
             // Of calls that we would place.
             SessionEvent::Provisional { .. } | SessionEvent::Answered { .. } => {}
+            SessionEvent::Offered { .. } => {
+                // An error means that the offer is void already.
+                done(self.endpoint.refuse_offer(now, id, 488));
+            }
+            SessionEvent::OfferWithdrawn
+            | SessionEvent::OfferAnswered { .. }
+            | SessionEvent::OfferRefused { .. } => {}
         }
     }
 

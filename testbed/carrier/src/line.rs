@@ -43,7 +43,7 @@ impl Line {
             called: called(invite),
             caller: user(invite.from()),
             call_id: invite.call_id().map(|id| id.to_string()).unwrap_or_default(),
-            offer: invite.body().clone(),
+            offer: invite.sdp().unwrap_or_default(),
             media: None,
             since: now,
             confirmed: None,

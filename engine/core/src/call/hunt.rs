@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use control_api_types::Disposition;
 use sip_core::digest::Credentials;
-use sip_core::{Body, Failure, FailureCause, Invite, NameAddr, SessionId, Target, Uri};
+use sip_core::{Body, Failure, FailureCause, Invite, NameAddr, Reliable, SessionId, Target, Uri};
 
 use crate::disposition::by_q850;
 use crate::trunk::GatewayName;
@@ -48,6 +48,8 @@ impl Branch {
             route: self.route.clone(),
             headers: template.headers.clone(),
             body: Some(body),
+            reliable: Reliable::Supported,
+            expires: None,
             credentials: self.credentials.clone(),
         }
     }

@@ -282,10 +282,20 @@ impl LiveCall {
     /// Something happened to a SIP session.
     pub(crate) fn on_session(&mut self, ctx: &mut Context<'_>, id: SessionId, event: SessionEvent) {
         match event {
-            SessionEvent::Provisional { status, body } => self.provisional(ctx, id, status, body),
+            SessionEvent::Provisional { status, body, .. } => self.provisional(ctx, id, status, body),
             SessionEvent::Answered { body, .. } => self.answered(ctx, id, body),
             // The engine takes new sessions; an inbound call is answered when our 200 leaves.
-            SessionEvent::Incoming { .. } | SessionEvent::Confirmed => {}
+            SessionEvent::Incoming { .. } | SessionEvent::Confirmed { .. } => {}
+            // RFC 3261 §14.2: "If the new session description is not acceptable, the UAS can reject it by returning a
+            // 488", and the call goes on as it is.
+            SessionEvent::Offered { .. } => {
+                // An error means that the offer is void already.
+                let _ = ctx.endpoint.refuse_offer(ctx.now, id, 488);
+            }
+            // We offer nothing in a call that stands.
+            SessionEvent::OfferWithdrawn
+            | SessionEvent::OfferAnswered { .. }
+            | SessionEvent::OfferRefused { .. } => {}
             SessionEvent::Failed(failure) => {
                 self.session_over(ctx, id);
                 match &mut self.state {

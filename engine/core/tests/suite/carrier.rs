@@ -146,6 +146,8 @@ impl Carrier {
                     headers: Vec::new(),
                     body: Some(Body::sdp(body.unwrap_or_else(|| sdp::offer(&local(media)))))
                         .filter(|b| !b.bytes.is_empty()),
+                    reliable: sip_core::Reliable::Supported,
+                    expires: None,
                     credentials: None,
                 },
             )
@@ -228,7 +230,11 @@ impl Carrier {
             SessionEvent::Provisional { status, .. } => {
                 self.outcomes.insert(id, status);
             }
-            SessionEvent::Confirmed => {}
+            SessionEvent::Confirmed { .. }
+            | SessionEvent::Offered { .. }
+            | SessionEvent::OfferWithdrawn
+            | SessionEvent::OfferAnswered { .. }
+            | SessionEvent::OfferRefused { .. } => {}
             SessionEvent::Failed(failure) => {
                 self.cancels += u32::from(failure.cause == sip_core::FailureCause::Cancelled);
                 if let sip_core::FailureCause::Response(status) = failure.cause {

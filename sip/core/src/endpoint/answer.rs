@@ -5,13 +5,17 @@ use std::time::Instant;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
+use crate::capability::Extensions;
 use crate::session::Body;
 use crate::transaction::{ServerId, TransactionLayer, compose};
 use crate::transport::Hop;
 use crate::{Message, MessageBuilder, Method, Name, Reply};
 
 /// The methods we serve in a call.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE";
+
+/// The bodies we understand.
+pub(crate) const ACCEPT: &str = "application/sdp, multipart/mixed";
 
 /// A response to be.
 #[derive(Debug, Clone)]
@@ -72,7 +76,8 @@ impl TransactionLayer {
 
     /// What we can do (RFC 3261 section 11.2).
     pub(crate) fn respond_options(&mut self, now: Instant, server: ServerId) {
-        let headers = [(Name::Allow, ALLOW), (Name::Accept, "application/sdp"), (Name::Supported, "")];
+        let supported = Extensions::all().value();
+        let headers = [(Name::Allow, ALLOW), (Name::Accept, ACCEPT), (Name::Supported, supported.as_str())];
         self.respond(now, server, &Answer { headers: &headers, ..Answer::new(200) });
     }
 

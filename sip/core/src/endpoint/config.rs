@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::session::Reliable;
 use crate::timers::Timers;
 use crate::transport::Transport;
 
@@ -23,6 +24,8 @@ pub struct EndpointConfig {
     pub user_agent: String,
     /// The first listener of a transport and address family is the one requests leave by.
     pub listeners: Vec<Listener>,
+    /// Whether our provisional responses to calls are acknowledged.
+    pub reliable: Reliable,
     /// Timer values; the defaults are those of RFC 3261 table 4.
     pub timers: Timers,
     /// Most transactions at once, client and server together. Beyond it requests are answered 503 without state.
@@ -39,6 +42,7 @@ impl EndpointConfig {
         Self {
             user_agent: concat!("carillon/", env!("CARGO_PKG_VERSION")).to_owned(),
             listeners,
+            reliable: Reliable::default(),
             timers: Timers::default(),
             max_transactions: 400_000,
             max_sessions: 10_000,

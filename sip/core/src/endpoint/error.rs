@@ -29,6 +29,9 @@ pub enum Error {
     /// The call is in a state where this cannot be done: answering an outbound call, or an answered one.
     #[error("not possible in this state of the call")]
     WrongState,
+    /// An offer of either side waits for its answer, or the peer takes none here; try again when it is answered.
+    #[error("an offer is under way already")]
+    OfferPending,
     /// A status code outside the range that this command takes.
     #[error("status {status} does not fit the command")]
     Status {

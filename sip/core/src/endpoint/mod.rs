@@ -20,7 +20,7 @@ pub use io::{
 use crate::guard::Seal;
 use crate::outgoing::{Outgoing, OutgoingId, Outgoings};
 use crate::registration::{Register, RegistrationId, Registrations};
-use crate::session::{Body, Hangup, Invite, SessionId, Sessions, check_headers};
+use crate::session::{Body, Hangup, Invite, Session, SessionId, Sessions, check_headers};
 use crate::transaction::{Asker, Report, ServerId, TimerKey, TransactionLayer, User};
 use crate::transport::Destination;
 use crate::{ByteString, Name};
@@ -126,7 +126,7 @@ impl Endpoint {
 
     fn report(&mut self, now: Instant, report: Report) {
         match report.user {
-            User::Invite(_) | User::Cancel(_) | User::Bye(..) => {
+            User::Invite(_) | User::Cancel(_) | User::Dialog(..) => {
                 self.sessions.report(&mut self.layer, now, report);
             }
             User::Register(id) => {
@@ -140,10 +140,10 @@ impl Endpoint {
 
     /// Lets go of sessions whose last transaction is over.
     fn settle(&mut self) {
-        while let Some(user) = self.layer.pop_ended() {
+        while let Some((user, key)) = self.layer.pop_ended() {
             match user {
-                User::Invite(id) | User::Cancel(id) | User::Bye(id, _) => {
-                    self.sessions.transaction_ended(&mut self.layer, id);
+                User::Invite(id) | User::Cancel(id) | User::Dialog(id, ..) => {
+                    self.sessions.transaction_ended(&mut self.layer, id, key);
                 }
                 User::Register(_) | User::Outgoing(_) => {}
             }
@@ -159,12 +159,23 @@ impl Endpoint {
 
     /// Ends a call in whatever state it is: CANCEL, BYE or a final response. Ending one that is over is no error.
     pub fn hangup(&mut self, now: Instant, id: SessionId, hangup: Hangup) -> Result<(), Error> {
-        let result = self.sessions.hangup(&mut self.layer, now, id, &hangup);
+        self.command(id, |session, layer| session.hangup(layer, now, &hangup))
+    }
+
+    fn command(
+        &mut self,
+        id: SessionId,
+        act: impl FnOnce(&mut Session, &mut TransactionLayer) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let result = self.sessions.command(&mut self.layer, id, act);
         self.settle();
         result
     }
 
-    /// Inbound: sends a provisional response, 101 to 199, perhaps with early media.
+    /// Inbound: sends a provisional response, 101 to 199, perhaps with early media. Whether it is a reliable one (RFC 3262)
+    /// [`EndpointConfig::reliable`] and the caller say; then the body is the answer and that of
+    /// [`answer`](Self::answer) of no effect, or, where the INVITE has none, our offer, answered in
+    /// [`OfferAnswered`](crate::SessionEvent::OfferAnswered); and while it is not acknowledged, a few more may wait.
     pub fn ring(
         &mut self,
         now: Instant,
@@ -172,12 +183,40 @@ impl Endpoint {
         status: u16,
         body: Option<Body>,
     ) -> Result<(), Error> {
-        self.sessions.ring(&mut self.layer, now, id, status, body.as_ref())
+        self.command(id, |session, layer| session.ring(layer, now, status, body.as_ref()))
     }
 
-    /// Inbound: sends the 200.
+    /// Inbound: sends the 200, with the answer, or with our offer where the INVITE has none. It waits for the PRACK of a
+    /// provisional response that described before.
     pub fn answer(&mut self, now: Instant, id: SessionId, body: Option<Body>) -> Result<(), Error> {
-        self.sessions.answer(&mut self.layer, now, id, body.as_ref())
+        self.command(id, |session, layer| session.answer(layer, now, body.as_ref()))
+    }
+
+    /// Offers anew: by re-INVITE in an answered call, by UPDATE before, where the first exchange is over and the peer takes
+    /// UPDATE. Without a body a re-INVITE asks for the peer's offer.
+    /// [`OfferAnswered`](crate::SessionEvent::OfferAnswered) or [`OfferRefused`](crate::SessionEvent::OfferRefused)
+    /// follows, unless the call ends. A 491 is followed by another try, after the time of RFC 3261 section 14.1; until then
+    /// another offer takes this one's place.
+    pub fn offer(&mut self, now: Instant, id: SessionId, body: Option<Body>) -> Result<(), Error> {
+        self.command(id, |session, layer| session.offer(layer, now, body))
+    }
+
+    /// Answers the offer of an [`Offered`](crate::SessionEvent::Offered), or makes the one it asks for.
+    pub fn accept_offer(&mut self, now: Instant, id: SessionId, body: Body) -> Result<(), Error> {
+        self.command(id, |session, layer| session.accept_offer(layer, now, body))
+    }
+
+    /// Refuses the offer of an [`Offered`](crate::SessionEvent::Offered) with 300 to 699, 488 as a rule; what was agreed
+    /// before goes on. One in a provisional response cannot be refused: the call is given up.
+    pub fn refuse_offer(&mut self, now: Instant, id: SessionId, status: u16) -> Result<(), Error> {
+        self.command(id, |session, layer| session.refuse_offer(layer, now, status))
+    }
+
+    /// Sends the ACK with our answer to the offer in a 2xx: after [`Answered`](crate::SessionEvent::Answered) to an INVITE
+    /// without a body, and after [`OfferAnswered`](crate::SessionEvent::OfferAnswered) to an [`offer`](Self::offer) without
+    /// one.
+    pub fn acknowledge(&mut self, now: Instant, id: SessionId, body: Body) -> Result<(), Error> {
+        self.command(id, |session, layer| session.acknowledge(layer, now, body))
     }
 
     /// Inbound: refuses with 300 to 699 and these header fields (a challenge, a Retry-After, a Contact).
@@ -188,7 +227,7 @@ impl Endpoint {
         status: u16,
         headers: &[(String, String)],
     ) -> Result<(), Error> {
-        self.sessions.reject(&mut self.layer, now, id, status, headers)
+        self.command(id, |session, layer| session.reject(layer, now, status, headers))
     }
 
     /// Inbound: refuses as [`reject`](Self::reject) does, but once and without keeping anything: for strangers, since a
@@ -201,7 +240,7 @@ impl Endpoint {
         status: u16,
         headers: &[(String, String)],
     ) -> Result<(), Error> {
-        self.sessions.dismiss(&mut self.layer, now, id, status, headers)
+        self.command(id, |session, layer| session.dismiss(layer, now, status, headers))
     }
 
     /// Keeps an address of record registered until [`unregister`](Self::unregister).

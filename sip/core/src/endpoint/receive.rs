@@ -4,9 +4,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::answer::ACCEPT;
 use super::{ALLOW, Answer, Endpoint, Event, RequestId};
+use crate::capability::{self, Extension, Extensions};
 use crate::dialog;
-use crate::session::SessionId;
+use crate::session::{Reliable, SessionId};
 use crate::transaction::{Received, ServerId};
 use crate::transport::Hop;
 use crate::{Message, Method, Name, ParseError};
@@ -62,12 +64,29 @@ impl Endpoint {
         if *method == Method::Cancel {
             return self.serve_cancel(now, server, &request);
         }
-        // RFC 3261 section 8.2.2.3: "If a UAS does not understand an option-tag listed in a Require header field, it
-        // MUST respond by generating a response with status code 420 (Bad Extension)". We understand none.
-        let required = request.headers(Name::Require).collect::<Vec<_>>().join(", ");
-        if !required.is_empty() {
-            let headers = [(Name::Unsupported, required.as_str())];
+        let unsupported = capability::unsupported(&request);
+        if !unsupported.is_empty() {
+            let headers = [(Name::Unsupported, unsupported.as_str())];
             return self.layer.respond(now, server, &Answer { headers: &headers, ..Answer::new(420) });
+        }
+        let describes = match method {
+            Method::Invite | Method::Update | Method::Prack => true,
+            Method::Ack
+            | Method::Bye
+            | Method::Cancel
+            | Method::Options
+            | Method::Register
+            | Method::Subscribe
+            | Method::Notify
+            | Method::Publish
+            | Method::Info
+            | Method::Refer
+            | Method::Message
+            | Method::Extension(_) => false,
+        };
+        if describes && request.has_unsupported_body() {
+            let headers = [(Name::Accept, ACCEPT), (Name::AcceptEncoding, "identity")];
+            return self.layer.respond(now, server, &Answer { headers: &headers, ..Answer::new(415) });
         }
         // Max-Forwards 0 is for proxies to refuse. RFC 4475 section 3.3.11: "An endpoint should process the request as if
         // the Max-Forwards field value were still positive."
@@ -110,26 +129,40 @@ impl Endpoint {
         if !reason.is_empty() {
             return self.layer.respond(now, server, &Answer { reason, ..Answer::new(400) });
         }
+        let tag = Extension::Reliable.tag();
+        let requires = Extensions::named(&request, Name::Require).has(Extension::Reliable);
+        let supports = requires || Extensions::named(&request, Name::Supported).has(Extension::Reliable);
+        match self.layer.config.reliable {
+            Reliable::Off if requires => {
+                let headers = [(Name::Unsupported, tag)];
+                return self.layer.respond(now, server, &Answer { headers: &headers, ..Answer::new(420) });
+            }
+            Reliable::Required if !supports => {
+                let headers = [(Name::Require, tag)];
+                return self.layer.respond(now, server, &Answer { headers: &headers, ..Answer::new(421) });
+            }
+            Reliable::Off | Reliable::Supported | Reliable::Required => {}
+        }
         if self.sessions.admit(&self.layer).is_err() {
             let headers = [(Name::RetryAfter, "5")];
             return self.layer.respond(now, server, &Answer { headers: &headers, ..Answer::new(503) });
         }
         // At once: the user may take longer than the 200 ms of RFC 3261 section 17.2.1.
         self.layer.respond(now, server, &Answer::new(100));
-        self.sessions.receive_invite(&mut self.layer, server, hop, request);
+        self.sessions.receive_invite(&mut self.layer, now, server, hop, request);
     }
 
     /// RFC 3261 section 9.2.
     fn serve_cancel(&mut self, now: Instant, server: ServerId, cancel: &Message) {
         match self.layer.cancelled_by(cancel) {
             None => self.layer.respond(now, server, &Answer::new(481)),
-            Some((_, session)) => {
+            Some((invite, session)) => {
                 // "the To tag of the response to the CANCEL and the To tag in the response to the original request
                 // SHOULD be the same".
                 let to_tag = session.and_then(|id| self.sessions.tag(id));
                 self.layer.respond(now, server, &Answer { to_tag, ..Answer::new(200) });
                 if let Some(id) = session {
-                    self.sessions.receive_cancel(&mut self.layer, now, id, cancel);
+                    self.sessions.receive_cancel(&mut self.layer, now, id, invite, cancel);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! CSeq (RFC 3261 section 20.16).
+//! CSeq (RFC 3261 section 20.16), and RAck, which quotes one (RFC 3262 section 7.2).
 
 use std::fmt;
 
@@ -45,6 +45,34 @@ impl fmt::Display for CSeq {
     }
 }
 
+/// Which reliable provisional response a PRACK acknowledges: its RSeq, and the CSeq of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RAck {
+    pub(crate) rseq: u32,
+    /// The number of the INVITE; no other method has reliable provisional responses.
+    pub(crate) cseq: u32,
+}
+
+impl RAck {
+    /// Reads `rseq cseq INVITE`.
+    pub(crate) fn parse(text: &str) -> Result<RAck, ParseError> {
+        let (rseq, cseq) = trim(text).split_once(grammar::is_space).ok_or(ParseError::Number)?;
+        let cseq = CSeq::parse(trim(cseq).into())?;
+        let rseq = grammar::number(rseq).ok_or(ParseError::Number)?;
+        if cseq.method == Method::Invite {
+            Ok(RAck { rseq, cseq: cseq.number })
+        } else {
+            Err(ParseError::Method)
+        }
+    }
+}
+
+impl fmt::Display for RAck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} INVITE", self.rseq, self.cseq)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +86,15 @@ mod tests {
             ["2147483648 INVITE", "36893488147419103232 REGISTER", "-1 BYE", "1", "1 ", "BYE 1", "1 B YE", ""]
         {
             assert_eq!(read(text), Err(ParseError::CSeq), "{text}");
+        }
+    }
+
+    #[test]
+    fn racks() {
+        assert_eq!(RAck::parse(" 776656  1 INVITE"), Ok(RAck { rseq: 776_656, cseq: 1 }));
+        assert_eq!(RAck { rseq: 7, cseq: 2 }.to_string(), "7 2 INVITE");
+        for text in ["", "1", "1 1", "1 1 UPDATE", "x 1 INVITE", "1 -1 INVITE", "4294967296 1 INVITE"] {
+            assert!(RAck::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -29,6 +29,11 @@ pub(crate) fn max_forwards(text: &str) -> Result<u8, ParseError> {
     grammar::number(trim(text)).ok_or(ParseError::Number)
 }
 
+/// RSeq (RFC 3262 section 7.1): a number from 1 to 2^32-1.
+pub(crate) fn rseq(text: &str) -> Result<u32, ParseError> {
+    grammar::number(trim(text)).filter(|number| *number > 0).ok_or(ParseError::Number)
+}
+
 /// "qvalue = ( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] )", in thousandths. Longer fractions are cut.
 pub(crate) fn qvalue(text: &str) -> Option<u16> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

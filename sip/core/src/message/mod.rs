@@ -1,5 +1,6 @@
 //! Messages: what a request or response carries, read in place.
 
+mod body;
 mod build;
 mod error;
 mod parse;
@@ -20,7 +21,7 @@ pub use reason::reason_phrase;
 
 use crate::grammar::{self, share, split_commas};
 use crate::headers::{
-    self, CSeq, Contact, Diversion, HistoryInfo, NameAddr, Privacy, Reason, ReferTo, Replaces,
+    self, CSeq, Contact, Diversion, HistoryInfo, NameAddr, Privacy, RAck, Reason, ReferTo, Replaces,
     SessionExpires, SessionIdentifier, UserToUser, Via, Warning,
 };
 use crate::name::Name;
@@ -247,6 +248,16 @@ impl Message {
     /// Retry-After, without its comment and parameters.
     pub fn retry_after(&self) -> Result<Option<Duration>, ParseError> {
         self.number(Name::RetryAfter, headers::retry_after)
+    }
+
+    /// RSeq: the number of a reliable provisional response (RFC 3262 section 7.1).
+    pub(crate) fn rseq(&self) -> Result<Option<u32>, ParseError> {
+        self.number(Name::RSeq, headers::rseq)
+    }
+
+    /// RAck: which reliable provisional response a PRACK is for.
+    pub(crate) fn rack(&self) -> Result<Option<RAck>, ParseError> {
+        self.number(Name::RAck, RAck::parse)
     }
 
     /// Every Reason that can be read (RFC 3326).

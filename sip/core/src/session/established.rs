@@ -1,4 +1,4 @@
-//! Requests in dialogs, ours and the peer's: ACK, BYE, and what else may come.
+//! Requests in dialogs, early and confirmed: how ours find their way, and which part of a call the peer's are for.
 
 use std::time::Instant;
 
@@ -7,27 +7,34 @@ use smallvec::SmallVec;
 
 use super::*;
 use crate::Name;
+use crate::capability::Extensions;
 use crate::dialog::{NextHop, Waiting};
 use crate::endpoint::{ALLOW, Answer};
-use crate::transaction::{Asker, Located};
+use crate::transaction::{Asker, Located, User};
 use crate::transport::Destination;
+
+/// Requests of one dialog that may wait for an address. PRACKs beyond it are left to their responses' repetitions.
+const MAX_WAITING: usize = 8;
 
 /// Requests of ours.
 impl Session {
     /// Looks for the next hop of a dialog that has only the way its first message took.
-    pub(super) fn find_next_hop(&mut self, layer: &mut TransactionLayer, at: usize) {
-        let Some(dialog) = self.dialogs.get_mut(at) else { return };
-        let NextHop::Known(fallback) = &dialog.next_hop else { return };
-        let Some((host, port, transport, secure)) = dialog.next_hop_uri() else { return };
-        if fallback.is_only_way_to(&host, transport) {
-            return;
-        }
+    pub(super) fn find_next_hop(&mut self, layer: &mut TransactionLayer, at: DialogId) {
+        let id = self.id;
+        let Some(dialog) = self.dialog(at) else { return };
+        let NextHop::Unsought(fallback) = &dialog.next_hop else { return };
         let fallback = fallback.clone();
+        let next_hop = dialog
+            .next_hop_uri()
+            .filter(|(host, _, transport, _)| !fallback.is_only_way_to(host, *transport));
+        let Some((host, port, transport, secure)) = next_hop else {
+            dialog.next_hop = NextHop::Known(fallback);
+            return;
+        };
         // RFC 3263 section 4.1 would have a numeric host without a transport parameter reached by UDP; a peer that is
         // called over TCP and leaves the parameter out means TCP.
         let transport = transport.unwrap_or(fallback.transport);
-        let asker = Asker::Dialog(self.id, at);
-        dialog.next_hop = match layer.locate(asker, &host, port, Some(transport), secure) {
+        dialog.next_hop = match layer.locate(Asker::Dialog(id, at), &host, port, Some(transport), secure) {
             Located::At(destination) => NextHop::Known(path_to(layer, destination, None, fallback)),
             Located::Asked(_) => {
                 let name = host.to_string().into();
@@ -40,13 +47,13 @@ impl Session {
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
-        at: usize,
+        at: DialogId,
         result: Result<Destinations, ResolveError>,
     ) {
-        let Some(dialog) = self.dialogs.get_mut(at) else { return };
+        let Some(dialog) = self.dialog(at) else { return };
         let NextHop::Asked { name, fallback, waiting } = &mut dialog.next_hop else { return };
         let (name, fallback, waiting) = (name.clone(), fallback.clone(), std::mem::take(waiting));
-        // A name that cannot be looked up must not leave a call without ACK or BYE: the way the 2xx came will do.
+        // A name that cannot be looked up must not leave a call without ACK or BYE: the way the first message took will do.
         let path = match result.ok().and_then(|found| layer.in_order(now, found.list).pop_front()) {
             Some(destination) => path_to(layer, destination, Some(name), fallback),
             None => fallback,
@@ -61,11 +68,14 @@ impl Session {
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
-        at: usize,
+        at: DialogId,
         reason: Option<ByteString>,
     ) {
         self.auth.begin();
-        self.send_in_dialog(layer, now, at, Waiting::Bye { reason });
+        if let Some(dialog) = self.dialog(at) {
+            dialog.bye_reason = reason;
+            self.send_in_dialog(layer, now, at, Waiting::Bye);
+        }
     }
 
     /// Sends a request in a dialog, as soon as its next hop is known.
@@ -73,43 +83,95 @@ impl Session {
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
-        at: usize,
+        at: DialogId,
         request: Waiting,
     ) {
-        let Some(dialog) = self.dialogs.get_mut(at) else { return };
+        self.find_next_hop(layer, at);
+        let Some(dialog) = self.dialogs.iter_mut().find(|dialog| dialog.id == at) else { return };
         let path = match &mut dialog.next_hop {
             NextHop::Known(path) => path.clone(),
-            NextHop::Asked { waiting, .. } => return waiting.push(request),
+            NextHop::Asked { waiting, .. } => {
+                let droppable = match request {
+                    Waiting::Prack { .. } => true,
+                    Waiting::Ack { .. } | Waiting::Bye | Waiting::Offer => false,
+                };
+                if !droppable || waiting.len() < MAX_WAITING {
+                    waiting.push(request);
+                }
+                return;
+            }
+            NextHop::Unsought(_) => return,
         };
+        let user_agent = (Name::UserAgent, layer.config.user_agent.as_str().into());
         let branch = layer.branch();
-        match request {
-            Waiting::Ack { cseq, authorization } => {
-                let ack = path.transmit(dialog.request(&Method::Ack, cseq, &path, branch, authorization));
-                dialog.ack = Some(ack.clone());
-                layer.transmit(ack);
+        let (method, purpose, bytes) = match request {
+            Waiting::Ack { invite, cseq, authorization, body } => {
+                let bytes = dialog.request(&Method::Ack, cseq, &path, branch, authorization, body.as_ref());
+                let transmit = path.transmit(bytes);
+                if let Some(ack) = dialog.ack(invite) {
+                    ack.transmit = Some(transmit.clone());
+                }
+                return layer.transmit(transmit);
             }
-            Waiting::Bye { reason } => {
+            Waiting::Bye => {
                 let mut headers = self.auth.lines(&Method::Bye, dialog.request_uri().as_str(), b"");
-                headers.push((Name::UserAgent, layer.config.user_agent.as_str().into()));
-                headers.extend(reason.map(|reason| (Name::Reason, reason)));
+                headers.push(user_agent);
+                headers.extend(dialog.bye_reason.clone().map(|reason| (Name::Reason, reason)));
                 let cseq = dialog.next_cseq();
-                let bye = dialog.request(&Method::Bye, cseq, &path, branch, headers);
-                layer.send_request(now, branch, Method::Bye, path, bye, User::Bye(self.id, at));
-                self.transactions += 1;
+                let bytes = dialog.request(&Method::Bye, cseq, &path, branch, headers, None);
+                (Method::Bye, Purpose::Bye, bytes)
             }
-        }
+            Waiting::Prack { rack, body } => {
+                let octets = body.as_ref().map_or(&[][..], |body| &body.bytes);
+                let mut headers = self.auth.lines(&Method::Prack, dialog.request_uri().as_str(), octets);
+                headers.push((Name::RAck, rack.to_string().into()));
+                let cseq = dialog.next_cseq();
+                let bytes = dialog.request(&Method::Prack, cseq, &path, branch, headers, body.as_ref());
+                (Method::Prack, Purpose::Prack, bytes)
+            }
+            Waiting::Offer => {
+                // The offer may have been given up while the address was looked up.
+                let Some((method, body)) = self.ours.unsent(at) else { return };
+                let octets = body.as_ref().map_or(&[][..], |body| &body.bytes);
+                let authorization = self.auth.lines(&method, dialog.request_uri().as_str(), octets);
+                let mut headers = authorization.clone();
+                headers.push((Name::Contact, contact(self.user.as_deref(), &path).into()));
+                headers.push((Name::Allow, ByteString::from_static(ALLOW)));
+                // Without 100rel: nobody rings in a call that stands, and a re-INVITE needs no provisional responses.
+                headers.push((Name::Supported, in_dialog().value().into()));
+                headers.push(user_agent);
+                let cseq = dialog.next_cseq();
+                let bytes = dialog.request(&method, cseq, &path, branch, headers, body.as_ref());
+                self.ours.sent(ClientKey::new(branch, &method), cseq, authorization);
+                (method, Purpose::Offer, bytes)
+            }
+        };
+        layer.send_request(now, branch, method, path, bytes, User::Dialog(self.id, at, purpose));
+        self.transactions += 1;
     }
 
     /// The session is over whatever the peer says to the BYE, but a challenge wants it again.
-    pub(super) fn bye_response(
+    pub(super) fn bye_outcome(
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
-        at: usize,
-        response: &Message,
+        at: DialogId,
+        outcome: Outcome,
     ) {
-        if self.auth.accept_challenge(response, layer.random()) {
-            self.send_in_dialog(layer, now, at, Waiting::Bye { reason: None });
+        if let Outcome::Response { response, .. } = outcome
+            && self.auth.accept_challenge(&response, layer.random())
+        {
+            self.send_in_dialog(layer, now, at, Waiting::Bye);
+        }
+    }
+
+    /// The transaction of an INVITE is over: no 2xx of it comes any more.
+    pub(super) fn forget_invite(&mut self, key: ClientKey) {
+        if self.invite.as_ref().is_some_and(|invite| invite.key == key) {
+            self.invite = None;
+        }
+        for dialog in &mut self.dialogs {
+            dialog.acks.retain(|ack| ack.invite != key);
         }
     }
 }
@@ -129,42 +191,33 @@ impl Session {
             return layer.respond(now, server, &Answer::new(200));
         }
         let from_tag = request.from_tag();
-        let dialog = self.dialogs.iter_mut().position(|dialog| dialog.remote_tag() == from_tag.as_deref());
-        let Some(at) = dialog else {
-            return self.receive_early_request(layer, now, server, hop, request);
+        let dialog = self.dialogs.iter_mut().find(|dialog| dialog.remote_tag() == from_tag.as_deref());
+        let Some(dialog) = dialog else {
+            return self.receive_stray(layer, now, server, hop, request);
         };
+        let at = dialog.id;
         let number = request.cseq().map_or(0, |cseq| cseq.number);
-        if !self.dialogs[at].accept_cseq(number) {
+        if !dialog.accept_cseq(number) {
             return layer.respond(now, server, &Answer::new(500));
         }
         let allow = [(Name::Allow, ALLOW)];
         match method {
             Method::Bye => {
                 layer.respond(now, server, &Answer::new(200));
-                // A fork that lost is being taken down anyway.
-                if at == 0 {
-                    self.receive_bye(layer, request);
-                }
+                self.receive_bye(layer, now, at, request);
             }
-            _ if self.is_over() => layer.respond(now, server, &Answer::new(481)),
+            _ if self.is_told_over() => layer.respond(now, server, &Answer::new(481)),
             Method::Options => layer.respond_options(now, server),
             Method::Info => layer.respond(now, server, &Answer::new(200)),
-            Method::Update if request.body().is_empty() => {
-                if self.dialogs[at].refresh_target(request) {
-                    self.find_next_hop(layer, at);
-                }
-                accept_update(layer, now, server, hop);
-            }
-            // A changed session description; RFC 3261 section 14.2: "If the new session description is not acceptable,
-            // the UAS can reject it by returning a 488", and the session stays as it is.
-            Method::Invite | Method::Update => layer.respond(now, server, &Answer::new(488)),
+            Method::Update => self.receive_update(layer, now, server, at, hop, request),
+            Method::Invite => self.receive_reinvite(layer, now, server, at, number, request),
+            Method::Prack => self.receive_prack(layer, now, server, at, hop, request),
             Method::Extension(_) => {
                 layer.respond(now, server, &Answer { headers: &allow, ..Answer::new(501) });
             }
             Method::Ack
             | Method::Cancel
             | Method::Register
-            | Method::Prack
             | Method::Subscribe
             | Method::Notify
             | Method::Publish
@@ -175,9 +228,9 @@ impl Session {
         }
     }
 
-    /// A request that matches no confirmed dialog. While the call is not answered it belongs to an early one, of which
-    /// carriers make use: a 481 would end the call (RFC 5057 section 5.1).
-    fn receive_early_request(
+    /// A request in a dialog that we do not know. While our INVITE is not answered it may be an early one whose first
+    /// response is lost, of which carriers make use: a 481 would end the call (RFC 5057 section 5.1).
+    fn receive_stray(
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
@@ -185,32 +238,45 @@ impl Session {
         hop: Hop,
         request: &Message,
     ) {
-        let retry_after = [(Name::RetryAfter, "5")];
-        let refusal = match &self.state {
-            // RFC 3311 section 5.2: with an offer of ours unanswered "the UAS MUST reject the UPDATE with a 491",
-            State::Inviting(_) => Answer::new(491),
-            // and with one of the peer's "with a 500 response", and "MUST include a Retry-After header field".
-            State::Invited(_) => Answer { headers: &retry_after, ..Answer::new(500) },
+        let State::Inviting(_) = &self.state else {
             // RFC 3261 section 12.2.2: "If the request … does not match any existing dialogs … 481".
-            State::Answered(_) | State::Established | State::Over => {
-                return layer.respond(now, server, &Answer::new(481));
-            }
+            return layer.respond(now, server, &Answer::new(481));
         };
         match request.method() {
             Some(Method::Options) => layer.respond_options(now, server),
             Some(Method::Info) => layer.respond(now, server, &Answer::new(200)),
-            Some(Method::Update) if request.body().is_empty() => accept_update(layer, now, server, hop),
-            Some(Method::Update) => layer.respond(now, server, &refusal),
+            Some(Method::Update) if request.sdp().is_none() => self.agree_to(layer, now, server, hop, None),
+            // RFC 3311 section 5.2: with an offer of ours unanswered "the UAS MUST reject the UPDATE with a 491".
+            Some(Method::Update) => layer.respond(now, server, &Answer::new(491)),
             Some(_) | None => layer.respond(now, server, &Answer::new(481)),
         }
     }
+
+    /// The 200 to an INVITE or UPDATE, with our description where there is one to be said.
+    pub(super) fn agree_to(
+        &self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        server: ServerId,
+        hop: Hop,
+        body: Option<&Body>,
+    ) {
+        let contact = self.contact_back(layer, hop);
+        let supported = in_dialog().value();
+        let headers = [(Name::Allow, ALLOW), (Name::Supported, supported.as_str())];
+        let to_tag = Some(self.tag);
+        layer.respond(now, server, &Answer { to_tag, contact, headers: &headers, body, ..Answer::new(200) });
+    }
+
+    /// The Contact of our responses to what came this way.
+    pub(super) fn contact_back(&self, layer: &TransactionLayer, hop: Hop) -> Option<ByteString> {
+        layer.path_back(hop).map(|path| contact(self.user.as_deref(), &path).into())
+    }
 }
 
-/// Answers an UPDATE that changes nothing about the session (RFC 3311 section 5.2).
-fn accept_update(layer: &mut TransactionLayer, now: Instant, server: ServerId, hop: Hop) {
-    let contact = layer.path_back(hop).map(|path| ByteString::from(contact(None, &path)));
-    let headers = [(Name::Allow, ALLOW)];
-    layer.respond(now, server, &Answer { contact, headers: &headers, ..Answer::new(200) });
+/// What we support within a dialog.
+fn in_dialog() -> Extensions {
+    Extensions::all().without(crate::capability::Extension::Reliable)
 }
 
 /// The path to a destination; over the stream of the `fallback` where that leads to the same host, and all of the

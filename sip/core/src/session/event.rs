@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use crate::digest::Credentials;
 use crate::transport::{Hop, Transport};
@@ -12,6 +13,24 @@ use crate::{Message, NameAddr, Reason, Uri};
 /// One INVITE session, inbound or outbound, from the INVITE to its terminal event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
+
+/// One dialog of a call, in order of appearance: an INVITE that forks makes an early one for each callee that rings, and
+/// one of them becomes the dialog of the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DialogId(pub u32);
+
+/// Whether provisional responses are acknowledged by PRACK (RFC 3262).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reliable {
+    /// Not offered. A peer that insists all the same is understood when it answers, and refused with 420 when it calls.
+    Off,
+    /// Where the peer can. Of our own provisional responses those with a body are sent so, and all where the caller
+    /// requires it.
+    #[default]
+    Supported,
+    /// Required: a callee that cannot refuses with 420, a caller that cannot is refused with 421.
+    Required,
+}
 
 /// The next hop of a request: a trunk, a registrar, an outbound proxy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,7 +54,7 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
     /// The value of `Content-Type`.
-    pub content_type: String,
+    pub content_type: ByteString,
     /// The octets.
     pub bytes: Bytes,
 }
@@ -43,7 +62,7 @@ pub struct Body {
 impl Body {
     /// A session description.
     pub fn sdp(bytes: impl Into<Bytes>) -> Self {
-        Self { content_type: "application/sdp".to_owned(), bytes: bytes.into() }
+        Self { content_type: ByteString::from_static("application/sdp"), bytes: bytes.into() }
     }
 }
 
@@ -62,8 +81,13 @@ pub struct Invite {
     pub route: Vec<NameAddr>,
     /// Further headers, name and value, sent as given. Names the endpoint writes itself are refused.
     pub headers: Vec<(String, String)>,
-    /// The offer.
+    /// The offer. Without one the callee offers: in [`SessionEvent::Answered`], whose ACK waits for
+    /// [`acknowledge`](crate::Endpoint::acknowledge), or before that in [`SessionEvent::Offered`].
     pub body: Option<Body>,
+    /// Whether provisional responses are to be acknowledged.
+    pub reliable: Reliable,
+    /// How long the call may go unanswered; sent as Expires, and then CANCELled by us.
+    pub expires: Option<Duration>,
     /// What to answer a 401 or 407 with.
     pub credentials: Option<Credentials>,
 }
@@ -80,7 +104,8 @@ pub struct Hangup {
 /// What happens to a call. Exactly one event per session is terminal: `Failed` or `Ended`.
 #[derive(Debug, Clone)]
 pub enum SessionEvent {
-    /// Somebody calls. Ring, answer, reject or hang up.
+    /// Somebody calls. Ring, answer, reject or hang up. The offer is [`Message::sdp`]; without one, ours goes into the
+    /// answer or into a reliable provisional response.
     Incoming {
         /// The way the INVITE came.
         hop: Hop,
@@ -89,20 +114,52 @@ pub enum SessionEvent {
     },
     /// Outbound: progress, 101 to 199, repeated responses left out.
     Provisional {
+        /// Which callee tells it; `None` where the response makes no dialog.
+        dialog: Option<DialogId>,
         /// The status code.
         status: u16,
-        /// The body, when there is one (early media).
+        /// The callee's description, when there is one (early media). In a reliable response it is the answer, and no
+        /// later one of this dialog is told.
         body: Option<Bytes>,
     },
-    /// Outbound: answered. The ACK is sent already.
+    /// Outbound: answered.
     Answered {
+        /// Whose answer it is; every other early dialog is over.
+        dialog: DialogId,
         /// The Call-ID.
         call_id: String,
-        /// The body of the 2xx: the answer.
+        /// The callee's description: the answer, of the 2xx or of the reliable provisional response before it, and the
+        /// ACK is sent already. After an INVITE without a body, and unless an exchange is over by then, it is the offer:
+        /// the ACK waits for [`acknowledge`](crate::Endpoint::acknowledge), for ten seconds at most.
         body: Option<Bytes>,
     },
     /// Inbound: the caller has acknowledged our answer.
-    Confirmed,
+    Confirmed {
+        /// The caller's answer, where the offer was ours and in the 2xx.
+        body: Option<Bytes>,
+    },
+    /// The peer offers. Answer with [`accept_offer`](crate::Endpoint::accept_offer) or
+    /// [`refuse_offer`](crate::Endpoint::refuse_offer) within ten seconds.
+    Offered {
+        /// In which dialog.
+        dialog: DialogId,
+        /// The offer; `None` in a re-INVITE that asks for ours, and then the answer comes in `OfferAnswered`.
+        body: Option<Bytes>,
+    },
+    /// The offer of the last `Offered` is void: the peer took it back, its dialog is over, or the user took too long.
+    OfferWithdrawn,
+    /// Our offer is answered.
+    OfferAnswered {
+        /// The answer, which a peer that breaks the rules leaves out. After an [`offer`](crate::Endpoint::offer) without
+        /// a body it is the peer's offer, and the ACK waits for [`acknowledge`](crate::Endpoint::acknowledge).
+        body: Option<Bytes>,
+    },
+    /// Our offer is refused, and what was agreed before goes on.
+    OfferRefused {
+        /// The status; 491 where an offer of the peer's came first and was taken: look at what is in force and offer
+        /// anew. 503 where the transport failed.
+        status: u16,
+    },
     /// Terminal: the call was never answered.
     Failed(Failure),
     /// Terminal: the call was answered and is over.
@@ -164,4 +221,8 @@ pub enum EndCause {
     Transport,
     /// Our answer was never acknowledged.
     AckTimeout,
+    /// The user did not acknowledge the peer's offer in time.
+    OfferTimeout,
+    /// The peer knows nothing of the call (any more): 481 to a request of ours.
+    Forgotten,
 }

@@ -7,21 +7,31 @@ use smallvec::SmallVec;
 
 use super::*;
 use crate::Name;
-use crate::dialog::Waiting;
-use crate::endpoint::{ALLOW, Answer};
+use crate::endpoint::Answer;
+use crate::headers::RAck;
+use reliable::Provisionals;
 
 /// An inbound call without a final response of ours.
 #[derive(Debug)]
 pub(super) struct Invited {
-    server: ServerId,
+    pub(super) server: ServerId,
+    pub(super) cseq: u32,
     caller_tag: Option<ByteString>,
+    pub(super) provisionals: Provisionals,
+    /// The user's answer, while it waits for a PRACK.
+    pub(super) answer: Option<Option<Body>>,
 }
 
 /// An inbound call whose 2xx is not acknowledged.
 #[derive(Debug)]
 pub(super) struct Answered {
     server: ServerId,
+    cseq: u32,
     interval: Duration,
+    /// The offer in the 2xx.
+    offer: Option<Body>,
+    /// The reliable provisional response whose PRACK may still come.
+    pub(super) provisional: Option<RAck>,
     /// RFC 3261 section 15: "The callee's UA MUST NOT send a BYE on a confirmed dialog until it has received an ACK for
     /// its 2xx response or until the server transaction times out."
     hangup: Option<DeferredBye>,
@@ -34,89 +44,154 @@ pub(super) struct DeferredBye {
 }
 
 pub(super) fn begin(id: SessionId, tag: u64, server: ServerId, request: &Message) -> Session {
+    let invited = Invited {
+        server,
+        cseq: request.cseq().map_or(0, |cseq| cseq.number),
+        caller_tag: request.from_tag(),
+        provisionals: Provisionals::default(),
+        answer: None,
+    };
+    let uri = request.request_uri().ok();
     Session {
         id,
         call_id: ByteString::from(&*request.call_id().unwrap_or_default()),
         tag,
+        caller: Side::Remote,
+        user: uri.and_then(|uri| uri.user().map(ByteString::from)),
         auth: Authenticator::new(None),
-        state: State::Invited(Invited { server, caller_tag: request.from_tag() }),
+        state: State::Invited(Box::new(invited)),
         invite: None,
         dialogs: SmallVec::new(),
+        next_dialog: 0,
+        ours: Ours::Idle,
+        theirs: Theirs::Idle,
         transactions: 0,
     }
 }
 
 /// Commands.
 impl Session {
-    fn invited(&self) -> Result<ServerId, Error> {
-        match &self.state {
-            State::Invited(invited) => Ok(invited.server),
-            State::Inviting(_) | State::Answered(_) | State::Established | State::Over => {
+    pub(super) fn invited(&mut self) -> Result<&mut Invited, Error> {
+        match &mut self.state {
+            State::Invited(invited) => Ok(invited),
+            State::Inviting(_) | State::Answered(_) | State::Established(_) | State::Over => {
                 Err(Error::WrongState)
             }
         }
     }
 
-    /// Sends a provisional response, and repeats it every minute.
-    pub(super) fn ring(
-        &mut self,
-        layer: &mut TransactionLayer,
-        now: Instant,
-        status: u16,
-        body: Option<&Body>,
-    ) -> Result<(), Error> {
-        let server = self.invited()?;
-        if !(101..200).contains(&status) {
-            return Err(Error::Status { status });
+    /// Tells of the call, and watches how long it is meant to be valid.
+    pub(super) fn arrive(&mut self, layer: &mut TransactionLayer, now: Instant, hop: Hop, request: Message) {
+        // RFC 3261 section 13.3.1: "the UAS core sets a timer for the number of seconds indicated in the header field value.
+        // When the timer fires, the invitation is considered to be expired."
+        if let Ok(Some(expires)) = request.expires() {
+            self.set_timer(layer, SessionTimer::Expires, now + expires);
         }
-        let contact = self.contact_for(layer, server);
-        layer.respond(now, server, &Answer { to_tag: Some(self.tag), contact, body, ..Answer::new(status) });
-        self.set_timer(layer, SessionTimer::RepeatProvisional, now + PROVISIONAL_INTERVAL);
-        Ok(())
+        self.emit(layer, SessionEvent::Incoming { hop, request });
+    }
+
+    /// The dialog of the INVITE, made with the first response that has our tag.
+    pub(super) fn ensure_dialog(&mut self, layer: &TransactionLayer) -> Result<DialogId, Error> {
+        let server = self.invited()?.server;
+        if let Some(dialog) = self.dialogs.first() {
+            return Ok(dialog.id);
+        }
+        let (hop, request) = layer.request(server).ok_or(Error::WrongState)?;
+        let path = layer.path_back(hop).ok_or(Error::NoListener)?;
+        let turn = if request.sdp().is_some() { Turn::Theirs(Carrier::Invite) } else { Turn::Open };
+        let tag = format!("{:016x}", self.tag);
+        let dialog = Dialog::of_invite(request, &tag, turn, path).ok_or(Error::WrongState)?;
+        let id = dialog.id;
+        self.dialogs.push(dialog);
+        Ok(id)
     }
 
     pub(super) fn repeat_provisional(&mut self, layer: &mut TransactionLayer, now: Instant) {
-        if let Ok(server) = self.invited() {
+        if let Ok(invited) = self.invited() {
+            let server = invited.server;
             layer.repeat_provisional(now, server);
             self.set_timer(layer, SessionTimer::RepeatProvisional, now + PROVISIONAL_INTERVAL);
         }
     }
 
-    /// Sends the 200 and waits for its ACK.
-    pub(super) fn answer(
+    /// Sends the 200, perhaps after a PRACK, and waits for its ACK.
+    pub(crate) fn answer(
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
         body: Option<&Body>,
     ) -> Result<(), Error> {
-        let server = self.invited()?;
+        if !self.theirs.is_idle() {
+            return Err(Error::OfferPending);
+        }
+        let invited = self.invited()?;
+        if invited.answer.is_some() {
+            return Err(Error::WrongState);
+        }
+        if invited.provisionals.holds_answer() {
+            invited.provisionals.clear_queue();
+            invited.answer = Some(body.cloned());
+            return Ok(());
+        }
+        self.send_answer(layer, now, body)
+    }
+
+    pub(super) fn send_answer(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        body: Option<&Body>,
+    ) -> Result<(), Error> {
+        let at = self.ensure_dialog(layer)?;
+        let invited = self.invited()?;
+        let (server, cseq, provisional) = (invited.server, invited.cseq, invited.provisionals.pending());
         let (hop, request) = layer.request(server).ok_or(Error::WrongState)?;
-        let path = layer.path_back(hop).ok_or(Error::NoListener)?;
-        let tag = format!("{:016x}", self.tag);
-        let dialog = Dialog::of_invite(request, &tag, path).ok_or(Error::WrongState)?;
-        let contact = self.contact_for(layer, server);
-        let headers = [(Name::Allow, ALLOW)];
-        let answer = Answer { to_tag: Some(self.tag), contact, headers: &headers, body, ..Answer::new(200) };
-        layer.respond(now, server, &answer);
-        self.dialogs.push(dialog);
-        self.find_next_hop(layer, 0);
+        let theirs = request.sdp();
+        let Some(dialog) = self.dialog(at) else { return Err(Error::WrongState) };
+        let (body, offer) = match (dialog.exchange.turn(), body) {
+            (Turn::Theirs(Carrier::Invite), body) => {
+                dialog.exchange.agree(body.cloned(), theirs);
+                (body, None)
+            }
+            (Turn::Open, Some(body)) => {
+                dialog.exchange.offer(Carrier::Success);
+                (Some(body), Some(body.clone()))
+            }
+            (Turn::Open, None) => {
+                dialog.exchange.agree(None, None);
+                (None, None)
+            }
+            // RFC 3261 section 13.2.1: "Once the UAS has sent or received an answer to the initial offer, it MUST NOT
+            // generate subsequent offers in any responses to the initial INVITE."
+            (Turn::Agreed | Turn::Ours(_) | Turn::Theirs(_), _) => (None, None),
+        };
+        self.agree_to(layer, now, server, hop, body);
+        self.find_next_hop(layer, at);
         let interval = layer.config.timers.t1;
-        self.state = State::Answered(Answered { server, interval, hangup: None });
-        self.cancel_timer(layer, SessionTimer::RepeatProvisional);
+        let answered = Answered { server, cseq, interval, offer, provisional, hangup: None };
+        self.state = State::Answered(answered);
+        for timer in [
+            SessionTimer::Expires,
+            SessionTimer::RepeatProvisional,
+            SessionTimer::RepeatReliable,
+            SessionTimer::PrackTimeout,
+        ] {
+            self.cancel_timer(layer, timer);
+        }
         self.set_timer(layer, SessionTimer::RepeatAnswer, now + interval);
         self.set_timer(layer, SessionTimer::AckTimeout, now + layer.config.timers.transaction_timeout());
         Ok(())
     }
 
     /// Refuses with 300 to 699.
-    pub(super) fn reject(
+    pub(crate) fn reject(
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
         status: u16,
         headers: &[(String, String)],
     ) -> Result<(), Error> {
-        let server = self.invited()?;
+        let server = self.invited()?.server;
         if !(300..700).contains(&status) {
             return Err(Error::Status { status });
         }
@@ -128,20 +203,20 @@ impl Session {
     }
 
     /// Refuses as [`Self::reject`] does, and forgets the INVITE (RFC 3261 section 8.2.7: a stateless UAS).
-    pub(super) fn dismiss(
+    pub(crate) fn dismiss(
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
         status: u16,
         headers: &[(String, String)],
     ) -> Result<(), Error> {
-        let server = self.invited()?;
+        let server = self.invited()?.server;
         self.reject(layer, now, status, headers)?;
         layer.forget(server);
         Ok(())
     }
 
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
@@ -151,11 +226,11 @@ impl Session {
         cause: FailureCause,
     ) {
         layer.respond(now, server, &Answer { to_tag: Some(self.tag), headers, ..Answer::new(status) });
-        self.fail(layer, failure(cause));
+        self.fail(layer, now, failure(cause));
     }
 
     /// The local end hangs up, in any state.
-    pub(super) fn hangup(
+    pub(crate) fn hangup(
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
@@ -180,21 +255,16 @@ impl Session {
                     self.emit(layer, ended);
                 }
             }
-            State::Established => {
-                self.send_bye(layer, now, 0, reason);
-                self.end(layer, Side::Local, None, EndCause::Bye);
+            State::Established(at) => {
+                let at = *at;
+                // Before the BYE: what waits for an answer of ours gets it, and a re-INVITE of ours its CANCEL.
+                self.close(layer, now);
+                self.send_bye(layer, now, at, reason);
+                self.end(layer, now, Side::Local, None, EndCause::Bye);
             }
             State::Over => {}
         }
         Ok(())
-    }
-
-    /// The Contact of our responses to this INVITE: the user it was for, at the address it came to.
-    fn contact_for(&self, layer: &TransactionLayer, server: ServerId) -> Option<ByteString> {
-        let (hop, request) = layer.request(server)?;
-        let path = layer.path_back(hop)?;
-        let uri = request.request_uri().ok()?;
-        Some(contact(uri.user(), &path).into())
     }
 }
 
@@ -202,12 +272,34 @@ impl Session {
 impl Session {
     /// RFC 3261 section 9.2: a UAS "SHOULD immediately respond to the INVITE with a 487 (Request Terminated)". A CANCEL
     /// after our final response has no effect.
-    pub(super) fn receive_cancel(&mut self, layer: &mut TransactionLayer, now: Instant, cancel: &Message) {
-        if let Ok(server) = self.invited() {
-            layer.respond(now, server, &Answer { to_tag: Some(self.tag), ..Answer::new(487) });
-            let q850 = cancel.q850_cause();
-            self.fail(layer, Failure { q850, ..failure(FailureCause::Cancelled) });
+    pub(super) fn receive_cancel(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        invite: ServerId,
+        cancel: &Message,
+    ) {
+        if self.invited().is_ok_and(|invited| invited.server == invite) {
+            self.terminate(layer, now, cancel.q850_cause());
+        } else {
+            self.cancel_theirs(layer, now, invite);
         }
+    }
+
+    /// The caller has given the call up.
+    fn terminate(&mut self, layer: &mut TransactionLayer, now: Instant, q850: Option<u8>) {
+        if let Ok(invited) = self.invited() {
+            let server = invited.server;
+            layer.respond(now, server, &Answer { to_tag: Some(self.tag), ..Answer::new(487) });
+            self.fail(layer, now, Failure { q850, ..failure(FailureCause::Cancelled) });
+        }
+    }
+
+    /// The INVITE is valid no longer: theirs is refused, "the UAS core MUST generate a 487 (Request Terminated) response";
+    /// ours is CANCELled (section 13.2.1).
+    pub(super) fn expire(&mut self, layer: &mut TransactionLayer, now: Instant) {
+        self.terminate(layer, now, None);
+        self.cancel(layer, now, None);
     }
 
     /// A BYE before our final response (RFC 3261 section 15: "the caller's UA MAY send a BYE for either confirmed or
@@ -222,56 +314,109 @@ impl Session {
         if invited.caller_tag != bye.from_tag() {
             return false;
         }
-        self.receive_cancel(layer, now, bye);
+        self.terminate(layer, now, bye.q850_cause());
         true
     }
 
-    pub(super) fn receive_ack(&mut self, layer: &mut TransactionLayer, now: Instant) {
-        let State::Answered(answered) = &self.state else { return };
-        let hangup = answered.hangup.clone();
+    pub(super) fn receive_ack(&mut self, layer: &mut TransactionLayer, now: Instant, ack: &Message) {
+        let number = ack.cseq().map_or(0, |cseq| cseq.number);
+        let State::Answered(answered) = &mut self.state else {
+            return self.reinvite_acknowledged(layer, ack);
+        };
+        if answered.cseq != number {
+            return;
+        }
+        let (hangup, offer) = (answered.hangup.take(), answered.offer.take());
         self.cancel_timer(layer, SessionTimer::RepeatAnswer);
         self.cancel_timer(layer, SessionTimer::AckTimeout);
+        let Some(dialog) = self.dialogs.first_mut() else { return };
+        let at = dialog.id;
+        let body = ack.sdp().filter(|_| offer.is_some());
+        if offer.is_some() {
+            dialog.exchange.fall_back();
+            dialog.exchange.agree(offer, body.clone());
+        }
         match hangup {
             None => {
-                self.state = State::Established;
-                self.emit(layer, SessionEvent::Confirmed);
+                self.state = State::Established(at);
+                self.emit(layer, SessionEvent::Confirmed { body });
             }
             Some(DeferredBye { reason }) => {
-                self.send_bye(layer, now, 0, reason);
-                self.state = State::Over;
+                self.close(layer, now);
+                self.send_bye(layer, now, at, reason);
             }
         }
     }
 
     pub(super) fn repeat_answer(&mut self, layer: &mut TransactionLayer, now: Instant) {
-        let State::Answered(answered) = &mut self.state else { return };
-        layer.repeat_success(now, answered.server);
-        answered.interval = layer.config.timers.back_off(answered.interval);
-        let next = now + answered.interval;
-        self.set_timer(layer, SessionTimer::RepeatAnswer, next);
+        let (server, interval) = match &mut self.state {
+            State::Answered(answered) => {
+                answered.interval = layer.config.timers.back_off(answered.interval);
+                (answered.server, answered.interval)
+            }
+            State::Inviting(_) | State::Invited(_) | State::Established(_) | State::Over => {
+                let Some(repeat) = self.repeat_reinvite_answer(layer) else { return };
+                repeat
+            }
+        };
+        layer.repeat_success(now, server);
+        self.set_timer(layer, SessionTimer::RepeatAnswer, now + interval);
     }
 
     /// RFC 3261 section 13.3.1.4: "If the server retransmits the 2xx response for 64*T1 seconds without receiving an ACK,
-    /// the dialog is confirmed, but the session SHOULD be terminated. This is accomplished with a BYE".
+    /// the dialog is confirmed, but the session SHOULD be terminated. This is accomplished with a BYE", and section 14.2
+    /// says the same of a re-INVITE.
     pub(super) fn ack_timeout(&mut self, layer: &mut TransactionLayer, now: Instant) {
-        let State::Answered(answered) = &self.state else { return };
-        let hangup = answered.hangup.clone();
-        let reason = hangup.as_ref().and_then(|deferred| deferred.reason.clone());
-        self.send_in_dialog(layer, now, 0, Waiting::Bye { reason });
+        let (at, hangup) = match &mut self.state {
+            State::Answered(answered) => {
+                let Some(dialog) = self.dialogs.first() else { return };
+                (dialog.id, answered.hangup.take())
+            }
+            State::Established(at) => (*at, None),
+            State::Inviting(_) | State::Invited(_) | State::Over => return,
+        };
         match hangup {
-            None => self.end(layer, Side::Local, None, EndCause::AckTimeout),
-            Some(_) => self.state = State::Over,
+            None => {
+                self.send_bye(layer, now, at, None);
+                self.end(layer, now, Side::Local, None, EndCause::AckTimeout);
+            }
+            Some(DeferredBye { reason }) => {
+                self.close(layer, now);
+                self.send_bye(layer, now, at, reason);
+            }
         }
     }
 
-    /// A BYE for a call that is answered. The terminal event is out already where we hung up first.
-    pub(super) fn receive_bye(&mut self, layer: &mut TransactionLayer, bye: &Message) {
+    /// Whether the terminal event is out, though an ACK may still be waited for.
+    pub(super) fn is_told_over(&self) -> bool {
         match &self.state {
-            State::Answered(Answered { hangup: Some(_), .. }) => self.state = State::Over,
-            State::Answered(Answered { hangup: None, .. }) | State::Established => {
-                self.end(layer, Side::Remote, bye.q850_cause(), EndCause::Bye);
+            State::Over | State::Answered(Answered { hangup: Some(_), .. }) => true,
+            State::Answered(Answered { hangup: None, .. })
+            | State::Inviting(_)
+            | State::Invited(_)
+            | State::Established(_) => false,
+        }
+    }
+
+    /// A BYE; it is answered. The terminal event is out already where we hung up first.
+    pub(super) fn receive_bye(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        from: DialogId,
+        bye: &Message,
+    ) {
+        match &self.state {
+            State::Answered(Answered { hangup: Some(_), .. }) => self.close(layer, now),
+            State::Answered(Answered { hangup: None, .. }) => {
+                self.end(layer, now, Side::Remote, bye.q850_cause(), EndCause::Bye);
             }
-            State::Inviting(_) | State::Invited(_) | State::Over => {}
+            // A fork that lost is being taken down anyway.
+            State::Established(at) if *at == from => {
+                self.end(layer, now, Side::Remote, bye.q850_cause(), EndCause::Bye);
+            }
+            State::Inviting(_) => self.early_bye(layer, now, from, bye),
+            State::Established(_) | State::Invited(_) | State::Over => {}
         }
     }
 }

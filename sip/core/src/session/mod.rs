@@ -1,4 +1,4 @@
-//! INVITE sessions (RFC 3261 sections 9, 13, 15): calls from the INVITE to their one terminal event.
+//! INVITE sessions (RFC 3261 sections 9, 13, 14, 15): calls from the INVITE to their one terminal event.
 //!
 //! ```text
 //!   outbound   Inviting ──2xx: ACK──────────────────▶ Established ──BYE──▶ Over
@@ -9,35 +9,46 @@
 //!              └────────────────────────────┴───────────────────────────────┘
 //! ```
 //!
+//! Beside it run, each in a file of its own: [`exchange`], whose turn it is to describe; [`ours`], the offer that we make;
+//! [`theirs`], the one that waits for the user; [`reliable`], provisional responses that are acknowledged.
+//!
 //! A session that is over stays while its client transactions run: a 2xx may still come, from the same callee (it is
 //! acknowledged again) or from another fork (it is acknowledged and hung up).
 
 mod established;
 mod event;
+mod exchange;
 mod inbound;
+mod ours;
 mod outbound;
+mod reliable;
+mod sessions;
+mod theirs;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use smallvec::SmallVec;
 
 pub use event::{
-    Body, EndCause, Failure, FailureCause, Hangup, Invite, SessionEvent, SessionId, Side, Target,
+    Body, DialogId, EndCause, Failure, FailureCause, Hangup, Invite, Reliable, SessionEvent, SessionId, Side,
+    Target,
 };
+pub(crate) use exchange::{Exchange, Turn};
+pub(crate) use sessions::Sessions;
 
 use crate::authenticator::{Authenticator, Lines};
 use crate::dialog::Dialog;
 use crate::endpoint::{Destinations, Error, Event, ResolveError};
-use crate::transaction::{
-    ClientKey, Outcome, Path, Report, ServerId, TimerKey, TransactionLayer, User, parse_token,
-};
+use crate::transaction::{ClientKey, Outcome, Path, ServerId, TimerKey, TransactionLayer};
 use crate::transport::Hop;
 use crate::{Message, Method};
+use exchange::Carrier;
 use inbound::{Answered, Invited};
+use ours::Ours;
 use outbound::Inviting;
 pub(crate) use outbound::{check_headers, check_request_headers};
+use theirs::Theirs;
 
 /// The timers of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,17 +56,44 @@ pub enum SessionTimer {
     /// Outbound: 64*T1 after the CANCEL "the client SHOULD then consider the original transaction cancelled"
     /// (RFC 3261 section 9.1).
     CancelTimeout,
+    /// The INVITE has been valid for as long as its Expires says (section 13.3.1).
+    Expires,
     /// Inbound: a provisional response is repeated every minute, so that proxies do not give up (section 13.3.1.1).
     RepeatProvisional,
-    /// Inbound: the 2xx is repeated until its ACK comes (section 13.3.1.4).
+    /// Inbound: a reliable provisional response is repeated until its PRACK comes (RFC 3262 section 3).
+    RepeatReliable,
+    /// Inbound: 64*T1 without a PRACK.
+    PrackTimeout,
+    /// The 2xx to an INVITE is repeated until its ACK comes (RFC 3261 section 13.3.1.4).
     RepeatAnswer,
-    /// Inbound: 64*T1 without an ACK.
+    /// 64*T1 without an ACK.
     AckTimeout,
+    /// The user has not answered an offer of the peer's.
+    OfferTimeout,
+    /// After a 491 our offer is made again (section 14.1).
+    OfferAgain,
+    /// A re-INVITE of ours has no final response.
+    ReinviteTimeout,
 }
 
 impl SessionTimer {
-    const ALL: [Self; 4] =
-        [Self::CancelTimeout, Self::RepeatProvisional, Self::RepeatAnswer, Self::AckTimeout];
+    const ALL: [Self; 10] = [
+        Self::CancelTimeout,
+        Self::Expires,
+        Self::RepeatProvisional,
+        Self::RepeatReliable,
+        Self::PrackTimeout,
+        Self::RepeatAnswer,
+        Self::AckTimeout,
+        Self::OfferTimeout,
+        Self::OfferAgain,
+        Self::ReinviteTimeout,
+    ];
+
+    /// Whether it runs on when the session is over: a re-INVITE that is not answered keeps its transaction.
+    fn outlives(self) -> bool {
+        self == Self::ReinviteTimeout
+    }
 }
 
 /// RFC 3261 section 13.3.1.1: "the UAS MUST send a non-100 provisional response at every minute".
@@ -70,12 +108,19 @@ pub(crate) struct Session {
     call_id: ByteString,
     /// The tag of our From or To: finds the session, and cannot be guessed.
     tag: u64,
+    /// Who called.
+    caller: Side,
+    /// The user of our Contact.
+    user: Option<ByteString>,
     auth: Authenticator,
     state: State,
-    /// What answers to an INVITE of ours need, as long as they may come.
+    /// What answers to the first INVITE need, where it is ours, as long as they may come.
     invite: Option<SentInvite>,
-    /// The dialog of the call, and then those of forks that answered too late.
+    /// Early ones, the dialog of the call, and those of forks that answered too late.
     dialogs: SmallVec<[Dialog; 1]>,
+    next_dialog: u32,
+    ours: Ours,
+    theirs: Theirs,
     /// Client transactions running.
     transactions: u32,
 }
@@ -85,15 +130,16 @@ enum State {
     /// Outbound, no final response yet.
     Inviting(Box<Inviting>),
     /// Inbound, no final response yet.
-    Invited(Invited),
+    Invited(Box<Invited>),
     /// Inbound, the 2xx is not acknowledged yet.
     Answered(Answered),
-    Established,
+    /// The call's dialog.
+    Established(DialogId),
     /// The terminal event is out.
     Over,
 }
 
-/// An INVITE under way or answered.
+/// The first INVITE, under way or answered.
 #[derive(Debug)]
 struct SentInvite {
     key: ClientKey,
@@ -102,6 +148,17 @@ struct SentInvite {
     from: ByteString,
     cseq: u32,
     authorization: Lines,
+    /// Whether it carried an offer.
+    offered: bool,
+}
+
+/// What a client transaction in a dialog is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Bye,
+    Prack,
+    /// A re-INVITE or UPDATE.
+    Offer,
 }
 
 impl Session {
@@ -110,15 +167,29 @@ impl Session {
     }
 
     /// The terminal event of a call that was not answered.
-    fn fail(&mut self, layer: &mut TransactionLayer, failure: Failure) {
-        self.state = State::Over;
+    fn fail(&mut self, layer: &mut TransactionLayer, now: Instant, failure: Failure) {
+        self.close(layer, now);
         self.emit(layer, SessionEvent::Failed(failure));
     }
 
     /// The terminal event of a call that was.
-    fn end(&mut self, layer: &mut TransactionLayer, by: Side, q850: Option<u8>, cause: EndCause) {
-        self.state = State::Over;
+    fn end(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        by: Side,
+        q850: Option<u8>,
+        cause: EndCause,
+    ) {
+        self.close(layer, now);
         self.emit(layer, SessionEvent::Ended { by, q850, cause });
+    }
+
+    /// Nothing of it goes on but transactions.
+    fn close(&mut self, layer: &mut TransactionLayer, now: Instant) {
+        self.state = State::Over;
+        self.drop_theirs(layer, now);
+        self.drop_ours(layer, now);
     }
 
     fn set_timer(&self, layer: &mut TransactionLayer, timer: SessionTimer, deadline: Instant) {
@@ -132,7 +203,7 @@ impl Session {
     fn is_over(&self) -> bool {
         match self.state {
             State::Over => true,
-            State::Inviting(_) | State::Invited(_) | State::Answered(_) | State::Established => false,
+            State::Inviting(_) | State::Invited(_) | State::Answered(_) | State::Established(_) => false,
         }
     }
 
@@ -140,283 +211,24 @@ impl Session {
     fn is_finished(&self) -> bool {
         self.is_over() && self.transactions == 0 && self.dialogs.iter().all(Dialog::is_located)
     }
-}
 
-/// Every session, and where messages find theirs.
-#[derive(Debug, Default)]
-pub(crate) struct Sessions {
-    sessions: BTreeMap<SessionId, Session>,
-    by_tag: BTreeMap<u64, SessionId>,
-    /// Those that are not over.
-    live: usize,
-    next: u64,
-}
-
-impl Sessions {
-    pub(crate) fn live(&self) -> usize {
-        self.live
+    fn dialog(&mut self, id: DialogId) -> Option<&mut Dialog> {
+        self.dialogs.iter_mut().find(|dialog| dialog.id == id)
     }
 
-    /// Live ones and those that linger.
-    pub(crate) fn len(&self) -> usize {
-        self.sessions.len()
-    }
-
-    pub(crate) fn call_id(&self, id: SessionId) -> Option<&ByteString> {
-        self.sessions.get(&id).map(|session| &session.call_id)
-    }
-
-    pub(crate) fn is_unheard(&self, id: SessionId) -> bool {
-        match self.sessions.get(&id).map(|session| &session.state) {
-            Some(State::Inviting(inviting)) => !inviting.heard,
-            Some(State::Invited(_) | State::Answered(_) | State::Established | State::Over) | None => false,
+    fn fire(&mut self, layer: &mut TransactionLayer, now: Instant, timer: SessionTimer) {
+        match timer {
+            SessionTimer::CancelTimeout => self.cancel_timeout(layer, now),
+            SessionTimer::Expires => self.expire(layer, now),
+            SessionTimer::RepeatProvisional => self.repeat_provisional(layer, now),
+            SessionTimer::RepeatReliable => self.repeat_reliable(layer, now),
+            SessionTimer::PrackTimeout => self.prack_timeout(layer, now),
+            SessionTimer::RepeatAnswer => self.repeat_answer(layer, now),
+            SessionTimer::AckTimeout => self.ack_timeout(layer, now),
+            SessionTimer::OfferTimeout => self.offer_timeout(layer, now),
+            SessionTimer::OfferAgain => self.offer_again(layer, now),
+            SessionTimer::ReinviteTimeout => self.reinvite_timeout(layer, now),
         }
-    }
-
-    /// The tag of our end.
-    pub(crate) fn tag(&self, id: SessionId) -> Option<u64> {
-        self.sessions.get(&id).map(|session| session.tag)
-    }
-
-    /// The session that an in-dialog request is for: by our tag, and then by the rest of the dialog id.
-    pub(crate) fn of_request(&self, request: &Message) -> Option<SessionId> {
-        let tag = parse_token(&request.to_tag()?)?;
-        let id = *self.by_tag.get(&tag)?;
-        let session = self.sessions.get(&id)?;
-        (request.call_id().ok()? == session.call_id).then_some(id)
-    }
-
-    fn add(&mut self, id: SessionId, session: Session) {
-        self.by_tag.insert(session.tag, id);
-        self.sessions.insert(id, session);
-        self.live += 1;
-    }
-
-    fn next_id(&mut self) -> SessionId {
-        let id = SessionId(self.next);
-        self.next += 1;
-        id
-    }
-
-    /// Does something to a session, and clears up after it when that ended it.
-    fn with<R>(
-        &mut self,
-        layer: &mut TransactionLayer,
-        id: SessionId,
-        act: impl FnOnce(&mut Session, &mut TransactionLayer) -> R,
-    ) -> Option<R> {
-        let session = self.sessions.get_mut(&id)?;
-        let was_over = session.is_over();
-        let result = act(session, layer);
-        if session.is_over() && !was_over {
-            self.live -= 1;
-            for timer in SessionTimer::ALL {
-                session.cancel_timer(layer, timer);
-            }
-        }
-        if session.is_finished() {
-            self.by_tag.remove(&session.tag);
-            self.sessions.remove(&id);
-        }
-        Some(result)
-    }
-}
-
-/// Commands.
-impl Sessions {
-    pub(crate) fn invite(
-        &mut self,
-        layer: &mut TransactionLayer,
-        now: Instant,
-        invite: Invite,
-    ) -> Result<SessionId, Error> {
-        self.admit(layer)?;
-        let id = self.next_id();
-        let session = outbound::begin(layer, id, invite)?;
-        self.add(id, session);
-        self.with(layer, id, |session, layer| session.start(layer, now));
-        Ok(id)
-    }
-
-    /// Whether there is room for another session.
-    pub(crate) fn admit(&self, layer: &TransactionLayer) -> Result<(), Error> {
-        if self.live >= layer.config.max_sessions {
-            return Err(Error::TooManySessions);
-        }
-        if layer.is_full() {
-            return Err(Error::TooManyTransactions);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn hangup(
-        &mut self,
-        layer: &mut TransactionLayer,
-        now: Instant,
-        id: SessionId,
-        hangup: &Hangup,
-    ) -> Result<(), Error> {
-        self.with(layer, id, |session, layer| session.hangup(layer, now, hangup))
-            .ok_or(Error::UnknownSession)?
-    }
-
-    pub(crate) fn ring(
-        &mut self,
-        layer: &mut TransactionLayer,
-        now: Instant,
-        id: SessionId,
-        status: u16,
-        body: Option<&Body>,
-    ) -> Result<(), Error> {
-        self.with(layer, id, |session, layer| session.ring(layer, now, status, body))
-            .ok_or(Error::UnknownSession)?
-    }
-
-    pub(crate) fn answer(
-        &mut self,
-        layer: &mut TransactionLayer,
-        now: Instant,
-        id: SessionId,
-        body: Option<&Body>,
-    ) -> Result<(), Error> {
-        self.with(layer, id, |session, layer| session.answer(layer, now, body))
-            .ok_or(Error::UnknownSession)?
-    }
-
-    pub(crate) fn reject(
-        &mut self,
-        layer: &mut TransactionLayer,
-        now: Instant,
-        id: SessionId,
-        status: u16,
-        headers: &[(String, String)],
-    ) -> Result<(), Error> {
-        self.with(layer, id, |session, layer| session.reject(layer, now, status, headers))
-            .ok_or(Error::UnknownSession)?
-    }
-
-    pub(crate) fn dismiss(
-        &mut self,
-        layer: &mut TransactionLayer,
-        now: Instant,
-        id: SessionId,
-        status: u16,
-        headers: &[(String, String)],
-    ) -> Result<(), Error> {
-        self.with(layer, id, |session, layer| session.dismiss(layer, now, status, headers))
-            .ok_or(Error::UnknownSession)?
-    }
-}
-
-/// What comes up from the transaction layer.
-impl Sessions {
-    /// A new INVITE outside any dialog, checked and admitted.
-    pub(crate) fn receive_invite(
-        &mut self,
-        layer: &mut TransactionLayer,
-        server: ServerId,
-        hop: Hop,
-        request: Message,
-    ) {
-        let id = self.next_id();
-        let tag = layer.tag();
-        layer.attach(server, id);
-        self.add(id, inbound::begin(id, tag, server, &request));
-        self.with(layer, id, |session, layer| {
-            session.emit(layer, SessionEvent::Incoming { hop, request });
-        });
-    }
-
-    /// A request in the dialog of a session; `server` waits for its answer.
-    pub(crate) fn receive_request(
-        &mut self,
-        layer: &mut TransactionLayer,
-        now: Instant,
-        id: SessionId,
-        server: ServerId,
-        hop: Hop,
-        request: &Message,
-    ) {
-        self.with(layer, id, |session, layer| session.receive_request(layer, now, server, hop, request));
-    }
-
-    /// The ACK for a 2xx.
-    pub(crate) fn receive_ack(&mut self, layer: &mut TransactionLayer, now: Instant, ack: &Message) {
-        if let Some(id) = self.of_request(ack) {
-            self.with(layer, id, |session, layer| session.receive_ack(layer, now));
-        }
-    }
-
-    /// A CANCEL for the INVITE of this session; it is answered already.
-    pub(crate) fn receive_cancel(
-        &mut self,
-        layer: &mut TransactionLayer,
-        now: Instant,
-        id: SessionId,
-        cancel: &Message,
-    ) {
-        self.with(layer, id, |session, layer| session.receive_cancel(layer, now, cancel));
-    }
-
-    /// A client transaction of a session tells something.
-    pub(crate) fn report(&mut self, layer: &mut TransactionLayer, now: Instant, report: Report) {
-        let Report { user, key, outcome } = report;
-        match user {
-            User::Invite(id) => {
-                self.with(layer, id, |session, layer| session.invite_outcome(layer, now, key, outcome));
-            }
-            User::Bye(id, dialog) => {
-                if let Outcome::Response { response, .. } = outcome {
-                    self.with(layer, id, |session, layer| {
-                        session.bye_response(layer, now, dialog, &response)
-                    });
-                }
-            }
-            User::Cancel(_) | User::Register(_) | User::Outgoing(_) => {}
-        }
-    }
-
-    /// A client transaction of this session is over.
-    pub(crate) fn transaction_ended(&mut self, layer: &mut TransactionLayer, id: SessionId) {
-        self.with(layer, id, |session, _| session.transactions = session.transactions.saturating_sub(1));
-    }
-
-    pub(crate) fn timer(
-        &mut self,
-        layer: &mut TransactionLayer,
-        now: Instant,
-        id: SessionId,
-        timer: SessionTimer,
-    ) {
-        self.with(layer, id, |session, layer| match timer {
-            SessionTimer::CancelTimeout => session.cancel_timeout(layer),
-            SessionTimer::RepeatProvisional => session.repeat_provisional(layer, now),
-            SessionTimer::RepeatAnswer => session.repeat_answer(layer, now),
-            SessionTimer::AckTimeout => session.ack_timeout(layer, now),
-        });
-    }
-
-    /// Where an INVITE's target is.
-    pub(crate) fn target_resolved(
-        &mut self,
-        layer: &mut TransactionLayer,
-        now: Instant,
-        id: SessionId,
-        result: Result<Destinations, ResolveError>,
-    ) {
-        self.with(layer, id, |session, layer| session.target_resolved(layer, now, result));
-    }
-
-    /// Where a dialog's next hop is.
-    pub(crate) fn dialog_resolved(
-        &mut self,
-        layer: &mut TransactionLayer,
-        now: Instant,
-        id: SessionId,
-        dialog: usize,
-        result: Result<Destinations, ResolveError>,
-    ) {
-        self.with(layer, id, |session, layer| session.dialog_resolved(layer, now, dialog, result));
     }
 }
 

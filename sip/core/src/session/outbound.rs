@@ -8,10 +8,12 @@ use bytestring::ByteString;
 use smallvec::SmallVec;
 
 use super::*;
-use crate::dialog::{Caller, Waiting};
+use crate::capability::{Extension, Extensions};
+use crate::dialog::{Ack, Caller, Waiting};
 use crate::endpoint::{ALLOW, QueryId};
 use crate::grammar::is_token;
-use crate::transaction::{Asker, Located, StatusClass, compose};
+use crate::headers::RAck;
+use crate::transaction::{Asker, Located, StatusClass, User, compose};
 use crate::transport::Destination;
 use crate::{Name, Scheme};
 
@@ -24,18 +26,21 @@ pub(super) struct Inviting {
     cseq: u32,
     /// Where the target is, as far as not tried yet.
     destinations: VecDeque<Destination>,
-    /// The last provisional response told, to leave out its repetitions.
-    told: Option<Progress>,
     /// Whether the network has answered anything yet, if only 100 or a challenge.
     pub(super) heard: bool,
+    /// What each callee has told; the one without a dialog stands for all that make none.
+    early: SmallVec<[Early; 1]>,
     phase: Phase,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Progress {
-    status: u16,
-    to_tag: Option<ByteString>,
-    body: Bytes,
+/// The provisional responses of one callee.
+#[derive(Debug)]
+struct Early {
+    dialog: Option<DialogId>,
+    /// The last one told, to leave out its repetitions.
+    told: Option<(u16, Option<Bytes>)>,
+    /// The RSeq of the last reliable one.
+    rseq: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -49,13 +54,17 @@ enum Phase {
     /// Hung up before a provisional response: "the client MUST wait for the arrival of a provisional response before
     /// sending the CANCEL request" (RFC 3261 section 9.1).
     CancelLater { reason: Option<ByteString> },
-    /// CANCEL is sent.
-    Cancelling,
+    /// CANCEL is sent, because this side gave up.
+    Cancelling { by: Side },
 }
 
 /// Header fields of every message that the endpoint writes itself.
 const OWN: [Name<'static>; 7] =
     [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq, Name::ContentLength, Name::ContentType];
+
+/// And those that make or change a dialog.
+const OWN_IN_INVITE: [Name<'static>; 5] =
+    [Name::Supported, Name::Require, Name::Expires, Name::RSeq, Name::RAck];
 
 /// And those of a request.
 const OWN_IN_REQUEST: [Name<'static>; 8] = [
@@ -97,6 +106,7 @@ pub(super) fn begin(
     mut invite: Invite,
 ) -> Result<Session, Error> {
     check_request_headers(&invite.headers)?;
+    check_against(&invite.headers, &OWN_IN_INVITE)?;
     invite.request_uri = invite.request_uri.to_request_uri();
     let tag = layer.tag();
     let call_id = ByteString::from(format!("{:016x}{:016x}", layer.random(), layer.random()));
@@ -104,8 +114,8 @@ pub(super) fn begin(
         from: invite.from.clone().with_tag(&format!("{tag:016x}")).to_string().into(),
         cseq: 1,
         destinations: VecDeque::new(),
-        told: None,
         heard: false,
+        early: SmallVec::new(),
         phase: Phase::Calling,
         invite,
     };
@@ -113,10 +123,15 @@ pub(super) fn begin(
         id,
         call_id,
         tag,
+        caller: Side::Local,
+        user: inviting.invite.from.uri().user().map(ByteString::from),
         auth: Authenticator::new(inviting.invite.credentials.clone()),
         state: State::Inviting(Box::new(inviting)),
         invite: None,
         dialogs: SmallVec::new(),
+        next_dialog: 0,
+        ours: Ours::Idle,
+        theirs: Theirs::Idle,
         transactions: 0,
     })
 }
@@ -125,9 +140,12 @@ impl Session {
     /// Finds the target, and sends the INVITE when that needs no question.
     pub(super) fn start(&mut self, layer: &mut TransactionLayer, now: Instant) {
         let State::Inviting(inviting) = &mut self.state else { return };
+        if let Some(expires) = inviting.invite.expires {
+            layer.timers.set(TimerKey::Session(self.id, SessionTimer::Expires), now + expires);
+        }
         let secure = inviting.invite.request_uri.scheme() == Scheme::Sips;
         match layer.locate_target(Asker::Invite(self.id), &inviting.invite.target, secure) {
-            None => self.fail(layer, failure(FailureCause::Resolve)),
+            None => self.fail(layer, now, failure(FailureCause::Resolve)),
             Some(Located::At(destination)) => {
                 inviting.destinations.push_back(destination);
                 self.try_next(layer, now, failure(FailureCause::Transport));
@@ -156,12 +174,15 @@ impl Session {
                 self.auth.begin();
                 self.send_invite(layer, now, path);
             }
-            None => self.fail(layer, without),
+            None => self.fail(layer, now, without),
         }
     }
 
     fn send_invite(&mut self, layer: &mut TransactionLayer, now: Instant, path: Path) {
+        // What an INVITE before this one made is over with its final response.
+        self.dialogs.clear();
         let State::Inviting(inviting) = &mut self.state else { return };
+        inviting.early.clear();
         let invite = &inviting.invite;
         let body = invite.body.as_ref().map_or(&[][..], |body| &body.bytes);
         let authorization = self.auth.lines(&Method::Invite, invite.request_uri.as_str(), body);
@@ -179,6 +200,17 @@ impl Session {
             .header(Name::Contact, contact(invite.from.uri().user(), &path))
             .header(Name::Allow, ALLOW)
             .header(Name::UserAgent, &layer.config.user_agent);
+        let supported = match invite.reliable {
+            Reliable::Off => Extensions::all().without(Extension::Reliable),
+            Reliable::Supported | Reliable::Required => Extensions::all(),
+        };
+        builder = builder.header(Name::Supported, supported.value());
+        if invite.reliable == Reliable::Required {
+            builder = builder.header(Name::Require, Extension::Reliable.tag());
+        }
+        if let Some(expires) = invite.expires {
+            builder = builder.header(Name::Expires, expires.as_secs());
+        }
         for (name, value) in &authorization {
             builder = builder.header(*name, value);
         }
@@ -193,8 +225,8 @@ impl Session {
         let user = User::Invite(self.id);
         let key = layer.send_request(now, branch, Method::Invite, path.clone(), request, user);
         self.transactions += 1;
-        let (from, cseq) = (inviting.from.clone(), inviting.cseq);
-        self.invite = Some(SentInvite { key, path, from, cseq, authorization });
+        let (from, cseq, offered) = (inviting.from.clone(), inviting.cseq, inviting.invite.body.is_some());
+        self.invite = Some(SentInvite { key, path, from, cseq, authorization, offered });
     }
 
     /// Gives up an outbound call.
@@ -203,28 +235,79 @@ impl Session {
         match inviting.phase {
             Phase::Resolving(query) => {
                 layer.take_query(query);
-                self.fail(layer, failure(FailureCause::Cancelled));
+                self.fail(layer, now, failure(FailureCause::Cancelled));
             }
             Phase::Calling => inviting.phase = Phase::CancelLater { reason },
-            Phase::Proceeding => self.send_cancel(layer, now, reason),
-            Phase::CancelLater { .. } | Phase::Cancelling => {}
+            Phase::Proceeding => self.send_cancel(layer, now, Side::Local, reason),
+            Phase::CancelLater { .. } | Phase::Cancelling { .. } => {}
         }
     }
 
-    fn send_cancel(&mut self, layer: &mut TransactionLayer, now: Instant, reason: Option<ByteString>) {
+    fn send_cancel(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        by: Side,
+        reason: Option<ByteString>,
+    ) {
         let (State::Inviting(inviting), Some(sent)) = (&mut self.state, &self.invite) else { return };
-        inviting.phase = Phase::Cancelling;
+        inviting.phase = Phase::Cancelling { by };
         if layer.send_cancel(now, sent.key, self.id, reason.as_deref()) {
             self.transactions += 1;
         }
         self.set_timer(layer, SessionTimer::CancelTimeout, now + layer.config.timers.transaction_timeout());
     }
 
-    pub(super) fn cancel_timeout(&mut self, layer: &mut TransactionLayer) {
+    pub(super) fn cancel_timeout(&mut self, layer: &mut TransactionLayer, now: Instant) {
         if let Some(sent) = &self.invite {
             layer.abandon(sent.key);
         }
-        self.fail(layer, failure(FailureCause::Cancelled));
+        let cause = self.given_up();
+        self.fail(layer, now, failure(cause));
+    }
+
+    /// What a call failed of that ends without an answer after its CANCEL.
+    fn given_up(&self) -> FailureCause {
+        match &self.state {
+            State::Inviting(inviting) => match inviting.phase {
+                Phase::Cancelling { by: Side::Remote } => FailureCause::Response(487),
+                Phase::Cancelling { by: Side::Local }
+                | Phase::Resolving(_)
+                | Phase::Calling
+                | Phase::Proceeding
+                | Phase::CancelLater { .. } => FailureCause::Cancelled,
+            },
+            State::Invited(_) | State::Answered(_) | State::Established(_) | State::Over => {
+                FailureCause::Cancelled
+            }
+        }
+    }
+
+    /// A callee says BYE while it rings, which RFC 3261 section 15 forbids it. Its dialog is over, and the call too when
+    /// there is no other.
+    pub(super) fn early_bye(
+        &mut self,
+        layer: &mut TransactionLayer,
+        now: Instant,
+        from: DialogId,
+        bye: &Message,
+    ) {
+        let State::Inviting(inviting) = &mut self.state else { return };
+        self.dialogs.retain(|dialog| dialog.id != from);
+        inviting.early.retain(|early| early.dialog != Some(from));
+        self.forsake(layer, now);
+        let State::Inviting(inviting) = &self.state else { return };
+        match inviting.phase {
+            Phase::Calling | Phase::Proceeding if self.dialogs.is_empty() => {
+                let reason = bye.header(Name::Reason).map(ByteString::from);
+                self.send_cancel(layer, now, Side::Remote, reason);
+            }
+            Phase::Resolving(_)
+            | Phase::Calling
+            | Phase::Proceeding
+            | Phase::CancelLater { .. }
+            | Phase::Cancelling { .. } => {}
+        }
     }
 
     /// What the INVITE's transaction tells.
@@ -245,7 +328,7 @@ impl Session {
                     inviting.heard = true;
                 }
                 match StatusClass::of(status) {
-                    StatusClass::Provisional => self.provisional(layer, now, status, &response),
+                    StatusClass::Provisional => self.provisional(layer, now, hop, status, &response),
                     StatusClass::Success => self.success(layer, now, hop, &response),
                     StatusClass::Failure => self.rejected(layer, now, status, &response),
                 }
@@ -255,84 +338,219 @@ impl Session {
         }
     }
 
-    fn provisional(&mut self, layer: &mut TransactionLayer, now: Instant, status: u16, response: &Message) {
-        let State::Inviting(inviting) = &mut self.state else { return };
-        match &mut inviting.phase {
-            Phase::Resolving(_) | Phase::Cancelling => {}
-            Phase::CancelLater { reason } => {
-                let reason = reason.take();
-                self.send_cancel(layer, now, reason);
-            }
-            Phase::Calling | Phase::Proceeding => {
-                inviting.phase = Phase::Proceeding;
-                let progress = Progress { status, to_tag: response.to_tag(), body: response.body().clone() };
-                if status == 100 || inviting.told.as_ref() == Some(&progress) {
-                    return;
-                }
-                let body = Some(progress.body.clone()).filter(|body| !body.is_empty());
-                inviting.told = Some(progress);
-                self.emit(layer, SessionEvent::Provisional { status, body });
-            }
-        }
-    }
-
-    /// Any 2xx: the first, its repetitions, those of other forks.
-    fn success(&mut self, layer: &mut TransactionLayer, now: Instant, hop: Hop, response: &Message) {
-        let tag = response.to_tag();
-        if let Some(dialog) = self.dialogs.iter().find(|dialog| dialog.remote_tag() == tag.as_deref()) {
-            if let Some(ack) = dialog.ack.clone() {
-                layer.transmit(ack);
-            }
-            return;
-        }
-        let State::Inviting(inviting) = &self.state else {
-            // "the UAC core considers the INVITE transaction completed 64*T1 seconds after the reception of the first
-            // 2xx"; until then another fork may answer, and must not be left off the hook.
-            if let Some(fork) = self.add_dialog(layer, now, hop, response) {
-                self.send_bye(layer, now, fork, None);
-            }
-            return;
-        };
-        let wanted = match inviting.phase {
-            Phase::Calling | Phase::Proceeding => true,
-            Phase::Resolving(_) | Phase::CancelLater { .. } | Phase::Cancelling => false,
-        };
-        let Some(dialog) = self.add_dialog(layer, now, hop, response) else {
-            // Without a tag, a target or a sound route there is no dialog to send an ACK or a BYE in.
-            let cause = FailureCause::Response(response.status().unwrap_or_default());
-            return self.fail(layer, failure(cause));
-        };
-        if wanted {
-            self.state = State::Established;
-            let body = Some(response.body().clone()).filter(|body| !body.is_empty());
-            self.emit(layer, SessionEvent::Answered { call_id: self.call_id.to_string(), body });
-        } else {
-            // The 2xx crossed our CANCEL: the call exists now, and only a BYE ends it.
-            self.send_bye(layer, now, dialog, None);
-            self.fail(layer, failure(FailureCause::Cancelled));
-        }
-    }
-
-    /// Makes the dialog of a 2xx and acknowledges it.
-    fn add_dialog(
+    fn provisional(
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
         hop: Hop,
+        status: u16,
         response: &Message,
-    ) -> Option<usize> {
+    ) {
+        let State::Inviting(inviting) = &mut self.state else { return };
+        match &mut inviting.phase {
+            Phase::Resolving(_) | Phase::Cancelling { .. } => return,
+            Phase::CancelLater { reason } => {
+                let reason = reason.take();
+                return self.send_cancel(layer, now, Side::Local, reason);
+            }
+            Phase::Calling | Phase::Proceeding => inviting.phase = Phase::Proceeding,
+        }
+        if status == 100 {
+            return;
+        }
+        let id = response.to_tag().and_then(|_| self.dialog_of(hop, response));
+        let (State::Inviting(inviting), Some(sent)) = (&mut self.state, &self.invite) else { return };
+        let early = match inviting.early.iter_mut().position(|early| early.dialog == id) {
+            Some(at) => &mut inviting.early[at],
+            None => {
+                inviting.early.push(Early { dialog: id, told: None, rseq: None });
+                let last = inviting.early.len() - 1;
+                &mut inviting.early[last]
+            }
+        };
+        let cseq = sent.cseq;
+        let dialog = self.dialogs.iter_mut().find(|dialog| Some(dialog.id) == id);
+        let is_reliable = Extensions::named(response, Name::Require).has(Extension::Reliable);
+        let rseq = if is_reliable { response.rseq().ok().flatten() } else { None };
+        let mut body = response.sdp();
+        let mut prack = None;
+        let mut offer = None;
+        if let Some(dialog) = dialog {
+            if let Some(rseq) = rseq {
+                // RFC 3262 section 4: one that "is not one higher than the … sequence number" is either a repetition or
+                // has overtaken another, which will come again, and it after that.
+                if early.rseq.is_some_and(|last| rseq != last.wrapping_add(1)) {
+                    return;
+                }
+                early.rseq = Some(rseq);
+                let rack = RAck { rseq, cseq };
+                match (dialog.exchange.turn(), body.clone()) {
+                    (Turn::Open, Some(theirs)) => {
+                        offer = dialog
+                            .exchange
+                            .take_offer(Carrier::Provisional)
+                            .is_ok()
+                            .then_some((rack, theirs));
+                        body = None;
+                    }
+                    (Turn::Ours(Carrier::Invite), Some(answer)) => {
+                        dialog.exchange.agree(inviting.invite.body.clone(), Some(answer));
+                        prack = Some(rack);
+                    }
+                    (turn, _) => {
+                        if turn != Turn::Ours(Carrier::Invite) {
+                            body = None;
+                        }
+                        prack = Some(rack);
+                    }
+                }
+            } else {
+                // RFC 3261 section 13.2.1: "The UAC MUST treat the first session description it receives as the answer, and
+                // MUST ignore any session descriptions in subsequent responses".
+                match dialog.exchange.turn() {
+                    Turn::Ours(Carrier::Invite) | Turn::Open => {}
+                    Turn::Agreed | Turn::Ours(_) | Turn::Theirs(_) => body = None,
+                }
+            }
+        }
+        let is_repeated = early
+            .told
+            .as_ref()
+            .is_some_and(|(told, description)| *told == status && (body.is_none() || body == *description));
+        if !is_repeated {
+            // A copy: what is kept outlives the buffer of the message.
+            early.told = Some((status, body.as_deref().map(Bytes::copy_from_slice)));
+            self.emit(layer, SessionEvent::Provisional { dialog: id, status, body });
+        }
+        let Some(at) = id else { return };
+        if let Some(rack) = prack {
+            self.send_prack(layer, now, at, rack, None);
+        }
+        if let Some((rack, offer)) = offer {
+            if self.theirs.is_idle() {
+                self.await_user(layer, now, at, theirs::Source::Provisional { rack }, Some(offer.clone()));
+                self.emit(layer, SessionEvent::Offered { dialog: at, body: Some(offer) });
+            } else if let Some(dialog) = self.dialog(at) {
+                // The user has another fork's to answer first; this one comes again.
+                dialog.exchange.fall_back();
+                let State::Inviting(inviting) = &mut self.state else { return };
+                inviting.early.retain(|early| early.dialog != id);
+            }
+        }
+    }
+
+    /// The dialog that a response to our INVITE is from, made if it is new (RFC 3261 section 12.1.2).
+    fn dialog_of(&mut self, hop: Hop, response: &Message) -> Option<DialogId> {
         let sent = self.invite.as_ref()?;
+        let path = Path { stream: sent.path.transport.is_reliable().then_some(hop), ..sent.path.clone() };
+        let tag = response.to_tag();
+        if let Some(dialog) = self.dialogs.iter_mut().find(|dialog| dialog.remote_tag() == tag.as_deref()) {
+            return dialog.relearn(response, path).then_some(dialog.id);
+        }
         if self.dialogs.len() >= MAX_FORKS {
             return None;
         }
-        let path = Path { stream: sent.path.transport.is_reliable().then_some(hop), ..sent.path.clone() };
-        let (cseq, authorization) = (sent.cseq, sent.authorization.clone());
-        let caller = Caller { call_id: &self.call_id, from: &sent.from, cseq };
-        let at = self.dialogs.len();
-        self.dialogs.push(Dialog::of_answer(caller, response, path)?);
-        self.find_next_hop(layer, at);
-        self.send_in_dialog(layer, now, at, Waiting::Ack { cseq, authorization });
-        Some(at)
+        let id = DialogId(self.next_dialog);
+        let caller = Caller { call_id: &self.call_id, from: &sent.from, cseq: sent.cseq };
+        let turn = if sent.offered { Turn::Ours(Carrier::Invite) } else { Turn::Open };
+        self.dialogs.push(Dialog::of_response(id, caller, turn, response, path)?);
+        self.next_dialog += 1;
+        Some(id)
+    }
+
+    /// Any 2xx: the first, its repetitions, those of other forks.
+    fn success(&mut self, layer: &mut TransactionLayer, now: Instant, hop: Hop, response: &Message) {
+        let Some(sent) = &self.invite else { return };
+        let (invite, cseq, authorization) = (sent.key, sent.cseq, sent.authorization.clone());
+        let tag = response.to_tag();
+        let known = self.dialogs.iter_mut().find(|dialog| dialog.remote_tag() == tag.as_deref());
+        if let Some(ack) = known.and_then(|dialog| dialog.ack(invite)) {
+            if let Some(ack) = ack.transmit.clone() {
+                layer.transmit(ack);
+            }
+            return;
+        }
+        let wanted = match &self.state {
+            State::Inviting(inviting) => match inviting.phase {
+                Phase::Calling | Phase::Proceeding => true,
+                Phase::Resolving(_) | Phase::CancelLater { .. } | Phase::Cancelling { .. } => false,
+            },
+            State::Invited(_) | State::Answered(_) | State::Established(_) | State::Over => false,
+        };
+        let is_inviting = match self.state {
+            State::Inviting(_) => true,
+            State::Invited(_) | State::Answered(_) | State::Established(_) | State::Over => false,
+        };
+        let Some(at) = self.dialog_of(hop, response) else {
+            // Without a tag, a target or a sound route there is no dialog to send an ACK or a BYE in.
+            if is_inviting {
+                let cause = FailureCause::Response(response.status().unwrap_or_default());
+                self.fail(layer, now, failure(cause));
+            }
+            return;
+        };
+        if let Some(dialog) = self.dialog(at) {
+            dialog.acks.push(Ack { invite, transmit: None });
+        }
+        let ack = Waiting::Ack { invite, cseq, authorization, body: None };
+        if !wanted {
+            // The 2xx crossed our CANCEL: the call exists now, and only a BYE ends it. And "the UAC core considers the
+            // INVITE transaction completed 64*T1 seconds after the reception of the first 2xx"; until then another fork
+            // may answer, and must not be left off the hook.
+            self.send_in_dialog(layer, now, at, ack);
+            self.send_bye(layer, now, at, None);
+            if is_inviting {
+                let cause = self.given_up();
+                self.fail(layer, now, failure(cause));
+            }
+            return;
+        }
+        let State::Inviting(inviting) = std::mem::replace(&mut self.state, State::Established(at)) else {
+            return;
+        };
+        self.cancel_timer(layer, SessionTimer::Expires);
+        // The early dialogs that did not win are over; one that answers still is known by its tag again.
+        self.dialogs.retain(|dialog| dialog.id == at);
+        self.forsake(layer, now);
+        let body = self.answer_of(at, inviting.invite.body, response);
+        let is_offer =
+            self.dialog(at).is_some_and(|dialog| dialog.exchange.turn() == Turn::Open) && body.is_some();
+        if is_offer && let Waiting::Ack { invite, cseq, authorization, .. } = ack {
+            if let Some(dialog) = self.dialog(at) {
+                // Open: nothing stands in its way.
+                let _ = dialog.exchange.take_offer(Carrier::Success);
+            }
+            let source = theirs::Source::Success { invite, cseq, authorization };
+            self.await_user(layer, now, at, source, body.clone());
+        } else {
+            self.send_in_dialog(layer, now, at, ack);
+        }
+        self.emit(layer, SessionEvent::Answered { dialog: at, call_id: self.call_id.to_string(), body });
+    }
+
+    /// The callee's description, as of the 2xx.
+    fn answer_of(&mut self, at: DialogId, ours: Option<Body>, response: &Message) -> Option<Bytes> {
+        let body = response.sdp();
+        let dialog = self.dialog(at)?;
+        match dialog.exchange.turn() {
+            Turn::Ours(Carrier::Invite) => {
+                dialog.exchange.agree(ours, body.clone());
+                body
+            }
+            Turn::Open => {
+                if body.is_none() {
+                    dialog.exchange.agree(None, None);
+                }
+                body
+            }
+            Turn::Agreed | Turn::Ours(_) | Turn::Theirs(_) => dialog.exchange.remote().cloned(),
+        }
+    }
+
+    /// Offers in dialogs that are gone.
+    fn forsake(&mut self, layer: &mut TransactionLayer, now: Instant) {
+        self.forsake_theirs(layer, now);
+        self.forsake_ours(layer);
     }
 
     fn rejected(&mut self, layer: &mut TransactionLayer, now: Instant, status: u16, response: &Message) {
@@ -357,14 +575,15 @@ impl Session {
                 inviting.cseq += 1;
                 self.try_next(layer, now, failure);
             }
-            Phase::CancelLater { .. } | Phase::Cancelling if matches!(status, 401 | 407 | 487) => {
-                self.fail(layer, Failure { cause: FailureCause::Cancelled, ..failure });
+            Phase::CancelLater { .. } | Phase::Cancelling { .. } if matches!(status, 401 | 407 | 487) => {
+                let cause = self.given_up();
+                self.fail(layer, now, Failure { cause, ..failure });
             }
             Phase::Resolving(_)
             | Phase::Calling
             | Phase::Proceeding
             | Phase::CancelLater { .. }
-            | Phase::Cancelling => self.fail(layer, failure),
+            | Phase::Cancelling { .. } => self.fail(layer, now, failure),
         }
     }
 
@@ -376,8 +595,9 @@ impl Session {
                 inviting.cseq += 1;
                 self.try_next(layer, now, failure(cause));
             }
-            Phase::CancelLater { .. } | Phase::Cancelling => {
-                self.fail(layer, failure(FailureCause::Cancelled));
+            Phase::CancelLater { .. } | Phase::Cancelling { .. } => {
+                let cause = self.given_up();
+                self.fail(layer, now, failure(cause));
             }
         }
     }

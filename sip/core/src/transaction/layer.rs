@@ -22,7 +22,7 @@ use crate::endpoint::{EndpointConfig, Event, Output, QueryId, Transmit};
 use crate::guard::Seal;
 use crate::outgoing::OutgoingId;
 use crate::registration::RegistrationId;
-use crate::session::{SessionId, SessionTimer};
+use crate::session::{DialogId, Purpose, SessionId, SessionTimer};
 use crate::timers::TimerQueue;
 use crate::transport::{Destination, Hop, Transport};
 use crate::{Host, Message, Method};
@@ -46,8 +46,8 @@ pub(crate) enum User {
     Invite(SessionId),
     /// A CANCEL: its response tells nothing, the INVITE's does.
     Cancel(SessionId),
-    /// A BYE in the session's dialog with this index.
-    Bye(SessionId, usize),
+    /// A request in a dialog of the session.
+    Dialog(SessionId, DialogId, Purpose),
     Register(RegistrationId),
     Outgoing(OutgoingId),
 }
@@ -192,7 +192,7 @@ pub(crate) struct TransactionLayer {
     merge_keys: BTreeSet<MergeKey>,
     next_server: u64,
     /// Users whose client transaction is over, for [`Self::pop_ended`].
-    ended: Vec<User>,
+    ended: Vec<(User, ClientKey)>,
     queries: BTreeMap<QueryId, Asker>,
     next_query: u64,
     /// Destinations that failed, and until when they are tried last.
@@ -311,7 +311,7 @@ impl TransactionLayer {
     }
 
     /// A client transaction that is over, so that a session that lingers for its transactions can go.
-    pub(crate) fn pop_ended(&mut self) -> Option<User> {
+    pub(crate) fn pop_ended(&mut self) -> Option<(User, ClientKey)> {
         self.ended.pop()
     }
 
@@ -499,7 +499,7 @@ impl TransactionLayer {
             for timer in [Timer::A, Timer::B, Timer::D, Timer::E, Timer::F, Timer::K, Timer::M] {
                 self.timers.cancel(TimerKey::Client(key, timer));
             }
-            self.ended.push(transaction.user);
+            self.ended.push((transaction.user, key));
         }
     }
 }

@@ -8,7 +8,7 @@ use super::layer::{Path, TransactionLayer};
 use crate::endpoint::{Output, QueryId, Question};
 use crate::outgoing::OutgoingId;
 use crate::registration::RegistrationId;
-use crate::session::{SessionId, Target};
+use crate::session::{DialogId, SessionId, Target};
 use crate::transport::{Destination, Hop, Transport};
 use crate::{Host, Message};
 
@@ -26,8 +26,8 @@ const MAX_AVOIDED: usize = 1_024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asker {
     Invite(SessionId),
-    /// Requests in the session's dialog with this index.
-    Dialog(SessionId, usize),
+    /// Requests in a dialog of the session.
+    Dialog(SessionId, DialogId),
     Register(RegistrationId),
     Outgoing(OutgoingId),
 }

@@ -73,7 +73,11 @@ fn play_callee(net: &mut Net, seed: u64) {
             }
             SessionEvent::Provisional { .. }
             | SessionEvent::Answered { .. }
-            | SessionEvent::Confirmed
+            | SessionEvent::Confirmed { .. }
+            | SessionEvent::Offered { .. }
+            | SessionEvent::OfferWithdrawn
+            | SessionEvent::OfferAnswered { .. }
+            | SessionEvent::OfferRefused { .. }
             | SessionEvent::Failed(_)
             | SessionEvent::Ended { .. } => {}
         }

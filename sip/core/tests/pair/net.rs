@@ -446,15 +446,27 @@ impl Net {
     }
 }
 
+/// A word, and the description that came with it.
+fn with(word: &str, body: Option<&Bytes>) -> String {
+    match body {
+        Some(body) => format!("{word}: {}", String::from_utf8_lossy(body)),
+        None => word.into(),
+    }
+}
+
 fn words(event: &Event) -> String {
     match event {
         Event::Session { event, .. } => match event {
             SessionEvent::Incoming { .. } => "incoming".into(),
-            SessionEvent::Provisional { status, body } => {
+            SessionEvent::Provisional { status, body, .. } => {
                 format!("{status}{}", if body.is_some() { " with body" } else { "" })
             }
             SessionEvent::Answered { .. } => "answered".into(),
-            SessionEvent::Confirmed => "confirmed".into(),
+            SessionEvent::Confirmed { body } => with("confirmed", body.as_ref()),
+            SessionEvent::Offered { body, .. } => with("offered", body.as_ref()),
+            SessionEvent::OfferWithdrawn => "withdrawn".into(),
+            SessionEvent::OfferAnswered { body } => with("offer answered", body.as_ref()),
+            SessionEvent::OfferRefused { status } => format!("offer refused {status}"),
             SessionEvent::Failed(failure) => format!("failed {:?}", failure.cause),
             SessionEvent::Ended { by, cause, .. } => format!("ended {by:?} {cause:?}"),
         },
@@ -499,6 +511,8 @@ pub(crate) fn invite(to: &str) -> Invite {
         route: Vec::new(),
         headers: vec![("X-Campaign".into(), "7".into())],
         body: Some(Body::sdp(&b"v=0 offer"[..])),
+        reliable: Reliable::Supported,
+        expires: None,
         credentials: Some(Credentials::new("alice", "secret")),
     }
 }

@@ -49,7 +49,7 @@ fn options_tells_what_we_can() {
     let ok = answer_to(&mut net, &request("OPTIONS", &via(), ""));
     assert_eq!(ok.status(), Some(200));
     assert_eq!(ok.header(Name::Allow), Some("INVITE"));
-    assert_eq!(ok.headers(Name::Allow).count(), 7);
+    assert_eq!(ok.headers(Name::Allow).count(), 8);
     assert_eq!(ok.header(Name::Accept), Some("application/sdp"));
     assert!(ok.rows_of(Name::Supported).next().is_some());
     assert!(ok.to_tag().is_some());
@@ -126,7 +126,7 @@ fn extensions_that_are_required_are_refused_by_name() {
     let more = format!("Contact: <sip:{R}>\nRequire: 100rel\nRequire: x-new, y\n");
     let answer = answer_to(&mut net, &request("INVITE", &via(), &more));
     assert_eq!(answer.status(), Some(420));
-    assert_eq!(answer.headers(Name::Unsupported).collect::<Vec<_>>(), ["100rel", "x-new", "y"]);
+    assert_eq!(answer.headers(Name::Unsupported).collect::<Vec<_>>(), ["x-new", "y"]);
 }
 
 #[test]
@@ -314,7 +314,6 @@ fn requests_in_a_call_are_answered_and_do_not_drop_it() {
     for (cseq, method, status) in [
         (6, "OPTIONS", 200),
         (7, "INFO", 200),
-        (8, "INVITE", 488),
         (9, "UPDATE", 200),
         (10, "REFER", 405),
         (11, "FOO", 501),
@@ -322,10 +321,6 @@ fn requests_in_a_call_are_answered_and_do_not_drop_it() {
     ] {
         let answer = answer_to(&mut net, &in_dialog(&ok, method, cseq, &format!("Contact: <sip:r@{R}>\n")));
         assert_eq!(answer.status(), Some(status), "{method}");
-        if method == "INVITE" {
-            let ack = in_dialog(&ok, "ACK", cseq, "").replace("-ACK-", "-INVITE-");
-            net.send_raw(R, B, &ack);
-        }
     }
     assert_eq!(net.story(B), ["incoming", "confirmed"]);
     assert_eq!(answer_to(&mut net, &in_dialog(&ok, "BYE", 12, "")).status(), Some(200));

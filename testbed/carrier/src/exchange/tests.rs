@@ -73,6 +73,8 @@ impl Town {
             route: Vec::new(),
             headers: Vec::new(),
             body: Some(Body::sdp(offer(&self.local))),
+            reliable: sip_core::Reliable::Supported,
+            expires: None,
             credentials,
         };
         let id = self.caller.invite(self.now, invite).unwrap();
@@ -159,7 +161,13 @@ impl Town {
                 FailureCause::Cancelled => Some(487),
                 FailureCause::Timeout | FailureCause::Transport | FailureCause::Resolve => None,
             },
-            SessionEvent::Incoming { .. } | SessionEvent::Confirmed | SessionEvent::Ended { .. } => None,
+            SessionEvent::Incoming { .. }
+            | SessionEvent::Confirmed { .. }
+            | SessionEvent::Offered { .. }
+            | SessionEvent::OfferWithdrawn
+            | SessionEvent::OfferAnswered { .. }
+            | SessionEvent::OfferRefused { .. }
+            | SessionEvent::Ended { .. } => None,
         };
         self.events.iter().filter_map(status).collect()
     }
