@@ -159,7 +159,7 @@ impl CreateCall {
             );
         }
         let from = fields.str("from", 1..=256).map(str::to_owned);
-        if from.as_ref().is_some_and(|from| !is_caller_id(from) && !is_sip_uri(from)) {
+        if from.as_ref().is_some_and(|from| !may_be_from(from)) {
             fields.fault("from", "must be a number, a SIP user name (letters, digits, _ . -) or a sip: URI");
         }
         let timeout_s = fields.u32_in("timeout_s", 1..=600).unwrap_or(30);
@@ -204,6 +204,11 @@ fn is_number(text: &str) -> bool {
     (1..=32).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'*' | b'#'))
 }
 
+/// Whether `text` may be a caller id.
+pub(crate) fn may_be_from(text: &str) -> bool {
+    is_caller_id(text) || is_sip_uri(text)
+}
+
 fn is_caller_id(text: &str) -> bool {
     is_number(text) || is_id(text)
 }
@@ -215,7 +220,7 @@ fn is_sip_uri(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b'"'))
 }
 
-fn read_codecs(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Vec<Codec>> {
+pub(crate) fn read_codecs(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Vec<Codec>> {
     let known = Codec::ALL.iter().map(|codec| codec.as_str()).collect::<Vec<_>>().join(", ");
     let Some(list) = value.as_array().filter(|list| (1..=8).contains(&list.len())) else {
         faults.push(pointer, format_args!("must be a list of 1 to 8 codecs of: {known}"));
@@ -234,7 +239,11 @@ fn read_codecs(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Vec<
     Some(codecs)
 }
 
-fn read_headers(value: &Value, pointer: &str, faults: &mut Faults) -> Option<BTreeMap<String, String>> {
+pub(crate) fn read_headers(
+    value: &Value,
+    pointer: &str,
+    faults: &mut Faults,
+) -> Option<BTreeMap<String, String>> {
     let Some(members) = value.as_object().filter(|members| members.len() <= 32) else {
         faults.push(pointer, "must be an object of at most 32 headers");
         return None;

@@ -28,6 +28,7 @@ mod problem;
 mod resource;
 mod scope;
 mod time;
+mod trunk;
 mod variable;
 
 pub use action::{Gather, HangupReason, Play, PlayStarted, Reject};
@@ -43,4 +44,7 @@ pub use resource::{
 };
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use time::Timestamp;
+pub use trunk::{
+    CallerIdChoice, GatewaySettings, Identity, NumberFormatSettings, RedirectTo, Secret, TrunkSettings,
+};
 pub use variable::{Variable, Variables};

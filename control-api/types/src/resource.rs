@@ -74,6 +74,8 @@ words! {
         Rejected = "rejected",
         /// Neither registers nor is probed: used as configured.
         Unmonitored = "unmonitored",
+        /// Takes no new calls, as the API has said.
+        Disabled = "disabled",
     }
 }
 

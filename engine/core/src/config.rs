@@ -1,8 +1,9 @@
 //! What an engine is made of.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use control_api_types::Limits;
+use control_api_types::{Identity, Limits};
 use media_core::Codec;
 use sip_core::digest::Credentials;
 use sip_core::{EndpointConfig, Network, Target};
@@ -30,7 +31,7 @@ pub struct EngineConfig {
 }
 
 /// A trunk: a carrier's SIP service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TrunkConfig {
     /// Its unique name.
     pub name: String,
@@ -42,20 +43,31 @@ pub struct TrunkConfig {
     pub probing: Option<Probing>,
     /// Where to register, when that is not the first gateway; also the domain of our From by default.
     pub registrar: Option<Target>,
+    /// The proxy that every request goes to first.
+    pub outbound_proxy: Option<Target>,
     /// What to answer its challenges with; the user name is also the user part of our address of record.
     pub credentials: Option<Credentials>,
     /// `Some`: register there, for this long at a time. `None`: the carrier knows us by address.
     pub register: Option<Duration>,
     /// The domain of our From; `None`: the registrar's or gateway's host.
     pub from_domain: Option<String>,
-    /// Caller ids that may be shown, the first by default; empty: any.
+    /// Caller ids that may be shown; empty: any.
     pub caller_ids: Vec<String>,
+    /// Whether they are shown in turn when nobody says which; otherwise the first is.
+    pub caller_ids_in_turn: bool,
+    /// The header in which the carrier is told who calls, beside From.
+    pub identity: Identity,
+    /// Further headers of each INVITE.
+    pub headers: Vec<(String, String)>,
     /// Codecs to offer, most preferred first.
     pub codecs: Vec<Codec>,
     /// Its own limits, beside the engine's.
     pub capacity: Capacity,
     /// How it wants numbers.
     pub number_format: NumberFormat,
+    /// The address that SDP tells this carrier, when it is not the one media is received at; that of Via and Contact is
+    /// in each [`Target`].
+    pub public_ip: Option<IpAddr>,
 }
 
 /// One gateway of a trunk.
@@ -96,10 +108,15 @@ impl TrunkConfig {
             credentials: None,
             register: None,
             from_domain: None,
+            outbound_proxy: None,
             caller_ids: Vec::new(),
+            caller_ids_in_turn: false,
+            identity: Identity::None,
+            headers: Vec::new(),
             codecs: Codec::ALL.to_vec(),
             capacity: Capacity::default(),
             number_format: NumberFormat::default(),
+            public_ip: None,
         }
     }
 }

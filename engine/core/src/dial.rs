@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use control_api_types::{CreateCall, EarlyMedia, Faults};
+use control_api_types::{CreateCall, EarlyMedia, Faults, Identity};
 use media_core::Codec;
 use sip_core::{Host, NameAddr, Target, Transport, Uri};
 
@@ -11,7 +11,7 @@ use crate::config::TrunkConfig;
 use crate::trunk::Trunk;
 
 /// User part of our From when nobody says who calls.
-const ANONYMOUS: &str = "anonymous";
+pub(crate) const ANONYMOUS: &str = "anonymous";
 
 /// Everything that placing one call needs, checked.
 #[derive(Debug)]
@@ -37,11 +37,13 @@ pub(crate) enum Called {
     Uri(Uri),
 }
 
-/// Plans the call through `trunk`, or straight to the URI without one; `local` is the host of our own From then.
+/// Plans the call through `trunk`, or straight to the URI without one; `local` is the host of our own From then. `shown`
+/// is the caller id whose turn it is.
 /// Every fault is noted.
 pub(crate) fn plan(
     create: &CreateCall,
     trunk: Option<&Trunk>,
+    shown: Option<&str>,
     local: &Host,
     faults: &mut Faults,
 ) -> Option<Dial> {
@@ -49,7 +51,7 @@ pub(crate) fn plan(
         Some(trunk) if !create.to_is_uri() => number(create, trunk, faults).map(Called::Number),
         Some(_) | None => uri(&create.to, "/to", faults).map(Called::Uri),
     };
-    let from = from(create, trunk, local, faults);
+    let caller = caller(create, trunk, shown, local, faults);
     let codecs = codecs(create, trunk, faults);
     let called = called?;
     let ways = match (&called, trunk) {
@@ -57,16 +59,26 @@ pub(crate) fn plan(
         // They depend on the state of its gateways, and so are chosen when the call begins.
         (Called::Number(_) | Called::Uri(_), _) => Vec::new(),
     };
-    let (from_text, from_uri) = from?;
+    let Caller { text, from, mut headers } = caller?;
+    let asked = create.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
+    let general = trunk.map(|trunk| trunk.config.headers.clone()).unwrap_or_default();
+    // What the request says comes before what is said of every call, and that before what is written unasked.
+    let given: Vec<_> = asked.chain(general).collect();
+    let is_given = |name: &str, before: &[(String, String)]| {
+        before.iter().any(|(other, _)| other.eq_ignore_ascii_case(name))
+    };
+    headers.retain(|(name, _)| !is_given(name, &given));
+    for (at, header) in given.iter().enumerate() {
+        if !is_given(&header.0, &given[..at]) {
+            headers.push(header.clone());
+        }
+    }
     Some(Dial {
-        template: Template {
-            from: NameAddr::new(from_uri),
-            headers: create.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-        },
+        template: Template { from, headers },
         called,
         ways,
         failover: trunk.map_or(TrunkConfig::FAILOVER, |trunk| trunk.config.failover),
-        from: from_text,
+        from: text,
         codecs: codecs?,
         ring_timeout: Duration::from_secs(u64::from(create.timeout_s)),
         early_media: create.early_media,
@@ -121,33 +133,75 @@ fn target(uri: &Uri, faults: &mut Faults) -> Option<Target> {
     Some(Target { host, port: uri.port(), transport, ..Target::default() })
 }
 
-/// The caller id as text and as the URI of our From. A trunk shows only what it is allowed to show.
-fn from(
+/// Who calls.
+struct Caller {
+    /// As the call shows it.
+    text: String,
+    from: NameAddr,
+    /// What tells the carrier more.
+    headers: Vec<(String, String)>,
+}
+
+/// A trunk shows only what it is allowed to show.
+fn caller(
     create: &CreateCall,
     trunk: Option<&Trunk>,
+    shown: Option<&str>,
     local: &Host,
     faults: &mut Faults,
-) -> Option<(String, Uri)> {
+) -> Option<Caller> {
     let allowed = trunk.map(|trunk| trunk.config.caller_ids.as_slice()).unwrap_or_default();
+    let domain = trunk.map_or(local, |trunk| &trunk.domain);
+    let identity = trunk.map_or(Identity::None, |trunk| trunk.config.identity);
+    let to_uri = |text: &str, faults: &mut Faults| {
+        if text.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sip:")) {
+            uri(text, "/from", faults)
+        } else {
+            Some(Uri::sip(Some(text), domain, None))
+        }
+    };
+    if create.from.as_deref() == Some(ANONYMOUS) {
+        let known = shown.and_then(|shown| to_uri(shown, faults));
+        // RFC 3323 §4.1.1.3: "a user agent should use a URI of 'anonymous@anonymous.invalid'" and the display name
+        // "Anonymous".
+        let from = Uri::sip(Some(ANONYMOUS), &Host::Name("anonymous.invalid".into()), None);
+        let headers = known.map(|known| identity_of(identity, &known, true)).unwrap_or_default();
+        return Some(Caller {
+            text: ANONYMOUS.to_owned(),
+            from: NameAddr::new(from).with_display("Anonymous"),
+            headers,
+        });
+    }
     let text = match &create.from {
         Some(from) => {
             if !allowed.is_empty() && !allowed.contains(from) {
                 faults.push("/from", format_args!("{from:?} is none of the trunk's caller_ids"));
             }
-            from.clone()
+            from.as_str()
         }
-        None => match (allowed.first(), trunk.and_then(|trunk| trunk.config.credentials.as_ref())) {
-            (Some(first), _) => first.clone(),
-            (None, Some(credentials)) => credentials.username.to_string(),
-            (None, None) => ANONYMOUS.to_owned(),
-        },
+        None => shown.unwrap_or(ANONYMOUS),
     };
-    let uri = if text.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sip:")) {
-        uri(&text, "/from", faults)?
-    } else {
-        Uri::sip(Some(&text), trunk.map_or(local, |trunk| &trunk.domain), None)
+    let uri = to_uri(text, faults)?;
+    let headers = identity_of(identity, &uri, false);
+    Some(Caller { text: text.to_owned(), from: NameAddr::new(uri), headers })
+}
+
+/// What tells the carrier who calls, beside From. A caller who is withheld is always told, with the wish to keep it from
+/// the callee (RFC 3325 §9.3, `Privacy: id`): a call from nobody is carried by few.
+fn identity_of(identity: Identity, caller: &Uri, withheld: bool) -> Vec<(String, String)> {
+    let header = |name: &str, value: String| (name.to_owned(), value);
+    let told = match identity {
+        Identity::Pai => Some(header("P-Asserted-Identity", format!("<{caller}>"))),
+        Identity::None if withheld => Some(header("P-Asserted-Identity", format!("<{caller}>"))),
+        Identity::Ppi => Some(header("P-Preferred-Identity", format!("<{caller}>"))),
+        Identity::Rpid => {
+            let privacy = if withheld { "full" } else { "off" };
+            Some(header("Remote-Party-ID", format!("<{caller}>;party=calling;screen=yes;privacy={privacy}")))
+        }
+        Identity::None => None,
     };
-    Some((text, uri))
+    let privacy = withheld.then(|| header("Privacy", "id".to_owned()));
+    told.into_iter().chain(privacy).collect()
 }
 
 /// What is offered: the codecs asked for, as far as the trunk has them; else all of the trunk's.
@@ -163,7 +217,7 @@ fn codecs(create: &CreateCall, trunk: Option<&Trunk>, faults: &mut Faults) -> Op
     Some(codecs)
 }
 
-fn from_api(codec: control_api_types::Codec) -> Codec {
+pub(crate) fn from_api(codec: control_api_types::Codec) -> Codec {
     match codec {
         control_api_types::Codec::Pcmu => Codec::Pcmu,
         control_api_types::Codec::Pcma => Codec::Pcma,
@@ -211,7 +265,8 @@ mod tests {
     fn plan(body: Value, trunk: Option<&Trunk>) -> Result<Dial, Vec<Fault>> {
         let mut faults = Faults::default();
         let create = CreateCall::from_json(&body).unwrap();
-        let dial = super::plan(&create, trunk, &"192.0.2.1".parse().unwrap(), &mut faults);
+        let shown = trunk.map(|_| "+62211");
+        let dial = super::plan(&create, trunk, shown, &"192.0.2.1".parse().unwrap(), &mut faults);
         faults.into_result(dial)
     }
 
@@ -255,6 +310,66 @@ mod tests {
     }
 
     #[test]
+    fn who_calls_is_told_as_the_trunk_wants_it() {
+        for (identity, from, expected) in [
+            (Identity::None, "+62212", vec![]),
+            (Identity::Pai, "+62212", vec![("P-Asserted-Identity", "<sip:+62212@pbx.example.net>")]),
+            (Identity::Ppi, "+62212", vec![("P-Preferred-Identity", "<sip:+62212@pbx.example.net>")]),
+            (
+                Identity::Rpid,
+                "+62212",
+                vec![(
+                    "Remote-Party-ID",
+                    "<sip:+62212@pbx.example.net>;party=calling;screen=yes;privacy=off",
+                )],
+            ),
+            (
+                Identity::None,
+                "anonymous",
+                vec![("P-Asserted-Identity", "<sip:+62211@pbx.example.net>"), ("Privacy", "id")],
+            ),
+            (
+                Identity::Rpid,
+                "anonymous",
+                vec![
+                    ("Remote-Party-ID", "<sip:+62211@pbx.example.net>;party=calling;screen=yes;privacy=full"),
+                    ("Privacy", "id"),
+                ],
+            ),
+        ] {
+            let mut trunk = trunk();
+            trunk.config.identity = identity;
+            let dial = plan(json!({"to": "+62876", "trunk": "jkt", "from": from}), Some(&trunk)).unwrap();
+            let told: Vec<_> =
+                dial.template.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            assert_eq!(told, expected, "{identity} {from}");
+            assert_eq!(dial.from, from);
+            let shown = dial.template.from.to_string();
+            match from {
+                "anonymous" => assert_eq!(shown, "\"Anonymous\" <sip:anonymous@anonymous.invalid>"),
+                _ => assert_eq!(shown, "<sip:+62212@pbx.example.net>"),
+            }
+        }
+    }
+
+    #[test]
+    fn headers_of_the_request_come_before_those_of_the_trunk() {
+        let mut trunk = trunk();
+        trunk.config.identity = Identity::Pai;
+        trunk.config.headers = vec![("X-Job".into(), "0".into()), ("X-Site".into(), "jkt".into())];
+        let body = json!({"to": "+62876", "trunk": "jkt",
+            "headers": {"x-job": "7", "p-asserted-identity": "<sip:boss@example.net>"}});
+        let told = plan(body, Some(&trunk)).unwrap().template.headers;
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let expected = [
+            header("p-asserted-identity", "<sip:boss@example.net>"),
+            header("x-job", "7"),
+            header("X-Site", "jkt"),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
     fn every_fault_at_once() {
         let trunk = trunk();
         let body = json!({"to": "+1555", "trunk": "jkt", "from": "+1", "codecs": ["PCMU"]});
@@ -264,7 +379,7 @@ mod tests {
         for to in ["sip:bob@host;transport=carrier-pigeon", "sip:@", "sip:a b@c"] {
             if let Ok(create) = CreateCall::from_json(&json!({"to": to})) {
                 let mut faults = Faults::default();
-                super::plan(&create, None, &"192.0.2.1".parse().unwrap(), &mut faults);
+                super::plan(&create, None, None, &"192.0.2.1".parse().unwrap(), &mut faults);
                 assert_eq!(faults.into_result(Some(())).unwrap_err()[0].pointer, "/to", "{to}");
             }
         }

@@ -78,6 +78,7 @@ mod io;
 mod number;
 mod prompt;
 mod route;
+mod settings;
 mod timers;
 mod trunk;
 mod variables;

@@ -37,9 +37,15 @@ impl LiveCall {
         ctx.timers.cancel(self.leg, CallTimer::Queue);
         ctx.timers.set(self.leg, CallTimer::Ring, ctx.now + dial.ring_timeout);
         let mut no_way = None;
-        if let Some(trunk) = self.trunk.and_then(|id| ctx.trunks.get_mut(id)) {
-            trunk.enter(ctx.now);
-            match trunk.ways(&dial.called, ctx.random) {
+        if let Some(id) = self.trunk {
+            let ways = match ctx.trunks.get_mut(id) {
+                Some(trunk) => {
+                    trunk.enter(ctx.now);
+                    trunk.ways(&dial.called, ctx.random)
+                }
+                None => Err(NoWay { evidence: Evidence::TrunkRejected, reason: "Trunk Deleted" }),
+            };
+            match ways {
                 Ok(ways) => dial.ways = ways,
                 Err(none) => no_way = Some(none),
             }
@@ -69,10 +75,17 @@ impl LiveCall {
         }
     }
 
+    /// The address that SDP tells: the trunk's own, where it has one.
+    fn media_address(&self, ctx: &Context<'_>, addr: SocketAddr) -> SocketAddr {
+        let trunk = self.trunk.and_then(|id| ctx.trunks.get(id));
+        let ip = trunk.and_then(|trunk| trunk.config.public_ip).filter(|ip| ip.is_ipv4() == addr.is_ipv4());
+        ip.map_or(addr, |ip| SocketAddr::new(ip, addr.port()))
+    }
+
     /// Begins the hunt.
     fn invite(&mut self, ctx: &mut Context<'_>, dial: Dial, addr: SocketAddr) {
         let Dial { template, called: _, ways, failover, codecs, ring_timeout, early_media, from: _ } = dial;
-        let local = local_media(ctx, addr, codecs);
+        let local = local_media(ctx, self.media_address(ctx, addr), codecs);
         let offer = Body::sdp(sdp::offer(&local));
         let (hunt, early) = (Hunt::new(ways), Early::None);
         let inviting = Inviting { hunt, template, offer, local, failover, early_media, early };
@@ -263,7 +276,7 @@ impl LiveCall {
 
     /// Answers an inbound call, now that the port is known.
     pub(super) fn accept_offer(&mut self, ctx: &mut Context<'_>, offer: Offer, addr: SocketAddr) {
-        let local = local_media(ctx, addr, offer.codecs);
+        let local = local_media(ctx, self.media_address(ctx, addr), offer.codecs);
         match (sdp::answer(&offer.sdp, &local), self.session()) {
             (Ok((answer, negotiated)), Some(session)) => {
                 if ctx.endpoint.answer(ctx.now, session, Some(Body::sdp(answer))).is_err() {

@@ -19,19 +19,29 @@ impl Engine {
         let trunk = match &create.trunk {
             Some(name) => {
                 let id = self.trunks.find(name);
-                if id.is_none() {
-                    faults.push("/trunk", format_args!("there is no trunk {name:?}"));
+                match id.and_then(|id| self.trunks.get(id)) {
+                    None => faults.push("/trunk", format_args!("there is no trunk {name:?}")),
+                    Some(trunk) if !trunk.is_enabled() => {
+                        faults.push("/trunk", format_args!("trunk {name:?} is disabled"));
+                    }
+                    Some(_) => {}
                 }
                 id
             }
             None => None,
         };
         let flow = self.flow_of(create.flow.as_ref(), &mut faults);
+        let withheld_or_open = create.from.as_ref().is_none_or(|from| from == dial::ANONYMOUS);
+        let shown = trunk
+            .filter(|_| withheld_or_open)
+            .and_then(|id| self.trunks.get_mut(id))
+            .and_then(|trunk| trunk.next_caller_id());
         let dial = match (&create.trunk, trunk) {
             // Without its trunk nothing more can be said about the number.
             (Some(_), None) => None,
             (Some(_) | None, trunk) => {
-                dial::plan(&create, trunk.and_then(|id| self.trunks.get(id)), &self.local, &mut faults)
+                let trunk = trunk.and_then(|id| self.trunks.get(id));
+                dial::plan(&create, trunk, shown.as_deref(), &self.local, &mut faults)
             }
         };
         let dial = faults.into_result(dial).map_err(Refusal::Validation)?;

@@ -65,7 +65,7 @@ impl Engine {
     /// Whether no call is left, here or at the peer that has to hear of its end, and no registrar expects calls for us.
     pub fn is_stopped(&self) -> bool {
         self.calls.is_empty()
-            && self.trunks.iter().all(|(_, trunk)| trunk.state() != TrunkState::Up)
+            && self.trunks.iter().all(|(_, trunk)| !trunk.is_registered())
             && self.endpoint.unanswered() == 0
     }
 

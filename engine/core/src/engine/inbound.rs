@@ -48,7 +48,7 @@ impl Engine {
             .and_then(|name| self.trunks.find(name))
             .or_else(|| self.trunks.iter().find(|(_, trunk)| trunk.sends_from(source)).map(|(id, _)| id));
         let its = trunk.and_then(|id| self.trunks.get(id));
-        let has_room = its.is_none_or(|trunk| trunk.gate.has_room());
+        let has_room = its.is_none_or(|trunk| trunk.is_enabled() && trunk.gate.has_room());
         if self.drain != Drain::Off || !self.gate.has_room() || !has_room {
             return Err(Refused::Busy);
         }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use control_api_types::flow::Flow;
 use control_api_types::{
     Call, CallId, CreateCall, Direction, EndedBy, EventData, Fault, Faults, FlowRef, Gather, HangupReason,
-    Limits, NodeCalls, Play, PlayId, Prompt, Timestamp, TrunkState,
+    Limits, NodeCalls, Play, PlayId, Prompt, Timestamp,
 };
 use media_core::{Codec, LegId};
 use rand_chacha::ChaCha20Rng;
@@ -24,7 +24,7 @@ use self::expected::Expectations;
 use crate::admission::{Admit, Capacity, Gate, Queue};
 use crate::call::{Context, LiveCall, Offer, Plan, record};
 use crate::clock::Clock;
-use crate::config::{ConfigError, EngineConfig, Route, RouteAction};
+use crate::config::{ConfigError, EngineConfig, Route, RouteAction, TrunkConfig};
 use crate::dial;
 use crate::disposition::Evidence;
 use crate::flow;
@@ -33,7 +33,7 @@ use crate::io::{Input, Output, Refusal};
 use crate::prompt::Prompts;
 use crate::route::{Verdict, route};
 use crate::timers::{CallTimer, Timers};
-use crate::trunk::{Outcome, Sign, Trunk, TrunkId, Trunks};
+use crate::trunk::{Outcome, Sign, TrunkId, Trunks};
 
 /// Longest inbound call: as long as an outbound one by default.
 const INBOUND_MAX_DURATION: Duration = Duration::from_secs(14_400);
@@ -135,8 +135,10 @@ impl Engine {
             expectations: Expectations::Changed,
         };
         for config in trunks {
-            let trunk = Trunk::new(now, config, &mut engine.random)?;
-            engine.add_trunk(now, trunk)?;
+            if engine.trunks.find(&config.name).is_some() {
+                return Err(ConfigError::DuplicateTrunk { trunk: config.name });
+            }
+            engine.trunks.put(now, config, &mut engine.endpoint, &mut engine.random)?;
         }
         for Route { matches, .. } in &routes {
             if let Some(trunk) = matches.trunk.as_ref().filter(|name| engine.trunks.find(name).is_none()) {
@@ -147,16 +149,6 @@ impl Engine {
         engine.run_endpoint(now);
         engine.tell_expectations();
         Ok(engine)
-    }
-
-    fn add_trunk(&mut self, now: Instant, trunk: Trunk) -> Result<(), ConfigError> {
-        let register = trunk.register();
-        let id = self.trunks.add(trunk)?;
-        if let Some(register) = register {
-            self.trunks.registers(id, self.endpoint.register(now, register));
-        }
-        self.expectations_changed();
-        Ok(())
     }
 
     // The run loop.

@@ -8,6 +8,37 @@ impl Engine {
         self.trunks.iter().map(move |(_, trunk)| trunk.view(now, &self.clock))
     }
 
+    /// Adds a trunk, or changes the one of this name; its calls go on. A trunk that its registrar has refused tries again.
+    pub fn put_trunk(&mut self, now: Instant, config: TrunkConfig) -> Result<(), ConfigError> {
+        let result = self.trunks.put(now, config, &mut self.endpoint, &mut self.random);
+        self.expectations_changed();
+        self.settle(now);
+        result
+    }
+
+    /// Forgets a trunk; its calls go on, those in the queue fail. Whether it was there.
+    pub fn delete_trunk(&mut self, now: Instant, name: &str) -> bool {
+        let found = self.trunks.remove(now, name, &mut self.endpoint);
+        self.expectations_changed();
+        self.settle(now);
+        found
+    }
+
+    /// Lets a trunk take new calls, or no more: then its registration is taken back and its calls go on. Whether it is
+    /// there.
+    pub fn enable_trunk(&mut self, now: Instant, name: &str, on: bool) -> bool {
+        let found = self.trunks.enable(now, name, on, &mut self.endpoint);
+        self.settle(now);
+        found
+    }
+
+    /// Replaces the rules for inbound calls.
+    pub fn set_routes(&mut self, now: Instant, routes: Vec<Route>) {
+        self.routes = routes;
+        self.expectations_changed();
+        self.settle(now);
+    }
+
     // Flows and prompts.
 
     /// Checks a flow and keeps it under `name`. Calls that run the version before go on with that.

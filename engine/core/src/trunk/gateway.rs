@@ -44,15 +44,15 @@ impl Gateway {
 
 impl Gateway {
     /// The request that asks if it is there.
-    pub(super) fn probe(&self, domain: &Host) -> Outgoing {
+    pub(super) fn probe(&self, domain: &Host, proxy: Option<&Target>, route: &[NameAddr]) -> Outgoing {
         let uri = Uri::sip(None, &self.host, self.config.target.port);
         Outgoing {
             method: Method::Options,
             to: NameAddr::new(uri.clone()),
             request_uri: uri,
             from: NameAddr::new(Uri::sip(None, domain, None)),
-            target: self.config.target.clone(),
-            route: Vec::new(),
+            target: proxy.unwrap_or(&self.config.target).clone(),
+            route: route.to_vec(),
             headers: Vec::new(),
             body: None,
             // A challenge is a sign of life too.
@@ -61,7 +61,8 @@ impl Gateway {
     }
 }
 
-fn name(host: &Host, target: &Target) -> String {
+/// The URI of a next hop.
+pub(super) fn name(host: &Host, target: &Target) -> String {
     let port = target.port.map(|port| format!(":{port}")).unwrap_or_default();
     let transport = target.transport.map(|transport| format!(";transport={transport}")).unwrap_or_default();
     format!("sip:{host}{port}{transport}")

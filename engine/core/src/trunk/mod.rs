@@ -40,8 +40,12 @@ pub(crate) struct Trunk {
     pub(crate) domain: Host,
     pub(crate) gate: Gate,
     registration: Registration,
+    /// Whether it takes new calls.
+    enabled: bool,
     /// The state that was told last.
     told: TrunkState,
+    /// How many calls have left the choice of a caller id to us.
+    caller_ids_shown: usize,
     statistics: Statistics,
 }
 
@@ -86,12 +90,71 @@ impl Trunk {
         Ok(Self {
             gate: Gate::new(config.capacity),
             registration: Registration::None,
+            enabled: true,
             told: TrunkState::Unmonitored,
+            caller_ids_shown: 0,
             statistics: Statistics::default(),
             gateways,
             domain,
             config,
         })
+    }
+
+    /// The same trunk with other settings: what is known of its calls stays, and of gateways that it still has.
+    pub(crate) fn change(
+        &mut self,
+        now: Instant,
+        config: TrunkConfig,
+        random: &mut impl Rng,
+    ) -> Result<(), ConfigError> {
+        let mut new = Self::new(now, config, random)?;
+        let is_probed_alike = new.config.probing == self.config.probing;
+        for gateway in &mut new.gateways {
+            if let Some(old) = self.gateways.iter_mut().find(|old| old.name == gateway.name) {
+                gateway.addresses.append(&mut old.addresses);
+                if is_probed_alike {
+                    std::mem::swap(&mut gateway.health, &mut old.health);
+                }
+            }
+        }
+        self.gate.set_capacity(new.config.capacity);
+        (self.config, self.gateways, self.domain) = (new.config, new.gateways, new.domain);
+        Ok(())
+    }
+
+    /// The caller id whose turn it is: one of the trunk's, or else its user.
+    pub(crate) fn next_caller_id(&mut self) -> Option<String> {
+        let ids = &self.config.caller_ids;
+        let turn = match self.config.caller_ids_in_turn {
+            true => self.caller_ids_shown % ids.len().max(1),
+            false => 0,
+        };
+        self.caller_ids_shown = self.caller_ids_shown.wrapping_add(1);
+        let user = || self.config.credentials.as_ref().map(|credentials| credentials.username.to_string());
+        ids.get(turn).cloned().or_else(user)
+    }
+
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    pub(crate) fn enable(&mut self, on: bool) {
+        self.enabled = on;
+    }
+
+    /// Whether a registrar has, or may have, a binding of ours.
+    pub(crate) fn is_registered(&self) -> bool {
+        matches!(self.registration, Registration::Up { .. })
+    }
+
+    /// Whether its registrar has refused it for good.
+    pub(crate) fn is_rejected(&self) -> bool {
+        matches!(self.registration, Registration::Rejected { .. })
+    }
+
+    /// Takes back its registration: which one that was.
+    pub(crate) fn leave_registrar(&mut self) -> Option<RegistrationId> {
+        std::mem::replace(&mut self.registration, Registration::None).id()
     }
 
     /// The registration that it asks for.
@@ -115,6 +178,9 @@ impl Trunk {
     /// The ways to call somebody, in the order in which this call tries them. Gateways that are down are a last resort;
     /// those that asked to be left alone are.
     pub(crate) fn ways(&self, called: &Called, random: &mut impl Rng) -> Result<Vec<Group>, NoWay> {
+        if !self.enabled {
+            return Err(NoWay { evidence: Evidence::TrunkRejected, reason: "Trunk Disabled" });
+        }
         match self.registration {
             Registration::None | Registration::Registering(_) | Registration::Up { .. } => {}
             Registration::Down { .. } => {
@@ -142,14 +208,27 @@ impl Trunk {
             let branch = Branch {
                 to: NameAddr::new(uri.clone()),
                 request_uri: uri,
-                target: gateway.config.target.clone(),
-                route: Vec::new(),
+                target: self.next_hop(&gateway.config.target).clone(),
+                route: self.route(),
                 credentials: self.config.credentials.clone(),
                 gateway: Some(gateway.name.clone()),
             };
             Group { branches: vec![branch], search: Search::Gateways }
         };
         Ok(gateway::order(gateways, random).into_iter().map(way).collect())
+    }
+
+    /// Where requests for `target` are sent.
+    fn next_hop<'a>(&'a self, target: &'a Target) -> &'a Target {
+        self.config.outbound_proxy.as_ref().unwrap_or(target)
+    }
+
+    /// RFC 3261 §8.1.2: an outbound proxy is a "pre-existing route set containing a single URI".
+    fn route(&self) -> Vec<NameAddr> {
+        let Some(proxy) = &self.config.outbound_proxy else { return Vec::new() };
+        let Ok(host) = proxy.host.parse() else { return Vec::new() };
+        let uri = format!("{};lr", gateway::name(&host, proxy)).parse().ok();
+        uri.into_iter().map(NameAddr::new).collect()
     }
 
     /// Whether a gateway is at this host.
@@ -159,7 +238,6 @@ impl Trunk {
 
     pub(crate) fn registering(&mut self, id: RegistrationId) {
         self.registration = Registration::Registering(id);
-        self.told = TrunkState::Registering;
     }
 
     /// Whether calls come from this address.
@@ -187,6 +265,9 @@ impl Trunk {
 
     /// Registration and gateways together.
     pub(crate) fn state(&self) -> TrunkState {
+        if !self.enabled {
+            return TrunkState::Disabled;
+        }
         let registered = match self.registration {
             Registration::Registering(_) => return TrunkState::Registering,
             Registration::Down { .. } => return TrunkState::Down,
@@ -215,7 +296,9 @@ impl Trunk {
             TrunkState::Up => Some(EventData::TrunkUp { trunk }),
             // Used as configured is no news, unless it could not be used before.
             TrunkState::Unmonitored => match before {
-                TrunkState::Down | TrunkState::Rejected => Some(EventData::TrunkUp { trunk }),
+                TrunkState::Down | TrunkState::Rejected | TrunkState::Disabled => {
+                    Some(EventData::TrunkUp { trunk })
+                }
                 TrunkState::Up | TrunkState::Registering | TrunkState::Unmonitored => None,
             },
             TrunkState::Down => Some(EventData::TrunkDown { trunk, reason: self.why_down() }),
@@ -229,6 +312,7 @@ impl Trunk {
                 };
                 Some(EventData::TrunkRejected { trunk, sip_status })
             }
+            TrunkState::Disabled => Some(EventData::TrunkDown { trunk, reason: "disabled".to_owned() }),
             TrunkState::Registering => None,
         }
     }
@@ -256,6 +340,7 @@ impl Trunk {
     /// Sends the probes that are due, and ends rests that are over.
     fn handle_timeout(&mut self, now: Instant, endpoint: &mut Endpoint, random: &mut impl Rng) {
         let probing = self.config.probing.as_ref();
+        let route = self.route();
         for gateway in &mut self.gateways {
             match gateway.health.timeout(now, probing, random) {
                 Due::Nothing => {}
@@ -263,7 +348,12 @@ impl Trunk {
                 Due::Probe => {
                     let Some(probing) = probing else { continue };
                     // Too many requests of ours are under way: the next one in its time.
-                    let id = endpoint.request(now, gateway.probe(&self.domain)).ok();
+                    let id = endpoint
+                        .request(
+                            now,
+                            gateway.probe(&self.domain, self.config.outbound_proxy.as_ref(), &route),
+                        )
+                        .ok();
                     gateway.health.probe_sent(now, probing, id, random);
                 }
             }

@@ -8,7 +8,7 @@ use rand_core::Rng;
 use sip_core::{Endpoint, OutgoingId, RegistrationEvent, RegistrationId};
 
 use super::{Sign, Trunk};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, TrunkConfig};
 
 /// One trunk for as long as it exists, whatever else comes and goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,17 +26,81 @@ pub(crate) struct Trunks {
 }
 
 impl Trunks {
-    pub(crate) fn add(&mut self, trunk: Trunk) -> Result<TrunkId, ConfigError> {
-        let name = &trunk.config.name;
-        if self.names.contains_key(name) {
-            return Err(ConfigError::DuplicateTrunk { trunk: name.clone() });
+    /// Adds a trunk, or changes the one of this name, and registers it anew where that is needed.
+    pub(crate) fn put(
+        &mut self,
+        now: Instant,
+        config: TrunkConfig,
+        endpoint: &mut Endpoint,
+        random: &mut impl Rng,
+    ) -> Result<(), ConfigError> {
+        let id = match self.find(&config.name) {
+            Some(id) => {
+                let Some(trunk) = self.trunks.get_mut(&id) else { return Ok(()) };
+                // What was refused for good is tried again even as it was: the carrier may have mended it.
+                if trunk.config == config && !trunk.is_rejected() {
+                    return Ok(());
+                }
+                let before = trunk.register();
+                trunk.change(now, config, random)?;
+                if trunk.register() == before && !trunk.is_rejected() {
+                    self.with(id, |_| {});
+                    return Ok(());
+                }
+                self.leave_registrar(now, id, endpoint);
+                id
+            }
+            None => {
+                self.last += 1;
+                let id = TrunkId(self.last);
+                let trunk = Trunk::new(now, config, random)?;
+                self.names.insert(trunk.config.name.clone(), id);
+                self.trunks.insert(id, trunk);
+                id
+            }
+        };
+        self.register(now, id, endpoint);
+        Ok(())
+    }
+
+    /// Forgets a trunk. Its calls go on.
+    pub(crate) fn remove(&mut self, now: Instant, name: &str, endpoint: &mut Endpoint) -> bool {
+        let Some(id) = self.names.remove(name) else { return false };
+        self.leave_registrar(now, id, endpoint);
+        self.trunks.remove(&id);
+        self.with(id, |_| {});
+        true
+    }
+
+    /// Lets a trunk take new calls, or no more. Its calls go on.
+    pub(crate) fn enable(&mut self, now: Instant, name: &str, on: bool, endpoint: &mut Endpoint) -> bool {
+        let Some(id) = self.find(name) else { return false };
+        let Some(trunk) = self.trunks.get_mut(&id) else { return false };
+        if trunk.is_enabled() != on || trunk.is_rejected() {
+            trunk.enable(on);
+            self.leave_registrar(now, id, endpoint);
+            self.register(now, id, endpoint);
         }
-        self.last += 1;
-        let id = TrunkId(self.last);
-        self.names.insert(name.clone(), id);
-        self.due = [self.due, trunk.due()].into_iter().flatten().min();
-        self.trunks.insert(id, trunk);
-        Ok(id)
+        true
+    }
+
+    fn register(&mut self, now: Instant, id: TrunkId, endpoint: &mut Endpoint) {
+        let asks = self.trunks.get(&id).filter(|trunk| trunk.is_enabled()).and_then(Trunk::register);
+        let registration = asks.map(|register| endpoint.register(now, register));
+        self.registrations.extend(registration.map(|registration| (registration, id)));
+        self.with(id, |trunk| {
+            if let Some(registration) = registration {
+                trunk.registering(registration);
+            }
+        });
+    }
+
+    fn leave_registrar(&mut self, now: Instant, id: TrunkId, endpoint: &mut Endpoint) {
+        if let Some(registration) = self.trunks.get_mut(&id).and_then(Trunk::leave_registrar) {
+            self.registrations.remove(&registration);
+            // Unknown only if it is over, which is what we want.
+            let _ = endpoint.unregister(now, registration);
+        }
     }
 
     /// The trunk of this name.
@@ -61,13 +125,6 @@ impl Trunks {
     }
 
     // What happens to them.
-
-    pub(crate) fn registers(&mut self, trunk: TrunkId, registration: RegistrationId) {
-        self.registrations.insert(registration, trunk);
-        if let Some(trunk) = self.get_mut(trunk) {
-            trunk.registering(registration);
-        }
-    }
 
     pub(crate) fn registrations(&self) -> impl Iterator<Item = RegistrationId> {
         self.registrations.keys().copied()

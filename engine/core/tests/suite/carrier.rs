@@ -1,14 +1,14 @@
 //! The other side: a carrier on a second SIP endpoint, whose customers act by a script.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media_core::{Codec, Direction, LocalMedia, Ptime, sdp};
 use sip_core::{
-    Body, Endpoint, EndpointConfig, Event, Hangup, Invite, Listener, Output, SessionEvent, SessionId,
-    Transmit, Transport,
+    Body, Endpoint, EndpointConfig, Event, Hangup, Invite, Listener, Message, Output, SessionEvent,
+    SessionId, Transmit, Transport,
 };
 
 /// What a customer does, at a time after the INVITE reached him.
@@ -82,8 +82,12 @@ pub(crate) struct Carrier {
     pub(crate) most_live: usize,
     /// When INVITEs came.
     pub(crate) invites: Vec<Instant>,
-    /// And with which Call-ID.
-    pub(crate) call_ids: Vec<String>,
+    /// And the INVITEs themselves.
+    pub(crate) requests: Vec<Message>,
+    /// REGISTERs that came, refreshes and all.
+    pub(crate) registers: u32,
+    /// Contacts that are registered now.
+    contacts: BTreeSet<String>,
     /// Calls that the engine has given up with a CANCEL.
     pub(crate) cancels: u32,
 }
@@ -104,13 +108,19 @@ impl Carrier {
             byes: 0,
             most_live: 0,
             invites: Vec::new(),
-            call_ids: Vec::new(),
+            requests: Vec::new(),
+            registers: 0,
+            contacts: BTreeSet::new(),
             cancels: 0,
         }
     }
 
     pub(crate) fn customer(&mut self, number: &str, script: Script) {
         self.customers.insert(number.to_owned(), script);
+    }
+
+    pub(crate) fn bindings(&self) -> usize {
+        self.contacts.len()
     }
 
     pub(crate) fn live(&self) -> usize {
@@ -194,6 +204,13 @@ impl Carrier {
                 Output::Event(Event::Registration { .. } | Event::Response { .. }) => {}
                 Output::Event(Event::Request { id, request, .. }) => {
                     let contact = request.header(sip_core::Name::Contact).unwrap_or_default().to_owned();
+                    self.registers += 1;
+                    let expires = request.header(sip_core::Name::Expires);
+                    match expires == Some("0") || contact.contains("expires=0") {
+                        true => self.contacts.clear(),
+                        false if self.registrar == 200 => drop(self.contacts.insert(contact.clone())),
+                        false => {}
+                    }
                     let headers = [("Contact".to_owned(), contact), ("Expires".to_owned(), "60".to_owned())];
                     let headers = if self.registrar == 200 { &headers[..] } else { &[] };
                     let _ = self.endpoint.respond(now, id, self.registrar, headers, None);
@@ -214,7 +231,7 @@ impl Carrier {
                 let media = self.next_media();
                 let offer = request.body().clone();
                 self.invites.push(now);
-                self.call_ids.push(request.call_id().unwrap().to_string());
+                self.requests.push(request.clone());
                 self.live.insert(id, Customer { media, engine: None, offer });
                 self.most_live = self.most_live.max(self.live.len());
                 self.schedule(now, id, script);

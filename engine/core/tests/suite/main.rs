@@ -10,4 +10,5 @@ mod inbound;
 mod limits;
 mod outbound;
 mod random;
+mod trunks;
 mod world;

@@ -11,7 +11,7 @@ use crate::session::Target;
 pub struct RegistrationId(pub u64);
 
 /// An address of record to keep registered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Register {
     /// The next hop.
     pub registrar: Target,
