@@ -45,6 +45,7 @@ pub use resource::{
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use time::Timestamp;
 pub use trunk::{
-    CallerIdChoice, GatewaySettings, Identity, NumberFormatSettings, RedirectTo, Secret, TrunkSettings,
+    CallerIdChoice, GatewaySettings, Identity, NumberFormatSettings, RedirectTo, ReliableProvisionals,
+    Secret, TrunkSettings,
 };
 pub use variable::{Variable, Variables};

@@ -46,6 +46,18 @@ words! {
 }
 
 words! {
+    /// Whether provisional responses are acknowledged (RFC 3262, 100rel).
+    ReliableProvisionals {
+        /// Not offered.
+        Off = "off",
+        /// Offered: the carrier decides.
+        Supported = "supported",
+        /// Demanded: a carrier that cannot do it refuses the call.
+        Required = "required",
+    }
+}
+
+words! {
     /// Where a redirected call goes.
     RedirectTo {
         /// To the address of the redirection, but through the trunk's own gateway, if the number may be dialled.
@@ -147,6 +159,9 @@ pub struct TrunkSettings {
     /// Further SIP headers of each INVITE; those of a request come before them.
     #[schema(required = false)]
     pub headers: BTreeMap<String, String>,
+    /// Whether provisional responses are acknowledged (RFC 3262).
+    #[schema(required = false, default = "supported")]
+    pub reliable: ReliableProvisionals,
     /// Codecs to offer, best first; without it all that there are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codecs: Option<Vec<Codec>>,
@@ -238,6 +253,8 @@ impl TrunkSettings {
         let caller_id = fields.word("caller_id", CallerIdChoice::ALL).unwrap_or(CallerIdChoice::First);
         let identity = fields.word("identity", Identity::ALL).unwrap_or(Identity::None);
         let headers = fields.nested("headers", read_headers).unwrap_or_default();
+        let reliable = fields.word("reliable", ReliableProvisionals::ALL);
+        let reliable = reliable.unwrap_or(ReliableProvisionals::Supported);
         let codecs = fields.nested("codecs", read_codecs);
         let max_calls = fields.u32_in("max_calls", 1..=1_000_000);
         let max_cps = fields.u32_in("max_cps", 1..=100_000);
@@ -272,6 +289,7 @@ impl TrunkSettings {
             caller_id,
             identity,
             headers,
+            reliable,
             codecs,
             max_calls,
             max_cps,
@@ -364,7 +382,7 @@ mod tests {
             "gateways": [{"uri": "sip:192.0.2.1", "priority": 1, "weight": 5}, {"uri": "sip:192.0.2.2"}],
             "failover_ms": 2500, "options_interval_s": 30, "options_down_after": 2, "options_up_after": 1,
             "redirects": 0, "redirect_to": "anywhere", "caller_ids": ["+6221", "sip:a@b.example"],
-            "caller_id": "round-robin", "identity": "pai", "headers": {"X-A": "1"}, "codecs": ["PCMU"],
+            "caller_id": "round-robin", "identity": "pai", "headers": {"X-A": "1"}, "reliable": "off", "codecs": ["PCMU"],
             "max_calls": 5, "max_cps": 6,
             "number_format": {"strip": "+", "prefix": "00", "allow": ["62*"], "deny": ["62900?"]},
             "public_ip": "198.51.100.7",

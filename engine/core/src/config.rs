@@ -6,7 +6,7 @@ use std::time::Duration;
 use control_api_types::{Identity, Limits};
 use media_core::Codec;
 use sip_core::digest::Credentials;
-use sip_core::{EndpointConfig, Network, Target};
+use sip_core::{EndpointConfig, Network, Reliable, Target};
 
 use crate::admission::Capacity;
 use crate::clock::Clock;
@@ -59,6 +59,8 @@ pub struct TrunkConfig {
     pub identity: Identity,
     /// Further headers of each INVITE.
     pub headers: Vec<(String, String)>,
+    /// Whether its provisional responses are acknowledged (RFC 3262).
+    pub reliable: Reliable,
     /// Codecs to offer, most preferred first.
     pub codecs: Vec<Codec>,
     /// Its own limits, beside the engine's.
@@ -113,6 +115,7 @@ impl TrunkConfig {
             caller_ids_in_turn: false,
             identity: Identity::None,
             headers: Vec::new(),
+            reliable: Reliable::Supported,
             codecs: Codec::ALL.to_vec(),
             capacity: Capacity::default(),
             number_format: NumberFormat::default(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use control_api_types::{CreateCall, EarlyMedia, Faults, Identity};
 use media_core::Codec;
-use sip_core::{Host, NameAddr, Target, Transport, Uri};
+use sip_core::{Host, NameAddr, Reliable, Target, Transport, Uri};
 
 use crate::call::{Branch, Group, Search, Template};
 use crate::config::TrunkConfig;
@@ -74,7 +74,11 @@ pub(crate) fn plan(
         }
     }
     Some(Dial {
-        template: Template { from, headers },
+        template: Template {
+            from,
+            headers,
+            reliable: trunk.map_or(Reliable::Supported, |trunk| trunk.config.reliable),
+        },
         called,
         ways,
         failover: trunk.map_or(TrunkConfig::FAILOVER, |trunk| trunk.config.failover),

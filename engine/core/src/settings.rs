@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use control_api_types::{CallerIdChoice, Fault, Faults, Secret, TrunkSettings};
+use control_api_types::{CallerIdChoice, Fault, Faults, ReliableProvisionals, Secret, TrunkSettings};
 use media_core::Codec;
 use sip_core::digest::Credentials;
-use sip_core::{Host, Scheme, Target, Transport, Uri};
+use sip_core::{Host, Reliable, Scheme, Target, Transport, Uri};
 
 use crate::admission::Capacity;
 use crate::config::{GatewayConfig, Probing, TrunkConfig};
@@ -72,6 +72,11 @@ impl TrunkConfig {
             },
             identity: settings.identity,
             headers: settings.headers.clone().into_iter().collect(),
+            reliable: match settings.reliable {
+                ReliableProvisionals::Off => Reliable::Off,
+                ReliableProvisionals::Supported => Reliable::Supported,
+                ReliableProvisionals::Required => Reliable::Required,
+            },
             codecs: match &settings.codecs {
                 Some(codecs) => codecs.iter().map(|&codec| from_api(codec)).collect(),
                 None => Codec::ALL.to_vec(),

@@ -48,7 +48,7 @@ impl Branch {
             route: self.route.clone(),
             headers: template.headers.clone(),
             body: Some(body),
-            reliable: Reliable::Supported,
+            reliable: template.reliable,
             expires: None,
             credentials: self.credentials.clone(),
         }
@@ -60,6 +60,7 @@ impl Branch {
 pub(crate) struct Template {
     pub(crate) from: NameAddr,
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) reliable: Reliable,
 }
 
 /// Branches that are tried at once.

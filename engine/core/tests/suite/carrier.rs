@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use media_core::{Codec, Direction, LocalMedia, Ptime, sdp};
 use sip_core::{
-    Body, Endpoint, EndpointConfig, Event, Hangup, Invite, Listener, Message, Output, SessionEvent,
+    Body, Endpoint, EndpointConfig, Event, Hangup, Invite, Listener, Message, Output, Reliable, SessionEvent,
     SessionId, Transmit, Transport,
 };
 
@@ -96,7 +96,11 @@ impl Carrier {
     pub(crate) fn new(address: SocketAddr) -> Self {
         let listener = Listener { transport: Transport::Udp, bound: address, advertised: address };
         Self {
-            endpoint: Endpoint::new(EndpointConfig::new(vec![listener]), [9; 32]),
+            // Most carriers send provisional responses once, so that a 200 may differ from an early answer.
+            endpoint: Endpoint::new(
+                EndpointConfig { reliable: Reliable::Off, ..EndpointConfig::new(vec![listener]) },
+                [9; 32],
+            ),
             address,
             customers: BTreeMap::new(),
             live: BTreeMap::new(),
@@ -156,7 +160,7 @@ impl Carrier {
                     headers: Vec::new(),
                     body: Some(Body::sdp(body.unwrap_or_else(|| sdp::offer(&local(media)))))
                         .filter(|b| !b.bytes.is_empty()),
-                    reliable: sip_core::Reliable::Supported,
+                    reliable: Reliable::Supported,
                     expires: None,
                     credentials: None,
                 },
