@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use media_core::{Codec, g711};
 use rustix::process::{Resource, getrlimit};
@@ -17,6 +18,9 @@ const FILES_BESIDE_CALLS: u64 = 256;
 const WANTED_RMEM: u64 = 1 << 20;
 /// Free space under which a day's CDRs may not fit.
 const WANTED_DISK: u64 = 1 << 30;
+const DAY: u64 = 24 * 3600;
+/// A certificate that ends sooner should have been renewed: the usual tools do it a month before.
+const WANTED_VALIDITY: Duration = Duration::from_secs(14 * DAY);
 /// A clock before this (2026-01-01) was never set.
 const PLAUSIBLE_UNIX_S: u64 = 1_767_225_600;
 
@@ -48,6 +52,7 @@ impl fmt::Display for Finding {
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let mut findings = Findings(Vec::new());
     findings.ports(config);
+    findings.certificates(config);
     findings.files(config);
     findings.buffers();
     findings.clock();
@@ -96,6 +101,40 @@ impl Findings {
                 Verdict::Bad,
                 format!("{}: {error} (is it an address of this machine?)", media.ip),
             );
+        }
+    }
+
+    fn certificates(&mut self, config: &Config) {
+        let listeners = config.engine.sip_listen.iter().filter_map(|listen| listen.tls.as_ref());
+        let shown = listeners.map(|tls| &tls.identity).chain(&config.engine.sip_tls.identity);
+        let mut seen = BTreeSet::new();
+        for identity in shown.filter(|identity| seen.insert(&identity.cert)) {
+            let file = identity.cert.display();
+            let (verdict, detail) = match identity.expires() {
+                Err(error) => (Verdict::Bad, error.to_string()),
+                Ok(end) => match end.duration_since(SystemTime::now()) {
+                    Err(past) => {
+                        let days = past.duration().as_secs() / DAY;
+                        (
+                            Verdict::Bad,
+                            format!("{file}: expired {days} days ago (renew it, then send SIGHUP)"),
+                        )
+                    }
+                    Ok(left) if left < WANTED_VALIDITY => {
+                        let days = left.as_secs() / DAY;
+                        (
+                            Verdict::Worth,
+                            format!("{file}: expires in {days} days (renew it, then send SIGHUP)"),
+                        )
+                    }
+                    Ok(left) => (Verdict::Fine, format!("{file}: expires in {} days", left.as_secs() / DAY)),
+                },
+            };
+            self.add("certificate", verdict, detail);
+        }
+        if !config.engine.sip_tls.verify {
+            let detail = "verify = false in [sip.tls]: whoever answers for a trunk over TLS is believed";
+            self.add("certificate", Verdict::Worth, detail);
         }
     }
 

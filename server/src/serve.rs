@@ -39,6 +39,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     if !config.api.listen.ip().is_loopback() {
         tracing::warn!(listen = %config.api.listen, "the API is served beyond this machine without TLS");
     }
+    if !config.engine.sip_tls.verify {
+        tracing::warn!("verify = false in [sip.tls]: whoever answers for a trunk over TLS is believed");
+    }
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let mut reload = signal(SignalKind::hangup()).context("SIGHUP")?;
@@ -61,10 +64,16 @@ async fn run(config: Config) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = reload.recv() => match tokens.reload() {
-                Ok(_) => tracing::info!("tokens reloaded"),
-                Err(error) => tracing::error!(%error, "tokens not reloaded; the old ones stay"),
-            },
+            _ = reload.recv() => {
+                match tokens.reload() {
+                    Ok(_) => tracing::info!("tokens reloaded"),
+                    Err(error) => tracing::error!(%error, "tokens not reloaded; the old ones stay"),
+                }
+                match engine.reload_certificates().await {
+                    Ok(()) => tracing::info!("certificates reloaded"),
+                    Err(error) => tracing::error!(%error, "certificates not reloaded; the old ones stay"),
+                }
+            }
         }
     }
     tracing::info!(

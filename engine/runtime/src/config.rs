@@ -15,6 +15,8 @@ pub struct Config {
     pub node: String,
     /// SIP listeners.
     pub sip_listen: Vec<sip_io::ListenAddr>,
+    /// How TLS servers of SIP are verified, and what we show them.
+    pub sip_tls: sip_io::ClientTls,
     /// Who may send how much, and who nothing.
     pub guard: GuardConfig,
     /// `User-Agent` and `Server` of our messages.

@@ -92,6 +92,8 @@ pub(crate) struct Shared {
     pub(crate) events: EventHub,
     pub(crate) prompts: PromptStore,
     pub(crate) flows: FlowStore,
+    /// The certificates of SIP.
+    pub(crate) tls_files: sip_io::TlsFiles,
     /// Turns true when the task has ended.
     pub(crate) stopped: watch::Receiver<bool>,
     /// Turns true when the engine drains and has no call left.
@@ -412,6 +414,18 @@ impl Engine {
     /// The HTTP answer kept under an idempotency key.
     pub async fn recall(&self, token: &str, key: &str) -> Result<Option<StoredAnswer>, Error> {
         Ok(self.shared.journal.recall(token.to_owned(), key.to_owned(), now().unix_ms()).await?)
+    }
+
+    /// Takes up the certificates, keys and trusted issuers of SIP as their files have them now; calls and connections go
+    /// on. With an error all stays as it was.
+    pub async fn reload_certificates(&self) -> Result<(), sip_io::TlsError> {
+        let files = self.shared.tls_files.clone();
+        match tokio::task::spawn_blocking(move || files.reload()).await {
+            Ok(reloaded) => reloaded,
+            // It panicked, or the runtime ends: then nobody needs certificates.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Stops: live calls are hung up, registrations taken back, ends journalled. Returns when all of it is done.

@@ -63,7 +63,9 @@ impl Engine {
         let prompts = PromptStore::open(&config.media_dir, journal.clone())?;
         let flows = FlowStore::open(journal.clone())?;
 
-        let (transports, sip) = Transports::bind(&config.sip_listen, sip_io::Limits::default())?;
+        let (transports, sip) =
+            Transports::bind_with(&config.sip_listen, config.sip_tls, sip_io::Limits::default())?;
+        let tls_files = transports.tls_files();
         let mut guard_secret = [0; 32];
         getrandom::fill(&mut guard_secret)?;
         transports.set_guard(Guard::new(Instant::now(), config.guard, guard_secret));
@@ -128,7 +130,16 @@ impl Engine {
         });
         tokio::spawn(prune(journal.clone(), config.cdr_retention, stopped.clone()));
         Ok(Engine {
-            shared: Arc::new(Shared { commands, journal, events, prompts, flows, stopped, drained }),
+            shared: Arc::new(Shared {
+                commands,
+                journal,
+                events,
+                prompts,
+                flows,
+                tls_files,
+                stopped,
+                drained,
+            }),
         })
     }
 }

@@ -22,6 +22,7 @@ impl Bench {
         let config = Config {
             node: "n1".into(),
             sip_listen: vec![sip_io::ListenAddr::udp("127.0.0.1:0".parse().unwrap())],
+            sip_tls: sip_io::ClientTls::default(),
             user_agent: "test".into(),
             media: media_io::MediaConfig {
                 ip: "127.0.0.1".parse().unwrap(),

@@ -11,11 +11,10 @@ use media_core::Codec;
 use sip_core::digest::Credentials;
 use sip_core::guard::{GuardConfig, Rate};
 use sip_core::{Network, Scheme, Target, Transport, Uri};
-use sip_io::ListenAddr;
 use toml::Spanned;
 
 use super::fault::SpanFault;
-use super::file;
+use super::{file, listen};
 
 /// The configuration, checked.
 #[derive(Debug)]
@@ -47,15 +46,18 @@ pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanF
         metrics_open: file.api.metrics_open,
         rate_limit: at_least_one(&file.api.rate_limit, "rate_limit", &mut faults),
     };
-    let sip_listen = sip_listen(&file.sip, &mut faults);
+    let sip_listen = listen::listeners(&file.sip, folder, &mut faults);
+    let sip_tls = listen::client_tls(&file.sip.tls, folder, &mut faults);
     let guard = guard(&file.sip.guard, &mut faults);
     let media = media(&file.media, &mut faults);
     let limits = limits(&file.limits, &mut faults);
+    listen::reach(&file.trunks, &sip_listen, &mut faults);
     let trunks = trunks(file.trunks, folder, &mut faults);
     let routes = routes(file.routes, &trunks, &mut faults);
     let config = engine_runtime::Config {
         node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         sip_listen,
+        sip_tls,
         guard,
         user_agent: file.sip.user_agent,
         media,
@@ -71,10 +73,10 @@ pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanF
 }
 
 #[derive(Default)]
-struct Checks(Vec<SpanFault>);
+pub(super) struct Checks(Vec<SpanFault>);
 
 impl Checks {
-    fn fault<T>(&mut self, at: &Spanned<T>, reason: impl Into<String>) {
+    pub(super) fn fault<T>(&mut self, at: &Spanned<T>, reason: impl Into<String>) {
         self.0.push(SpanFault { span: at.span(), reason: reason.into() });
     }
 
@@ -86,7 +88,7 @@ impl Checks {
         parsed
     }
 
-    fn require<T>(&mut self, at: &Spanned<T>, holds: bool, reason: &str) {
+    pub(super) fn require<T>(&mut self, at: &Spanned<T>, holds: bool, reason: &str) {
         if !holds {
             self.fault(at, reason);
         }
@@ -96,32 +98,6 @@ impl Checks {
 /// Stands in for an address that is reported as wrong anyway.
 fn unspecified() -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], 0))
-}
-
-fn sip_listen(sip: &file::Sip, faults: &mut Checks) -> Vec<ListenAddr> {
-    const WANTED: &str = "\"udp:IP:PORT\" or \"tcp:IP:PORT\", IPv6 in brackets";
-    faults.require(&sip.listen, !sip.listen.get_ref().is_empty(), "at least one listener is needed");
-    let mut listeners = Vec::new();
-    for entry in sip.listen.get_ref() {
-        let parsed = entry.get_ref().split_once(':').and_then(|(transport, address)| {
-            let transport = match transport {
-                "udp" => Transport::Udp,
-                "tcp" => Transport::Tcp,
-                _ => return None,
-            };
-            Some((transport, address.parse::<SocketAddr>().ok()?))
-        });
-        let Some((transport, bind)) = parsed else {
-            faults.fault(entry, format!("{:?}: expected {WANTED}", entry.get_ref()));
-            continue;
-        };
-        if bind.ip().is_unspecified() && sip.public_ip.is_none() {
-            faults
-                .fault(entry, "a listener on every address needs public_ip: peers must be told one address");
-        }
-        listeners.push(ListenAddr { public_ip: sip.public_ip, ..ListenAddr::new(transport, bind) });
-    }
-    listeners
 }
 
 fn guard(guard: &file::Guard, faults: &mut Checks) -> GuardConfig {

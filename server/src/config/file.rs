@@ -1,9 +1,12 @@
 //! The file as TOML has it. Defaults stand here, each with its reason; meaning is checked in [`super::check`].
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 #[derive(Debug, Deserialize)]
@@ -49,11 +52,82 @@ impl Default for Api {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Sip {
-    pub(super) listen: Spanned<Vec<Spanned<String>>>,
+    pub(super) listen: Spanned<Vec<Spanned<Listen>>>,
     /// What Via and Contact say when a listener is bound to every address or stands behind NAT.
     pub(super) public_ip: Option<IpAddr>,
     pub(super) user_agent: String,
+    pub(super) tls: Tls,
     pub(super) guard: Guard,
+}
+
+/// What listeners show that have nothing of their own, and how servers are verified.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tls {
+    pub(super) cert: Option<Spanned<PathBuf>>,
+    pub(super) key: Option<Spanned<PathBuf>>,
+    pub(super) client_ca: Option<Spanned<PathBuf>>,
+    /// Whose certificates are trusted instead of those that the system trusts.
+    pub(super) ca: Option<Spanned<PathBuf>>,
+    pub(super) verify: bool,
+}
+
+impl Default for Tls {
+    fn default() -> Tls {
+        Tls { cert: None, key: None, client_ca: None, ca: None, verify: true }
+    }
+}
+
+/// One listener: its address alone, or a table with the address and what else it has.
+#[derive(Debug)]
+pub(super) struct Listen {
+    pub(super) addr: String,
+    pub(super) more: ListenTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ListenTable {
+    addr: Option<String>,
+    pub(super) public_ip: Option<IpAddr>,
+    pub(super) cert: Option<Spanned<PathBuf>>,
+    pub(super) key: Option<Spanned<PathBuf>>,
+    pub(super) client_ca: Option<Spanned<PathBuf>>,
+    pub(super) origins: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) path: Option<Spanned<String>>,
+}
+
+impl Listen {
+    fn spanned(addr: &str) -> Spanned<Listen> {
+        Spanned::new(0..0, Listen { addr: addr.to_owned(), more: ListenTable::default() })
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    /// By hand, because an untagged enum would lose the lines that faults are told with.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Listen, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Listen;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string such as \"udp:127.0.0.1:5060\", or a table with addr")
+            }
+
+            fn visit_str<E: de::Error>(self, addr: &str) -> Result<Listen, E> {
+                Ok(Listen { addr: addr.to_owned(), more: ListenTable::default() })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Listen, A::Error> {
+                let more = ListenTable::deserialize(MapAccessDeserializer::new(table))?;
+                let addr = more.addr.clone().ok_or_else(|| de::Error::missing_field("addr"))?;
+                Ok(Listen { addr, more })
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// What is not here has the defaults of `sip_core::guard::GuardConfig`.
@@ -74,9 +148,13 @@ pub(super) struct Guard {
 impl Default for Sip {
     fn default() -> Sip {
         Sip {
-            listen: Spanned::new(0..0, vec![spanned("udp:127.0.0.1:5060"), spanned("tcp:127.0.0.1:5060")]),
+            listen: Spanned::new(
+                0..0,
+                ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"].map(Listen::spanned).into(),
+            ),
             public_ip: None,
             user_agent: concat!("Carillon/", env!("CARGO_PKG_VERSION")).into(),
+            tls: Tls::default(),
             guard: Guard::default(),
         }
     }

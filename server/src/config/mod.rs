@@ -8,6 +8,7 @@ mod check;
 mod environment;
 mod fault;
 mod file;
+mod listen;
 
 use std::path::{Path, PathBuf};
 

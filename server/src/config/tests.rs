@@ -154,12 +154,44 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
         ("[sip]\nlisten = []".into(), "2: at least one listener is needed"),
         (
             "[sip]\nlisten = [\n\"udp:127.0.0.1:1\",\n\"sctp:127.0.0.1:1\"]".into(),
-            "4: \"sctp:127.0.0.1:1\": expected \"udp:IP:PORT\" or \"tcp:IP:PORT\", IPv6 in brackets",
+            "4: \"sctp:127.0.0.1:1\": expected TRANSPORT:IP:PORT, with a transport of udp, tcp, tls, ws, wss and IPv6 in brackets",
         ),
         (
             "[sip]\nlisten = [\"udp:0.0.0.0:5060\"]".into(),
             "2: a listener on every address needs public_ip: peers must be told one address",
         ),
+        (
+            "[sip]\npublic_ip = \"192.0.2.1\"\nlisten = [\"udp:[::1]:5060\"]".into(),
+            "3: public_ip is of another address family than the listener: give the listener its own, as in { addr = \"udp:[::]:5060\", public_ip = \"2001:db8::1\" }",
+        ),
+        (
+            "[sip]\nlisten = [5060]".into(),
+            "2: invalid type: integer `5060`, expected a string such as \"udp:127.0.0.1:5060\", or a table with addr",
+        ),
+        (
+            "[sip]\nlisten = [{ address = \"udp:127.0.0.1:1\" }]".into(),
+            "2: unknown field `address`, expected one of `addr`, `public_ip`, `cert`, `key`, `client_ca`, `origins`, `path`",
+        ),
+        ("[sip]\nlisten = [{ public_ip = \"192.0.2.1\" }]".into(), "2: missing field `addr`"),
+        (
+            "[sip]\nlisten = [\"tls:127.0.0.1:1\"]".into(),
+            "2: \"tls:127.0.0.1:1\" needs cert and key, here or in [sip.tls]",
+        ),
+        ("[sip.tls]\nkey = \"k\"".into(), "2: cert and key go together"),
+        ("[sip.tls]\nca = \"none.pem\"".into(), "2: /etc/none.pem: No such file or directory (os error 2)"),
+        (
+            "[sip]\nlisten = [{ addr = \"udp:127.0.0.1:1\",\ncert = \"c\" }]".into(),
+            "3: udp has no certificates; tls and wss have",
+        ),
+        (
+            "[sip]\nlisten = [{ addr = \"tcp:127.0.0.1:1\", origins = [] }]".into(),
+            "2: origins are for ws and wss",
+        ),
+        (
+            "[sip]\nlisten = [{ addr = \"ws:127.0.0.1:1\",\norigins = [\"desk.example.com\"] }]".into(),
+            "3: expected an origin such as https://desk.example.com",
+        ),
+        ("[sip]\nlisten = [{ addr = \"ws:127.0.0.1:1\", path = \"sip\" }]".into(), "2: a path begins with /"),
         (
             "[media]\nip = \"0.0.0.0\"".into(),
             "2: [media] ip on every address needs public_ip: peers must be told one address",
@@ -186,7 +218,11 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
         ),
         (
             "[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.1;transport=tls\"".into(),
-            "3: \"sip:192.0.2.1;transport=tls\": transport \"tls\" is not supported; use udp or tcp",
+            "3: a trunk over tls needs a listener to be called back at: add \"tls:IP:PORT\" to listen in [sip]",
+        ),
+        (
+            "[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.1;transport=sctp\"".into(),
+            "3: \"sip:192.0.2.1;transport=sctp\": transport \"sctp\" is not supported; there are udp, tcp, tls, ws, wss",
         ),
         (
             with("register = true"),
@@ -232,6 +268,33 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
     ] {
         assert_eq!(fault(&text), told, "{text}");
     }
+}
+
+#[test]
+fn a_listener_has_what_is_its_own_and_else_what_all_have() {
+    let Config { engine, .. } = check(
+        r#"
+        [sip]
+        public_ip = "192.0.2.1"
+        listen = [
+            "udp:0.0.0.0:5060",
+            { addr = "udp:[::]:5060", public_ip = "2001:db8::1" },
+            { addr = "ws:127.0.0.1:80", origins = ["https://desk.example.com"], path = "/sip" },
+        ]
+        "#,
+        &[],
+    )
+    .unwrap();
+    let told: Vec<_> = engine.sip_listen.iter().map(|listen| listen.public_ip.unwrap().to_string()).collect();
+    assert_eq!(told, ["192.0.2.1", "2001:db8::1", "192.0.2.1"]);
+    let web = &engine.sip_listen[2];
+    assert_eq!(
+        (web.origins.as_slice(), web.path.as_deref()),
+        (&["https://desk.example.com".to_owned()][..], Some("/sip"))
+    );
+    assert!(engine.sip_tls.verify && engine.sip_listen.iter().all(|listen| listen.tls.is_none()));
+    let unverified = check("[sip.tls]\nverify = false", &[]).unwrap();
+    assert!(!unverified.engine.sip_tls.verify);
 }
 
 #[test]
@@ -283,7 +346,7 @@ fn a_wrong_variable_is_named() {
         (
             "CARILLON__SIP__LISTEN",
             r#"["udp:here:1"]"#,
-            "\"udp:here:1\": expected \"udp:IP:PORT\" or \"tcp:IP:PORT\", IPv6 in brackets",
+            "\"udp:here:1\": expected TRANSPORT:IP:PORT, with a transport of udp, tcp, tls, ws, wss and IPv6 in brackets",
         ),
         ("CARILLON__LISTEN", "x", "expected CARILLON__SECTION__KEY"),
         ("CARILLON__TRUNKS__NAME", "x", "\"trunks\" is not a section with keys"),

@@ -12,3 +12,4 @@ mod limits;
 mod phone;
 mod stopping;
 mod support;
+mod transports;

@@ -44,7 +44,7 @@
 //! - Connections are bounded in all and per source, and so are handshakes of TLS and WebSocket under way; a peer that
 //!   does not finish one, does not talk, or no longer answers our pings is closed.
 //!
-//! TLS servers are verified unless [`ClientTls`] says otherwise; [`Transports::reload_tls`] takes up new certificates
+//! TLS servers are verified unless [`ClientTls`] says otherwise; [`TlsFiles::reload`] takes up new certificates
 //! while every connection goes on.
 //!
 //! It does not retransmit, choose transports or read SRV records, and it does not learn of ICMP errors: an unreachable UDP
@@ -67,4 +67,4 @@ pub use error::Error;
 pub use inbox::Inbox;
 pub use limits::Limits;
 pub use tls::{ClientTls, Identity, ServerTls, TlsError};
-pub use transports::{ListenAddr, Transports};
+pub use transports::{ListenAddr, TlsFiles, Transports};

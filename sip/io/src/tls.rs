@@ -121,6 +121,21 @@ pub enum TlsError {
     Provider(rustls::Error),
 }
 
+impl TlsError {
+    /// The file that it is about.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Read { file, .. }
+            | Self::Pem { file, .. }
+            | Self::Empty { file, .. }
+            | Self::Certificate { file, .. }
+            | Self::ClientCa { file, .. } => Some(file),
+            Self::Identity { identity, .. } => Some(&identity.cert),
+            Self::Provider(_) => None,
+        }
+    }
+}
+
 impl Identity {
     fn load(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
         let chain = certificates(&self.cert)?;
@@ -128,7 +143,7 @@ impl Identity {
         let file = self.key.clone();
         match PrivateKeyDer::from_pem_slice(&bytes) {
             Ok(key) => Ok((chain, key)),
-            Err(source) if matches!(source, pem::Error::NoItemsFound) => {
+            Err(pem::Error::NoItemsFound) => {
                 Err(TlsError::Empty { file, wanted: "private key that is not encrypted" })
             }
             Err(source) => Err(TlsError::Pem { file, source }),

@@ -94,7 +94,7 @@ pub struct Transports {
     listeners: Vec<Listener>,
     udp: Vec<Udp>,
     streams: Streams,
-    certificates: Certificates,
+    tls: TlsFiles,
     questions: mpsc::Sender<Asked>,
     counters: Arc<Counters>,
     door: Arc<Door>,
@@ -102,7 +102,22 @@ pub struct Transports {
     _tasks: JoinSet<()>,
 }
 
-/// The files that TLS was set up from, and where to put what they hold after a change.
+/// The files that TLS was set up from.
+#[derive(Debug, Clone)]
+pub struct TlsFiles(Arc<Certificates>);
+
+impl TlsFiles {
+    /// Reads every certificate, key and list of trusted issuers anew. What is connected stays so; handshakes from now on
+    /// have the new ones. Reads files: not for a task that must not wait.
+    ///
+    /// # Errors
+    /// When a file cannot be used; then all stays as it is.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.0.reload()
+    }
+}
+
+/// The files, and where to put what they hold after a change.
 #[derive(Debug)]
 struct Certificates {
     listeners: Vec<(ServerTls, watch::Sender<Arc<ServerConfig>>)>,
@@ -201,18 +216,15 @@ impl Transports {
             v6: listeners.iter().any(|listener| listener.bound.is_ipv6()),
         };
         let questions = resolver::start(families, &limits, intake, counters.clone(), &mut tasks);
+        let tls = TlsFiles(Arc::new(certificates));
         let transports =
-            Transports { listeners, udp, streams, certificates, questions, counters, door, _tasks: tasks };
+            Transports { listeners, udp, streams, tls, questions, counters, door, _tasks: tasks };
         Ok((transports, inbox))
     }
 
-    /// Reads every certificate, key and list of trusted issuers anew, from the files it was given. What is connected stays
-    /// so; handshakes from now on have the new ones. Reads files: not for a task that must not wait.
-    ///
-    /// # Errors
-    /// When a file cannot be used; then all stays as it is.
-    pub fn reload_tls(&self) -> Result<(), TlsError> {
-        self.certificates.reload()
+    /// To take up new certificates without cutting anybody off.
+    pub fn tls_files(&self) -> TlsFiles {
+        self.tls.clone()
     }
 
     /// The listeners in the order given, with the ports they got, for

@@ -260,14 +260,14 @@ async fn a_new_certificate_is_shown_after_a_reload_and_nobody_is_cut_off() {
     let new = certificates(&renewed.cert).remove(0);
     assert_ne!(shown(&old), new);
     assert_ne!(shown(&connect(&pki, ours).await), new, "not before it is asked to");
-    transports.reload_tls().unwrap();
+    transports.tls_files().reload().unwrap();
     assert_eq!(shown(&connect(&pki, ours).await), new);
     old.write_all(request("OPTIONS", "old", None, "").as_bytes()).await.unwrap();
     assert_eq!(next_message(&mut inbox).await.1.call_id().unwrap(), "old");
 
     // A certificate that is half copied.
     std::fs::write(&renewed.cert, "-----BEGIN CERTIFICATE-----\nMIIB").unwrap();
-    let error = transports.reload_tls().unwrap_err().to_string();
+    let error = transports.tls_files().reload().unwrap_err().to_string();
     assert!(error.contains("server.pem"), "{error}");
     assert_eq!(shown(&connect(&pki, ours).await), new);
 }

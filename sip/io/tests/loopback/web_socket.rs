@@ -109,7 +109,8 @@ async fn only_sip_from_known_pages_may_upgrade() {
         ListenAddr { origins: vec!["https://desk.example.com".into()], path: Some("/sip".into()), ..ws() };
     let (transports, _inbox, ours) = listening(listen, Limits::default());
     let page = ("origin", "https://desk.example.com");
-    let cases: [(&str, &[(&'static str, &str)], u16); 7] = [
+    type Case<'a> = (&'a str, &'a [(&'static str, &'a str)], u16);
+    let cases: [Case<'_>; 7] = [
         ("/sip", &[SIP, page], 101),
         ("/sip", &[("sec-websocket-protocol", "chat, SIP"), page], 101),
         ("/sip?token=1", &[SIP, ("origin", "HTTPS://desk.example.com")], 101),
