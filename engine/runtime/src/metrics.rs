@@ -119,6 +119,15 @@ impl Task {
     }
 
     fn sip_metrics(&self, text: &mut Text) {
+        let (sessions, transactions) = self.core.sip_load();
+        let help = "SIP sessions held, those that linger for their last messages included.";
+        text.gauge("carillon_sip_sessions", help, sessions);
+        text.gauge("carillon_sip_transactions", "SIP transactions held.", transactions);
+        let name = "carillon_sip_waiting";
+        text.family(name, "gauge", "Messages that wait for the engine, by queue.");
+        let waiting = self.transports.waiting();
+        text.sample(name, &[("queue", "calls")], waiting.rest);
+        text.sample(name, &[("queue", "new-work")], waiting.new_work);
         for (name, help, value) in self.transports.counts().named() {
             text.counter(&format!("carillon_sip_{name}_total"), help, value);
         }

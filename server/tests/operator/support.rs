@@ -283,6 +283,13 @@ impl Carillon {
         assert!(!log.contains("panicked"), "{log}");
     }
 
+    /// The memory that it takes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id().unwrap())).unwrap();
+        let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * rustix::param::page_size() as u64
+    }
+
     pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
     }
@@ -325,6 +332,13 @@ impl Drop for Carillon {
 
 pub(crate) fn items(page: Value) -> Vec<Value> {
     page["items"].as_array().unwrap().clone()
+}
+
+/// One of the 127/8 addresses of this machine that no other test process has.
+pub(crate) fn address(host: u8) -> Ipv4Addr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    // 127.0 is what everybody uses.
+    Ipv4Addr::new(127, high.max(1), low, host)
 }
 
 /// A carrier whose customers answer and stay until the caller hangs up; those whose number ends with 7 hang up when

@@ -41,6 +41,15 @@ impl Inbox {
     }
 }
 
+/// How much waits in an [`Inbox`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// What belongs to calls, and reports.
+    pub rest: usize,
+    /// What asks for new work.
+    pub new_work: usize,
+}
+
 /// What the sockets' tasks ask before anything is kept.
 #[derive(Debug)]
 pub(crate) struct Door {
@@ -110,7 +119,7 @@ pub(crate) struct InboxGone;
 #[derive(Debug)]
 pub(crate) struct TurnedAway {
     /// To be sent, once.
-    pub(crate) answer: Option<Transmit>,
+    pub(crate) answer: Option<Box<Transmit>>,
     /// Whether a stream ends with it.
     pub(crate) close: bool,
 }
@@ -133,6 +142,14 @@ pub(crate) fn channel(limits: &Limits, counters: Arc<Counters>) -> (Intake, Inbo
 impl Intake {
     pub(crate) fn door(&self) -> &Arc<Door> {
         &self.door
+    }
+
+    pub(crate) fn waiting(&self) -> Waiting {
+        let of = |free: usize, all: usize| all - free;
+        Waiting {
+            rest: of(self.rest.capacity(), self.rest.max_capacity()),
+            new_work: of(self.new_work.capacity(), self.new_work.max_capacity()),
+        }
     }
 
     /// Whether anything of this address is read at all.
@@ -263,6 +280,10 @@ fn now() -> std::time::Instant {
 }
 
 /// What became of one datagram or frame.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for one call of a function; a box would cost an allocation"
+)]
 enum Read {
     In(Class, Input),
     Out(TurnedAway),

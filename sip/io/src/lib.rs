@@ -64,7 +64,7 @@ mod udp;
 
 pub use counters::Counts;
 pub use error::Error;
-pub use inbox::Inbox;
+pub use inbox::{Inbox, Waiting};
 pub use limits::Limits;
 pub use tls::{ClientTls, Identity, ServerTls, TlsError};
 pub use transports::{ListenAddr, TlsFiles, Transports};

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::counters::{Counters, Counts};
 use crate::error::Error;
-use crate::inbox::{self, Door, Inbox};
+use crate::inbox::{self, Inbox, Intake, Waiting};
 use crate::limits::Limits;
 use crate::resolver::{self, Asked, Families};
 use crate::streams::{self, Gate, Listening, Streams, Welcome};
@@ -97,7 +97,7 @@ pub struct Transports {
     tls: TlsFiles,
     questions: mpsc::Sender<Asked>,
     counters: Arc<Counters>,
-    door: Arc<Door>,
+    intake: Intake,
     /// Readers, acceptors and the resolver; they end with this value.
     _tasks: JoinSet<()>,
 }
@@ -194,7 +194,6 @@ impl Transports {
         let limits = Arc::new(limits);
         let counters = Arc::new(Counters::default());
         let (intake, inbox) = inbox::channel(&limits, counters.clone());
-        let door = Arc::clone(intake.door());
         let mut tasks = JoinSet::new();
         let udp = sockets
             .into_iter()
@@ -215,10 +214,10 @@ impl Transports {
             v4: listeners.iter().any(|listener| listener.bound.is_ipv4()),
             v6: listeners.iter().any(|listener| listener.bound.is_ipv6()),
         };
-        let questions = resolver::start(families, &limits, intake, counters.clone(), &mut tasks);
+        let questions = resolver::start(families, &limits, intake.clone(), counters.clone(), &mut tasks);
         let tls = TlsFiles(Arc::new(certificates));
         let transports =
-            Transports { listeners, udp, streams, tls, questions, counters, door, _tasks: tasks };
+            Transports { listeners, udp, streams, tls, questions, counters, intake, _tasks: tasks };
         Ok((transports, inbox))
     }
 
@@ -235,27 +234,27 @@ impl Transports {
 
     /// Has `guard` decide from now on what comes in. Without one everything does.
     pub fn set_guard(&self, guard: Guard) {
-        self.door.set_guard(guard);
+        self.intake.door().set_guard(guard);
     }
 
     /// Tells the guard what marks the endpoint's tags and branches.
     pub fn set_seal(&self, seal: Seal) {
-        self.door.with_guard(|guard| guard.set_seal(seal));
+        self.intake.door().with_guard(|guard| guard.set_seal(seal));
     }
 
     /// Tells the guard who is expected from now on.
     pub fn set_known(&self, known: Known) {
-        self.door.with_guard(|guard| guard.set_known(known));
+        self.intake.door().with_guard(|guard| guard.set_known(known));
     }
 
     /// Tells the guard of an offence that was found out behind it: see [`Guard::offence`].
     pub fn offence(&self, now: Instant, source: IpAddr) {
-        self.door.with_guard(|guard| guard.offence(now, source));
+        self.intake.door().with_guard(|guard| guard.offence(now, source));
     }
 
     /// Tells the guard that this source has shown that it knows a password.
     pub fn trust(&self, source: IpAddr) {
-        self.door.with_guard(|guard| guard.trust(source));
+        self.intake.door().with_guard(|guard| guard.trust(source));
     }
 
     /// Sends a message without waiting. When it is clear at once that it will not leave, the answer is the input that
@@ -295,6 +294,11 @@ impl Transports {
     /// What was received, sent and dropped so far.
     pub fn counts(&self) -> Counts {
         self.counters.snapshot()
+    }
+
+    /// What waits in the [`Inbox`].
+    pub fn waiting(&self) -> Waiting {
+        self.intake.waiting()
     }
 
     /// The socket bound to `local`; else any that can reach the remote's family.

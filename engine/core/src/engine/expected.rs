@@ -11,6 +11,11 @@ impl Engine {
         self.endpoint.seal()
     }
 
+    /// SIP sessions that take memory, live or lingering, and transactions.
+    pub fn sip_load(&self) -> (usize, usize) {
+        (self.endpoint.sessions(), self.endpoint.transactions())
+    }
+
     /// Whoever adds, changes or removes what inbound messages are expected from (trunks and their addresses, routes,
     /// contacts of phones) says so here; the door learns it when the input or command is done.
     pub(super) fn expectations_changed(&mut self) {

@@ -112,9 +112,9 @@ impl TransactionLayer {
     /// Answers without keeping anything (RFC 3261 section 8.2.7). The tag is the same for all, so that it is the same
     /// for retransmissions.
     pub(crate) fn respond_statelessly(&mut self, hop: Hop, request: &Message, answer: &Answer<'_>) {
-        let Ok(via) = request.top_via() else { return };
+        // RFC 4475 section 3.1.2.1 asks for a 400 although the Via cannot be read; where it came from is all there is then.
+        let reply_to = request.top_via().map_or(hop.remote, |via| compose::reply_address(hop, &via));
         let response = answer.write(request, hop, self.stateless_tag, &self.config.user_agent);
-        let reply_to = compose::reply_address(hop, &via);
         self.transmit(compose::reply(hop, reply_to, response));
     }
 }

@@ -175,7 +175,7 @@ pub enum Verdict {
         /// Why, for the counters.
         reason: Reason,
         /// The one answer that it gets, if any.
-        answer: Option<Transmit>,
+        answer: Option<Box<Transmit>>,
         /// Whether a stream that brought it is closed after the answer.
         close: bool,
     },
@@ -425,7 +425,8 @@ impl Guard {
     ) -> Verdict {
         let banned = self.offences.count(now, Source::of(hop.remote.ip()));
         self.notify(now, hop.remote.ip(), reason, banned);
-        let answer = answered.and_then(|(message, status)| self.answer(now, hop, message, status));
+        let answer =
+            answered.and_then(|(message, status)| self.answer(now, hop, message, status)).map(Box::new);
         Verdict::Refused { reason, answer, close: true }
     }
 
@@ -443,7 +444,7 @@ impl Guard {
         status: u16,
     ) -> Verdict {
         self.notify(now, hop.remote.ip(), reason, false);
-        let answer = self.answer(now, hop, message, status);
+        let answer = self.answer(now, hop, message, status).map(Box::new);
         Verdict::Refused { reason, answer, close: !self.knows(hop.remote.ip()) }
     }
 
