@@ -62,6 +62,24 @@ pub enum EventData {
         /// The codec agreed; absent if none was.
         codec: Option<Codec>,
     },
+    /// The audio is held: one side is not heard.
+    #[serde(rename = "call.held")]
+    CallHeld {
+        /// Who holds the other.
+        by: HoldBy,
+    },
+    /// A hold is over.
+    #[serde(rename = "call.resumed")]
+    CallResumed {
+        /// Who held the other.
+        by: HoldBy,
+    },
+    /// The far side does not take our hold, or its end: everything is as before.
+    #[serde(rename = "call.hold_failed")]
+    CallHoldFailed {
+        /// How it refused.
+        sip_status: u16,
+    },
     /// A digit was pressed.
     #[serde(rename = "call.dtmf")]
     CallDtmf {
@@ -155,6 +173,9 @@ impl EventData {
         "call.ringing",
         "call.early_media",
         "call.answered",
+        "call.held",
+        "call.resumed",
+        "call.hold_failed",
         "call.dtmf",
         "call.gather.ended",
         "call.play.started",
@@ -177,6 +198,9 @@ impl EventData {
             Self::CallRinging { .. } => "call.ringing",
             Self::CallEarlyMedia {} => "call.early_media",
             Self::CallAnswered { .. } => "call.answered",
+            Self::CallHeld { .. } => "call.held",
+            Self::CallResumed { .. } => "call.resumed",
+            Self::CallHoldFailed { .. } => "call.hold_failed",
             Self::CallDtmf { .. } => "call.dtmf",
             Self::CallGatherEnded { .. } => "call.gather.ended",
             Self::CallPlayStarted { .. } => "call.play.started",
@@ -190,6 +214,16 @@ impl EventData {
             Self::EngineDraining {} => "engine.draining",
             Self::EventsDropped { .. } => "events.dropped",
         }
+    }
+}
+
+words! {
+    /// One side of a call.
+    HoldBy {
+        /// We: the API held the call.
+        Local = "local",
+        /// The far side.
+        Remote = "remote",
     }
 }
 
@@ -277,6 +311,9 @@ mod tests {
             EventData::CallRinging { sip_status: 180 },
             EventData::CallEarlyMedia {},
             EventData::CallAnswered { codec: None },
+            EventData::CallHeld { by: HoldBy::Remote },
+            EventData::CallResumed { by: HoldBy::Local },
+            EventData::CallHoldFailed { sip_status: 488 },
             EventData::CallNotify(json!({"any": 1})),
             EventData::EngineDraining {},
             EventData::EventsDropped { count: 2 },

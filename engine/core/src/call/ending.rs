@@ -22,7 +22,8 @@ impl LiveCall {
             | State::Queued(_)
             | State::Opening(_)
             | State::Inviting(_)
-            | State::Offered(_) => unanswered,
+            | State::Offered(_)
+            | State::Answering(_) => unanswered,
             State::Ending(_) | State::Over => return,
         };
         let reason = Reason { protocol: ReasonProtocol::Q850, cause, text: None };
@@ -38,9 +39,11 @@ impl LiveCall {
                 let evidence = match self.state {
                     // The media shell owes us a port for the whole ring timeout.
                     State::Opening(_) => Evidence::Internal,
-                    State::Accepting(_) | State::Queued(_) | State::Inviting(_) | State::Offered(_) => {
-                        Evidence::RingTimeout
-                    }
+                    State::Accepting(_)
+                    | State::Queued(_)
+                    | State::Inviting(_)
+                    | State::Offered(_)
+                    | State::Answering(_) => Evidence::RingTimeout,
                     State::Connected(_) | State::Ending(_) | State::Over => return,
                 };
                 self.release_sessions(ctx, Some(480), None);

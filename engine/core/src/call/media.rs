@@ -103,7 +103,11 @@ impl LiveCall {
                         self.release_sessions(ctx, Some(503), None);
                         self.end(ctx, Evidence::Limit, EndedBy::Engine);
                     }
-                    State::Accepting(_) | State::Queued(_) | State::Inviting(_) | State::Offered(_) => {}
+                    State::Accepting(_)
+                    | State::Queued(_)
+                    | State::Inviting(_)
+                    | State::Offered(_)
+                    | State::Answering(_) => {}
                     State::Connected(_) | State::Over => {}
                 }
             }
@@ -129,6 +133,7 @@ impl LiveCall {
             | State::Opening(_)
             | State::Inviting(_)
             | State::Offered(_)
+            | State::Answering(_)
             | State::Connected(_) => {
                 self.release_sessions(ctx, Some(500), None);
                 self.end(ctx, Evidence::Internal, EndedBy::Engine);
@@ -347,7 +352,7 @@ impl LiveCall {
             State::Accepting(_) | State::Queued(_) | State::Opening(_) | State::Inviting(_) => {
                 Err(self.wrong_state("only an answered call plays and gathers"))
             }
-            State::Offered(_) | State::Ending(_) | State::Over => {
+            State::Offered(_) | State::Answering(_) | State::Ending(_) | State::Over => {
                 Err(self.wrong_state("only an answered call plays and gathers"))
             }
         }

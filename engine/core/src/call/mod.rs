@@ -11,6 +11,7 @@
 //! statistics and yet no peer can hold it back.
 
 mod ending;
+mod exchange;
 mod hunt;
 mod media;
 mod setup;
@@ -21,12 +22,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use control_api_types::event::HoldBy;
 use control_api_types::flow::Flow;
-use control_api_types::{
-    Call, CallId, CallStatus, Direction, EarlyMedia, EndedBy, EventData, HangupReason, Timestamp,
-};
+use control_api_types::{Call, CallId, CallStatus, EarlyMedia, EndedBy, EventData, HangupReason, Timestamp};
 use media_core::{
-    Codec, LegConfig, LegId, LocalMedia, MediaTime, Negotiated, NtpClock, Ptime, SeqNo, Ssrc, sdp,
+    Codec, Direction, LegConfig, LegId, LocalMedia, MediaTime, Negotiated, NtpClock, Ptime, SdpError, SeqNo,
+    Ssrc, sdp,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
@@ -35,6 +36,7 @@ use sip_core::{
     Side,
 };
 
+use self::exchange::Exchange;
 pub(crate) use self::hunt::{Branch, Group, Search, Template};
 use self::hunt::{Hunt, Verdict};
 use self::media::{Activity, Media, Programs};
@@ -96,6 +98,8 @@ pub(crate) struct LiveCall {
     state: State,
     /// Its SIP sessions, each until its terminal event or until it is of no interest any more.
     sessions: BTreeSet<SessionId>,
+    /// Offer and answer, once both sides have described the media.
+    exchange: Option<Box<Exchange>>,
     media: Media,
     programs: Programs,
     /// Number of the last event.
@@ -137,6 +141,8 @@ enum State {
     Inviting(Box<Inviting>),
     /// Inbound: waits for the API.
     Offered(Box<Offer>),
+    /// Inbound: our 200 offers, for the caller did not; the answer comes with the ACK.
+    Answering(Box<(LocalMedia, Bytes)>),
     /// Answered.
     Connected(Activity),
     /// Decided; waits for the last word of SIP and media.
@@ -155,7 +161,8 @@ enum Origin {
 /// An inbound call's offer.
 #[derive(Debug)]
 pub(crate) struct Offer {
-    pub(crate) sdp: Bytes,
+    /// `None`: the caller wants ours.
+    pub(crate) sdp: Option<Bytes>,
     pub(crate) codecs: Vec<Codec>,
     /// Whether a route answers it; otherwise the API does.
     pub(crate) answer: bool,
@@ -170,17 +177,19 @@ struct Inviting {
     local: LocalMedia,
     failover: Duration,
     early_media: EarlyMedia,
-    early: Early,
+    early: Option<Early>,
 }
 
-/// Session descriptions before the answer.
+/// The callee's description before the answer.
 #[derive(Debug)]
-enum Early {
-    None,
-    /// There was one, and its audio is of no interest before the answer.
-    Heard(SessionId, Bytes),
-    /// Media runs as this one said.
-    Connected(SessionId, Bytes),
+struct Early {
+    /// Whose: the first that gave one.
+    session: SessionId,
+    sdp: Bytes,
+    /// What it comes to, unless it is unusable, which is no reason to give up before the final one.
+    exchange: Option<Box<Exchange>>,
+    /// Whether media runs by it.
+    runs: bool,
 }
 
 impl LiveCall {
@@ -239,6 +248,7 @@ impl LiveCall {
             record,
             state,
             sessions,
+            exchange: None,
             media: Media::None,
             programs: Programs::default(),
             seq: 0,
@@ -285,17 +295,12 @@ impl LiveCall {
             SessionEvent::Provisional { status, body, .. } => self.provisional(ctx, id, status, body),
             SessionEvent::Answered { body, .. } => self.answered(ctx, id, body),
             // The engine takes new sessions; an inbound call is answered when our 200 leaves.
-            SessionEvent::Incoming { .. } | SessionEvent::Confirmed { .. } => {}
-            // RFC 3261 §14.2: "If the new session description is not acceptable, the UAS can reject it by returning a
-            // 488", and the call goes on as it is.
-            SessionEvent::Offered { .. } => {
-                // An error means that the offer is void already.
-                let _ = ctx.endpoint.refuse_offer(ctx.now, id, 488);
-            }
-            // We offer nothing in a call that stands.
-            SessionEvent::OfferWithdrawn
-            | SessionEvent::OfferAnswered { .. }
-            | SessionEvent::OfferRefused { .. } => {}
+            SessionEvent::Incoming { .. } => {}
+            SessionEvent::Confirmed { body } => self.confirmed(ctx, body),
+            SessionEvent::Offered { body, .. } => self.offered(ctx, id, body),
+            SessionEvent::OfferAnswered { body } => self.offer_answered(ctx, body),
+            SessionEvent::OfferRefused { status } => self.offer_refused(ctx, status),
+            SessionEvent::OfferWithdrawn => self.offer_withdrawn(),
             SessionEvent::Failed(failure) => {
                 self.session_over(ctx, id);
                 match &mut self.state {
@@ -303,7 +308,11 @@ impl LiveCall {
                         let verdict = setup::branch_failed(inviting, ctx, self.trunk, id, failure);
                         self.follow(ctx, verdict);
                     }
-                    State::Accepting(_) | State::Queued(_) | State::Opening(_) | State::Offered(_) => {
+                    State::Accepting(_)
+                    | State::Queued(_)
+                    | State::Opening(_)
+                    | State::Offered(_)
+                    | State::Answering(_) => {
                         self.failed(ctx, failure);
                     }
                     State::Connected(_) | State::Ending(_) | State::Over => self.failed(ctx, failure),
@@ -343,7 +352,7 @@ impl LiveCall {
 /// A record of a call that begins.
 pub(crate) fn record(
     id: CallId,
-    direction: Direction,
+    direction: control_api_types::Direction,
     to: String,
     from: String,
     at: Timestamp,
@@ -352,8 +361,8 @@ pub(crate) fn record(
     Call {
         id,
         status: match direction {
-            Direction::Outbound => CallStatus::Queued,
-            Direction::Inbound => CallStatus::Initiated,
+            control_api_types::Direction::Outbound => CallStatus::Queued,
+            control_api_types::Direction::Inbound => CallStatus::Initiated,
         },
         direction,
         to,

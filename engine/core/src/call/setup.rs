@@ -21,6 +21,7 @@ impl LiveCall {
             | State::Opening(_)
             | State::Inviting(_)
             | State::Offered(_)
+            | State::Answering(_)
             | State::Connected(_)
             | State::Ending(_)
             | State::Over) => self.state = state,
@@ -69,6 +70,7 @@ impl LiveCall {
             | State::Queued(_)
             | State::Inviting(_)
             | State::Offered(_)
+            | State::Answering(_)
             | State::Connected(_)
             | State::Ending(_)
             | State::Over) => self.state = state,
@@ -87,8 +89,8 @@ impl LiveCall {
         let Dial { template, called: _, ways, failover, codecs, ring_timeout, early_media, from: _ } = dial;
         let local = local_media(ctx, self.media_address(ctx, addr), codecs);
         let offer = Body::sdp(sdp::offer(&local));
-        let (hunt, early) = (Hunt::new(ways), Early::None);
-        let inviting = Inviting { hunt, template, offer, local, failover, early_media, early };
+        let hunt = Hunt::new(ways);
+        let inviting = Inviting { hunt, template, offer, local, failover, early_media, early: None };
         self.state = State::Inviting(Box::new(inviting));
         // It spans the whole hunt.
         ctx.timers.set(self.leg, CallTimer::Ring, ctx.now + ring_timeout);
@@ -194,18 +196,18 @@ impl LiveCall {
         if matches!(status, 180..=183) {
             self.marks.progress.get_or_insert(ctx.now);
         }
-        let early = body.filter(|_| matches!(inviting.early, Early::None));
+        let early = body.filter(|_| inviting.early.is_none());
         let mut start = None;
         if let Some(sdp) = &early {
+            let (local, offer) = (&inviting.local, &inviting.offer.bytes);
+            let exchange = sdp::accept_answer(local, sdp)
+                .ok()
+                .map(|negotiated| Box::new(Exchange::new(local.clone(), offer.clone(), negotiated)));
             start = match inviting.early_media {
-                // An unusable description is no reason to give up before the final one.
-                EarlyMedia::Connect => sdp::accept_answer(&inviting.local, sdp).ok(),
+                EarlyMedia::Connect => exchange.as_ref().map(|exchange| exchange.negotiated().clone()),
                 EarlyMedia::Ignore => None,
             };
-            inviting.early = match start {
-                Some(_) => Early::Connected(session, sdp.clone()),
-                None => Early::Heard(session, sdp.clone()),
-            };
+            inviting.early = Some(Early { session, sdp: sdp.clone(), exchange, runs: start.is_some() });
         }
         if status == 180 && self.record.ringing_at.is_none() {
             self.record.ringing_at = Some(ctx.timestamp());
@@ -236,29 +238,29 @@ impl LiveCall {
         }
         self.marks.progress.get_or_insert(ctx.now);
         self.record.sip_status = Some(200);
-        let local = &inviting.local;
         // What another branch has sent early says nothing about this one.
-        let early = match &inviting.early {
-            Early::Heard(of, _) | Early::Connected(of, _) if *of != session => &Early::None,
-            early @ (Early::None | Early::Heard(..) | Early::Connected(..)) => early,
-        };
+        let early = inviting.early.take().filter(|early| early.session == session);
         // RFC 3261 §13.2.1: "the answer MUST be in a reliable non-failure message", so the 2xx decides; "That same exact
         // answer MAY also be placed in any provisional responses sent prior to the answer", and a peer that leaves it out
         // of the 2xx then is understood.
         let agreed = match (body, early) {
-            (Some(sdp), Early::Connected(_, early)) if sdp == *early => Ok(None),
-            (None, Early::Connected(..)) => Ok(None),
-            (Some(sdp), Early::None | Early::Heard(..) | Early::Connected(..)) => {
-                sdp::accept_answer(local, &sdp).map(Some).map_err(|error| error.to_string())
+            (Some(sdp), Some(Early { sdp: early, exchange: Some(exchange), runs, .. })) if sdp == early => {
+                Ok((exchange, runs))
             }
-            (None, Early::Heard(_, sdp)) => {
-                sdp::accept_answer(local, sdp).map(Some).map_err(|error| error.to_string())
+            (None, Some(Early { exchange: Some(exchange), runs, .. })) => Ok((exchange, runs)),
+            (Some(sdp), _) | (None, Some(Early { sdp, exchange: None, .. })) => {
+                let (local, offer) = (&inviting.local, &inviting.offer.bytes);
+                sdp::accept_answer(local, &sdp)
+                    .map(|agreed| (Box::new(Exchange::new(local.clone(), offer.clone(), agreed)), false))
+                    .map_err(|error| error.to_string())
             }
-            (None, Early::None) => Err("no SDP answer".to_owned()),
+            (None, None) => Err("no SDP answer".to_owned()),
         };
         match agreed {
-            Ok(negotiated) => {
-                if let Some(negotiated) = negotiated {
+            Ok((exchange, runs)) => {
+                let negotiated = exchange.negotiated().clone();
+                self.exchange = Some(exchange);
+                if !runs {
                     self.start_media(ctx, negotiated);
                 }
                 self.converse(ctx);
@@ -277,24 +279,66 @@ impl LiveCall {
     /// Answers an inbound call, now that the port is known.
     pub(super) fn accept_offer(&mut self, ctx: &mut Context<'_>, offer: Offer, addr: SocketAddr) {
         let local = local_media(ctx, self.media_address(ctx, addr), offer.codecs);
-        match (sdp::answer(&offer.sdp, &local), self.session()) {
-            (Ok((answer, negotiated)), Some(session)) => {
-                if ctx.endpoint.answer(ctx.now, session, Some(Body::sdp(answer))).is_err() {
-                    self.release_sessions(ctx, Some(500), None);
-                    return self.end(ctx, Evidence::Internal, EndedBy::Engine);
-                }
-                self.record.sip_status = Some(200);
-                self.start_media(ctx, negotiated);
-                self.converse(ctx);
-            }
-            (Err(error), _) => {
-                self.record.sip_reason = Some(error.to_string());
-                self.release_sessions(ctx, Some(488), None);
-                self.end(ctx, Evidence::Incompatible, EndedBy::Engine);
-            }
+        let Some(session) = self.session() else {
             // The session's end has ended the call before.
-            (Ok(_), None) => self.end(ctx, Evidence::Internal, EndedBy::Engine),
+            return self.end(ctx, Evidence::Internal, EndedBy::Engine);
+        };
+        let agreed = match &offer.sdp {
+            Some(offer) => sdp::answer(offer, &local).map(|(body, agreed)| (Bytes::from(body), Some(agreed))),
+            None => Ok((Bytes::from(sdp::offer(&local)), None)),
+        };
+        let (body, negotiated) = match agreed {
+            Ok(agreed) => agreed,
+            Err(error) => return self.give_up(ctx, error),
+        };
+        if ctx.endpoint.answer(ctx.now, session, Some(Body::sdp(body.clone()))).is_err() {
+            self.release_sessions(ctx, Some(500), None);
+            return self.end(ctx, Evidence::Internal, EndedBy::Engine);
         }
+        self.record.sip_status = Some(200);
+        match negotiated {
+            Some(negotiated) => self.agreed(ctx, local, body, negotiated),
+            None => self.state = State::Answering(Box::new((local, body))),
+        }
+    }
+
+    /// The caller has acknowledged our answer, and answers the offer in it where it made none.
+    pub(super) fn confirmed(&mut self, ctx: &mut Context<'_>, answer: Option<Bytes>) {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Answering(ours) => {
+                let (local, body) = *ours;
+                let agreed = match &answer {
+                    Some(answer) => sdp::accept_answer(&local, answer),
+                    None => Err(SdpError::NoAudio),
+                };
+                match agreed {
+                    Ok(negotiated) => self.agreed(ctx, local, body, negotiated),
+                    Err(error) => self.give_up(ctx, error),
+                }
+            }
+            state @ (State::Accepting(_)
+            | State::Queued(_)
+            | State::Opening(_)
+            | State::Inviting(_)
+            | State::Offered(_)
+            | State::Connected(_)
+            | State::Ending(_)
+            | State::Over) => self.state = state,
+        }
+    }
+
+    fn agreed(&mut self, ctx: &mut Context<'_>, local: LocalMedia, body: Bytes, negotiated: Negotiated) {
+        self.exchange = Some(Box::new(Exchange::new(local, body, negotiated.clone())));
+        self.start_media(ctx, negotiated);
+        self.converse(ctx);
+    }
+
+    /// Ends an inbound call that cannot be talked over.
+    fn give_up(&mut self, ctx: &mut Context<'_>, error: SdpError) {
+        self.record.sip_reason = Some(error.to_string());
+        let reason = Reason { protocol: ReasonProtocol::Sip, cause: 488, text: None };
+        self.release_sessions(ctx, Some(488), Some(reason));
+        self.end(ctx, Evidence::Incompatible, EndedBy::Engine);
     }
 
     /// Answered, with media running.
@@ -361,6 +405,7 @@ impl LiveCall {
             | State::Queued(_)
             | State::Opening(_)
             | State::Inviting(_)
+            | State::Answering(_)
             | State::Connected(_)
             | State::Ending(_)
             | State::Over) => {

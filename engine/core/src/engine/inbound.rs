@@ -52,10 +52,6 @@ impl Engine {
         if self.drain != Drain::Off || !self.gate.has_room() || !has_room {
             return Err(Refused::Busy);
         }
-        // An INVITE without an offer wants ours in the 200; that comes with re-negotiation.
-        let Some(sdp) = request.sdp() else {
-            return Err(Refused::With(488));
-        };
         let caller = request.from().map_err(|_| Refused::With(400))?;
         let caller_uri = caller.uri();
         let from = caller_uri.user().map_or_else(|| caller_uri.to_string(), str::to_owned);
@@ -71,7 +67,8 @@ impl Engine {
         if let Some(trunk) = trunk.and_then(|id| self.trunks.get_mut(id)) {
             trunk.gate.enter_unpaced();
         }
-        let offer = Offer { sdp, codecs, answer };
+        // Without one it wants our offer in the 200.
+        let offer = Offer { sdp: request.sdp(), codecs, answer };
         let plan = Plan { flow, max_duration: INBOUND_MAX_DURATION };
         let (leg, mut ctx) = self.new_leg(now);
         let live = LiveCall::inbound(&mut ctx, leg, call, trunk, session, offer, plan);

@@ -1,0 +1,238 @@
+//! Offers and answers of a call that is answered, or has early media (RFC 3264): hold and resume by either side, changes
+//! of codec and address. What was agreed stays in force until something else is.
+
+use super::*;
+
+/// How often an offer of ours that lost against one of the peer's is made again.
+const TRIES: u8 = 3;
+
+/// The media session as both sides have described it.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// What our description in force was written from.
+    local: LocalMedia,
+    /// Our description in force.
+    sent: Bytes,
+    /// What is agreed.
+    negotiated: Negotiated,
+    /// The last version of a description of ours, in force or not.
+    version: u64,
+    /// An offer of ours without an answer.
+    offered: Option<Offered>,
+    /// Whether the peer keeps us from sending.
+    held: bool,
+}
+
+#[derive(Debug)]
+struct Offered {
+    local: LocalMedia,
+    body: Bytes,
+    /// Why we offer.
+    motive: Motive,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Motive {
+    /// To hold the peer or to go on; so many tries are left.
+    Hold { tries: u8 },
+    /// The peer asked for an offer.
+    Asked,
+}
+
+impl Exchange {
+    pub(super) fn new(local: LocalMedia, sent: Bytes, negotiated: Negotiated) -> Self {
+        let version = local.session_version;
+        Self { local, sent, negotiated, version, offered: None, held: false }
+    }
+
+    pub(super) fn negotiated(&self) -> &Negotiated {
+        &self.negotiated
+    }
+
+    /// What a further description of ours is written from.
+    fn next(&mut self, direction: Direction) -> LocalMedia {
+        self.version += 1;
+        LocalMedia { direction, session_version: self.version, ..self.local.clone() }
+    }
+
+    /// Writes an offer of ours.
+    fn offer(&mut self, direction: Direction, motive: Motive) -> Result<Body, SdpError> {
+        let local = self.next(direction);
+        let body = Bytes::from(sdp::offer_again(&local, &self.sent)?);
+        self.offered = Some(Offered { local, body: body.clone(), motive });
+        Ok(Body::sdp(body))
+    }
+
+    /// Takes an offer of the peer's, and gives the answer.
+    pub(super) fn answer(&mut self, offer: &[u8]) -> Result<Body, SdpError> {
+        let local = self.next(self.local.direction);
+        let (body, negotiated) = sdp::answer(offer, &local)?;
+        let body = Bytes::from(body);
+        self.agree(local, body.clone(), negotiated);
+        Ok(Body::sdp(body))
+    }
+
+    fn agree(&mut self, local: LocalMedia, sent: Bytes, negotiated: Negotiated) {
+        self.local = local;
+        self.sent = sent;
+        self.negotiated = negotiated;
+    }
+
+    /// Whether we hold the peer.
+    fn holds(&self) -> bool {
+        !self.local.direction.receives()
+    }
+}
+
+impl LiveCall {
+    /// Holds the peer (it hears what is played and is not heard), or takes it back.
+    pub(crate) fn hold(&mut self, ctx: &mut Context<'_>, on: bool) -> Result<(), Refusal> {
+        let (State::Connected(_), Some(exchange), Some(session)) =
+            (&self.state, &mut self.exchange, self.sessions.first().copied())
+        else {
+            return Err(self.wrong_state("only an answered call can be held and taken back"));
+        };
+        if exchange.offered.is_some() {
+            return Err(self.wrong_state("a change of its media is under way"));
+        }
+        if exchange.holds() == on {
+            return Ok(());
+        }
+        let direction = if on { Direction::SendOnly } else { Direction::SendRecv };
+        let sent = exchange
+            .offer(direction, Motive::Hold { tries: TRIES })
+            .is_ok_and(|body| ctx.endpoint.offer(ctx.now, session, Some(body)).is_ok());
+        if !sent {
+            exchange.offered = None;
+            return Err(self.wrong_state("the peer changes its media just now"));
+        }
+        Ok(())
+    }
+
+    /// The peer offers, or asks for an offer.
+    pub(super) fn offered(&mut self, ctx: &mut Context<'_>, session: SessionId, offer: Option<Bytes>) {
+        let Some(exchange) = self.exchange_with(session) else {
+            // RFC 3261 §14.2: "If the new session description is not acceptable, the UAS can reject it by returning a
+            // 488", and the call goes on as it is. An error means that the offer is void already.
+            let _ = ctx.endpoint.refuse_offer(ctx.now, session, 488);
+            return;
+        };
+        let answer = match &offer {
+            Some(offer) => exchange.answer(offer),
+            None => exchange.offer(exchange.local.direction, Motive::Asked),
+        };
+        match answer {
+            // An error means that the offer is void already; what we have agreed to is in force all the same, for the
+            // peer may have seen it.
+            Ok(body) => drop(ctx.endpoint.accept_offer(ctx.now, session, body)),
+            Err(_) => drop(ctx.endpoint.refuse_offer(ctx.now, session, 488)),
+        }
+        self.apply(ctx);
+    }
+
+    /// Our offer is answered.
+    pub(super) fn offer_answered(&mut self, ctx: &mut Context<'_>, answer: Option<Bytes>) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let Some(Offered { local, body, motive: _ }) = exchange.offered.take() else { return };
+        // A peer that answers without a description means the one it gave before.
+        let Some(answer) = answer else { return };
+        let held = exchange.holds();
+        match sdp::accept_answer(&local, &answer) {
+            Ok(negotiated) => {
+                exchange.agree(local, body, negotiated);
+                if exchange.holds() != held {
+                    self.emit(ctx, holding(HoldBy::Local, !held));
+                }
+                self.apply(ctx);
+            }
+            Err(error) => {
+                // The peer has moved to something that we cannot follow.
+                self.record.sip_reason = Some(error.to_string());
+                let reason = Reason { protocol: ReasonProtocol::Sip, cause: 488, text: None };
+                self.release_sessions(ctx, None, Some(reason));
+                self.end(ctx, Evidence::Answered, EndedBy::Engine);
+            }
+        }
+    }
+
+    /// Our offer is refused, and what was agreed stays.
+    pub(super) fn offer_refused(&mut self, ctx: &mut Context<'_>, status: u16) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let Some(Offered { local, body: _, motive: Motive::Hold { tries } }) = exchange.offered.take() else {
+            return;
+        };
+        // An offer of the peer's was faster: ours, written anew, may be taken now.
+        if let (491, 1.., Some(session)) = (status, tries, self.sessions.first().copied()) {
+            let again = exchange.offer(local.direction, Motive::Hold { tries: tries - 1 });
+            if again.is_ok_and(|body| ctx.endpoint.offer(ctx.now, session, Some(body)).is_ok()) {
+                return;
+            }
+            exchange.offered = None;
+        }
+        self.emit(ctx, EventData::CallHoldFailed { sip_status: status });
+    }
+
+    /// The peer has taken back what it asked for.
+    pub(super) fn offer_withdrawn(&mut self) {
+        if let Some(exchange) = &mut self.exchange
+            && let Some(Offered { motive: Motive::Asked, .. }) = exchange.offered
+        {
+            exchange.offered = None;
+        }
+    }
+
+    /// The exchange of the session that the call goes on with.
+    fn exchange_with(&mut self, session: SessionId) -> Option<&mut Exchange> {
+        match &mut self.state {
+            State::Inviting(inviting) => {
+                let early = inviting.early.as_mut().filter(|early| early.session == session);
+                early.and_then(|early| early.exchange.as_deref_mut())
+            }
+            State::Connected(_) if self.sessions.contains(&session) => self.exchange.as_deref_mut(),
+            State::Connected(_)
+            | State::Accepting(_)
+            | State::Queued(_)
+            | State::Opening(_)
+            | State::Offered(_)
+            | State::Answering(_)
+            | State::Ending(_)
+            | State::Over => None,
+        }
+    }
+
+    /// Brings the media in line with what is agreed, and tells when the peer holds us or takes us back.
+    fn apply(&mut self, ctx: &mut Context<'_>) {
+        let (negotiated, change) = match (&mut self.state, &mut self.exchange) {
+            (State::Inviting(inviting), _) => match &inviting.early {
+                Some(Early { exchange: Some(exchange), runs: true, .. }) => {
+                    (exchange.negotiated.clone(), None)
+                }
+                Some(Early { .. }) | None => return,
+            },
+            (State::Connected(_), Some(exchange)) => {
+                let held = exchange.local.direction.sends() && !exchange.negotiated.direction.sends();
+                let changed = std::mem::replace(&mut exchange.held, held) != held;
+                (exchange.negotiated.clone(), changed.then_some(held))
+            }
+            (
+                State::Connected(_)
+                | State::Accepting(_)
+                | State::Queued(_)
+                | State::Opening(_)
+                | State::Offered(_)
+                | State::Answering(_)
+                | State::Ending(_)
+                | State::Over,
+                _,
+            ) => return,
+        };
+        self.start_media(ctx, negotiated);
+        if let Some(held) = change {
+            self.emit(ctx, holding(HoldBy::Remote, held));
+        }
+    }
+}
+
+fn holding(by: HoldBy, on: bool) -> EventData {
+    if on { EventData::CallHeld { by } } else { EventData::CallResumed { by } }
+}
