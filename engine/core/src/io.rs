@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_api_types::{Call, CallId, CallStatus, EventData, Fault};
-use media_core::{LegConfig, LegId, MediaEvent, MediaStats, Negotiated, Program};
+use media_core::{Digit, LegConfig, LegId, MediaEvent, MediaStats, Negotiated, Program};
 
 use sip_core::guard::Known;
 
@@ -66,6 +66,8 @@ pub enum MediaCommand {
     Run(Program<PromptId>),
     /// Stop the prompt.
     StopPlay,
+    /// A key that the peer pressed and told of by SIP.
+    Press(Digit),
     /// End the leg; answered by [`MediaInput::Closed`], after the last events.
     Close,
 }

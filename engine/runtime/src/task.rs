@@ -288,6 +288,7 @@ impl Task {
                 }
             }
             MediaCommand::StopPlay => self.media.command(leg, media_io::Command::StopPlay),
+            MediaCommand::Press(digit) => self.media.command(leg, media_io::Command::Press(digit)),
             MediaCommand::Close => {
                 self.state.codecs.remove(&leg);
                 self.media.command(leg, media_io::Command::Close)

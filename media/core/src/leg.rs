@@ -12,7 +12,7 @@ use crate::rtp::{self, HEADER_LEN, Header, Packet};
 use crate::runner::Runner;
 use crate::sdp::Negotiated;
 use crate::telephone_event::{Key, Receiver};
-use crate::{CollectEnd, LegConfig, MediaEvent, MediaStats, MediaTime, PlayEnd, Program, SeqNo};
+use crate::{CollectEnd, Digit, LegConfig, MediaEvent, MediaStats, MediaTime, PlayEnd, Program, SeqNo};
 
 /// One leg of a call: sends a program's audio, receives digits, keeps the statistics.
 ///
@@ -131,6 +131,12 @@ impl Leg {
     /// Stops the prompt that plays, if any; a collect beside it goes on as if the prompt had ended.
     pub fn stop_play(&mut self, now: Instant) {
         self.runner.end_play(now, PlayEnd::Stopped, &mut self.events);
+    }
+
+    /// The peer pressed a key and says so by other means than RTP (SIP INFO): what collects takes it, without an event.
+    pub fn press(&mut self, now: Instant, digit: Digit) {
+        self.runner.key_down(now, &mut self.events);
+        self.runner.digit(now, digit, &mut self.events);
     }
 
     /// Once every packet time: writes the next RTP packet into `out` (at least [`Leg::MAX_PACKET`] long) and returns its

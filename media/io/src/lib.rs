@@ -35,7 +35,7 @@ mod wheel;
 
 use std::sync::Arc;
 
-use media_core::{LegConfig, LegId, MediaEvent, MediaStats, Negotiated, Program};
+use media_core::{Digit, LegConfig, LegId, MediaEvent, MediaStats, Negotiated, Program};
 
 pub use media::{Error, Media, MediaConfig, Observer, Stats};
 pub use stats::{LATENESS_BOUNDS_US, Lateness, ShardStats};
@@ -55,6 +55,8 @@ pub enum Command {
     Run(Program),
     /// Stops the prompt.
     StopPlay,
+    /// A key that the peer pressed, as signalling tells.
+    Press(Digit),
     /// Ends the leg: its sockets are closed, the last events come, then [`LegEvent::Closed`].
     Close,
 }

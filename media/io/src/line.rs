@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use media_core::{Leg, LegId, MediaStats, Negotiated, Program, Ptime};
+use media_core::{Digit, Leg, LegId, MediaStats, Negotiated, Program, Ptime};
 use rustix::io::Errno;
 
 use crate::socket::{Pair, Socket};
@@ -133,6 +133,13 @@ impl<S: Socket> Line<S> {
     pub(crate) fn stop_play(&mut self, now: Instant, counters: &Counters) {
         match &mut self.state {
             State::Running(running) => running.leg.stop_play(now),
+            State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
+        }
+    }
+
+    pub(crate) fn press(&mut self, now: Instant, digit: Digit, counters: &Counters) {
+        match &mut self.state {
+            State::Running(running) => running.leg.press(now, digit),
             State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
         }
     }

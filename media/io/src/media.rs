@@ -228,6 +228,7 @@ impl Media {
             }
             Command::Run(program) => Order::Run { slot, program },
             Command::StopPlay => Order::StopPlay { slot },
+            Command::Press(digit) => Order::Press { slot, digit },
         };
         let handle = &mut self.shards[shard];
         if !handle.has_room() {

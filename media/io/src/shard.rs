@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use media_core::{Leg, LegId, Negotiated, Program};
+use media_core::{Digit, Leg, LegId, Negotiated, Program};
 use ringbuf::traits::{Consumer, Observer, Producer};
 use ringbuf::{HeapCons, HeapProd};
 use rustix::event::{Timespec, epoll};
@@ -57,6 +57,7 @@ pub(crate) enum Order<S> {
     Start { slot: u32, leg: Box<Leg>, negotiated: Box<Negotiated> },
     Run { slot: u32, program: Program },
     StopPlay { slot: u32 },
+    Press { slot: u32, digit: Digit },
     Close { slot: u32 },
 }
 
@@ -226,6 +227,9 @@ impl<S: Socket> Shard<S> {
                 }
                 Order::StopPlay { slot } => {
                     self.guarded(slot, |line, _, counters| line.stop_play(now, counters));
+                }
+                Order::Press { slot, digit } => {
+                    self.guarded(slot, |line, _, counters| line.press(now, digit, counters));
                 }
                 Order::Close { slot } => self.close(now, slot),
             }

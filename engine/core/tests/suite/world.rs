@@ -406,6 +406,11 @@ impl World {
                 port.leg.as_mut().unwrap().stop_play(now);
                 self.media_events(leg);
             }
+            MediaCommand::Press(digit) => {
+                let port = shell.ports.get_mut(&leg).unwrap();
+                port.leg.as_mut().unwrap().press(now, digit);
+                self.media_events(leg);
+            }
             MediaCommand::Close => {
                 let stats = match shell.ports.get_mut(&leg).and_then(|port| port.leg.as_mut()) {
                     Some(leg) => leg.finish(now),
