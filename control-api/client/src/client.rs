@@ -111,6 +111,16 @@ impl Client {
         self.act(id, &["ring"], None::<&()>).await
     }
 
+    /// Holds an answered call.
+    pub async fn hold(&self, id: &CallId) -> Result<Call, ClientError> {
+        self.act(id, &["hold"], None::<&()>).await
+    }
+
+    /// Takes a held call back.
+    pub async fn unhold(&self, id: &CallId) -> Result<Call, ClientError> {
+        self.act(id, &["unhold"], None::<&()>).await
+    }
+
     /// Refuses an inbound call with a SIP status.
     pub async fn reject(&self, id: &CallId, status: u16) -> Result<Call, ClientError> {
         self.act(id, &["reject"], Some(&Reject { status })).await

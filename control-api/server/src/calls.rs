@@ -107,6 +107,18 @@ pub(crate) async fn ring(State(app): State<App>, Element(id): Element) -> Result
     commanded(&app, &id).await
 }
 
+pub(crate) async fn hold(State(app): State<App>, Element(id): Element) -> Result<Response, Failure> {
+    let id = call_id(&id)?;
+    app.engine.hold(&id, true).await?;
+    commanded(&app, &id).await
+}
+
+pub(crate) async fn unhold(State(app): State<App>, Element(id): Element) -> Result<Response, Failure> {
+    let id = call_id(&id)?;
+    app.engine.hold(&id, false).await?;
+    commanded(&app, &id).await
+}
+
 pub(crate) async fn reject(
     State(app): State<App>,
     Element(id): Element,

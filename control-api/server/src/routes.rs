@@ -83,6 +83,18 @@ fn call_routes() -> Vec<Route> {
             .says("Calls", "ringCall", "Lets an inbound call ring (180)")
             .answers::<Call>(202, "It rings.")
             .problems(&live),
+        Route::post("/v1/calls/{id}/hold", CONTROL, calls::hold)
+            .says("Calls", "holdCall", "Holds an answered call")
+            .more(
+                "The far side hears what is played and is not heard. call.held or call.hold_failed follows.",
+            )
+            .answers::<Call>(202, "It is being held, or was.")
+            .problems(&live),
+        Route::post("/v1/calls/{id}/unhold", CONTROL, calls::unhold)
+            .says("Calls", "unholdCall", "Takes a held call back")
+            .more("call.resumed or call.hold_failed follows.")
+            .answers::<Call>(202, "It is being taken back, or was.")
+            .problems(&live),
         Route::post("/v1/calls/{id}/reject", CONTROL, calls::reject)
             .says("Calls", "rejectCall", "Refuses an inbound call")
             .body::<Reject>()

@@ -230,6 +230,11 @@ impl Engine {
         self.command(id, |task, now, id| task.core.ring(now, id)).await
     }
 
+    /// Holds a call, or takes it back.
+    pub async fn hold(&self, id: &CallId, on: bool) -> Result<(), Error> {
+        self.command(id, move |task, now, id| task.core.hold(now, id, on)).await
+    }
+
     /// Refuses an inbound call.
     pub async fn reject(&self, id: &CallId, status: u16) -> Result<(), Error> {
         self.command(id, move |task, now, id| task.core.reject(now, id, status)).await

@@ -41,6 +41,8 @@ const CONTRACT: &[&str] = &[
     "POST /v1/calls/{id}/play/stop",
     "POST /v1/calls/{id}/reject",
     "POST /v1/calls/{id}/ring",
+    "POST /v1/calls/{id}/hold",
+    "POST /v1/calls/{id}/unhold",
     "POST /v1/drain",
     "POST /v1/flows/validate",
     "POST /v1/prompts",

@@ -134,6 +134,12 @@ impl Engine {
         self.command(now, id, |call, ctx| call.answer(ctx))
     }
 
+    /// Holds an answered call (its peer hears what is played and is not heard), or takes it back. The peer's answer is
+    /// told by `call.held`, `call.resumed` or `call.hold_failed`.
+    pub fn hold(&mut self, now: Instant, id: &CallId, on: bool) -> Result<(), Refusal> {
+        self.command(now, id, |call, ctx| call.hold(ctx, on))
+    }
+
     /// Refuses an unanswered inbound call with a final status, 300 to 699.
     pub fn reject(&mut self, now: Instant, id: &CallId, status: u16) -> Result<(), Refusal> {
         if !(300..=699).contains(&status) {

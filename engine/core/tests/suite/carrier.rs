@@ -26,7 +26,24 @@ pub(crate) enum Act {
     /// Rejects with a Q.850 cause.
     RejectBecause(u16, u8),
     Press(char),
+    /// Offers anew in mid-call.
+    Offer(Change),
     Hangup,
+}
+
+/// What an offer in mid-call changes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Change {
+    /// The direction, from the customer's side.
+    Direction(Direction),
+    /// The address, as RFC 2543 held.
+    Zero,
+    /// The codec.
+    Codec(Codec),
+    /// Nothing that can be understood.
+    Garbage,
+    /// Nothing: it asks for an offer.
+    Ask,
 }
 
 /// The session description of a 200.
@@ -61,6 +78,9 @@ struct Customer {
     /// The engine's side of the media, once known: address, and payload type of telephone-event.
     engine: Option<(SocketAddr, u8)>,
     offer: Bytes,
+    version: u64,
+    /// It has asked for an offer.
+    asks: bool,
 }
 
 #[derive(Debug)]
@@ -88,8 +108,16 @@ pub(crate) struct Carrier {
     pub(crate) registers: u32,
     /// Contacts that are registered now.
     contacts: BTreeSet<String>,
+    /// Calls of ours without an offer that are not answered.
+    unoffered: BTreeSet<SessionId>,
     /// Calls that the engine has given up with a CANCEL.
     pub(crate) cancels: u32,
+    /// What offers of the engine's in mid-call are refused with.
+    pub(crate) refuses_offers: Option<u16>,
+    /// Whether an offer in the engine's 200 is left without an answer.
+    pub(crate) owes_answers: bool,
+    /// How offers came out: the status, or 200 with the direction that the answer or the offer of the engine's says.
+    pub(crate) offers: Vec<String>,
 }
 
 impl Carrier {
@@ -115,7 +143,11 @@ impl Carrier {
             requests: Vec::new(),
             registers: 0,
             contacts: BTreeSet::new(),
+            unoffered: BTreeSet::new(),
             cancels: 0,
+            refuses_offers: None,
+            owes_answers: false,
+            offers: Vec::new(),
         }
     }
 
@@ -142,6 +174,7 @@ impl Carrier {
     ) -> SessionId {
         let uri: sip_core::Uri = format!("sip:{number}@{engine}").parse().unwrap();
         let media = self.next_media();
+        let body_is_empty = body.as_ref().is_some_and(Vec::is_empty);
         let session = self
             .endpoint
             .invite(
@@ -166,7 +199,10 @@ impl Carrier {
                 },
             )
             .unwrap();
-        let customer = Customer { media, engine: None, offer: Bytes::new() };
+        if body_is_empty {
+            self.unoffered.insert(session);
+        }
+        let customer = Customer { media, engine: None, offer: Bytes::new(), version: 1, asks: false };
         self.live.insert(session, customer);
         self.schedule(now, session, script);
         session
@@ -236,13 +272,20 @@ impl Carrier {
                 let offer = request.body().clone();
                 self.invites.push(now);
                 self.requests.push(request.clone());
-                self.live.insert(id, Customer { media, engine: None, offer });
+                self.live.insert(id, Customer { media, engine: None, offer, version: 1, asks: false });
                 self.most_live = self.most_live.max(self.live.len());
                 self.schedule(now, id, script);
             }
             SessionEvent::Answered { body, .. } => {
                 self.outcomes.insert(id, 200);
-                if let Some(customer) = self.live.get_mut(&id) {
+                if self.unoffered.remove(&id) {
+                    // The engine offers; the answer goes into the ACK, if any.
+                    let customer = self.live.get_mut(&id).unwrap();
+                    customer.offer = body.unwrap();
+                    let answer = customer.description(false);
+                    let answer = if self.owes_answers { Body::sdp("") } else { answer };
+                    self.endpoint.acknowledge(now, id, answer).unwrap();
+                } else if let Some(customer) = self.live.get_mut(&id) {
                     let answer = sdp::accept_answer(&local(customer.media), &body.unwrap()).unwrap();
                     let event = answer.telephone_event.unwrap();
                     customer.engine = Some((answer.remote, event.pt_send));
@@ -251,11 +294,29 @@ impl Carrier {
             SessionEvent::Provisional { status, .. } => {
                 self.outcomes.insert(id, status);
             }
-            SessionEvent::Confirmed { .. }
-            | SessionEvent::Offered { .. }
-            | SessionEvent::OfferWithdrawn
-            | SessionEvent::OfferAnswered { .. }
-            | SessionEvent::OfferRefused { .. } => {}
+            SessionEvent::Confirmed { .. } | SessionEvent::OfferWithdrawn => {}
+            SessionEvent::Offered { body, .. } => {
+                let body = body.expect("the engine never asks for an offer");
+                self.offers.push(format!("offered {}", direction(&body)));
+                let Some(customer) = self.live.get_mut(&id) else { return };
+                match self.refuses_offers {
+                    Some(status) => self.endpoint.refuse_offer(now, id, status).unwrap(),
+                    None => {
+                        let (answer, _) = sdp::answer(&body, &customer.local(Direction::SendRecv)).unwrap();
+                        self.endpoint.accept_offer(now, id, Body::sdp(answer)).unwrap();
+                    }
+                }
+            }
+            SessionEvent::OfferAnswered { body } => {
+                let body = body.unwrap();
+                self.offers.push(format!("200 {}", direction(&body)));
+                if let Some(customer) = self.live.get_mut(&id).filter(|customer| customer.asks) {
+                    customer.asks = false;
+                    let (answer, _) = sdp::answer(&body, &customer.local(Direction::SendRecv)).unwrap();
+                    self.endpoint.acknowledge(now, id, Body::sdp(answer)).unwrap();
+                }
+            }
+            SessionEvent::OfferRefused { status } => self.offers.push(status.to_string()),
             SessionEvent::Failed(failure) => {
                 self.cancels += u32::from(failure.cause == sip_core::FailureCause::Cancelled);
                 if let sip_core::FailureCause::Response(status) = failure.cause {
@@ -315,6 +376,14 @@ impl Carrier {
                 let (to, pt) = customer.engine.expect("digits are pressed after the answer");
                 return Some(Errand::Press { to, from: customer.media, pt, digit });
             }
+            Act::Offer(change) => {
+                let offer = customer.change(change);
+                customer.asks = offer.is_none();
+                // Refused at once where one of the engine's is under way.
+                if endpoint.offer(now, session, offer).is_err() {
+                    self.offers.push("not now".to_owned());
+                }
+            }
             Act::Hangup => {
                 let _ = endpoint.hangup(now, session, Hangup::default());
             }
@@ -323,7 +392,32 @@ impl Carrier {
     }
 }
 
+/// The direction that a description says.
+fn direction(sdp: &[u8]) -> String {
+    let text = String::from_utf8_lossy(sdp).into_owned();
+    let all = ["sendrecv", "sendonly", "recvonly", "inactive"];
+    (*all.iter().find(|name| text.contains(&format!("a={name}\r\n"))).expect("it says one")).to_owned()
+}
+
 impl Customer {
+    /// His side as an offer or answer of his is written from it.
+    fn local(&mut self, direction: Direction) -> LocalMedia {
+        self.version += 1;
+        LocalMedia { direction, session_version: self.version, ..local(self.media) }
+    }
+
+    fn change(&mut self, change: Change) -> Option<Body> {
+        let mut local = self.local(Direction::SendRecv);
+        match change {
+            Change::Direction(direction) => local.direction = direction,
+            Change::Zero => local.addr.set_ip([0, 0, 0, 0].into()),
+            Change::Codec(codec) => local.codecs = vec![codec],
+            Change::Garbage => return Some(Body::sdp("v=0\r\nnonsense")),
+            Change::Ask => return None,
+        }
+        Some(Body::sdp(sdp::offer(&local)))
+    }
+
     fn description(&mut self, moved: bool) -> Body {
         if moved {
             self.media.set_port(self.media.port() ^ 0x4000);

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod carrier;
+mod exchange;
 mod failover;
 mod faults;
 mod flows;

@@ -487,6 +487,11 @@ impl MediaShell {
         Some((negotiated.codec, negotiated.remote))
     }
 
+    /// Which way audio goes, from the engine's side.
+    pub(crate) fn direction(&self, leg: u64) -> Option<media_core::Direction> {
+        Some(self.ports.get(&LegId(leg))?.negotiated.as_ref()?.direction)
+    }
+
     /// Forgets a prompt that the engine still knows.
     pub(crate) fn lose_prompt(&mut self, name: &str) {
         self.prompts.remove(&format!("sha-{name}"));
@@ -509,6 +514,9 @@ fn line(data: &EventData) -> String {
         EventData::CallRinging { sip_status } => format!("ringing {sip_status}"),
         EventData::CallEarlyMedia {} => "early-media".to_owned(),
         EventData::CallAnswered { codec } => format!("answered {}", codec.unwrap()),
+        EventData::CallHeld { by } => format!("held by {by}"),
+        EventData::CallResumed { by } => format!("resumed by {by}"),
+        EventData::CallHoldFailed { sip_status } => format!("hold failed {sip_status}"),
         EventData::CallDtmf { digit, duration_ms, .. } => format!("dtmf {digit} {duration_ms}"),
         EventData::CallGatherEnded { step, digits, reason } => {
             format!("gathered {} {digits:?} {reason}", step.as_deref().unwrap_or("-"))

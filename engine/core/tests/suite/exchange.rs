@@ -1,0 +1,181 @@
+//! Offers and answers in calls that stand: hold, changes of codec, late offers.
+
+use control_api_types::HangupReason;
+use engine_core::{Refusal, Route, RouteAction, RouteMatch};
+use media_core::{Codec, Direction};
+use serde_json::json;
+
+use crate::carrier::{Act::*, Answer, Change, Script};
+use crate::world::{ENGINE, World};
+
+/// A call that is answered after 100 ms and does this afterwards.
+fn answered(script: Script) -> World {
+    let mut world = World::new();
+    world.call("a", script, json!({}));
+    world.run_for(300);
+    world
+}
+
+fn hang_up(world: &mut World) {
+    let id = world.id("a");
+    world.engine.hangup(world.now, &id, HangupReason::Normal).unwrap();
+    world.run();
+}
+
+#[test]
+fn the_api_holds_a_call_and_takes_it_back() {
+    let mut world = answered(&[(100, Answer(Answer::Good))]);
+    let id = world.id("a");
+    for (on, offered, direction) in
+        [(true, "offered sendonly", Direction::SendOnly), (false, "offered sendrecv", Direction::SendRecv)]
+    {
+        world.engine.hold(world.now, &id, on).unwrap();
+        assert!(
+            matches!(world.engine.hold(world.now, &id, !on), Err(Refusal::WrongState { .. })),
+            "under way"
+        );
+        world.run_for(100);
+        assert_eq!(world.carrier.offers.pop().unwrap(), offered);
+        assert_eq!(world.media.direction(1), Some(direction));
+        world.engine.hold(world.now, &id, on).unwrap();
+        world.run_for(100);
+        assert!(world.carrier.offers.is_empty(), "there is nothing to change");
+    }
+    hang_up(&mut world);
+    world.check(
+        "a",
+        "initiated
+        answered PCMA
+        held by local
+        resumed by local
+        ended completed answered by api 200",
+    );
+    assert!(matches!(world.engine.hold(world.now, &id, true), Err(Refusal::NotFound)));
+}
+
+#[test]
+fn a_hold_that_the_peer_refuses_changes_nothing() {
+    let mut world = answered(&[(100, Answer(Answer::Good))]);
+    world.carrier.refuses_offers = Some(488);
+    let id = world.id("a");
+    world.engine.hold(world.now, &id, true).unwrap();
+    world.run_for(100);
+    assert_eq!(world.media.direction(1), Some(Direction::SendRecv));
+    // And it can be tried again.
+    world.carrier.refuses_offers = None;
+    world.engine.hold(world.now, &id, true).unwrap();
+    world.run_for(100);
+    assert_eq!(world.media.direction(1), Some(Direction::SendOnly));
+    hang_up(&mut world);
+    world.check(
+        "a",
+        "initiated
+        answered PCMA
+        hold failed 488
+        held by local
+        ended completed answered by api 200",
+    );
+}
+
+#[test]
+fn the_peer_holds_in_every_way_and_takes_back() {
+    const SENDRECV: Change = Change::Direction(Direction::SendRecv);
+    for (change, answer, direction) in [
+        (Change::Direction(Direction::SendOnly), "200 recvonly", Direction::RecvOnly),
+        (Change::Direction(Direction::Inactive), "200 inactive", Direction::Inactive),
+        (Change::Zero, "200 recvonly", Direction::RecvOnly),
+    ] {
+        let mut world = World::new();
+        let script: Script = Box::leak(Box::new([
+            (100, Answer(Answer::Good)),
+            (500, Offer(change)),
+            (1000, Offer(SENDRECV)),
+            (1500, Hangup),
+        ]));
+        world.call("a", script, json!({}));
+        world.run_for(800);
+        assert_eq!(world.media.direction(1), Some(direction), "{change:?}");
+        world.run_for(400);
+        assert_eq!(world.media.direction(1), Some(Direction::SendRecv), "{change:?}");
+        world.run();
+        assert_eq!(world.carrier.offers, [answer, "200 sendrecv"], "{change:?}");
+        world.check(
+            "a",
+            "initiated
+            answered PCMA
+            held by remote
+            resumed by remote
+            ended completed answered by remote 200",
+        );
+    }
+}
+
+#[test]
+fn the_peer_changes_the_codec_and_what_cannot_be_understood_changes_nothing() {
+    let mut world = answered(&[
+        (100, Answer(Answer::Good)),
+        (500, Offer(Change::Codec(Codec::Pcmu))),
+        (1000, Offer(Change::Garbage)),
+        (1500, Offer(Change::Ask)),
+        (2000, Hangup),
+    ]);
+    assert_eq!(world.media.remote(1).unwrap().0, Codec::Pcma);
+    world.run_for(500);
+    assert_eq!(world.media.remote(1).unwrap().0, Codec::Pcmu);
+    world.run();
+    assert_eq!(world.carrier.offers, ["200 sendrecv", "488", "200 sendrecv"]);
+    assert_eq!(world.cdr("a").disposition, Some(control_api_types::Disposition::Answered));
+}
+
+#[test]
+fn both_hold_at_once() {
+    // The engine's INVITE takes 10 ms each way, as everything.
+    let mut world =
+        answered(&[(100, Answer(Answer::Good)), (500, Offer(Change::Direction(Direction::SendOnly)))]);
+    world.run_for(205);
+    let id = world.id("a");
+    world.engine.hold(world.now, &id, true).unwrap();
+    world.run_for(10_000);
+    assert_eq!(world.media.direction(1), Some(Direction::Inactive), "{:?}", world.carrier.offers);
+    hang_up(&mut world);
+    let told = &world.stories[&id].lines;
+    assert!(
+        told.contains(&"held by local".to_owned()) && told.contains(&"held by remote".to_owned()),
+        "{told:?}"
+    );
+}
+
+fn late_offer(owes_answers: bool) -> World {
+    let route = Route { matches: RouteMatch::default(), action: RouteAction::Flow("menu".into()) };
+    let mut world = World::with_routes(vec![route]);
+    let flow = json!({"start": "wait", "steps": {"wait": {"verb": "park"}}});
+    world.put_flow("menu", flow).unwrap();
+    world.carrier.owes_answers = owes_answers;
+    world.carrier.call(world.now, ENGINE.parse().unwrap(), "100", Some(vec![]), &[(900, Hangup)]);
+    world.run();
+    world
+}
+
+#[test]
+fn a_caller_without_an_offer_is_given_ours() {
+    let world = late_offer(false);
+    let id = world.stories.keys().next().unwrap().to_string();
+    world.check(
+        &id,
+        "initiated
+        ringing 180
+        answered PCMA
+        step wait park
+        ended completed answered by remote 200",
+    );
+    assert!(world.cdr(&id).media.is_some());
+}
+
+#[test]
+fn a_caller_who_never_answers_our_offer_is_hung_up() {
+    let world = late_offer(true);
+    let id = world.stories.keys().next().unwrap().to_string();
+    world.check(&id, "initiated\nringing 180\nended failed incompatible by engine 200");
+    assert_eq!(world.cdr(&id).answered_at, None);
+    assert_eq!((world.carrier.live(), world.media.open_ports()), (0, 0));
+}
