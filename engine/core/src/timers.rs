@@ -16,6 +16,8 @@ pub enum CallTimer {
     Failover,
     /// The longest answered call.
     Duration,
+    /// The next try of an offer that lost against one of the peer's.
+    Offer,
     /// A `pause` step of the flow.
     Pause,
     /// The longest wait for the peer's confirmation and the last media statistics of a call that ends.

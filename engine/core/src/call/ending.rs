@@ -53,6 +53,7 @@ impl LiveCall {
                 self.hangup(ctx, HangupReason::Normal, EndedBy::Engine, Evidence::Internal);
             }
             CallTimer::Failover => self.fail_over(ctx),
+            CallTimer::Offer => self.offer_again(ctx),
             CallTimer::Pause => self.pause_over(ctx),
             CallTimer::Release => {
                 self.sessions_over(ctx);

@@ -6,6 +6,9 @@ use super::*;
 /// How often an offer of ours that lost against one of the peer's is made again.
 const TRIES: u8 = 3;
 
+/// How long such an offer waits: the peer's exchange is over by then, ACK and all, unless packets are lost.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// The media session as both sides have described it.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -19,6 +22,8 @@ pub(super) struct Exchange {
     version: u64,
     /// An offer of ours without an answer.
     offered: Option<Offered>,
+    /// One that is to be made again.
+    wish: Option<Wish>,
     /// Whether the peer keeps us from sending.
     held: bool,
 }
@@ -32,6 +37,12 @@ struct Offered {
 }
 
 #[derive(Debug, Clone, Copy)]
+struct Wish {
+    direction: Direction,
+    tries: u8,
+}
+
+#[derive(Debug, Clone, Copy)]
 enum Motive {
     /// To hold the peer or to go on; so many tries are left.
     Hold { tries: u8 },
@@ -42,7 +53,7 @@ enum Motive {
 impl Exchange {
     pub(super) fn new(local: LocalMedia, sent: Bytes, negotiated: Negotiated) -> Self {
         let version = local.session_version;
-        Self { local, sent, negotiated, version, offered: None, held: false }
+        Self { local, sent, negotiated, version, offered: None, wish: None, held: false }
     }
 
     pub(super) fn negotiated(&self) -> &Negotiated {
@@ -92,7 +103,7 @@ impl LiveCall {
         else {
             return Err(self.wrong_state("only an answered call can be held and taken back"));
         };
-        if exchange.offered.is_some() {
+        if exchange.offered.is_some() || exchange.wish.is_some() {
             return Err(self.wrong_state("a change of its media is under way"));
         }
         if exchange.holds() == on {
@@ -161,15 +172,25 @@ impl LiveCall {
         let Some(Offered { local, body: _, motive: Motive::Hold { tries } }) = exchange.offered.take() else {
             return;
         };
-        // An offer of the peer's was faster: ours, written anew, may be taken now.
-        if let (491, 1.., Some(session)) = (status, tries, self.sessions.first().copied()) {
-            let again = exchange.offer(local.direction, Motive::Hold { tries: tries - 1 });
-            if again.is_ok_and(|body| ctx.endpoint.offer(ctx.now, session, Some(body)).is_ok()) {
-                return;
-            }
-            exchange.offered = None;
+        // An offer of the peer's was faster: ours, written anew, may be taken after it.
+        if status == 491 && tries > 0 {
+            exchange.wish = Some(Wish { direction: local.direction, tries: tries - 1 });
+            return ctx.timers.set(self.leg, CallTimer::Offer, ctx.now + PAUSE);
         }
         self.emit(ctx, EventData::CallHoldFailed { sip_status: status });
+    }
+
+    /// It is time for another try.
+    pub(super) fn offer_again(&mut self, ctx: &mut Context<'_>) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let Some(Wish { direction, tries }) = exchange.wish.take() else { return };
+        let Some(session) = self.sessions.first().copied() else { return };
+        let sent = exchange
+            .offer(direction, Motive::Hold { tries })
+            .is_ok_and(|body| ctx.endpoint.offer(ctx.now, session, Some(body)).is_ok());
+        if !sent {
+            self.offer_refused(ctx, 491);
+        }
     }
 
     /// The peer has taken back what it asked for.

@@ -328,7 +328,13 @@ impl LiveCall {
                     Side::Remote => EndedBy::Remote,
                     Side::Local => EndedBy::Engine,
                 };
-                self.end(ctx, Evidence::Answered, by);
+                let evidence = match (&self.state, by) {
+                    // It was answered with an offer that nobody has answered.
+                    (State::Answering(_), EndedBy::Remote) => Evidence::CallerGaveUp,
+                    (State::Answering(_), _) => Evidence::Network,
+                    (_, _) => Evidence::Answered,
+                };
+                self.end(ctx, evidence, by);
             }
         }
     }

@@ -79,6 +79,8 @@ struct Customer {
     engine: Option<(SocketAddr, u8)>,
     offer: Bytes,
     version: u64,
+    /// Who may send, as far as he is concerned.
+    direction: Direction,
     /// It has asked for an offer.
     asks: bool,
 }
@@ -202,7 +204,14 @@ impl Carrier {
         if body_is_empty {
             self.unoffered.insert(session);
         }
-        let customer = Customer { media, engine: None, offer: Bytes::new(), version: 1, asks: false };
+        let customer = Customer {
+            media,
+            engine: None,
+            offer: Bytes::new(),
+            version: 1,
+            direction: Direction::SendRecv,
+            asks: false,
+        };
         self.live.insert(session, customer);
         self.schedule(now, session, script);
         session
@@ -272,7 +281,17 @@ impl Carrier {
                 let offer = request.body().clone();
                 self.invites.push(now);
                 self.requests.push(request.clone());
-                self.live.insert(id, Customer { media, engine: None, offer, version: 1, asks: false });
+                self.live.insert(
+                    id,
+                    Customer {
+                        media,
+                        engine: None,
+                        offer,
+                        version: 1,
+                        direction: Direction::SendRecv,
+                        asks: false,
+                    },
+                );
                 self.most_live = self.most_live.max(self.live.len());
                 self.schedule(now, id, script);
             }
@@ -302,7 +321,7 @@ impl Carrier {
                 match self.refuses_offers {
                     Some(status) => self.endpoint.refuse_offer(now, id, status).unwrap(),
                     None => {
-                        let (answer, _) = sdp::answer(&body, &customer.local(Direction::SendRecv)).unwrap();
+                        let (answer, _) = sdp::answer(&body, &customer.local()).unwrap();
                         self.endpoint.accept_offer(now, id, Body::sdp(answer)).unwrap();
                     }
                 }
@@ -312,7 +331,7 @@ impl Carrier {
                 self.offers.push(format!("200 {}", direction(&body)));
                 if let Some(customer) = self.live.get_mut(&id).filter(|customer| customer.asks) {
                     customer.asks = false;
-                    let (answer, _) = sdp::answer(&body, &customer.local(Direction::SendRecv)).unwrap();
+                    let (answer, _) = sdp::answer(&body, &customer.local()).unwrap();
                     self.endpoint.acknowledge(now, id, Body::sdp(answer)).unwrap();
                 }
             }
@@ -401,15 +420,18 @@ fn direction(sdp: &[u8]) -> String {
 
 impl Customer {
     /// His side as an offer or answer of his is written from it.
-    fn local(&mut self, direction: Direction) -> LocalMedia {
+    fn local(&mut self) -> LocalMedia {
         self.version += 1;
-        LocalMedia { direction, session_version: self.version, ..local(self.media) }
+        LocalMedia { direction: self.direction, session_version: self.version, ..local(self.media) }
     }
 
     fn change(&mut self, change: Change) -> Option<Body> {
-        let mut local = self.local(Direction::SendRecv);
+        if let Change::Direction(direction) = change {
+            self.direction = direction;
+        }
+        let mut local = self.local();
         match change {
-            Change::Direction(direction) => local.direction = direction,
+            Change::Direction(_) => {}
             Change::Zero => local.addr.set_ip([0, 0, 0, 0].into()),
             Change::Codec(codec) => local.codecs = vec![codec],
             Change::Garbage => return Some(Body::sdp("v=0\r\nnonsense")),
