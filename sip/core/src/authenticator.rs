@@ -9,6 +9,9 @@ use crate::{Message, Method, Name};
 /// Challenges answered for one request before giving up: a proxy, a server and a stale nonce of each.
 const MAX_ATTEMPTS: u8 = 4;
 
+/// Realms that are answered at once. Beyond it the oldest is left out.
+const MAX_REALMS: usize = 8;
+
 /// Credentials and the challenges they answered so far, for one series of requests: a call, a registration.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
@@ -26,6 +29,12 @@ struct Answered {
     nonce_count: u32,
     /// It was answered in the present request, not carried over from an earlier one.
     fresh: bool,
+}
+
+impl Answered {
+    fn is_of(&self, challenger: Challenger, challenge: &Challenge) -> bool {
+        self.challenger == challenger && self.challenge.realm == challenge.realm
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,32 +66,40 @@ impl Authenticator {
     /// RFC 3261 section 22.1: a client "MUST NOT re-attempt requests with the credentials that have just been rejected
     /// (though the request may be retried if the nonce was stale)."
     pub(crate) fn accept_challenge(&mut self, response: &Message, random: u64) -> bool {
-        let (challenger, name) = match response.status() {
-            Some(401) => (Challenger::Server, Name::WwwAuthenticate),
-            Some(407) => (Challenger::Proxy, Name::ProxyAuthenticate),
+        match response.status() {
+            Some(401 | 407) if self.credentials.is_some() && self.attempts < MAX_ATTEMPTS => {}
             Some(_) | None => return false,
-        };
-        let Some(challenge) = digest::strongest(response.headers(name)) else { return false };
-        if self.credentials.is_none() || self.attempts == MAX_ATTEMPTS {
-            return false;
         }
-        let known = self.answered.iter().position(|answered| {
-            answered.challenger == challenger && answered.challenge.realm == challenge.realm
-        });
-        if known.is_some_and(|at| self.answered[at].fresh) && !challenge.stale {
+        // RFC 3261 section 16.7: a proxy that has forked the request sends the challenges of all branches back in one
+        // response, those of servers and those of proxies.
+        let mut challenges = Vec::new();
+        for (challenger, name) in
+            [(Challenger::Server, Name::WwwAuthenticate), (Challenger::Proxy, Name::ProxyAuthenticate)]
+        {
+            let of_each_realm = digest::strongest_of_each_realm(response.headers(name));
+            challenges.extend(of_each_realm.into_iter().map(|challenge| (challenger, challenge)));
+        }
+        let is_rejected = |(challenger, challenge): &(Challenger, Challenge)| {
+            let known = self.answered.iter().find(|answered| answered.is_of(*challenger, challenge));
+            known.is_some_and(|answered| answered.fresh) && !challenge.stale
+        };
+        if challenges.is_empty() || challenges.iter().any(is_rejected) {
             return false;
         }
         self.attempts += 1;
         let cnonce = ByteString::from(format!("{random:016x}"));
-        let answered = Answered { challenger, challenge, cnonce, nonce_count: 0, fresh: true };
-        match known {
-            Some(at) => self.answered[at] = answered,
-            // Bounded: a request answers at most `MAX_ATTEMPTS` new challenges, and realms beyond that push out the rest.
-            None => {
-                if self.answered.len() == usize::from(MAX_ATTEMPTS) {
-                    self.answered.remove(0);
+        for (challenger, challenge) in challenges {
+            let known = self.answered.iter().position(|answered| answered.is_of(challenger, &challenge));
+            let cnonce = cnonce.clone();
+            let answered = Answered { challenger, challenge, cnonce, nonce_count: 0, fresh: true };
+            match known {
+                Some(at) => self.answered[at] = answered,
+                None => {
+                    if self.answered.len() == MAX_REALMS {
+                        self.answered.remove(0);
+                    }
+                    self.answered.push(answered);
                 }
-                self.answered.push(answered);
             }
         }
         true
@@ -154,6 +171,37 @@ mod tests {
         );
         assert!(lines[0].1.contains("nc=00000001"), "{}", lines[0].1);
         assert!(auth.lines(&Method::Bye, "sip:x@y", b"")[0].1.contains("nc=00000002"));
+    }
+
+    #[test]
+    fn all_realms_of_one_response_are_answered_together() {
+        let response = Message::parse(
+            "SIP/2.0 401 x\r\nWWW-Authenticate: Digest realm=\"a\",nonce=\"1\", Digest realm=\"b\",nonce=\"2\"\r\n\
+             Proxy-Authenticate: Digest realm=\"a\",nonce=\"3\"\r\n\r\n"
+                .into(),
+        )
+        .unwrap();
+        let mut auth = authenticator();
+        assert!(auth.accept_challenge(&response, 0));
+        let lines = auth.lines(&Method::Invite, "sip:x@y", b"");
+        let told: Vec<_> = lines.iter().map(|(name, value)| (*name, value.contains("realm=\"b\""))).collect();
+        let server = Name::Authorization;
+        assert_eq!(told, [(server, false), (server, true), (Name::ProxyAuthorization, false)]);
+        assert!(!auth.accept_challenge(&response, 0), "all rejected");
+        // Of one that is answered and one that is new, the answered one is rejected.
+        let mut auth = authenticator();
+        assert!(auth.accept_challenge(&challenge(401, "b", "1", false), 0));
+        assert!(!auth.accept_challenge(&response, 0));
+    }
+
+    #[test]
+    fn realms_do_not_pile_up() {
+        let mut auth = authenticator();
+        for realm in 0..100 {
+            auth.begin();
+            assert!(auth.accept_challenge(&challenge(407, &realm.to_string(), "n", false), 0));
+        }
+        assert_eq!(auth.lines(&Method::Invite, "sip:x@y", b"").len(), MAX_REALMS);
     }
 
     #[test]

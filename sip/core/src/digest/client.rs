@@ -6,6 +6,7 @@ use bytestring::ByteString;
 
 use super::algorithm::{self, Algorithm, Hash, Input};
 use super::fields::{Challenge, Qop, QopOffer, Quoted, digest_fields};
+use crate::grammar::{is_space, split_commas, trim};
 use crate::{Method, ParseError};
 
 /// A user name and password. `Debug` hides the password.
@@ -30,12 +31,35 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The challenge to answer out of those of one response: RFC 8760 section 2.4 lists them in the server's order of
-/// preference, but a strong one placed second must not lose to MD5. Values that cannot be answered are passed over.
-pub fn strongest<'a>(values: impl IntoIterator<Item = &'a str>) -> Option<Challenge> {
-    let supported = values.into_iter().filter_map(|value| Challenge::parse(value).ok());
-    // The first of equals is kept.
-    supported.reduce(|best, next| if next.algorithm.hash > best.algorithm.hash { next } else { best })
+/// The challenges to answer out of those of one response, the strongest of each realm: RFC 8760 section 2.4 lists them in
+/// the server's order of preference, but a strong one placed second must not lose to MD5. One line may have several,
+/// although RFC 3261 section 20.44 has one each. What cannot be answered is passed over.
+pub fn strongest_of_each_realm<'a>(values: impl IntoIterator<Item = &'a str>) -> Vec<Challenge> {
+    let mut chosen: Vec<Challenge> = Vec::new();
+    let supported = values.into_iter().flat_map(challenges).filter_map(|value| Challenge::parse(value).ok());
+    for challenge in supported {
+        match chosen.iter_mut().find(|other| other.realm == challenge.realm) {
+            // The first of equals is kept.
+            Some(other) if challenge.algorithm.hash > other.algorithm.hash => *other = challenge,
+            Some(_) => {}
+            None => chosen.push(challenge),
+        }
+    }
+    chosen
+}
+
+/// The challenges of one line. A new one begins where a scheme stands before the name of a field, or alone.
+fn challenges(line: &str) -> Vec<&str> {
+    let begins = |part: &&str| {
+        let name = part.split_once('=').map(|(name, _)| trim(name));
+        name.is_none_or(|name| name.contains(is_space))
+    };
+    // Each part is a piece of the line, so that its distance from the start of the line is where it stands.
+    let starts =
+        split_commas(line).filter(begins).map(|part| part.as_ptr() as usize - line.as_ptr() as usize);
+    let starts: Vec<usize> = starts.collect();
+    let ends = starts.iter().skip(1).copied().chain([line.len()]);
+    starts.iter().zip(ends).map(|(start, end)| line[*start..end].trim_end_matches([',', ' ', '\t'])).collect()
 }
 
 /// The request that credentials are made for.

@@ -6,7 +6,7 @@ mod fields;
 mod verifier;
 
 pub use algorithm::{Algorithm, Hash};
-pub use client::{Authorization, Counted, Credentials, Exchange, answer, strongest};
+pub use client::{Authorization, Counted, Credentials, Exchange, answer, strongest_of_each_realm};
 pub use fields::{Challenge, Qop, QopOffer};
 pub use verifier::{Verdict, Verifier};
 

@@ -171,15 +171,30 @@ fn challenges_as_servers_send_them() {
 
 #[test]
 fn the_strongest_challenge_is_answered() {
-    let value = |algorithm: &str| format!("Digest realm=\"{algorithm}\", nonce=\"n\", algorithm={algorithm}");
+    let value = |algorithm: &str| format!("Digest realm=\"r\", nonce=\"{algorithm}\", algorithm={algorithm}");
     let chosen = |list: &[&str]| {
         let values: Vec<String> = list.iter().map(|a| value(a)).collect();
-        strongest(values.iter().map(String::as_str)).map(|c| c.realm.to_string())
+        let chosen = strongest_of_each_realm(values.iter().map(String::as_str));
+        // All in one line make no difference.
+        let line = values.join(", ");
+        assert_eq!(strongest_of_each_realm([line.as_str()]), chosen);
+        chosen.first().map(|c| c.nonce.to_string())
     };
     assert_eq!(chosen(&["MD5", "SHA-256", "SHA-512-256", "SHA3-512"]).as_deref(), Some("SHA-512-256"));
     assert_eq!(chosen(&["SHA-256", "MD5"]).as_deref(), Some("SHA-256"));
     assert_eq!(chosen(&["MD5", "MD5-sess"]).as_deref(), Some("MD5"), "the first of equals");
     assert_eq!(chosen(&["SHA3-512"]), None);
+}
+
+#[test]
+fn every_realm_of_a_response_is_answered_once() {
+    let line = r#"Digest realm="a, b", nonce="1", qop="auth,auth-int" ,Basic realm="c",Negotiate,
+        digest realm="d",nonce="2" , Digest realm="a, b",nonce="3",algorithm=SHA-256,"#;
+    let line = line.replace('\n', "");
+    let chosen = strongest_of_each_realm([line.as_str(), r#"Digest realm="d", nonce="4""#]);
+    let told: Vec<_> = chosen.iter().map(|c| (&*c.realm, &*c.nonce)).collect();
+    assert_eq!(told, [("a, b", "3"), ("d", "2")]);
+    assert_eq!(strongest_of_each_realm(["", ",", "=", "Digest", "Digest realm=\"open"]), []);
 }
 
 #[test]

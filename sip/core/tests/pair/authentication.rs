@@ -119,12 +119,18 @@ fn a_challenged_bye_is_sent_again_with_credentials() {
     net.run_for(secs(0));
     let invite = net.expect_raw(R, "INVITE");
     net.send_raw(R, A, &response_to(&invite, 200, "r1", &format!("Contact: <sip:{R}>\n")));
-    net.hangup(A, a);
+    let reason = Reason { protocol: ReasonProtocol::Q850, cause: 16, text: None };
+    net.act(A, |endpoint, now| {
+        endpoint.hangup(now, a, Hangup { status: None, reason: Some(reason) }).unwrap()
+    });
+    net.run_for(secs(0));
     let bye = net.expect_raw(R, "BYE");
     let challenge = "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n1\"\n";
     net.send_raw(R, A, &response_to(&bye, 407, "", challenge));
     let again = net.expect_raw(R, "BYE");
     assert!(again.header(Name::ProxyAuthorization).is_some());
+    assert_eq!(again.header(Name::Reason), bye.header(Name::Reason));
+    assert!(bye.q850_cause().is_some());
     assert_eq!(again.cseq().unwrap().number, bye.cseq().unwrap().number + 1);
     net.send_raw(R, A, &response_to(&again, 407, "", challenge));
     net.run_until_quiet();
