@@ -63,7 +63,7 @@ pub(crate) enum NextHop {
     Asked {
         name: ByteString,
         fallback: Path,
-        waiting: SmallVec<[Waiting; 2]>,
+        waiting: Vec<Waiting>,
     },
     Known(Path),
 }

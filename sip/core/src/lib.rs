@@ -35,6 +35,13 @@
 //! [`Endpoint::poll_timeout`] says so. Retransmission, authentication, forks, the race of CANCEL and 200 and the
 //! repeated ACK stay inside; every call ends in exactly one of [`SessionEvent::Failed`] and [`SessionEvent::Ended`].
 //!
+//! Bodies are the user's; the endpoint knows from the message whether one is an offer or an answer, and lets only one offer
+//! be on its way. A call that stands is changed with [`Endpoint::offer`], which ends in
+//! [`SessionEvent::OfferAnswered`] or [`SessionEvent::OfferRefused`]; what the peer wants to change comes as
+//! [`SessionEvent::Offered`] and is answered with [`Endpoint::accept_offer`] or [`Endpoint::refuse_offer`]. Two offers
+//! at once, repetitions, PRACK and descriptions that say nothing new stay inside. Where the INVITE or the offer has no
+//! body the peer offers, and [`Endpoint::acknowledge`] answers.
+//!
 //! ```
 //! use std::net::SocketAddr;
 //! use std::time::Instant;

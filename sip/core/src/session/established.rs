@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use bytestring::ByteString;
-use smallvec::SmallVec;
 
 use super::*;
 use crate::Name;
@@ -38,7 +37,7 @@ impl Session {
             Located::At(destination) => NextHop::Known(path_to(layer, destination, None, fallback)),
             Located::Asked(_) => {
                 let name = host.to_string().into();
-                NextHop::Asked { name, fallback, waiting: SmallVec::new() }
+                NextHop::Asked { name, fallback, waiting: Vec::new() }
             }
         };
     }

@@ -156,8 +156,8 @@ pub enum SessionEvent {
     },
     /// Our offer is refused, and what was agreed before goes on.
     OfferRefused {
-        /// The status; 491 where an offer of the peer's came first and was taken: look at what is in force and offer
-        /// anew. 503 where the transport failed.
+        /// The status; 491 where an offer of the peer's came first: when that is answered, look at what is in force and
+        /// offer anew. 503 where the transport failed.
         status: u16,
     },
     /// Terminal: the call was never answered.

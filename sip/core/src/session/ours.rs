@@ -7,7 +7,7 @@
 //!                      │ ▲ └┐ 401, 407: again                       ▲
 //!                  491 │ │  └┘                                      │
 //!                      ▼ │ after the time of §14.1                  │
-//!                    BackOff ── an offer of theirs is taken: refused┘
+//!                    BackOff ── an offer of theirs comes: refused ──┘
 //! ```
 //!
 //! The call is over while a re-INVITE is out: it is CANCELled, as soon as a provisional response allows that, and its 2xx
@@ -305,7 +305,7 @@ impl Session {
         }
     }
 
-    /// An offer of the peer's was taken: ours, made for what was in force before, is not made again.
+    /// An offer of the peer's has come first: ours, made for what is in force now, is not made again.
     pub(super) fn give_way(&mut self, layer: &mut TransactionLayer) {
         if let Ours::BackOff { .. } = self.ours {
             self.ours = Ours::Idle;

@@ -186,7 +186,8 @@ impl Session {
         dialog.exchange.take_offer(carrier).map(|()| None)
     }
 
-    /// The user has its time to answer. The exchange has taken the offer in.
+    /// The user has its time to answer. The exchange has taken the offer in; one of ours that waits to be made again is
+    /// void, so that the user has one to think of.
     pub(super) fn await_user(
         &mut self,
         layer: &mut TransactionLayer,
@@ -195,6 +196,7 @@ impl Session {
         source: Source,
         offer: Option<Bytes>,
     ) {
+        self.give_way(layer);
         self.theirs = Theirs::Asked { dialog, source, offer };
         self.set_timer(layer, SessionTimer::OfferTimeout, now + PATIENCE);
     }
@@ -352,7 +354,6 @@ impl Session {
                 self.send_in_dialog(layer, now, at, ack);
             }
         }
-        self.give_way(layer);
     }
 
     /// The 200 to a re-INVITE: with an answer to this offer, with an offer where the peer has made none (`Some(None)`), or

@@ -3,14 +3,19 @@
 
 mod authentication;
 mod calls;
+mod delayed;
 mod dismissal;
 mod early;
 mod failover;
+mod forks;
 mod lossy;
+mod negotiation;
 mod net;
+mod offers;
 mod outgoing;
 mod races;
 mod registration;
+mod reliable;
 mod requests;
 mod retransmission;
 mod rude;

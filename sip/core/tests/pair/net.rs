@@ -40,6 +40,8 @@ pub(crate) struct Phone {
     /// What to do later, by delay from the moment it is put here.
     pub(crate) plans: Vec<(Duration, Act)>,
     reaction: Option<Reaction>,
+    /// How much of the story was told as news.
+    told: usize,
 }
 
 /// One message on the wire.
@@ -154,8 +156,14 @@ impl Net {
         seed[8..10].copy_from_slice(&address.port().to_be_bytes());
         seed[10..].copy_from_slice(&[at.as_bytes()[7]; 22]);
         let endpoint = Endpoint::new(config, seed);
-        let phone =
-            Phone { endpoint, events: Vec::new(), queries: Vec::new(), plans: Vec::new(), reaction: None };
+        let phone = Phone {
+            endpoint,
+            events: Vec::new(),
+            queries: Vec::new(),
+            plans: Vec::new(),
+            reaction: None,
+            told: 0,
+        };
         self.phones.insert(address, phone);
     }
 
@@ -435,6 +443,42 @@ impl Net {
         self.run_for(Duration::ZERO);
     }
 
+    /// Has an endpoint offer in a call; `""` asks for the peer's.
+    pub(crate) fn offer(&mut self, at: &str, id: SessionId, text: &str) {
+        let body = (!text.is_empty()).then(|| sdp(text));
+        self.act(at, |endpoint, now| endpoint.offer(now, id, body).unwrap());
+        self.run_for(Duration::ZERO);
+    }
+
+    /// A call from `a` to a scripted callee at `r`, answered. Returns its INVITE.
+    pub(crate) fn answered_by_r(&mut self, more: &str) -> (SessionId, Message) {
+        let a = self.call(A, R);
+        self.run_for(Duration::ZERO);
+        let invite = self.expect_raw(R, "INVITE");
+        let more = format!("Contact: <sip:{R}>\n{more}");
+        self.send_raw(R, A, &response_with(&invite, 200, "r1", &more, "r answer"));
+        self.expect_raw(R, "ACK");
+        (a, invite)
+    }
+
+    /// A call of the scripted `r` to `b`, answered and acknowledged. Returns the session and the 200.
+    pub(crate) fn called_by_r(&mut self, more: &str) -> (SessionId, Message) {
+        answer_calls(self, B);
+        self.send_raw(R, B, &invite_of_caller(more, "r offer"));
+        let ok = self.expect_raw(R, "200 INVITE");
+        self.send_raw(R, B, &of_caller(&ok, "ACK", 1, "", ""));
+        let b = self.session(B);
+        assert_eq!(self.story(B), ["incoming", "confirmed"]);
+        (b, ok)
+    }
+
+    /// What an endpoint told of its calls since this was asked last.
+    pub(crate) fn news(&mut self, at: &str) -> Vec<String> {
+        let story = self.story(at);
+        let told = std::mem::replace(&mut self.phone(at).told, story.len());
+        story[told..].to_vec()
+    }
+
     /// A call from `a` to `b` that is answered.
     pub(crate) fn established(&mut self) -> (SessionId, SessionId) {
         answer_calls(self, B);
@@ -552,4 +596,69 @@ pub(crate) fn response_to(request: &Message, status: u16, to_tag: &str, more: &s
         text += &format!("{name}: {}\n", request.header(name).unwrap());
     }
     text + more + "Content-Length: 0\n\n"
+}
+
+/// A response as [`response_to`] makes it, with a session description.
+pub(crate) fn response_with(request: &Message, status: u16, to_tag: &str, more: &str, sdp: &str) -> String {
+    let text = response_to(request, status, to_tag, more);
+    let head = text.strip_suffix("Content-Length: 0\n\n").unwrap();
+    format!("{head}Content-Type: application/sdp\nContent-Length: {}\n\n{sdp}", sdp.len())
+}
+
+/// A request of a scripted callee at `r` with this tag, in the dialog of an INVITE it got.
+pub(crate) fn of_callee(
+    invite: &Message,
+    tag: &str,
+    method: &str,
+    cseq: u32,
+    more: &str,
+    sdp: &str,
+) -> String {
+    let (from, to) = (invite.header(Name::To).unwrap(), invite.header(Name::From).unwrap());
+    in_dialog(&format!("{from};tag={tag}"), to, A, invite, method, cseq, more, sdp)
+}
+
+/// A request of a scripted caller at `r`, in the dialog that this response to its INVITE made.
+pub(crate) fn of_caller(response: &Message, method: &str, cseq: u32, more: &str, sdp: &str) -> String {
+    let (from, to) = (response.header(Name::From).unwrap(), response.header(Name::To).unwrap());
+    in_dialog(from, to, B, response, method, cseq, more, sdp)
+}
+
+#[expect(clippy::too_many_arguments, reason = "a request has as many parts")]
+fn in_dialog(
+    from: &str,
+    to: &str,
+    at: &str,
+    of: &Message,
+    method: &str,
+    cseq: u32,
+    more: &str,
+    sdp: &str,
+) -> String {
+    let call_id = of.header(Name::CallId).unwrap();
+    let content_type = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\n" };
+    // An ACK of a refusal is of its INVITE's transaction; that of a 2xx is not, and nothing minds.
+    let of_branch = if matches!(method, "ACK" | "CANCEL") { "INVITE" } else { method };
+    format!(
+        "{method} sip:x@{at} SIP/2.0\nVia: SIP/2.0/UDP {R};branch=z9hG4bK-{of_branch}-{cseq}\nMax-Forwards: 70\n\
+         From: {from}\nTo: {to}\nCall-ID: {call_id}\nCSeq: {cseq} {method}\nContact: <sip:r@{R}>\n{more}{content_type}\
+         Content-Length: {}\n\n{sdp}",
+        sdp.len(),
+    )
+}
+
+/// An INVITE of a scripted caller at `r` to `b`.
+pub(crate) fn invite_of_caller(more: &str, sdp: &str) -> String {
+    let content_type = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\n" };
+    format!(
+        "INVITE sip:bob@{B} SIP/2.0\nVia: SIP/2.0/UDP {R};branch=z9hG4bK-INVITE-1\nMax-Forwards: 70\n\
+         From: <sip:r@y>;tag=f\nTo: <sip:bob@{B}>\nCall-ID: 1@r\nCSeq: 1 INVITE\nContact: <sip:r@{R}>\n{more}\
+         {content_type}Content-Length: {}\n\n{sdp}",
+        sdp.len()
+    )
+}
+
+/// A session description, as far as the endpoint is concerned.
+pub(crate) fn sdp(text: &str) -> Body {
+    Body::sdp(text.to_owned())
 }
