@@ -28,6 +28,9 @@ pub struct EndpointConfig {
     pub reliable: Reliable,
     /// Timer values; the defaults are those of RFC 3261 table 4.
     pub timers: Timers,
+    /// Requests with more bytes leave over TCP where the target leaves the transport open and there is a TCP listener, and
+    /// as a datagram after all when that fails (RFC 3261 section 18.1.1: 1,300 bytes). `None`: never.
+    pub largest_datagram: Option<usize>,
     /// Most transactions at once, client and server together. Beyond it requests are answered 503 without state.
     pub max_transactions: usize,
     /// Most live sessions at once, inbound and outbound together. Beyond it INVITEs are answered 503.
@@ -44,6 +47,7 @@ impl EndpointConfig {
             listeners,
             reliable: Reliable::default(),
             timers: Timers::default(),
+            largest_datagram: Some(1_300),
             max_transactions: 400_000,
             max_sessions: 10_000,
             // A probe for each gateway of a large carrier, several times over.

@@ -293,5 +293,5 @@ fn path_to(
     let advertised = if same_listener { fallback.advertised } else { path.advertised };
     // A numeric host of the same address is the peer whose name is known already.
     let server_name = server_name.or(fallback.server_name.filter(|_| fallback.remote.ip() == address.ip()));
-    Path { advertised, server_name, ..path }
+    Path { advertised, server_name, is_open: fallback.is_open, ..path }
 }

@@ -18,7 +18,8 @@ use super::locate::Asker;
 use super::machine::{Action, Actions, ClientInput, ServerInput, Settings, StatusClass, Timer};
 use super::server::NonInviteServer;
 use super::server_invite::InviteServer;
-use crate::endpoint::{EndpointConfig, Event, Output, QueryId, Transmit};
+use super::size::Sending;
+use crate::endpoint::{EndpointConfig, Event, Listener, Output, QueryId, Transmit};
 use crate::guard::Seal;
 use crate::outgoing::OutgoingId;
 use crate::registration::RegistrationId;
@@ -88,6 +89,8 @@ pub(crate) struct Path {
     pub(crate) stream: Option<Hop>,
     /// The name that `remote` was found by.
     pub(crate) server_name: Option<ByteString>,
+    /// Whether nobody has chosen the transport, so that a large request may take another.
+    pub(crate) is_open: bool,
 }
 
 impl Path {
@@ -153,6 +156,8 @@ struct ClientTransaction {
     user: User,
     path: Path,
     request: Bytes,
+    /// What the request was before it was found too large for a datagram.
+    as_datagram: Option<Box<Sending>>,
 }
 
 #[derive(Debug)]
@@ -281,7 +286,7 @@ impl TransactionLayer {
         self.len() >= self.config.max_transactions
     }
 
-    /// The way to `remote` from the listener bound to `local`, or else from the first one of its transport and address
+    /// The way to `remote` from the listener that `local` is of, or else from the first one of its transport and address
     /// family. `stream` is used where it is one of that transport.
     pub(crate) fn path(
         &self,
@@ -290,11 +295,17 @@ impl TransactionLayer {
         local: Option<SocketAddr>,
         stream: Option<Hop>,
     ) -> Option<Path> {
-        let mut suitable = self.config.listeners.iter().filter(|listener| {
+        let suitable = self.config.listeners.iter().filter(|listener| {
             listener.transport == transport && listener.bound.is_ipv4() == remote.is_ipv4()
         });
-        let first = suitable.clone().next()?;
-        let listener = suitable.find(|listener| Some(listener.bound) == local).unwrap_or(first);
+        // A stream has an address of its own where its listener is bound to all; one that we opened, a port of its own.
+        let strangeness = |listener: &&Listener| match local {
+            Some(local) if listener.bound == local => 0,
+            Some(local) if listener.bound.ip().is_unspecified() && listener.bound.port() == local.port() => 1,
+            Some(local) if listener.bound.ip() == local.ip() => 2,
+            Some(_) | None => 3,
+        };
+        let listener = suitable.min_by_key(strangeness)?;
         Some(Path {
             transport,
             remote,
@@ -302,6 +313,7 @@ impl TransactionLayer {
             advertised: listener.advertised,
             stream: stream.filter(|hop| transport.is_reliable() && hop.transport == transport),
             server_name: None,
+            is_open: false,
         })
     }
 
@@ -345,6 +357,20 @@ impl TransactionLayer {
         user: User,
     ) -> ClientKey {
         let key = ClientKey::new(branch, &method);
+        let (sending, as_datagram) = self.choose_transport(now, Sending { path, request });
+        self.start_client(now, key, method, user, sending, as_datagram);
+        key
+    }
+
+    fn start_client(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        method: Method,
+        user: User,
+        Sending { path, request }: Sending,
+        as_datagram: Option<Box<Sending>>,
+    ) {
         let settings = self.settings(path.transport);
         let mut actions = Actions::new();
         let machine = if method == Method::Invite {
@@ -353,9 +379,35 @@ impl TransactionLayer {
             ClientMachine::Other(NonInviteClient::start(settings, &mut actions))
         };
         self.clients_by_remote.insert((path.transport, path.remote, key));
-        self.clients.insert(key, ClientTransaction { machine, method, user, path, request });
+        let transaction = ClientTransaction { machine, method, user, path, request, as_datagram };
+        self.clients.insert(key, transaction);
         self.perform_client(now, key, &actions, None);
-        key
+    }
+
+    /// Whether the transaction, which a stream has failed, goes on with the datagram that its request was at first.
+    fn go_on_as_datagram(&mut self, now: Instant, key: ClientKey) -> bool {
+        let Some(transaction) = self.clients.get_mut(&key) else { return false };
+        let is_unheard = match transaction.machine {
+            ClientMachine::Invite(InviteClient::Calling { .. })
+            | ClientMachine::Other(NonInviteClient::Trying { .. }) => true,
+            ClientMachine::Invite(
+                InviteClient::Proceeding
+                | InviteClient::Completed
+                | InviteClient::Accepted
+                | InviteClient::Terminated,
+            )
+            | ClientMachine::Other(
+                NonInviteClient::Proceeding | NonInviteClient::Completed | NonInviteClient::Terminated,
+            ) => false,
+        };
+        let Some(sending) = transaction.as_datagram.take().filter(|_| is_unheard) else { return false };
+        let (method, user, failed) =
+            (transaction.method.clone(), transaction.user, transaction.path.destination());
+        self.clients_by_remote.remove(&(failed.transport, failed.address, key));
+        // The next large requests to it need not find out.
+        self.avoid(now, failed, None);
+        self.start_client(now, key, method, user, *sending, None);
+        true
     }
 
     /// Sends a CANCEL for the INVITE of `invite` (RFC 3261 section 9.1); false when that is no longer running.
@@ -423,6 +475,9 @@ impl TransactionLayer {
     }
 
     pub(crate) fn client_failed(&mut self, now: Instant, key: ClientKey) -> Option<Report> {
+        if self.go_on_as_datagram(now, key) {
+            return None;
+        }
         let actions = self.step_client(key, ClientInput::TransportError);
         self.perform_client(now, key, &actions, None)
     }

@@ -81,9 +81,8 @@ impl TransactionLayer {
 
     /// The destinations in the order to try them: those that failed lately come last.
     pub(crate) fn in_order(&mut self, now: Instant, list: Vec<Destination>) -> VecDeque<Destination> {
-        let is_avoided =
-            |destination: &Destination| self.avoided.get(destination).is_some_and(|until| now < *until);
-        let (bad, mut order): (Vec<_>, Vec<_>) = list.into_iter().partition(is_avoided);
+        let (bad, mut order): (Vec<_>, Vec<_>) =
+            list.into_iter().partition(|destination| self.is_avoided(now, *destination));
         order.extend(bad);
         // Its time is over: this request finds out whether it works again, for all.
         if order.len() > 1
@@ -112,7 +111,12 @@ impl TransactionLayer {
         };
         let ip = target.public_ip.unwrap_or(path.advertised.ip());
         let advertised = SocketAddr::new(ip, path.advertised.port());
-        Some(Path { advertised, server_name: name, ..path })
+        let is_open = target.transport.is_none() && target.flow.is_none();
+        Some(Path { advertised, server_name: name, is_open, ..path })
+    }
+
+    pub(super) fn is_avoided(&self, now: Instant, destination: Destination) -> bool {
+        self.avoided.get(&destination).is_some_and(|until| now < *until)
     }
 
     /// A destination has failed; RFC 3261 section 21.5.4 of a 503 with Retry-After: a client "SHOULD NOT forward any

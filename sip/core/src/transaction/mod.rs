@@ -12,6 +12,7 @@ mod locate;
 mod machine;
 mod server;
 mod server_invite;
+mod size;
 
 pub(crate) use key::{Branch, ClientKey, parse_token};
 pub(crate) use layer::{Outcome, Path, Received, Report, ServerId, TimerKey, TransactionLayer, User};

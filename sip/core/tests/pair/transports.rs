@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sip_core::{
     Destination, Destinations, Endpoint, EndpointConfig, Event, Hangup, Hop, Input, Invite, Listener,
-    Message, Name, Output, SessionEvent, SessionId, Target, Transmit, Transport,
+    Message, Name, Output, SessionEvent, SessionId, Target, Transmit, Transport, TransportErrorKind,
 };
 
-use crate::net::{addr, invite};
+use crate::net::{addr, invite, response_to};
 
 const A: &str = "10.0.0.1:5060";
 const TRUNK: &str = "10.0.0.2:5061";
@@ -22,14 +22,21 @@ struct Bench {
 }
 
 impl Bench {
-    #[expect(clippy::disallowed_methods, reason = "tests need one instant to count from")]
-    fn new(listeners: &[(Transport, &str)]) -> Bench {
+    fn config(listeners: &[(Transport, &str)]) -> EndpointConfig {
         let listener = |&(transport, at): &(Transport, &str)| Listener {
             transport,
             bound: addr(at),
             advertised: addr(at),
         };
-        let config = EndpointConfig::new(listeners.iter().map(listener).collect());
+        EndpointConfig::new(listeners.iter().map(listener).collect())
+    }
+
+    fn new(listeners: &[(Transport, &str)]) -> Bench {
+        Bench::with(Bench::config(listeners))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "tests need one instant to count from")]
+    fn with(config: EndpointConfig) -> Bench {
         Bench { endpoint: Endpoint::new(config, [7; 32]), now: Instant::now() }
     }
 
@@ -189,4 +196,118 @@ fn a_target_chooses_listener_address_and_flow() {
     let behind_nat = Target { host: "phone.invalid".into(), flow: Some(flow), ..plain };
     let invite = sent(bench.call(behind_nat));
     assert_eq!((invite.transport, invite.remote, invite.reply_on), (Transport::Tcp, flow.remote, Some(flow)));
+}
+
+/// More than 1,300 bytes.
+fn large(target: Target) -> Invite {
+    Invite { target, headers: vec![("X-Large".into(), "x".repeat(1_300))], ..invite(TRUNK) }
+}
+
+fn open_target() -> Target {
+    Target { host: "10.0.0.2".into(), ..Target::default() }
+}
+
+impl Bench {
+    fn call_large(&mut self, target: Target) -> Transmit {
+        self.endpoint.invite(self.now, large(target)).unwrap();
+        sent(self.outputs())
+    }
+}
+
+#[test]
+fn a_request_too_large_for_a_datagram_leaves_over_tcp_and_by_udp_where_that_fails() {
+    let mut bench = Bench::new(&[(Transport::Udp, A), (Transport::Tcp, "10.0.0.1:5062")]);
+    let target = Target { public_ip: "198.51.100.1".parse().ok(), ..open_target() };
+    let first = bench.call_large(target.clone());
+    assert_eq!((first.transport, first.local), (Transport::Tcp, addr("10.0.0.1:5062")));
+    let via = header(&first.payload, Name::Via);
+    assert!(via.starts_with("SIP/2.0/TCP 198.51.100.1:5062;rport;branch="), "{via}");
+
+    let remote = first.remote;
+    let kind = TransportErrorKind::Refused;
+    let error = Input::TransportError { transport: Transport::Tcp, remote, kind };
+    bench.endpoint.handle_input(bench.now, error);
+    let again = sent(bench.outputs());
+    assert_eq!((again.transport, again.local, again.remote), (Transport::Udp, addr(A), remote));
+    let branch = |via: &str| via.split_once("branch=").unwrap().1.to_owned();
+    let by_udp = header(&again.payload, Name::Via);
+    assert!(by_udp.starts_with("SIP/2.0/UDP 198.51.100.1:5060;"), "{by_udp}");
+    assert_eq!(branch(&by_udp), branch(&via), "one transaction");
+    // As any datagram it is sent again, and not for longer than any.
+    bench.now += std::time::Duration::from_millis(500);
+    bench.endpoint.handle_timeout(bench.now);
+    assert_eq!(sent(bench.outputs()), again);
+    let busy = response_to(&Message::parse(again.payload).unwrap(), 486, "b", "");
+    let hop = Hop { transport: Transport::Udp, local: addr(A), remote };
+    let ack = sent(bench.input(hop, &busy));
+    assert_eq!((ack.transport, header(&ack.payload, Name::Via)), (Transport::Udp, by_udp));
+
+    // For a while nobody finds out again,
+    assert_eq!(bench.call_large(target.clone()).transport, Transport::Udp);
+    // and then somebody does.
+    bench.now += std::time::Duration::from_secs(61);
+    assert_eq!(bench.call_large(target).transport, Transport::Tcp);
+}
+
+#[test]
+fn what_follows_a_large_request_takes_its_way() {
+    let mut bench = Bench::new(&[(Transport::Udp, A), (Transport::Tcp, A)]);
+    let id = bench.endpoint.invite(bench.now, large(open_target())).unwrap();
+    let first = sent(bench.outputs());
+    let hop = Hop { transport: Transport::Tcp, local: addr("10.0.0.1:40000"), remote: first.remote };
+    let request = Message::parse(first.payload.clone()).unwrap();
+    bench.input(hop, &response_to(&request, 180, "b", ""));
+    bench.endpoint.hangup(bench.now, id, Hangup::default()).unwrap();
+    let cancel = sent(bench.outputs());
+    assert_eq!(cancel.transport, Transport::Tcp);
+    assert_eq!(header(&cancel.payload, Name::Via), header(&first.payload, Name::Via));
+    // A stream that breaks after the first answer has failed the call, which UDP would begin anew.
+    let error = Input::TransportError {
+        transport: Transport::Tcp,
+        remote: first.remote,
+        kind: TransportErrorKind::Closed,
+    };
+    bench.endpoint.handle_input(bench.now, error);
+    let outputs = bench.outputs();
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Transmit(_))), "{outputs:?}");
+}
+
+#[test]
+fn a_large_request_stays_a_datagram_where_that_is_wanted() {
+    let both = [(Transport::Udp, A), (Transport::Tcp, A)];
+    let named = Target { transport: Some(Transport::Udp), ..open_target() };
+    assert_eq!(Bench::new(&both).call_large(named).transport, Transport::Udp);
+    assert_eq!(Bench::new(&both[..1]).call_large(open_target()).transport, Transport::Udp);
+    assert_eq!(sent(Bench::new(&both).call(open_target())).transport, Transport::Udp, "it is small");
+    let mut config = Bench::config(&both);
+    config.largest_datagram = None;
+    assert_eq!(Bench::with(config).call_large(open_target()).transport, Transport::Udp);
+}
+
+#[test]
+fn of_several_listeners_the_one_that_was_connected_to_is_told() {
+    let listeners = [
+        (Transport::Tls, "0.0.0.0:5061"),
+        (Transport::Tls, "0.0.0.0:5071"),
+        (Transport::Tls, "10.0.0.1:5081"),
+        (Transport::Tls, "10.0.0.3:5091"),
+    ];
+    // Connected to, and connected from.
+    let streams = [
+        ("10.0.0.1:5061", "5061"),
+        ("10.0.0.1:5071", "5071"),
+        ("10.0.0.1:5081", "5081"),
+        ("10.0.0.3:5091", "5091"),
+        ("10.0.0.3:40000", "5091"),
+        ("10.0.0.9:40000", "5061"),
+    ];
+    for (local, port) in streams {
+        let mut bench = Bench::new(&listeners);
+        let hop = Hop { transport: Transport::Tls, local: addr(local), remote: addr(TRUNK) };
+        let call = invite_of_a_browser("sip:alice@10.0.0.2;transport=tls", "").replace("WSS", "TLS");
+        let id = incoming(&bench.input(hop, &call));
+        bench.endpoint.answer(bench.now, id, None).unwrap();
+        let contact = header(&sent(bench.outputs()).payload, Name::Contact);
+        assert!(contact.contains(&format!(":{port};")), "{local}: {contact}");
+    }
 }
