@@ -160,10 +160,6 @@ pub enum Pace {
 }
 
 /// What becomes of a message.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives for one call of a function; a box would cost an allocation"
-)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It belongs to a call or transaction of ours, and goes by the queue that is kept free for those.
