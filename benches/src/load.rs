@@ -182,6 +182,9 @@ fn note(course: &mut Course, at: u64, data: &EventData, tell: &watch::Sender<Pro
         | EventData::CallPlayStarted { .. }
         | EventData::CallPlayEnded { .. }
         | EventData::CallFlowStep { .. }
+        | EventData::CallHeld { .. }
+        | EventData::CallResumed { .. }
+        | EventData::CallHoldFailed { .. }
         | EventData::CallNotify(_)
         | EventData::TrunkUp { .. }
         | EventData::TrunkDown { .. }
