@@ -7,6 +7,7 @@ packages=(
     sip-tester              # SIPp: registrar, callees and callers nobody here wrote
     kamailio                # digest SHA-256 from a registrar nobody here wrote
     pocketsphinx-testdata   # natural speech for PESQ
+    bind9                   # DNS zones from a name server nobody here wrote
     python3 python3-venv python3-dev   # the PESQ check runs in a virtual environment
 )
 

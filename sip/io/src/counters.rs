@@ -76,8 +76,12 @@ counters! {
     broken_streams,
     /// Connections closed because the peer was silent for too long.
     idle_closed,
-    /// Names looked up (answers from the cache do not count).
+    /// Records looked up (answers from the cache do not count).
     lookups,
+    /// Of them, those that no name server answered in time, or could not answer.
+    failed_lookups,
+    /// Records used beyond their time because no name server could be asked.
+    stale_answers,
 }
 
 #[derive(Debug, Default)]

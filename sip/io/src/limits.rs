@@ -49,13 +49,8 @@ pub struct Limits {
     pub ping_web_socket: Duration,
     /// How long a pong may take (RFC 5626 section 4.4.1: 10 seconds).
     pub pong: Duration,
-    /// Longest time for a name to be looked up.
+    /// Longest time for a target to be located, from NAPTR records to addresses.
     pub lookup: Duration,
-    /// How long addresses of a name are kept. The system's resolver does not tell their TTL; half a minute follows a
-    /// failover soon and still spares a busy trunk a query per call.
-    pub lookup_kept: Duration,
-    /// How long it is remembered that a name had no address.
-    pub failure_kept: Duration,
 }
 
 impl Default for Limits {
@@ -81,8 +76,6 @@ impl Default for Limits {
             ping_web_socket: Duration::from_secs(30),
             pong: Duration::from_secs(10),
             lookup: Duration::from_secs(5),
-            lookup_kept: Duration::from_secs(30),
-            failure_kept: Duration::from_secs(5),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::counters::{Counters, Counts};
 use crate::error::Error;
 use crate::inbox::{self, Inbox, Intake, Waiting};
 use crate::limits::Limits;
-use crate::resolver::{self, Asked, Families};
+use crate::resolver::{self, Asked, Reach};
 use crate::streams::{self, Gate, Listening, Streams, Welcome};
 use crate::tls::{ClientTls, ServerTls, TlsError};
 use crate::udp::Udp;
@@ -96,6 +96,7 @@ pub struct Transports {
     streams: Streams,
     tls: TlsFiles,
     questions: mpsc::Sender<Asked>,
+    name_servers: watch::Sender<Vec<SocketAddr>>,
     counters: Arc<Counters>,
     intake: Intake,
     /// Readers, acceptors and the resolver; they end with this value.
@@ -210,14 +211,20 @@ impl Transports {
             counters.clone(),
             &mut tasks,
         );
-        let families = Families {
-            v4: listeners.iter().any(|listener| listener.bound.is_ipv4()),
-            v6: listeners.iter().any(|listener| listener.bound.is_ipv6()),
+        let (name_servers, asked) = watch::channel(Vec::new());
+        let reach = Reach::of(&listeners);
+        let questions = resolver::start(reach, asked, &limits, intake.clone(), counters.clone(), &mut tasks);
+        let transports = Transports {
+            listeners,
+            udp,
+            streams,
+            tls: TlsFiles(Arc::new(certificates)),
+            questions,
+            name_servers,
+            counters,
+            intake,
+            _tasks: tasks,
         };
-        let questions = resolver::start(families, &limits, intake.clone(), counters.clone(), &mut tasks);
-        let tls = TlsFiles(Arc::new(certificates));
-        let transports =
-            Transports { listeners, udp, streams, tls, questions, counters, intake, _tasks: tasks };
         Ok((transports, inbox))
     }
 
@@ -235,6 +242,11 @@ impl Transports {
     /// Has `guard` decide from now on what comes in. Without one everything does.
     pub fn set_guard(&self, guard: Guard) {
         self.intake.door().set_guard(guard);
+    }
+
+    /// Has these name servers asked from now on; without any, those of `/etc/resolv.conf` are.
+    pub fn set_name_servers(&self, servers: Vec<SocketAddr>) {
+        self.name_servers.send_replace(servers);
     }
 
     /// Tells the guard what marks the endpoint's tags and branches.
@@ -274,9 +286,8 @@ impl Transports {
         }
     }
 
-    /// Looks up a host's addresses and answers with [`Input::Resolved`] through the [`Inbox`], or, when too many
-    /// questions wait, at once. Only addresses of families that we listen on are given. The system's resolver answers,
-    /// so `/etc/hosts` counts; SRV records do not yet.
+    /// Finds out where a target is (RFC 3263) and answers with [`Input::Resolved`] through the [`Inbox`], or, when too
+    /// many questions wait, at once. Only what the listeners can send to is given.
     #[must_use = "the endpoint has to learn of a failure"]
     pub fn resolve(&self, query: QueryId, question: Question) -> Option<Input> {
         let question = Asked { query, question };

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test fails on the unexpected")]
 
 mod guard;
+mod name_servers;
 mod names;
 mod pki;
 mod support;
