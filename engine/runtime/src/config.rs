@@ -1,6 +1,6 @@
 //! What the runtime is started with.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ pub struct Config {
     pub sip_listen: Vec<sip_io::ListenAddr>,
     /// How TLS servers of SIP are verified, and what we show them.
     pub sip_tls: sip_io::ClientTls,
+    /// Name servers to ask where trunks are; none: those of `/etc/resolv.conf`.
+    pub name_servers: Vec<SocketAddr>,
     /// Who may send how much, and who nothing.
     pub guard: GuardConfig,
     /// `User-Agent` and `Server` of our messages.

@@ -65,6 +65,7 @@ impl Engine {
 
         let (transports, sip) =
             Transports::bind_with(&config.sip_listen, config.sip_tls, sip_io::Limits::default())?;
+        transports.set_name_servers(config.name_servers);
         let tls_files = transports.tls_files();
         let mut guard_secret = [0; 32];
         getrandom::fill(&mut guard_secret)?;

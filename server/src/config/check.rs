@@ -48,6 +48,7 @@ pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanF
     };
     let sip_listen = listen::listeners(&file.sip, folder, &mut faults);
     let sip_tls = listen::client_tls(&file.sip.tls, folder, &mut faults);
+    let name_servers = listen::name_servers(&file.sip.dns, &mut faults);
     let guard = guard(&file.sip.guard, &mut faults);
     let media = media(&file.media, &mut faults);
     let limits = limits(&file.limits, &mut faults);
@@ -58,6 +59,7 @@ pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanF
         node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         sip_listen,
         sip_tls,
+        name_servers,
         guard,
         user_agent: file.sip.user_agent,
         media,

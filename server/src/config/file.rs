@@ -57,6 +57,8 @@ pub(super) struct Sip {
     pub(super) public_ip: Option<IpAddr>,
     pub(super) user_agent: String,
     pub(super) tls: Tls,
+    /// Name servers; empty: those of /etc/resolv.conf.
+    pub(super) dns: Vec<Spanned<String>>,
     pub(super) guard: Guard,
 }
 
@@ -155,6 +157,7 @@ impl Default for Sip {
             public_ip: None,
             user_agent: concat!("Carillon/", env!("CARGO_PKG_VERSION")).into(),
             tls: Tls::default(),
+            dns: Vec::new(),
             guard: Guard::default(),
         }
     }

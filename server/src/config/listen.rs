@@ -1,6 +1,6 @@
-//! The listeners of SIP, and the certificates of TLS.
+//! The listeners of SIP, the certificates of TLS, and the name servers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use sip_core::{Transport, Uri};
@@ -160,4 +160,18 @@ fn blame<T>(
         Some(file) => faults.fault(file, error.to_string()),
         None => faults.fault(otherwise, error.to_string()),
     }
+}
+
+pub(super) fn name_servers(dns: &[Spanned<String>], faults: &mut Checks) -> Vec<SocketAddr> {
+    /// RFC 1035 section 4.2: "port 53 (decimal)".
+    const PORT: u16 = 53;
+    let mut servers = Vec::new();
+    for entry in dns {
+        let text = entry.get_ref();
+        match text.parse().or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, PORT))) {
+            Ok(server) => servers.push(server),
+            Err(_) => faults.fault(entry, format!("{text:?}: expected a name server, \"IP\" or \"IP:PORT\"")),
+        }
+    }
+    servers
 }

@@ -53,6 +53,7 @@ fn every_section_is_read() {
         [sip]
         listen = ["tcp:[::]:5070"]
         public_ip = "2001:db8::1"
+        dns = ["127.0.0.1:5353", "2001:db8::53"]
         [sip.guard]
         deny = ["198.51.100.0/24"]
         allow = ["10.0.0.1"]
@@ -98,6 +99,7 @@ fn every_section_is_read() {
     assert_eq!(api.token_file, PathBuf::from("/run/tokens.toml"));
     assert_eq!(engine.sip_listen[0].bind, address("[::]:5070"));
     assert_eq!(engine.sip_listen[0].public_ip, "2001:db8::1".parse().ok());
+    assert_eq!(engine.name_servers, [address("127.0.0.1:5353"), address("[2001:db8::53]:53")]);
     let guard = &engine.guard;
     assert_eq!((guard.unknown.per_second, guard.unknown.burst, guard.known.per_second), (5, 40, 700));
     assert_eq!((guard.deny.len(), guard.allow.len(), guard.ban.as_secs()), (1, 1, 60));
@@ -192,6 +194,10 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
             "3: expected an origin such as https://desk.example.com",
         ),
         ("[sip]\nlisten = [{ addr = \"ws:127.0.0.1:1\", path = \"sip\" }]".into(), "2: a path begins with /"),
+        (
+            "[sip]\ndns = [\"ns.example.net\"]".into(),
+            "2: \"ns.example.net\": expected a name server, \"IP\" or \"IP:PORT\"",
+        ),
         (
             "[media]\nip = \"0.0.0.0\"".into(),
             "2: [media] ip on every address needs public_ip: peers must be told one address",

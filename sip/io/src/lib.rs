@@ -40,14 +40,17 @@
 //!   are dropped, and the core's timers see to it. A peer that cannot be reached, or does not take what it is sent,
 //!   comes back as [`Input::TransportError`](sip_core::Input::TransportError); a datagram that could not be sent, as
 //!   [`Input::Unsent`](sip_core::Input::Unsent).
-//!
+//! - Targets are located by RFC 3263: NAPTR, SRV with weights, AAAA and A, over hickory-resolver; names in `/etc/hosts`
+//!   are taken from there. Records are kept by their TTL (5 seconds to an hour; what is not there, up to 5 minutes),
+//!   up to a day longer while no name server answers, and are looked up again before their end when in use. A question
+//!   is answered within [`Limits::lookup`], and waits for nobody's records but its own.
 //! - Connections are bounded in all and per source, and so are handshakes of TLS and WebSocket under way; a peer that
 //!   does not finish one, does not talk, or no longer answers our pings is closed.
 //!
 //! TLS servers are verified unless [`ClientTls`] says otherwise; [`TlsFiles::reload`] takes up new certificates
 //! while every connection goes on.
 //!
-//! It does not retransmit, choose transports or read SRV records, and it does not learn of ICMP errors: an unreachable UDP
+//! It does not retransmit or choose transports, does not validate DNSSEC, and it does not learn of ICMP errors: an unreachable UDP
 //! peer shows as a timeout in the core.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
