@@ -16,7 +16,7 @@ const MAX_REALMS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Authenticator {
     credentials: Option<Credentials>,
-    answered: SmallVec<[Answered; 1]>,
+    answered: Vec<Answered>,
     /// Challenges answered for the present request.
     attempts: u8,
 }
@@ -50,7 +50,7 @@ pub(crate) type Lines = SmallVec<[(Name<'static>, ByteString); 1]>;
 
 impl Authenticator {
     pub(crate) fn new(credentials: Option<Credentials>) -> Self {
-        Self { credentials, answered: SmallVec::new(), attempts: 0 }
+        Self { credentials, answered: Vec::new(), attempts: 0 }
     }
 
     /// A new request begins. It carries the credentials for what is known already, and may be challenged anew.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::*;
@@ -106,11 +107,11 @@ impl Session {
         let (method, purpose, bytes) = match request {
             Waiting::Ack { invite, cseq, authorization, body } => {
                 let bytes = dialog.request(&Method::Ack, cseq, &path, branch, authorization, body.as_ref());
-                let transmit = path.transmit(bytes);
                 if let Some(ack) = dialog.ack(invite) {
-                    ack.transmit = Some(transmit.clone());
+                    // A copy: what is kept for half a minute is no larger than it must be.
+                    ack.transmit = Some(path.transmit(Bytes::copy_from_slice(&bytes)));
                 }
-                return layer.transmit(transmit);
+                return layer.transmit(path.transmit(bytes));
             }
             Waiting::Bye => {
                 let mut headers = self.auth.lines(&Method::Bye, dialog.request_uri().as_str(), b"");
@@ -157,10 +158,17 @@ impl Session {
         at: DialogId,
         outcome: Outcome,
     ) {
-        if let Outcome::Response { response, .. } = outcome
-            && self.auth.accept_challenge(&response, layer.random())
-        {
+        let (challenged, is_final) = match outcome {
+            Outcome::Response { response, .. } => {
+                let is_final = response.status().is_some_and(|status| status >= 200);
+                (self.auth.accept_challenge(&response, layer.random()), is_final)
+            }
+            Outcome::TimedOut | Outcome::TransportFailed => (false, true),
+        };
+        if challenged {
             self.send_in_dialog(layer, now, at, Waiting::Bye);
+        } else if is_final {
+            self.retire(at);
         }
     }
 
@@ -172,6 +180,7 @@ impl Session {
         for dialog in &mut self.dialogs {
             dialog.acks.retain(|ack| ack.invite != key);
         }
+        self.gone.retain(|gone| gone.invite != key);
     }
 }
 
@@ -205,7 +214,8 @@ impl Session {
                 layer.respond(now, server, &Answer::new(200));
                 self.receive_bye(layer, now, at, request);
             }
-            _ if self.is_told_over() => layer.respond(now, server, &Answer::new(481)),
+            // Also the dialog of a fork that lost is over for everything but its BYE.
+            _ if self.is_told_over() || !self.is_live(at) => layer.respond(now, server, &Answer::new(481)),
             Method::Options => layer.respond_options(now, server),
             Method::Info => layer.respond(now, server, &Answer::new(200)),
             Method::Update => self.receive_update(layer, now, server, at, hop, request),

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use bytestring::ByteString;
-use smallvec::SmallVec;
 
 use super::*;
 use crate::Name;
@@ -61,7 +60,8 @@ pub(super) fn begin(id: SessionId, tag: u64, server: ServerId, request: &Message
         auth: Authenticator::new(None),
         state: State::Invited(Box::new(invited)),
         invite: None,
-        dialogs: SmallVec::new(),
+        dialogs: Vec::new(),
+        gone: Vec::new(),
         next_dialog: 0,
         ours: Ours::Idle,
         theirs: Theirs::Idle,
@@ -102,7 +102,7 @@ impl Session {
         let tag = format!("{:016x}", self.tag);
         let dialog = Dialog::of_invite(request, &tag, turn, path).ok_or(Error::WrongState)?;
         let id = dialog.id;
-        self.dialogs.push(dialog);
+        self.add_dialog(dialog);
         Ok(id)
     }
 
@@ -418,5 +418,6 @@ impl Session {
             State::Inviting(_) => self.early_bye(layer, now, from, bye),
             State::Established(_) | State::Invited(_) | State::Over => {}
         }
+        self.retire(from);
     }
 }

@@ -28,7 +28,6 @@ mod theirs;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
-use smallvec::SmallVec;
 
 pub use event::{
     Body, DialogId, EndCause, Failure, FailureCause, Hangup, Invite, Reliable, SessionEvent, SessionId, Side,
@@ -39,7 +38,7 @@ pub(crate) use sessions::Sessions;
 
 use crate::authenticator::{Authenticator, Lines};
 use crate::dialog::Dialog;
-use crate::endpoint::{Destinations, Error, Event, ResolveError};
+use crate::endpoint::{Destinations, Error, Event, ResolveError, Transmit};
 use crate::transaction::{ClientKey, Outcome, Path, ServerId, TimerKey, TransactionLayer};
 use crate::transport::Hop;
 use crate::{Message, Method};
@@ -115,9 +114,11 @@ pub(crate) struct Session {
     auth: Authenticator,
     state: State,
     /// What answers to the first INVITE need, where it is ours, as long as they may come.
-    invite: Option<SentInvite>,
+    invite: Option<Box<SentInvite>>,
     /// Early ones, the dialog of the call, and those of forks that answered too late.
-    dialogs: SmallVec<[Dialog; 1]>,
+    dialogs: Vec<Dialog>,
+    /// What is left of those that are over.
+    gone: Vec<Gone>,
     next_dialog: u32,
     ours: Ours,
     theirs: Theirs,
@@ -150,6 +151,14 @@ struct SentInvite {
     authorization: Lines,
     /// Whether it carried an offer.
     offered: bool,
+}
+
+/// A dialog whose BYE is answered: a 2xx that comes again gets its ACK, and nothing else of it is kept.
+#[derive(Debug)]
+struct Gone {
+    tag: Option<ByteString>,
+    invite: ClientKey,
+    ack: Transmit,
 }
 
 /// What a client transaction in a dialog is for.
@@ -214,6 +223,41 @@ impl Session {
 
     fn dialog(&mut self, id: DialogId) -> Option<&mut Dialog> {
         self.dialogs.iter_mut().find(|dialog| dialog.id == id)
+    }
+
+    /// Whether this is the dialog of the call, or may become it.
+    fn is_live(&self, id: DialogId) -> bool {
+        match self.state {
+            State::Established(at) => at == id,
+            State::Over => false,
+            State::Inviting(_) | State::Invited(_) | State::Answered(_) => true,
+        }
+    }
+
+    /// Lets go of a dialog that is over, but for its ACKs.
+    fn retire(&mut self, id: DialogId) {
+        // A re-INVITE may still be answered.
+        if self.is_live(id) || self.ours.is_sent() {
+            return;
+        }
+        let Some(at) = self.dialogs.iter().position(|dialog| dialog.id == id && dialog.is_located()) else {
+            return;
+        };
+        let dialog = self.dialogs.swap_remove(at);
+        self.dialogs.shrink_to_fit();
+        let tag = dialog.remote_tag().map(ByteString::from);
+        for ack in dialog.acks {
+            if let Some(transmit) = ack.transmit {
+                self.gone.reserve_exact(1);
+                self.gone.push(Gone { tag: tag.clone(), invite: ack.invite, ack: transmit });
+            }
+        }
+    }
+
+    /// Calls have one dialog as a rule: room for more is not taken in advance.
+    fn add_dialog(&mut self, dialog: Dialog) {
+        self.dialogs.reserve_exact(1);
+        self.dialogs.push(dialog);
     }
 
     fn fire(&mut self, layer: &mut TransactionLayer, now: Instant, timer: SessionTimer) {

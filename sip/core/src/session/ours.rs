@@ -154,6 +154,9 @@ impl Session {
         key: ClientKey,
         outcome: Outcome,
     ) {
+        if let Some(gone) = self.gone.iter().find(|gone| gone.invite == key) {
+            return layer.transmit(gone.ack.clone());
+        }
         if let Some(ack) = self.dialog(at).and_then(|dialog| dialog.ack(key)) {
             // The 2xx again.
             if let Some(transmit) = ack.transmit.clone() {

@@ -128,7 +128,8 @@ pub(super) fn begin(
         auth: Authenticator::new(inviting.invite.credentials.clone()),
         state: State::Inviting(Box::new(inviting)),
         invite: None,
-        dialogs: SmallVec::new(),
+        dialogs: Vec::new(),
+        gone: Vec::new(),
         next_dialog: 0,
         ours: Ours::Idle,
         theirs: Theirs::Idle,
@@ -226,7 +227,7 @@ impl Session {
         let key = layer.send_request(now, branch, Method::Invite, path.clone(), request, user);
         self.transactions += 1;
         let (from, cseq, offered) = (inviting.from.clone(), inviting.cseq, inviting.invite.body.is_some());
-        self.invite = Some(SentInvite { key, path, from, cseq, authorization, offered });
+        self.invite = Some(Box::new(SentInvite { key, path, from, cseq, authorization, offered }));
     }
 
     /// Gives up an outbound call.
@@ -407,9 +408,10 @@ impl Session {
             } else {
                 // RFC 3261 section 13.2.1: "The UAC MUST treat the first session description it receives as the answer, and
                 // MUST ignore any session descriptions in subsequent responses".
+                // And an offer comes "in the first reliable non-failure message".
                 match dialog.exchange.turn() {
-                    Turn::Ours(Carrier::Invite) | Turn::Open => {}
-                    Turn::Agreed | Turn::Ours(_) | Turn::Theirs(_) => body = None,
+                    Turn::Ours(Carrier::Invite) => {}
+                    Turn::Open | Turn::Agreed | Turn::Ours(_) | Turn::Theirs(_) => body = None,
                 }
             }
         }
@@ -447,13 +449,14 @@ impl Session {
         if let Some(dialog) = self.dialogs.iter_mut().find(|dialog| dialog.remote_tag() == tag.as_deref()) {
             return dialog.relearn(response, path).then_some(dialog.id);
         }
-        if self.dialogs.len() >= MAX_FORKS {
+        if self.dialogs.len() + self.gone.len() >= MAX_FORKS {
             return None;
         }
         let id = DialogId(self.next_dialog);
         let caller = Caller { call_id: &self.call_id, from: &sent.from, cseq: sent.cseq };
         let turn = if sent.offered { Turn::Ours(Carrier::Invite) } else { Turn::Open };
-        self.dialogs.push(Dialog::of_response(id, caller, turn, response, path)?);
+        let dialog = Dialog::of_response(id, caller, turn, response, path)?;
+        self.add_dialog(dialog);
         self.next_dialog += 1;
         Some(id)
     }
@@ -463,6 +466,10 @@ impl Session {
         let Some(sent) = &self.invite else { return };
         let (invite, cseq, authorization) = (sent.key, sent.cseq, sent.authorization.clone());
         let tag = response.to_tag();
+        let mut gone = self.gone.iter().filter(|gone| gone.invite == invite);
+        if let Some(gone) = gone.find(|gone| gone.tag == tag) {
+            return layer.transmit(gone.ack.clone());
+        }
         let known = self.dialogs.iter_mut().find(|dialog| dialog.remote_tag() == tag.as_deref());
         if let Some(ack) = known.and_then(|dialog| dialog.ack(invite)) {
             if let Some(ack) = ack.transmit.clone() {
@@ -584,6 +591,11 @@ impl Session {
             | Phase::Proceeding
             | Phase::CancelLater { .. }
             | Phase::Cancelling { .. } => self.fail(layer, now, failure),
+        }
+        if self.is_over() {
+            // After a 300 to 699 its transaction lets no 2xx through any more.
+            self.invite = None;
+            self.dialogs.clear();
         }
     }
 

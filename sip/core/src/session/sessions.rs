@@ -8,7 +8,7 @@ use crate::transaction::{Report, User, parse_token};
 /// Every session, and where messages find theirs.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    sessions: BTreeMap<SessionId, Session>,
+    sessions: BTreeMap<SessionId, Box<Session>>,
     by_tag: BTreeMap<u64, SessionId>,
     /// Those that are not over.
     live: usize,
@@ -53,7 +53,7 @@ impl Sessions {
 
     fn add(&mut self, id: SessionId, session: Session) {
         self.by_tag.insert(session.tag, id);
-        self.sessions.insert(id, session);
+        self.sessions.insert(id, Box::new(session));
         self.live += 1;
     }
 

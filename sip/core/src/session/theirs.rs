@@ -198,7 +198,9 @@ impl Session {
     ) {
         self.give_way(layer);
         self.theirs = Theirs::Asked { dialog, source, offer };
-        self.set_timer(layer, SessionTimer::OfferTimeout, now + PATIENCE);
+        // With timers shorter than those of the RFC, what carried the offer does not wait that long.
+        let patience = PATIENCE.min(layer.config.timers.transaction_timeout() / 2);
+        self.set_timer(layer, SessionTimer::OfferTimeout, now + patience);
     }
 
     /// The peer takes its re-INVITE back. Returns whether it was that one.

@@ -164,6 +164,19 @@ fn an_unreliable_response_cannot_offer() {
 }
 
 #[test]
+fn what_looks_like_an_offer_in_an_unreliable_response_is_none() {
+    let mut net = Net::pair();
+    net.act(A, |endpoint, now| endpoint.invite(now, bodyless(R)).unwrap());
+    net.run_for(secs(0));
+    let invite = net.expect_raw(R, "INVITE");
+    let contact = format!("Contact: <sip:{R}>\n");
+    net.send_raw(R, A, &response_with(&invite, 183, "r1", &contact, "too early"));
+    net.send_raw(R, A, &response_with(&invite, 200, "r1", &contact, "r offer"));
+    assert_eq!(net.story(A), ["183", "answered"]);
+    assert!(net.receive_raw(R).is_none(), "no ACK before the answer");
+}
+
+#[test]
 fn a_description_among_other_parts_is_found() {
     let mut net = Net::pair();
     answer_calls(&mut net, B);

@@ -90,6 +90,22 @@ fn forks_are_told_apart_and_have_their_own_ways_and_numbers() {
 }
 
 #[test]
+fn a_fork_that_lost_cannot_change_the_call() {
+    let mut net = Net::pair();
+    net.call(A, R);
+    net.run_for(secs(0));
+    let invite = net.expect_raw(R, "INVITE");
+    for fork in ["f1", "f2"] {
+        net.send_raw(R, A, &response_with(&invite, 200, fork, &format!("Contact: <sip:{R}>\n"), "answer"));
+    }
+    for (cseq, method) in [(1, "UPDATE"), (2, "INVITE"), (3, "INFO")] {
+        net.send_raw(R, A, &of_callee(&invite, "f2", method, cseq, "", "mine"));
+        net.expect_raw(R, &format!("481 {method}"));
+    }
+    assert_eq!(net.story(A), ["answered"]);
+}
+
+#[test]
 fn a_200_with_another_way_than_its_ringing_counts() {
     let mut net = Net::pair();
     let a = net.call(A, R);
