@@ -190,9 +190,6 @@ fn note(course: &mut Course, at: u64, data: &EventData, tell: &watch::Sender<Pro
         | EventData::TrunkDown { .. }
         | EventData::TrunkRejected { .. }
         | EventData::EngineDraining {}
-        | EventData::CallHeld { .. }
-        | EventData::CallResumed { .. }
-        | EventData::CallHoldFailed { .. }
         | EventData::EventsDropped { .. } => {}
     }
 }

@@ -65,6 +65,8 @@ impl Phone {
             headers: Vec::new(),
             body: Some(Body::sdp(sdp::offer(&self.local))),
             reliable: sip_core::Reliable::Supported,
+            replaces: None,
+            session_interval: None,
             expires: None,
             credentials: None,
         };

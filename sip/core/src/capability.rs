@@ -7,14 +7,23 @@ use crate::{Message, Method, Name};
 pub(crate) enum Extension {
     /// Reliable provisional responses (RFC 3262).
     Reliable,
+    /// REFER without a subscription (RFC 4488).
+    NoReferSub,
+    /// Replaces (RFC 3891).
+    Replaces,
+    /// Session timers (RFC 4028).
+    Timer,
 }
 
 impl Extension {
-    pub(crate) const ALL: [Self; 1] = [Self::Reliable];
+    pub(crate) const ALL: [Self; 4] = [Self::Reliable, Self::NoReferSub, Self::Replaces, Self::Timer];
 
     pub(crate) const fn tag(self) -> &'static str {
         match self {
             Self::Reliable => "100rel",
+            Self::NoReferSub => "norefersub",
+            Self::Replaces => "replaces",
+            Self::Timer => "timer",
         }
     }
 
@@ -135,8 +144,8 @@ mod tests {
         let request = message("Require: 100REL, x-new\r\nRequire: y\r\n");
         assert_eq!(unsupported(&request), "x-new, y");
         assert_eq!(unsupported(&message("Require: 100rel\r\n")), "");
-        assert_eq!(Extensions::all().value(), "100rel");
-        assert_eq!(Extensions::all().without(Extension::Reliable).value(), "");
+        assert_eq!(Extensions::all().value(), "100rel, norefersub, replaces, timer");
+        assert_eq!(Extensions::all().without(Extension::Reliable).value(), "norefersub, replaces, timer");
     }
 
     #[test]

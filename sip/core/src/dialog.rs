@@ -86,6 +86,8 @@ pub(crate) enum Waiting {
     },
     /// The offer of ours that the session has under way, if it still has.
     Offer,
+    /// The session's request of this number, if it still has it.
+    Other(u32),
 }
 
 /// The caller's half of a dialog, as its INVITE had it.
@@ -252,13 +254,13 @@ impl Dialog {
     }
 
     /// A request in this dialog.
-    pub(crate) fn request(
+    pub(crate) fn request<'h>(
         &self,
         method: &Method,
         cseq: u32,
         path: &Path,
         branch: Branch,
-        headers: impl IntoIterator<Item = (Name<'static>, ByteString)>,
+        headers: impl IntoIterator<Item = (Name<'h>, ByteString)>,
         body: Option<&Body>,
     ) -> Bytes {
         let (uri, routes) = self.request_uri_and_route();

@@ -62,6 +62,8 @@
 //!     headers: vec![],
 //!     body: Some(Body::sdp("v=0\r\n")),
 //!     reliable: Reliable::Supported,
+//!     replaces: None,
+//!     session_interval: None,
 //!     expires: None,
 //!     credentials: None,
 //! })?;
@@ -149,8 +151,8 @@ pub use outgoing::{Outgoing, OutgoingId, OutgoingOutcome};
 pub use params::Params;
 pub use registration::{Register, RegistrationEvent, RegistrationId};
 pub use session::{
-    Body, DialogId, EndCause, Failure, FailureCause, Hangup, Invite, Reliable, SessionEvent, SessionId,
-    SessionTimer, Side, Target,
+    Body, DialogId, EndCause, Failure, FailureCause, Hangup, Invite, Refer, ReferId, ReferProgress, Referred,
+    Reliable, SessionEvent, SessionId, SessionRefresh, SessionTimer, Side, Target,
 };
 pub use timers::Timers;
 pub use transaction::Timer;

@@ -85,12 +85,11 @@ struct Running {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "almost all of its life a request is sent")]
 enum State {
     /// The target's name is being looked up.
     Resolving(QueryId),
     /// The request is under way.
-    Sent { key: ClientKey, path: Path },
+    Sent { key: ClientKey, path: Box<Path> },
     /// The outcome is told.
     Over,
 }
@@ -270,7 +269,7 @@ impl Running {
         };
         let user = User::Outgoing(self.id);
         let key = layer.send_request(now, branch, method.clone(), path.clone(), request, user);
-        self.state = State::Sent { key, path };
+        self.state = State::Sent { key, path: Box::new(path) };
     }
 
     fn outcome(&mut self, layer: &mut TransactionLayer, now: Instant, key: ClientKey, outcome: Outcome) {
@@ -278,7 +277,7 @@ impl Running {
         if *sent != key {
             return;
         }
-        let path = path.clone();
+        let path = Path::clone(path);
         match outcome {
             Outcome::Response { hop, response } => {
                 match StatusClass::of(response.status().unwrap_or_default()) {

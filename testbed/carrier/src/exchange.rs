@@ -221,7 +221,7 @@ impl Exchange {
 
     fn session(&mut self, now: Instant, id: SessionId, event: SessionEvent) {
         match event {
-            SessionEvent::Incoming { hop, request } => self.incoming(now, id, hop, &request),
+            SessionEvent::Incoming { hop, request, .. } => self.incoming(now, id, hop, &request),
             SessionEvent::Confirmed { .. } => {
                 if let Some(line) = self.lines.get_mut(&id) {
                     line.confirm(now);
@@ -248,7 +248,9 @@ impl Exchange {
                         | sip_core::EndCause::Transport
                         | sip_core::EndCause::AckTimeout
                         | sip_core::EndCause::OfferTimeout
-                        | sip_core::EndCause::Forgotten,
+                        | sip_core::EndCause::Forgotten
+                        | sip_core::EndCause::SessionExpired
+                        | sip_core::EndCause::Replaced,
                         Side::Local | Side::Remote,
                     ) => Outcome::Lost,
                 },
@@ -259,9 +261,15 @@ impl Exchange {
                 // An error means that the offer is void already.
                 done(self.endpoint.refuse_offer(now, id, 488));
             }
+            SessionEvent::Referred(referred) => {
+                done(self.endpoint.refuse_refer(now, id, referred.refer, 603));
+            }
             SessionEvent::OfferWithdrawn
             | SessionEvent::OfferAnswered { .. }
-            | SessionEvent::OfferRefused { .. } => {}
+            | SessionEvent::OfferRefused { .. }
+            | SessionEvent::ReferProgress { .. }
+            | SessionEvent::Info { .. }
+            | SessionEvent::InfoAnswered { .. } => {}
         }
     }
 
@@ -307,7 +315,7 @@ impl Exchange {
                 Move::HangUp => {
                     // Q.850 16, normal call clearing.
                     let reason = Reason { protocol: ReasonProtocol::Q850, cause: 16, text: None };
-                    done(self.endpoint.hangup(now, id, Hangup { status: None, reason: Some(reason) }));
+                    done(self.endpoint.hangup(now, id, Hangup { reason: Some(reason), ..Hangup::default() }));
                 }
             }
         }

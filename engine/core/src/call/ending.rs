@@ -63,7 +63,7 @@ impl LiveCall {
     }
 
     pub(super) fn failed(&mut self, ctx: &mut Context<'_>, failure: Failure) {
-        let Failure { cause, reason_phrase, q850, retry_after: _ } = failure;
+        let Failure { cause, reason_phrase, q850, .. } = failure;
         let (evidence, by) = match cause {
             FailureCause::Response(status) => {
                 self.record.sip_status = Some(status);
@@ -133,7 +133,8 @@ impl LiveCall {
     ) {
         for &session in &self.sessions {
             // Unknown only if it is over, which is what we want.
-            let _ = ctx.endpoint.hangup(ctx.now, session, Hangup { status, reason: reason.clone() });
+            let hangup = Hangup { status, reason: reason.clone(), headers: vec![] };
+            let _ = ctx.endpoint.hangup(ctx.now, session, hangup);
         }
     }
 

@@ -49,6 +49,8 @@ impl Branch {
             headers: template.headers.clone(),
             body: Some(body),
             reliable: template.reliable,
+            replaces: None,
+            session_interval: None,
             expires: None,
             credentials: self.credentials.clone(),
         }
@@ -246,7 +248,7 @@ mod tests {
     }
 
     fn failure(cause: FailureCause) -> Failure {
-        Failure { cause, reason_phrase: String::new(), q850: None, retry_after: None }
+        Failure::new(cause)
     }
 
     fn status(status: u16) -> Failure {

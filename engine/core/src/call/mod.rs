@@ -301,6 +301,15 @@ impl LiveCall {
             SessionEvent::OfferAnswered { body } => self.offer_answered(ctx, body),
             SessionEvent::OfferRefused { status } => self.offer_refused(ctx, status),
             SessionEvent::OfferWithdrawn => self.offer_withdrawn(),
+            // Nobody is transferred by the far end.
+            SessionEvent::Referred(referred) => {
+                // An error means that it is void already.
+                let _ = ctx.endpoint.refuse_refer(ctx.now, id, referred.refer, 603);
+            }
+            // We ask for no transfer, and send and read no INFO.
+            SessionEvent::ReferProgress { .. }
+            | SessionEvent::Info { .. }
+            | SessionEvent::InfoAnswered { .. } => {}
             SessionEvent::Failed(failure) => {
                 self.session_over(ctx, id);
                 match &mut self.state {
@@ -318,7 +327,7 @@ impl LiveCall {
                     State::Connected(_) | State::Ending(_) | State::Over => self.failed(ctx, failure),
                 }
             }
-            SessionEvent::Ended { by, q850, cause: _ } => {
+            SessionEvent::Ended { by, q850, .. } => {
                 self.session_over(ctx, id);
                 self.record.q850_cause = q850.or(self.record.q850_cause);
                 if let State::Ending(_) = self.state {

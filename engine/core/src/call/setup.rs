@@ -161,12 +161,7 @@ impl LiveCall {
             self.sessions.iter().copied().filter(|&session| ctx.endpoint.is_unheard(session)).collect();
         let mut verdict = Verdict::Wait;
         for session in silent {
-            let failure = Failure {
-                cause: FailureCause::Timeout,
-                reason_phrase: String::new(),
-                q850: None,
-                retry_after: None,
-            };
+            let failure = Failure::new(FailureCause::Timeout);
             verdict = branch_failed(inviting, ctx, self.trunk, session, failure);
             drop_session(&mut self.sessions, ctx, session);
         }

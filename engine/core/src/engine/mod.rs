@@ -232,9 +232,17 @@ impl Engine {
                     }
                     self.outputs.push_back(Output::Resolve { query, question });
                 }
+                // RFC 3891 §5: who may take a call over is to be authorized; nobody is.
                 sip_core::Output::Event(Event::Session {
                     id,
-                    event: SessionEvent::Incoming { hop, request },
+                    event: SessionEvent::Incoming { replaces: Some(_), .. },
+                }) => {
+                    // An error means that the call is over already.
+                    let _ = self.endpoint.reject(now, id, 403, &[]);
+                }
+                sip_core::Output::Event(Event::Session {
+                    id,
+                    event: SessionEvent::Incoming { hop, request, replaces: None },
                 }) => {
                     self.incoming(now, id, hop, &request);
                 }

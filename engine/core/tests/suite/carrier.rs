@@ -196,6 +196,8 @@ impl Carrier {
                     body: Some(Body::sdp(body.unwrap_or_else(|| sdp::offer(&local(media)))))
                         .filter(|b| !b.bytes.is_empty()),
                     reliable: Reliable::Supported,
+                    replaces: None,
+                    session_interval: None,
                     expires: None,
                     credentials: None,
                 },
@@ -335,6 +337,12 @@ impl Carrier {
                     self.endpoint.acknowledge(now, id, Body::sdp(answer)).unwrap();
                 }
             }
+            SessionEvent::Referred(referred) => {
+                let _ = self.endpoint.refuse_refer(now, id, referred.refer, 603);
+            }
+            SessionEvent::ReferProgress { .. }
+            | SessionEvent::Info { .. }
+            | SessionEvent::InfoAnswered { .. } => {}
             SessionEvent::OfferRefused { status } => self.offers.push(status.to_string()),
             SessionEvent::Failed(failure) => {
                 self.cancels += u32::from(failure.cause == sip_core::FailureCause::Cancelled);

@@ -12,7 +12,7 @@ use crate::transport::Hop;
 use crate::{Message, MessageBuilder, Method, Name, Reply};
 
 /// The methods we serve in a call.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY";
 
 /// The bodies we understand.
 pub(crate) const ACCEPT: &str = "application/sdp, multipart/mixed";

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::session::Reliable;
+use crate::session::{Reliable, SessionRefresh};
 use crate::timers::Timers;
 use crate::transport::Transport;
 
@@ -26,6 +26,9 @@ pub struct EndpointConfig {
     pub listeners: Vec<Listener>,
     /// Whether our provisional responses to calls are acknowledged.
     pub reliable: Reliable,
+    /// Session timers (RFC 4028); `None` switches them off. On, a call whose peer knows them is refreshed, and ends when it
+    /// is not.
+    pub session_refresh: Option<SessionRefresh>,
     /// Timer values; the defaults are those of RFC 3261 table 4.
     pub timers: Timers,
     /// Requests with more bytes leave over TCP where the target leaves the transport open and there is a TCP listener, and
@@ -46,6 +49,7 @@ impl EndpointConfig {
             user_agent: concat!("carillon/", env!("CARGO_PKG_VERSION")).to_owned(),
             listeners,
             reliable: Reliable::default(),
+            session_refresh: Some(SessionRefresh::default()),
             timers: Timers::default(),
             largest_datagram: Some(1_300),
             max_transactions: 400_000,

@@ -20,10 +20,10 @@ pub use io::{
 use crate::guard::Seal;
 use crate::outgoing::{Outgoing, OutgoingId, Outgoings};
 use crate::registration::{Register, RegistrationId, Registrations};
-use crate::session::{Body, Hangup, Invite, Session, SessionId, Sessions, check_headers};
+use crate::session::{Body, Hangup, Invite, Refer, ReferId, Session, SessionId, Sessions, check_headers};
 use crate::transaction::{Asker, Report, ServerId, TimerKey, TransactionLayer, User};
 use crate::transport::Destination;
-use crate::{ByteString, Name};
+use crate::{ByteString, Name, Replaces};
 
 /// A SIP user agent without sockets, clock or threads: transactions, dialogs, INVITE sessions and registrations.
 ///
@@ -162,11 +162,11 @@ impl Endpoint {
         self.command(id, |session, layer| session.hangup(layer, now, &hangup))
     }
 
-    fn command(
+    fn command<R>(
         &mut self,
         id: SessionId,
-        act: impl FnOnce(&mut Session, &mut TransactionLayer) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        act: impl FnOnce(&mut Session, &mut TransactionLayer) -> Result<R, Error>,
+    ) -> Result<R, Error> {
         let result = self.sessions.command(&mut self.layer, id, act);
         self.settle();
         result
@@ -189,7 +189,10 @@ impl Endpoint {
     /// Inbound: sends the 200, with the answer, or with our offer where the INVITE has none. It waits for the PRACK of a
     /// provisional response that described before.
     pub fn answer(&mut self, now: Instant, id: SessionId, body: Option<Body>) -> Result<(), Error> {
-        self.command(id, |session, layer| session.answer(layer, now, body.as_ref()))
+        self.command(id, |session, layer| session.answer(layer, now, body.as_ref()))?;
+        self.sessions.give_place(&mut self.layer, now, id);
+        self.settle();
+        Ok(())
     }
 
     /// Offers anew: by re-INVITE in an answered call, by UPDATE before, where the first exchange is over and the peer takes
@@ -217,6 +220,52 @@ impl Endpoint {
     /// one.
     pub fn acknowledge(&mut self, now: Instant, id: SessionId, body: Body) -> Result<(), Error> {
         self.command(id, |session, layer| session.acknowledge(layer, now, body))
+    }
+
+    /// Sends an INFO in an answered call; [`InfoAnswered`](crate::SessionEvent::InfoAnswered) follows.
+    pub fn info(&mut self, now: Instant, id: SessionId, body: Body) -> Result<(), Error> {
+        self.command(id, |session, layer| session.info(layer, now, body))
+    }
+
+    /// Asks the peer of an answered call to call somebody: a transfer. [`ReferProgress`](crate::SessionEvent::ReferProgress)
+    /// follows, up to a final one, unless the call ends before; it goes on until it is hung up.
+    pub fn refer(&mut self, now: Instant, id: SessionId, refer: Refer) -> Result<ReferId, Error> {
+        self.command(id, |session, layer| session.refer(layer, now, refer))
+    }
+
+    /// Accepts a [`Referred`](crate::SessionEvent::Referred): the peer is told 202, and 100 for a start. To call is the
+    /// user's; how it goes is told with [`refer_progress`](Self::refer_progress).
+    pub fn accept_refer(&mut self, now: Instant, id: SessionId, refer: ReferId) -> Result<(), Error> {
+        self.command(id, |session, layer| session.accept_refer(layer, now, refer))
+    }
+
+    /// Refuses a [`Referred`](crate::SessionEvent::Referred) with 300 to 699: 603, 403, …
+    pub fn refuse_refer(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        refer: ReferId,
+        status: u16,
+    ) -> Result<(), Error> {
+        self.command(id, |session, layer| session.refuse_refer(layer, now, refer, status))
+    }
+
+    /// Tells the peer how the call goes that it asked for: its status, 200 and above being the last, and the reason phrase,
+    /// the usual one where it is empty. [`Error::UnknownRequest`] where the peer does not want to know (any more).
+    pub fn refer_progress(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        refer: ReferId,
+        status: u16,
+        reason: &str,
+    ) -> Result<(), Error> {
+        self.command(id, |session, layer| session.refer_progress(layer, now, refer, status, reason))
+    }
+
+    /// How the peer of an answered call would be told to replace it: for the Refer-To of an attended transfer.
+    pub fn replaces(&self, id: SessionId) -> Option<Replaces> {
+        self.sessions.replaces(id)
     }
 
     /// Inbound: refuses with 300 to 699 and these header fields (a challenge, a Retry-After, a Contact).

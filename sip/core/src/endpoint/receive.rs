@@ -8,7 +8,7 @@ use super::answer::ACCEPT;
 use super::{ALLOW, Answer, Endpoint, Event, RequestId};
 use crate::capability::{self, Extension, Extensions};
 use crate::dialog;
-use crate::session::{Reliable, SessionId};
+use crate::session::{Refresh, Reliable, SessionId};
 use crate::transaction::{Received, ServerId};
 use crate::transport::Hop;
 use crate::{Message, Method, Name, ParseError};
@@ -96,6 +96,12 @@ impl Endpoint {
         if request.to_tag().is_some() {
             return self.layer.respond(now, server, &Answer::new(481));
         }
+        // RFC 3891 section 3: "if a Replaces header field is present in a request other than INVITE, the UAS MUST reject the
+        // request with a 400 Bad Request response."
+        if *method != Method::Invite && request.header(Name::Replaces).is_some() {
+            let answer = Answer { reason: "Replaces Outside INVITE", ..Answer::new(400) };
+            return self.layer.respond(now, server, &answer);
+        }
         match method {
             Method::Invite => self.serve_invite(now, server, hop, request),
             Method::Options => self.layer.respond_options(now, server),
@@ -143,13 +149,31 @@ impl Endpoint {
             }
             Reliable::Off | Reliable::Supported | Reliable::Required => {}
         }
+        let timer = Extension::Timer;
+        if self.layer.config.session_refresh.is_none()
+            && Extensions::named(&request, Name::Require).has(timer)
+        {
+            let headers = [(Name::Unsupported, timer.tag())];
+            return self.layer.respond(now, server, &Answer { headers: &headers, ..Answer::new(420) });
+        }
+        let replaces = match self.sessions.replaced_by(&request) {
+            Ok(replaces) => replaces,
+            Err((status, reason)) => {
+                return self.layer.respond(now, server, &Answer { reason, ..Answer::new(status) });
+            }
+        };
+        if let Some(min) = Refresh::new(self.layer.config.session_refresh).too_small(&request) {
+            let min = min.as_secs().to_string();
+            let headers = [(Name::MinSe, min.as_str())];
+            return self.layer.respond(now, server, &Answer { headers: &headers, ..Answer::new(422) });
+        }
         if self.sessions.admit(&self.layer).is_err() {
             let headers = [(Name::RetryAfter, "5")];
             return self.layer.respond(now, server, &Answer { headers: &headers, ..Answer::new(503) });
         }
         // At once: the user may take longer than the 200 ms of RFC 3261 section 17.2.1.
         self.layer.respond(now, server, &Answer::new(100));
-        self.sessions.receive_invite(&mut self.layer, now, server, hop, request);
+        self.sessions.receive_invite(&mut self.layer, now, server, hop, request, replaces);
     }
 
     /// RFC 3261 section 9.2.

@@ -359,6 +359,15 @@ impl Message {
     }
 }
 
+impl PartialEq for Message {
+    /// By the bytes as they came.
+    fn eq(&self, other: &Message) -> bool {
+        self.raw == other.raw
+    }
+}
+
+impl Eq for Message {}
+
 impl fmt::Debug for Message {
     /// The start line only: header fields hold credentials and phone numbers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::requests::Errand;
 use super::*;
 use crate::Name;
 use crate::capability::Extensions;
@@ -93,7 +94,7 @@ impl Session {
             NextHop::Asked { waiting, .. } => {
                 let droppable = match request {
                     Waiting::Prack { .. } => true,
-                    Waiting::Ack { .. } | Waiting::Bye | Waiting::Offer => false,
+                    Waiting::Ack { .. } | Waiting::Bye | Waiting::Offer | Waiting::Other(_) => false,
                 };
                 if !droppable || waiting.len() < MAX_WAITING {
                     waiting.push(request);
@@ -117,6 +118,7 @@ impl Session {
                 let mut headers = self.auth.lines(&Method::Bye, dialog.request_uri().as_str(), b"");
                 headers.push(user_agent);
                 headers.extend(dialog.bye_reason.clone().map(|reason| (Name::Reason, reason)));
+                let headers = with_others(headers, &self.bye_headers);
                 let cseq = dialog.next_cseq();
                 let bytes = dialog.request(&Method::Bye, cseq, &path, branch, headers, None);
                 (Method::Bye, Purpose::Bye, bytes)
@@ -138,12 +140,35 @@ impl Session {
                 headers.push((Name::Contact, contact(self.user.as_deref(), &path).into()));
                 headers.push((Name::Allow, ByteString::from_static(ALLOW)));
                 // Without 100rel: nobody rings in a call that stands, and a re-INVITE needs no provisional responses.
-                headers.push((Name::Supported, in_dialog().value().into()));
+                headers.push((Name::Supported, in_dialog(&self.refresh).value().into()));
+                headers.extend(self.refresh.lines());
                 headers.push(user_agent);
                 let cseq = dialog.next_cseq();
                 let bytes = dialog.request(&method, cseq, &path, branch, headers, body.as_ref());
                 self.ours.sent(ClientKey::new(branch, &method), cseq, authorization);
                 (method, Purpose::Offer, bytes)
+            }
+            Waiting::Other(number) => {
+                let Some(request) = self.requests.get(number) else { return };
+                let method = request.method.clone();
+                let octets = request.body.as_ref().map_or(&[][..], |body| &body.bytes);
+                let mut headers = self.auth.lines(&method, dialog.request_uri().as_str(), octets);
+                // REFER, NOTIFY and UPDATE refresh the peer's idea of where we are; INFO does not.
+                if method != Method::Info {
+                    headers.push((Name::Contact, contact(self.user.as_deref(), &path).into()));
+                }
+                headers.push(user_agent);
+                if request.errand == Errand::Refresh {
+                    headers.push((Name::Supported, in_dialog(&self.refresh).value().into()));
+                    headers.extend(self.refresh.lines());
+                }
+                let headers = with_others(headers, &request.headers);
+                let cseq = dialog.next_cseq();
+                let bytes = dialog.request(&method, cseq, &path, branch, headers, request.body.as_ref());
+                if let Errand::Refer(id) = request.errand {
+                    self.refers.sent(id, cseq);
+                }
+                (method, Purpose::Other(number), bytes)
             }
         };
         layer.send_request(now, branch, method, path, bytes, User::Dialog(self.id, at, purpose));
@@ -209,6 +234,13 @@ impl Session {
             return layer.respond(now, server, &Answer::new(500));
         }
         let allow = [(Name::Allow, ALLOW)];
+        if matches!(method, Method::Invite | Method::Update)
+            && let Some(min) = self.refresh.too_small(request)
+        {
+            let min = min.as_secs().to_string();
+            let headers = [(Name::MinSe, min.as_str())];
+            return layer.respond(now, server, &Answer { headers: &headers, ..Answer::new(422) });
+        }
         match method {
             Method::Bye => {
                 layer.respond(now, server, &Answer::new(200));
@@ -217,21 +249,17 @@ impl Session {
             // Also the dialog of a fork that lost is over for everything but its BYE.
             _ if self.is_told_over() || !self.is_live(at) => layer.respond(now, server, &Answer::new(481)),
             Method::Options => layer.respond_options(now, server),
-            Method::Info => layer.respond(now, server, &Answer::new(200)),
+            Method::Info => self.receive_info(layer, now, server, request),
+            Method::Refer => self.receive_refer(layer, now, server, at, request),
+            Method::Notify => self.receive_notify(layer, now, server, request),
+            Method::Subscribe => self.receive_subscribe(layer, now, server, request),
             Method::Update => self.receive_update(layer, now, server, at, hop, request),
             Method::Invite => self.receive_reinvite(layer, now, server, at, number, request),
             Method::Prack => self.receive_prack(layer, now, server, at, hop, request),
             Method::Extension(_) => {
                 layer.respond(now, server, &Answer { headers: &allow, ..Answer::new(501) });
             }
-            Method::Ack
-            | Method::Cancel
-            | Method::Register
-            | Method::Subscribe
-            | Method::Notify
-            | Method::Publish
-            | Method::Refer
-            | Method::Message => {
+            Method::Ack | Method::Cancel | Method::Register | Method::Publish | Method::Message => {
                 layer.respond(now, server, &Answer { headers: &allow, ..Answer::new(405) });
             }
         }
@@ -263,7 +291,7 @@ impl Session {
 
     /// The 200 to an INVITE or UPDATE, with our description where there is one to be said.
     pub(super) fn agree_to(
-        &self,
+        &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
         server: ServerId,
@@ -271,8 +299,12 @@ impl Session {
         body: Option<&Body>,
     ) {
         let contact = self.contact_back(layer, hop);
-        let supported = in_dialog().value();
-        let headers = [(Name::Allow, ALLOW), (Name::Supported, supported.as_str())];
+        let supported = in_dialog(&self.refresh).value();
+        let timer = self.refreshed_by_them(layer, now, server);
+        let mut headers: SmallVec<[_; 4]> = SmallVec::new();
+        headers.push((Name::Allow, ALLOW));
+        headers.push((Name::Supported, supported.as_str()));
+        headers.extend(timer.iter().map(|(name, value)| (*name, &**value)));
         let to_tag = Some(self.tag);
         layer.respond(now, server, &Answer { to_tag, contact, headers: &headers, body, ..Answer::new(200) });
     }
@@ -283,9 +315,16 @@ impl Session {
     }
 }
 
+/// Header fields of ours, and then the user's.
+#[expect(clippy::map_identity, reason = "it shortens the lifetime of the names, which are static in ours")]
+fn with_others(ours: Lines, others: &[(String, String)]) -> impl Iterator<Item = (Name<'_>, ByteString)> {
+    let others = others.iter().map(|(name, value)| (Name::parse(name), value.as_str().into()));
+    ours.into_iter().map(|(name, value)| -> (Name<'_>, ByteString) { (name, value) }).chain(others)
+}
+
 /// What we support within a dialog.
-fn in_dialog() -> Extensions {
-    Extensions::all().without(crate::capability::Extension::Reliable)
+fn in_dialog(refresh: &Refresh) -> Extensions {
+    refresh.extensions().without(crate::capability::Extension::Reliable)
 }
 
 /// The path to a destination; over the stream of the `fallback` where that leads to the same host, and all of the

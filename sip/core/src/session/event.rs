@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::refer::{ReferId, ReferProgress, Referred};
 use crate::digest::Credentials;
 use crate::transport::{Hop, Transport};
-use crate::{Message, NameAddr, Reason, Uri};
+use crate::{Message, NameAddr, Reason, Replaces, Uri};
 
 /// One INVITE session, inbound or outbound, from the INVITE to its terminal event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,6 +87,11 @@ pub struct Invite {
     pub body: Option<Body>,
     /// Whether provisional responses are to be acknowledged.
     pub reliable: Reliable,
+    /// The dialog at the callee's that this call is to take the place of (RFC 3891); the callee has to know how.
+    pub replaces: Option<Replaces>,
+    /// The session interval to ask for (RFC 4028); `None` means that of
+    /// [`EndpointConfig::session_refresh`](crate::EndpointConfig::session_refresh), and zero that there is none.
+    pub session_interval: Option<Duration>,
     /// How long the call may go unanswered; sent as Expires, and then CANCELled by us.
     pub expires: Option<Duration>,
     /// What to answer a 401 or 407 with.
@@ -99,6 +105,8 @@ pub struct Hangup {
     pub status: Option<u16>,
     /// A Reason header for the CANCEL, BYE or response.
     pub reason: Option<Reason>,
+    /// Further headers of the BYE or response, name and value, sent as given. A CANCEL has none, since proxies answer it.
+    pub headers: Vec<(String, String)>,
 }
 
 /// What happens to a call. Exactly one event per session is terminal: `Failed` or `Ended`.
@@ -111,6 +119,9 @@ pub enum SessionEvent {
         hop: Hop,
         /// The INVITE.
         request: Message,
+        /// The call that this one is to take the place of (RFC 3891): when it is answered, that one is hung up or, where it
+        /// is not answered yet, cancelled. Whether the caller may do that is the user's to judge.
+        replaces: Option<SessionId>,
     },
     /// Outbound: progress, 101 to 199, repeated responses left out.
     Provisional {
@@ -132,6 +143,8 @@ pub enum SessionEvent {
         /// ACK is sent already. After an INVITE without a body, and unless an exchange is over by then, it is the offer:
         /// the ACK waits for [`acknowledge`](crate::Endpoint::acknowledge), for ten seconds at most.
         body: Option<Bytes>,
+        /// The 2xx.
+        response: Message,
     },
     /// Inbound: the caller has acknowledged our answer.
     Confirmed {
@@ -160,6 +173,28 @@ pub enum SessionEvent {
         /// offer anew. 503 where the transport failed.
         status: u16,
     },
+    /// An INFO of the peer's (RFC 6086), answered already.
+    Info {
+        /// Its Content-Type.
+        content_type: String,
+        /// Its body, never empty.
+        body: Bytes,
+    },
+    /// What became of an [`info`](crate::Endpoint::info) of ours.
+    InfoAnswered {
+        /// The final status; 408 for no answer, 503 where the transport failed. Only a 481 ends the call.
+        status: u16,
+    },
+    /// The peer asks us to call somebody (RFC 3515): [`accept_refer`](crate::Endpoint::accept_refer) or
+    /// [`refuse_refer`](crate::Endpoint::refuse_refer) within half a minute.
+    Referred(Box<Referred>),
+    /// What comes of a [`refer`](crate::Endpoint::refer) of ours. When the call ends nothing more comes.
+    ReferProgress {
+        /// Which.
+        refer: ReferId,
+        /// What.
+        progress: ReferProgress,
+    },
     /// Terminal: the call was never answered.
     Failed(Failure),
     /// Terminal: the call was answered and is over.
@@ -170,6 +205,8 @@ pub enum SessionEvent {
         q850: Option<u8>,
         /// How it ended.
         cause: EndCause,
+        /// The peer's BYE.
+        bye: Option<Message>,
     },
 }
 
@@ -184,6 +221,18 @@ pub struct Failure {
     pub q850: Option<u8>,
     /// The response's Retry-After.
     pub retry_after: Option<Duration>,
+    /// The Contacts of a 3xx in the order to try them.
+    pub contacts: Vec<NameAddr>,
+    /// What ended it: the final response, the peer's CANCEL or early BYE. Its header fields tell more: Reason, Warning.
+    pub message: Option<Box<Message>>,
+}
+
+impl Failure {
+    /// One with nothing to say but its cause.
+    pub fn new(cause: FailureCause) -> Failure {
+        let reason_phrase = String::new();
+        Failure { cause, reason_phrase, q850: None, retry_after: None, contacts: vec![], message: None }
+    }
 }
 
 /// The class of a [`Failure`].
@@ -225,4 +274,8 @@ pub enum EndCause {
     OfferTimeout,
     /// The peer knows nothing of the call (any more): 481 to a request of ours.
     Forgotten,
+    /// It was not refreshed in time (RFC 4028).
+    SessionExpired,
+    /// Another call has taken its place (RFC 3891), and it was hung up.
+    Replaced,
 }

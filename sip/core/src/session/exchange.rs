@@ -74,6 +74,11 @@ impl Exchange {
         self.remote.as_ref()
     }
 
+    /// Our description in force.
+    pub(crate) fn local(&self) -> Option<&Body> {
+        self.local.as_ref()
+    }
+
     /// Whether we may offer.
     pub(crate) fn is_agreed(&self) -> bool {
         self.turn == Turn::Agreed

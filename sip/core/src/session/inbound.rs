@@ -42,7 +42,14 @@ pub(super) struct DeferredBye {
     reason: Option<ByteString>,
 }
 
-pub(super) fn begin(id: SessionId, tag: u64, server: ServerId, request: &Message) -> Session {
+pub(super) fn begin(
+    layer: &TransactionLayer,
+    id: SessionId,
+    tag: u64,
+    server: ServerId,
+    request: &Message,
+    replaces: Option<SessionId>,
+) -> Session {
     let invited = Invited {
         server,
         cseq: request.cseq().map_or(0, |cseq| cseq.number),
@@ -65,6 +72,11 @@ pub(super) fn begin(id: SessionId, tag: u64, server: ServerId, request: &Message
         next_dialog: 0,
         ours: Ours::Idle,
         theirs: Theirs::Idle,
+        requests: Requests::default(),
+        refers: Refers::default(),
+        refresh: Refresh::new(layer.config.session_refresh),
+        replaces,
+        bye_headers: Vec::new(),
         transactions: 0,
     }
 }
@@ -87,7 +99,7 @@ impl Session {
         if let Ok(Some(expires)) = request.expires() {
             self.set_timer(layer, SessionTimer::Expires, now + expires);
         }
-        self.emit(layer, SessionEvent::Incoming { hop, request });
+        self.emit(layer, SessionEvent::Incoming { hop, request, replaces: self.replaces });
     }
 
     /// The dialog of the INVITE, made with the first response that has our tag.
@@ -226,7 +238,7 @@ impl Session {
         cause: FailureCause,
     ) {
         layer.respond(now, server, &Answer { to_tag: Some(self.tag), headers, ..Answer::new(status) });
-        self.fail(layer, now, failure(cause));
+        self.fail(layer, now, Failure::new(cause));
     }
 
     /// The local end hangs up, in any state.
@@ -236,7 +248,11 @@ impl Session {
         now: Instant,
         hangup: &Hangup,
     ) -> Result<(), Error> {
+        check_request_headers(&hangup.headers)?;
         let reason = hangup.reason.as_ref().map(|reason| ByteString::from(reason.to_string()));
+        if !self.is_over() {
+            self.bye_headers.clone_from(&hangup.headers);
+        }
         match &mut self.state {
             State::Inviting(_) => self.cancel(layer, now, reason),
             State::Invited(invited) => {
@@ -246,12 +262,15 @@ impl Session {
                     return Err(Error::Status { status });
                 }
                 let line = reason.as_deref().map(|reason| (Name::Reason, reason));
-                self.refuse(layer, now, server, status, line.as_slice(), FailureCause::Response(status));
+                let others = hangup.headers.iter().map(|(name, value)| (Name::parse(name), value.as_str()));
+                let headers: Vec<_> = line.into_iter().chain(others).collect();
+                self.refuse(layer, now, server, status, &headers, FailureCause::Response(status));
             }
             State::Answered(answered) => {
                 if answered.hangup.is_none() {
                     answered.hangup = Some(DeferredBye { reason });
-                    let ended = SessionEvent::Ended { by: Side::Local, q850: None, cause: EndCause::Bye };
+                    let (by, cause) = (Side::Local, EndCause::Bye);
+                    let ended = SessionEvent::Ended { by, q850: None, cause, bye: None };
                     self.emit(layer, ended);
                 }
             }
@@ -280,18 +299,20 @@ impl Session {
         cancel: &Message,
     ) {
         if self.invited().is_ok_and(|invited| invited.server == invite) {
-            self.terminate(layer, now, cancel.q850_cause());
+            self.terminate(layer, now, Some(cancel));
         } else {
             self.cancel_theirs(layer, now, invite);
         }
     }
 
     /// The caller has given the call up.
-    fn terminate(&mut self, layer: &mut TransactionLayer, now: Instant, q850: Option<u8>) {
+    fn terminate(&mut self, layer: &mut TransactionLayer, now: Instant, message: Option<&Message>) {
         if let Ok(invited) = self.invited() {
             let server = invited.server;
             layer.respond(now, server, &Answer { to_tag: Some(self.tag), ..Answer::new(487) });
-            self.fail(layer, now, Failure { q850, ..failure(FailureCause::Cancelled) });
+            let q850 = message.and_then(Message::q850_cause);
+            let message = message.cloned().map(Box::new);
+            self.fail(layer, now, Failure { q850, message, ..Failure::new(FailureCause::Cancelled) });
         }
     }
 
@@ -314,7 +335,7 @@ impl Session {
         if invited.caller_tag != bye.from_tag() {
             return false;
         }
-        self.terminate(layer, now, bye.q850_cause());
+        self.terminate(layer, now, Some(bye));
         true
     }
 
@@ -409,11 +430,11 @@ impl Session {
         match &self.state {
             State::Answered(Answered { hangup: Some(_), .. }) => self.close(layer, now),
             State::Answered(Answered { hangup: None, .. }) => {
-                self.end(layer, now, Side::Remote, bye.q850_cause(), EndCause::Bye);
+                self.end(layer, now, Side::Remote, Some(bye), EndCause::Bye);
             }
             // A fork that lost is being taken down anyway.
             State::Established(at) if *at == from => {
-                self.end(layer, now, Side::Remote, bye.q850_cause(), EndCause::Bye);
+                self.end(layer, now, Side::Remote, Some(bye), EndCause::Bye);
             }
             State::Inviting(_) => self.early_bye(layer, now, from, bye),
             State::Established(_) | State::Invited(_) | State::Over => {}

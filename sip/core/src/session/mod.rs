@@ -21,7 +21,11 @@ mod exchange;
 mod inbound;
 mod ours;
 mod outbound;
+mod refer;
+mod refresh;
 mod reliable;
+mod replace;
+mod requests;
 mod sessions;
 mod theirs;
 
@@ -34,6 +38,9 @@ pub use event::{
     Target,
 };
 pub(crate) use exchange::{Exchange, Turn};
+pub use refer::{Refer, ReferId, ReferProgress, Referred};
+pub(crate) use refresh::Refresh;
+pub use refresh::SessionRefresh;
 pub(crate) use sessions::Sessions;
 
 use crate::authenticator::{Authenticator, Lines};
@@ -41,12 +48,14 @@ use crate::dialog::Dialog;
 use crate::endpoint::{Destinations, Error, Event, ResolveError, Transmit};
 use crate::transaction::{ClientKey, Outcome, Path, ServerId, TimerKey, TransactionLayer};
 use crate::transport::Hop;
-use crate::{Message, Method};
+use crate::{Message, Method, Reason, ReasonProtocol};
 use exchange::Carrier;
 use inbound::{Answered, Invited};
 use ours::Ours;
 use outbound::Inviting;
 pub(crate) use outbound::{check_headers, check_request_headers};
+use refer::Refers;
+use requests::Requests;
 use theirs::Theirs;
 
 /// The timers of a session.
@@ -73,10 +82,16 @@ pub enum SessionTimer {
     OfferAgain,
     /// A re-INVITE of ours has no final response.
     ReinviteTimeout,
+    /// The subscription of a REFER ends, or its first NOTIFY has not come.
+    Refer,
+    /// Half of the session interval is over, and the refresh is ours (RFC 4028 section 10).
+    Refresh,
+    /// The session interval is nearly over, and nobody has refreshed.
+    SessionExpiry,
 }
 
 impl SessionTimer {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 13] = [
         Self::CancelTimeout,
         Self::Expires,
         Self::RepeatProvisional,
@@ -87,6 +102,9 @@ impl SessionTimer {
         Self::OfferTimeout,
         Self::OfferAgain,
         Self::ReinviteTimeout,
+        Self::Refer,
+        Self::Refresh,
+        Self::SessionExpiry,
     ];
 
     /// Whether it runs on when the session is over: a re-INVITE that is not answered keeps its transaction.
@@ -122,6 +140,13 @@ pub(crate) struct Session {
     next_dialog: u32,
     ours: Ours,
     theirs: Theirs,
+    requests: Requests,
+    refers: Refers,
+    refresh: Refresh,
+    /// The call that this one takes the place of when it is answered.
+    replaces: Option<SessionId>,
+    /// The user's header fields for our BYE.
+    bye_headers: Vec<(String, String)>,
     /// Client transactions running.
     transactions: u32,
 }
@@ -168,6 +193,8 @@ pub(crate) enum Purpose {
     Prack,
     /// A re-INVITE or UPDATE.
     Offer,
+    /// The one of this number of those that change nothing.
+    Other(u32),
 }
 
 impl Session {
@@ -187,11 +214,12 @@ impl Session {
         layer: &mut TransactionLayer,
         now: Instant,
         by: Side,
-        q850: Option<u8>,
+        bye: Option<&Message>,
         cause: EndCause,
     ) {
         self.close(layer, now);
-        self.emit(layer, SessionEvent::Ended { by, q850, cause });
+        let q850 = bye.and_then(Message::q850_cause);
+        self.emit(layer, SessionEvent::Ended { by, q850, cause, bye: bye.cloned() });
     }
 
     /// Nothing of it goes on but transactions.
@@ -199,6 +227,7 @@ impl Session {
         self.state = State::Over;
         self.drop_theirs(layer, now);
         self.drop_ours(layer, now);
+        self.drop_refers(layer, now);
     }
 
     fn set_timer(&self, layer: &mut TransactionLayer, timer: SessionTimer, deadline: Instant) {
@@ -272,13 +301,11 @@ impl Session {
             SessionTimer::OfferTimeout => self.offer_timeout(layer, now),
             SessionTimer::OfferAgain => self.offer_again(layer, now),
             SessionTimer::ReinviteTimeout => self.reinvite_timeout(layer, now),
+            SessionTimer::Refer => self.refer_timeout(layer, now),
+            SessionTimer::Refresh => self.refresh_due(layer, now),
+            SessionTimer::SessionExpiry => self.session_expired(layer, now),
         }
     }
-}
-
-/// A failure with nothing to say but its cause.
-fn failure(cause: FailureCause) -> Failure {
-    Failure { cause, reason_phrase: String::new(), q850: None, retry_after: None }
 }
 
 /// The Contact of this end of `path`.

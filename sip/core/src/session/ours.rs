@@ -27,7 +27,7 @@ const REINVITE_LIMIT: Duration = Duration::from_secs(181);
 pub(super) enum Ours {
     Idle,
     Sent(Box<Sent>),
-    BackOff { body: Option<Body> },
+    BackOff { body: Option<Body>, refresh: bool },
 }
 
 /// A re-INVITE or UPDATE under way.
@@ -40,6 +40,10 @@ pub(super) struct Sent {
     /// `None` while it waits for an address.
     request: Option<SentRequest>,
     phase: Phase,
+    /// What is agreed, to refresh the session: the user knows nothing of it.
+    refresh: bool,
+    /// The user's offer, to be made when the refresh is over.
+    next: Option<Option<Body>>,
 }
 
 #[derive(Debug)]
@@ -99,12 +103,35 @@ impl Session {
         body: Option<Body>,
     ) -> Result<(), Error> {
         match &mut self.ours {
-            Ours::Sent(_) => Err(Error::OfferPending),
-            Ours::BackOff { body: waiting } => {
-                *waiting = body;
+            Ours::Sent(sent) if sent.refresh && sent.next.is_none() => {
+                sent.next = Some(body);
                 Ok(())
             }
-            Ours::Idle => self.send_offer(layer, now, body),
+            Ours::Sent(_) => Err(Error::OfferPending),
+            Ours::BackOff { body: waiting, refresh } => {
+                *waiting = body;
+                *refresh = false;
+                Ok(())
+            }
+            Ours::Idle => self.send_offer(layer, now, body, false),
+        }
+    }
+
+    /// A re-INVITE with what is agreed, to refresh the session. One of the user's that is under way does as well.
+    pub(super) fn refresh_by_reinvite(&mut self, layer: &mut TransactionLayer, now: Instant) {
+        let Ok(at) = self.call_dialog() else { return };
+        let agreed = self.dialog(at).and_then(|dialog| dialog.exchange.local().cloned());
+        if let (Ours::Idle, Some(body)) = (&self.ours, agreed) {
+            // An offer of theirs under way does as well, and else the next try comes in time.
+            let _ = self.send_offer(layer, now, Some(body), true);
+        }
+    }
+
+    /// The refresh is over: the user's offer that waited for it.
+    fn offer_next(&mut self, layer: &mut TransactionLayer, now: Instant, next: Option<Option<Body>>) {
+        if let Some(body) = next {
+            self.ours = Ours::BackOff { body, refresh: false };
+            self.offer_again(layer, now);
         }
     }
 
@@ -113,6 +140,7 @@ impl Session {
         layer: &mut TransactionLayer,
         now: Instant,
         body: Option<Body>,
+        refresh: bool,
     ) -> Result<(), Error> {
         let (at, carrier) = match &self.state {
             State::Established(at) => (*at, Carrier::Invite),
@@ -136,7 +164,8 @@ impl Session {
         let Some(dialog) = dialog else { return Err(Error::OfferPending) };
         dialog.exchange.offer(carrier);
         self.auth.begin();
-        let sent = Sent { dialog: at, carrier, body, request: None, phase: Phase::Calling };
+        let phase = Phase::Calling;
+        let sent = Sent { dialog: at, carrier, body, request: None, phase, refresh, next: None };
         self.ours = Ours::Sent(Box::new(sent));
         if carrier == Carrier::Invite {
             self.set_timer(layer, SessionTimer::ReinviteTimeout, now + REINVITE_LIMIT);
@@ -208,6 +237,8 @@ impl Session {
         let is_over = self.is_over();
         let (Some(request), Some(dialog)) = (sent.request, self.dialog(at)) else { return };
         dialog.refresh_target(response);
+        let (refresh, next) = (sent.refresh, sent.next);
+        let known = dialog.exchange.remote().cloned();
         let ack = (sent.carrier == Carrier::Invite).then(|| {
             dialog.acks.push(Ack { invite: key, transmit: None });
             let SentRequest { key: invite, cseq, authorization } = request;
@@ -232,10 +263,16 @@ impl Session {
                 if let Some(ack) = ack {
                     self.send_in_dialog(layer, now, at, ack);
                 }
-                if !is_over {
+                // A peer may describe itself anew in its answer to a refresh.
+                let is_news = !refresh || answer.is_some() && answer != known;
+                if !is_over && is_news {
                     self.emit(layer, SessionEvent::OfferAnswered { body: answer });
                 }
             }
+        }
+        if !is_over {
+            self.refreshed_by_us(layer, now, response);
+            self.offer_next(layer, now, next);
         }
     }
 
@@ -247,8 +284,10 @@ impl Session {
         status: u16,
         response: Option<&Message>,
     ) {
-        let challenged =
-            response.is_some_and(|response| self.auth.accept_challenge(response, layer.random()));
+        let challenged = response.is_some_and(|response| match status {
+            422 => self.refresh.raise(response),
+            _ => self.auth.accept_challenge(response, layer.random()),
+        });
         let Some(mut sent) = self.take_sent(layer) else { return };
         let is_established = match self.state {
             State::Established(_) => true,
@@ -274,16 +313,26 @@ impl Session {
         match status {
             // RFC 3261 section 14.1: "it SHOULD attempt the re-INVITE once more" after a random time.
             491 if !cancelled => {
-                self.ours = Ours::BackOff { body: sent.body };
+                let (body, refresh) = match sent.next {
+                    Some(next) => (next, false),
+                    None => (sent.body, sent.refresh),
+                };
+                self.ours = Ours::BackOff { body, refresh };
                 self.wait_to_offer_again(layer, now);
             }
             // RFC 5057 section 5.1: of the failures of a request these end the dialog, and RFC 3261 section 12.2.1.2:
             // "For INVITE initiated dialogs, terminating the dialog consists of sending a BYE."
             408 | 481 if is_established => {
-                let cause = if status == 481 { EndCause::Forgotten } else { EndCause::Timeout };
+                let cause = match (status, sent.refresh) {
+                    (481, _) => EndCause::Forgotten,
+                    (_, true) => EndCause::SessionExpired,
+                    (_, false) => EndCause::Timeout,
+                };
                 self.send_bye(layer, now, at, None);
                 self.end(layer, now, Side::Local, None, cause);
             }
+            // Another try comes before the session ends.
+            _ if sent.refresh => self.offer_next(layer, now, sent.next),
             _ => self.emit(layer, SessionEvent::OfferRefused { status }),
         }
     }
@@ -300,8 +349,9 @@ impl Session {
     }
 
     pub(super) fn offer_again(&mut self, layer: &mut TransactionLayer, now: Instant) {
-        let Ours::BackOff { body } = &self.ours else { return };
-        match self.send_offer(layer, now, body.clone()) {
+        let Ours::BackOff { body, refresh } = &self.ours else { return };
+        let (body, refresh) = (body.clone(), *refresh);
+        match self.send_offer(layer, now, body, refresh) {
             Ok(()) => {}
             Err(Error::OfferPending) => self.wait_to_offer_again(layer, now),
             Err(_) => self.give_way(layer),
@@ -310,10 +360,12 @@ impl Session {
 
     /// An offer of the peer's has come first: ours, made for what is in force now, is not made again.
     pub(super) fn give_way(&mut self, layer: &mut TransactionLayer) {
-        if let Ours::BackOff { .. } = self.ours {
+        if let Ours::BackOff { refresh, .. } = self.ours {
             self.ours = Ours::Idle;
             self.cancel_timer(layer, SessionTimer::OfferAgain);
-            self.emit(layer, SessionEvent::OfferRefused { status: 491 });
+            if !refresh {
+                self.emit(layer, SessionEvent::OfferRefused { status: 491 });
+            }
         }
     }
 

@@ -63,8 +63,16 @@ const OWN: [Name<'static>; 7] =
     [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq, Name::ContentLength, Name::ContentType];
 
 /// And those that make or change a dialog.
-const OWN_IN_INVITE: [Name<'static>; 5] =
-    [Name::Supported, Name::Require, Name::Expires, Name::RSeq, Name::RAck];
+const OWN_IN_INVITE: [Name<'static>; 8] = [
+    Name::Supported,
+    Name::Require,
+    Name::Expires,
+    Name::RSeq,
+    Name::RAck,
+    Name::Replaces,
+    Name::SessionExpires,
+    Name::MinSe,
+];
 
 /// And those of a request.
 const OWN_IN_REQUEST: [Name<'static>; 8] = [
@@ -108,6 +116,11 @@ pub(super) fn begin(
     check_request_headers(&invite.headers)?;
     check_against(&invite.headers, &OWN_IN_INVITE)?;
     invite.request_uri = invite.request_uri.to_request_uri();
+    let refresh = match (invite.session_interval, layer.config.session_refresh) {
+        (None, settings) => settings,
+        (Some(interval), _) if interval.is_zero() => None,
+        (Some(interval), settings) => Some(SessionRefresh { interval, ..settings.unwrap_or_default() }),
+    };
     let tag = layer.tag();
     let call_id = ByteString::from(format!("{:016x}{:016x}", layer.random(), layer.random()));
     let inviting = Inviting {
@@ -133,6 +146,11 @@ pub(super) fn begin(
         next_dialog: 0,
         ours: Ours::Idle,
         theirs: Theirs::Idle,
+        requests: Requests::default(),
+        refers: Refers::default(),
+        refresh: Refresh::new(refresh),
+        replaces: None,
+        bye_headers: Vec::new(),
         transactions: 0,
     })
 }
@@ -146,10 +164,10 @@ impl Session {
         }
         let secure = inviting.invite.request_uri.scheme() == Scheme::Sips;
         match layer.locate_target(Asker::Invite(self.id), &inviting.invite.target, secure) {
-            None => self.fail(layer, now, failure(FailureCause::Resolve)),
+            None => self.fail(layer, now, Failure::new(FailureCause::Resolve)),
             Some(Located::At(destination)) => {
                 inviting.destinations.push_back(destination);
-                self.try_next(layer, now, failure(FailureCause::Transport));
+                self.try_next(layer, now, Failure::new(FailureCause::Transport));
             }
             Some(Located::Asked(query)) => inviting.phase = Phase::Resolving(query),
         }
@@ -164,7 +182,7 @@ impl Session {
         let State::Inviting(inviting) = &mut self.state else { return };
         inviting.phase = Phase::Calling;
         inviting.destinations = result.map(|found| layer.in_order(now, found.list)).unwrap_or_default();
-        self.try_next(layer, now, failure(FailureCause::Resolve));
+        self.try_next(layer, now, Failure::new(FailureCause::Resolve));
     }
 
     /// Sends the INVITE to the next destination of the target; without one the call fails.
@@ -202,12 +220,20 @@ impl Session {
             .header(Name::Allow, ALLOW)
             .header(Name::UserAgent, &layer.config.user_agent);
         let supported = match invite.reliable {
-            Reliable::Off => Extensions::all().without(Extension::Reliable),
-            Reliable::Supported | Reliable::Required => Extensions::all(),
+            Reliable::Off => self.refresh.extensions().without(Extension::Reliable),
+            Reliable::Supported | Reliable::Required => self.refresh.extensions(),
         };
         builder = builder.header(Name::Supported, supported.value());
         if invite.reliable == Reliable::Required {
             builder = builder.header(Name::Require, Extension::Reliable.tag());
+        }
+        if let Some(replaces) = &invite.replaces {
+            // Where the callee does not know it, a second call would only disturb.
+            builder =
+                builder.header(Name::Require, Extension::Replaces.tag()).header(Name::Replaces, replaces);
+        }
+        for (name, value) in self.refresh.lines() {
+            builder = builder.header(name, value);
         }
         if let Some(expires) = invite.expires {
             builder = builder.header(Name::Expires, expires.as_secs());
@@ -236,7 +262,7 @@ impl Session {
         match inviting.phase {
             Phase::Resolving(query) => {
                 layer.take_query(query);
-                self.fail(layer, now, failure(FailureCause::Cancelled));
+                self.fail(layer, now, Failure::new(FailureCause::Cancelled));
             }
             Phase::Calling => inviting.phase = Phase::CancelLater { reason },
             Phase::Proceeding => self.send_cancel(layer, now, Side::Local, reason),
@@ -264,7 +290,7 @@ impl Session {
             layer.abandon(sent.key);
         }
         let cause = self.given_up();
-        self.fail(layer, now, failure(cause));
+        self.fail(layer, now, Failure::new(cause));
     }
 
     /// What a call failed of that ends without an answer after its CANCEL.
@@ -492,7 +518,7 @@ impl Session {
             // Without a tag, a target or a sound route there is no dialog to send an ACK or a BYE in.
             if is_inviting {
                 let cause = FailureCause::Response(response.status().unwrap_or_default());
-                self.fail(layer, now, failure(cause));
+                self.fail(layer, now, Failure::new(cause));
             }
             return;
         };
@@ -508,7 +534,7 @@ impl Session {
             self.send_bye(layer, now, at, None);
             if is_inviting {
                 let cause = self.given_up();
-                self.fail(layer, now, failure(cause));
+                self.fail(layer, now, Failure::new(cause));
             }
             return;
         }
@@ -516,6 +542,7 @@ impl Session {
             return;
         };
         self.cancel_timer(layer, SessionTimer::Expires);
+        self.refreshed_by_us(layer, now, response);
         // The early dialogs that did not win are over; one that answers still is known by its tag again.
         self.dialogs.retain(|dialog| dialog.id == at);
         self.forsake(layer, now);
@@ -532,7 +559,8 @@ impl Session {
         } else {
             self.send_in_dialog(layer, now, at, ack);
         }
-        self.emit(layer, SessionEvent::Answered { dialog: at, call_id: self.call_id.to_string(), body });
+        let (call_id, response) = (self.call_id.to_string(), response.clone());
+        self.emit(layer, SessionEvent::Answered { dialog: at, call_id, body, response });
     }
 
     /// The callee's description, as of the 2xx.
@@ -568,12 +596,19 @@ impl Session {
             reason_phrase: response.reason().to_owned(),
             q850: response.q850_cause(),
             retry_after: response.retry_after().ok().flatten(),
+            contacts: if (300..400).contains(&status) { response.redirects() } else { vec![] },
+            message: Some(Box::new(response.clone())),
         };
         match inviting.phase {
             // RFC 3261 section 22.1: "it MUST increment the CSeq header field value"; Call-ID, From and To stay.
             Phase::Calling | Phase::Proceeding
                 if matches!(status, 401 | 407) && self.auth.accept_challenge(response, layer.random()) =>
             {
+                inviting.cseq += 1;
+                self.send_invite(layer, now, path);
+            }
+            // RFC 4028 section 7.3: "the UAC … MAY retry the request" with what the 422 wants, in a new transaction.
+            Phase::Calling | Phase::Proceeding if status == 422 && self.refresh.raise(response) => {
                 inviting.cseq += 1;
                 self.send_invite(layer, now, path);
             }
@@ -605,11 +640,11 @@ impl Session {
         match inviting.phase {
             Phase::Calling | Phase::Proceeding | Phase::Resolving(_) => {
                 inviting.cseq += 1;
-                self.try_next(layer, now, failure(cause));
+                self.try_next(layer, now, Failure::new(cause));
             }
             Phase::CancelLater { .. } | Phase::Cancelling { .. } => {
                 let cause = self.given_up();
-                self.fail(layer, now, failure(cause));
+                self.fail(layer, now, Failure::new(cause));
             }
         }
     }

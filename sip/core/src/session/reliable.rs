@@ -153,7 +153,7 @@ impl Session {
         let interval = layer.config.timers.t1;
         let pending = Pending { rack, interval, described: body.is_some(), offer };
         invited.provisionals.pending = Some(pending);
-        let (rseq, supported) = (rack.rseq.to_string(), Extensions::all().value());
+        let (rseq, supported) = (rack.rseq.to_string(), self.refresh.extensions().value());
         let headers = [
             (Name::Require, Extension::Reliable.tag()),
             (Name::RSeq, rseq.as_str()),

@@ -45,10 +45,22 @@ impl Sessions {
 
     /// The session that an in-dialog request is for: by our tag, and then by the rest of the dialog id.
     pub(crate) fn of_request(&self, request: &Message) -> Option<SessionId> {
-        let tag = parse_token(&request.to_tag()?)?;
-        let id = *self.by_tag.get(&tag)?;
-        let session = self.sessions.get(&id)?;
-        (request.call_id().ok()? == session.call_id).then_some(id)
+        let session = self.of_dialog(&request.to_tag()?, &request.call_id().ok()?)?;
+        Some(session.id)
+    }
+
+    /// The session with this tag of ours.
+    pub(super) fn of_dialog(&self, our_tag: &str, call_id: &str) -> Option<&Session> {
+        let id = self.by_tag.get(&parse_token(our_tag)?)?;
+        self.sessions.get(id).filter(|session| session.call_id == call_id)
+    }
+
+    pub(super) fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(&id)
+    }
+
+    pub(super) fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.sessions.get_mut(&id)
     }
 
     fn add(&mut self, id: SessionId, session: Session) {
@@ -118,12 +130,12 @@ impl Sessions {
     }
 
     /// Has a session do what its user wants.
-    pub(crate) fn command(
+    pub(crate) fn command<R>(
         &mut self,
         layer: &mut TransactionLayer,
         id: SessionId,
-        act: impl FnOnce(&mut Session, &mut TransactionLayer) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        act: impl FnOnce(&mut Session, &mut TransactionLayer) -> Result<R, Error>,
+    ) -> Result<R, Error> {
         self.with(layer, id, act).ok_or(Error::UnknownSession)?
     }
 }
@@ -138,11 +150,12 @@ impl Sessions {
         server: ServerId,
         hop: Hop,
         request: Message,
+        replaces: Option<SessionId>,
     ) {
         let id = self.next_id();
         let tag = layer.tag();
         layer.attach(server, id);
-        self.add(id, inbound::begin(id, tag, server, &request));
+        self.add(id, inbound::begin(layer, id, tag, server, &request, replaces));
         self.with(layer, id, |session, layer| session.arrive(layer, now, hop, request));
     }
 
@@ -190,6 +203,7 @@ impl Sessions {
                     Purpose::Bye => session.bye_outcome(layer, now, dialog, outcome),
                     Purpose::Prack => session.prack_outcome(layer, now, dialog, outcome),
                     Purpose::Offer => session.offer_outcome(layer, now, dialog, key, outcome),
+                    Purpose::Other(number) => session.other_outcome(layer, now, dialog, number, outcome),
                 });
             }
             User::Cancel(_) | User::Register(_) | User::Outgoing(_) => {}

@@ -8,7 +8,7 @@ use sip_core::*;
 fn challenge_calls(net: &mut Net, hash: Hash, lifetime: std::time::Duration) {
     let mut verifier = Verifier::new("carrier", [7; 32], net.now, lifetime, vec![hash]);
     net.react(B, move |phone, now, event| {
-        let Event::Session { id, event: SessionEvent::Incoming { hop, request } } = event else { return };
+        let Event::Session { id, event: SessionEvent::Incoming { hop, request, .. } } = event else { return };
         let answer =
             request.header(Name::ProxyAuthorization).map(|value| Authorization::parse(value).unwrap());
         let verdict = answer.map(|answer| {
@@ -121,7 +121,7 @@ fn a_challenged_bye_is_sent_again_with_credentials() {
     net.send_raw(R, A, &response_to(&invite, 200, "r1", &format!("Contact: <sip:{R}>\n")));
     let reason = Reason { protocol: ReasonProtocol::Q850, cause: 16, text: None };
     net.act(A, |endpoint, now| {
-        endpoint.hangup(now, a, Hangup { status: None, reason: Some(reason) }).unwrap()
+        endpoint.hangup(now, a, Hangup { reason: Some(reason), ..Hangup::default() }).unwrap()
     });
     net.run_for(secs(0));
     let bye = net.expect_raw(R, "BYE");

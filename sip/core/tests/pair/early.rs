@@ -28,7 +28,7 @@ fn a_carrier_that_refreshes_while_it_rings_keeps_the_call() {
         ("OPTIONS", "", 200),
         ("INFO", "", 200),
         ("UPDATE", "v=0", 491),
-        ("REFER", "", 405),
+        ("REFER", "", 403),
     ]
     .into_iter()
     .enumerate()

@@ -78,6 +78,10 @@ fn play_callee(net: &mut Net, seed: u64) {
             | SessionEvent::OfferWithdrawn
             | SessionEvent::OfferAnswered { .. }
             | SessionEvent::OfferRefused { .. }
+            | SessionEvent::Info { .. }
+            | SessionEvent::InfoAnswered { .. }
+            | SessionEvent::Referred(_)
+            | SessionEvent::ReferProgress { .. }
             | SessionEvent::Failed(_)
             | SessionEvent::Ended { .. } => {}
         }

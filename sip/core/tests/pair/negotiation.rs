@@ -196,6 +196,10 @@ fn play(net: &mut Net, at: &str, seed: u64, user: &Rc<RefCell<User>>) {
             SessionEvent::Failed(_) | SessionEvent::Ended { .. } => {
                 user.borrow_mut().views.remove(&id);
             }
+            SessionEvent::Info { .. }
+            | SessionEvent::InfoAnswered { .. }
+            | SessionEvent::Referred(_)
+            | SessionEvent::ReferProgress { .. } => {}
         }
     });
 }

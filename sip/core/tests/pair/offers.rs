@@ -22,6 +22,10 @@ fn accept_offers(net: &mut Net, at: &str) {
             | SessionEvent::OfferWithdrawn
             | SessionEvent::OfferAnswered { .. }
             | SessionEvent::OfferRefused { .. }
+            | SessionEvent::Info { .. }
+            | SessionEvent::InfoAnswered { .. }
+            | SessionEvent::Referred(_)
+            | SessionEvent::ReferProgress { .. }
             | SessionEvent::Failed(_)
             | SessionEvent::Ended { .. } => {}
         }

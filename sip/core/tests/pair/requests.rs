@@ -4,7 +4,7 @@ use crate::net::*;
 use sip_core::*;
 
 /// A request of `r` to `b`; `more` are header lines ending in LF.
-fn request(method: &str, via: &str, more: &str) -> String {
+pub(crate) fn request(method: &str, via: &str, more: &str) -> String {
     format!(
         "{method} sip:bob@{B} SIP/2.0\nVia: SIP/2.0/UDP {via}\nMax-Forwards: 70\nFrom: <sip:r@y>;tag=f\n\
          To: <sip:bob@{B}>\nCall-ID: 1@r\nCSeq: 5 {method}\n{more}Content-Length: 0\n\n"
@@ -16,7 +16,7 @@ fn via() -> String {
 }
 
 /// A request of `r` in the dialog that this 200 made.
-fn in_dialog(ok: &Message, method: &str, cseq: u32, more: &str) -> String {
+pub(crate) fn in_dialog(ok: &Message, method: &str, cseq: u32, more: &str) -> String {
     format!(
         "{method} sip:bob@{B} SIP/2.0\nVia: SIP/2.0/UDP {R};branch=z9hG4bK-{method}-{cseq}\nFrom: {}\nTo: {}\n\
          Call-ID: {}\nCSeq: {cseq} {method}\n{more}\n",
@@ -27,7 +27,7 @@ fn in_dialog(ok: &Message, method: &str, cseq: u32, more: &str) -> String {
 }
 
 /// A call of `r` to `b`, answered and acknowledged. Returns the 200.
-fn called_by_r(net: &mut Net) -> Message {
+pub(crate) fn called_by_r(net: &mut Net) -> Message {
     answer_calls(net, B);
     net.send_raw(R, B, &request("INVITE", &via(), &format!("Contact: <sip:r@{R}>\n")));
     let ok = net.expect_raw(R, "200 INVITE");
@@ -36,7 +36,7 @@ fn called_by_r(net: &mut Net) -> Message {
 }
 
 /// The one answer to a request of `r`.
-fn answer_to(net: &mut Net, text: &str) -> Message {
+pub(crate) fn answer_to(net: &mut Net, text: &str) -> Message {
     net.send_raw(R, B, text);
     let answer = net.receive_raw(R).expect("an answer");
     assert!(net.receive_raw(R).is_none(), "one answer");
@@ -49,7 +49,7 @@ fn options_tells_what_we_can() {
     let ok = answer_to(&mut net, &request("OPTIONS", &via(), ""));
     assert_eq!(ok.status(), Some(200));
     assert_eq!(ok.header(Name::Allow), Some("INVITE"));
-    assert_eq!(ok.headers(Name::Allow).count(), 8);
+    assert_eq!(ok.headers(Name::Allow).count(), 10);
     assert_eq!(ok.header(Name::Accept), Some("application/sdp"));
     assert!(ok.rows_of(Name::Supported).next().is_some());
     assert!(ok.to_tag().is_some());
@@ -315,7 +315,7 @@ fn requests_in_a_call_are_answered_and_do_not_drop_it() {
         (6, "OPTIONS", 200),
         (7, "INFO", 200),
         (9, "UPDATE", 200),
-        (10, "REFER", 405),
+        (10, "REFER", 400),
         (11, "FOO", 501),
         (4, "INFO", 500),
     ] {

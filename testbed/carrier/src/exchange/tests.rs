@@ -74,6 +74,8 @@ impl Town {
             headers: Vec::new(),
             body: Some(Body::sdp(offer(&self.local))),
             reliable: sip_core::Reliable::Supported,
+            replaces: None,
+            session_interval: None,
             expires: None,
             credentials,
         };
@@ -167,6 +169,10 @@ impl Town {
             | SessionEvent::OfferWithdrawn
             | SessionEvent::OfferAnswered { .. }
             | SessionEvent::OfferRefused { .. }
+            | SessionEvent::Info { .. }
+            | SessionEvent::InfoAnswered { .. }
+            | SessionEvent::Referred(_)
+            | SessionEvent::ReferProgress { .. }
             | SessionEvent::Ended { .. } => None,
         };
         self.events.iter().filter_map(status).collect()
