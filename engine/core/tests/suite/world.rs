@@ -265,7 +265,9 @@ impl World {
             while let Some(transmit) = self.to_carrier.recv(self.now) {
                 for carrier in [&mut self.carrier, &mut self.backup] {
                     if carrier.address == transmit.remote {
-                        carrier.endpoint.handle_input(self.now, received(&transmit));
+                        if let Some(input) = received(&transmit) {
+                            carrier.endpoint.handle_input(self.now, input);
+                        }
                     }
                 }
             }
@@ -277,7 +279,9 @@ impl World {
                 }
             }
             while let Some(transmit) = self.to_engine.recv(self.now) {
-                self.engine.handle_input(self.now, Input::Sip(received(&transmit)));
+                if let Some(input) = received(&transmit) {
+                    self.engine.handle_input(self.now, Input::Sip(input));
+                }
                 self.drain_engine();
             }
             self.tick();
@@ -502,10 +506,14 @@ impl MediaShell {
     }
 }
 
-fn received(transmit: &Transmit) -> sip_core::Input {
+/// What arrives of it: the empty lines that keep a NAT open are for nobody.
+fn received(transmit: &Transmit) -> Option<sip_core::Input> {
+    if transmit.payload.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+        return None;
+    }
     let hop = sip_core::Hop { transport: transmit.transport, local: transmit.remote, remote: transmit.local };
     let message = Message::parse(transmit.payload.clone()).expect("endpoints write messages that parse");
-    sip_core::Input::Message { hop, message }
+    Some(sip_core::Input::Message { hop, message })
 }
 
 fn line(data: &EventData) -> String {

@@ -136,7 +136,7 @@ pub enum TimerKind {
     Transaction(Timer),
     /// A timer of a call.
     Session(SessionTimer),
-    /// The refresh or the next try of a registration.
+    /// The refresh or the next try of a registration, or what keeps its way open.
     Registration,
 }
 
@@ -149,7 +149,7 @@ pub struct Transmit {
     pub local: SocketAddr,
     /// Where to.
     pub remote: SocketAddr,
-    /// The message; shared with the retransmission buffer.
+    /// The message, shared with the retransmission buffer; or the empty lines that keep a NAT open.
     pub payload: Bytes,
     /// The stream to use while it is open; otherwise open one to `remote`.
     pub reply_on: Option<Hop>,

@@ -103,6 +103,7 @@ impl Endpoint {
                 TimerKey::Server(id, timer) => self.layer.server_timer(now, id, timer),
                 TimerKey::Session(id, timer) => self.sessions.timer(&mut self.layer, now, id, timer),
                 TimerKey::Registration(id) => self.registrations.timer(&mut self.layer, now, id),
+                TimerKey::Keepalive(id) => self.registrations.keep_open(&mut self.layer, now, id),
             }
         }
         self.settle();
@@ -114,7 +115,7 @@ impl Endpoint {
         let kind = match key {
             TimerKey::Client(_, timer) | TimerKey::Server(_, timer) => TimerKind::Transaction(timer),
             TimerKey::Session(_, timer) => TimerKind::Session(timer),
-            TimerKey::Registration(_) => TimerKind::Registration,
+            TimerKey::Registration(_) | TimerKey::Keepalive(_) => TimerKind::Registration,
         };
         Some((deadline, kind))
     }

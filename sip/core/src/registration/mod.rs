@@ -15,6 +15,7 @@ mod event;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use bytestring::ByteString;
 
 pub use event::{Register, RegistrationEvent, RegistrationId};
@@ -36,6 +37,14 @@ const RETRY_MAX: Duration = Duration::from_secs(300);
 /// The longest wait that a Retry-After can impose.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
+/// The longest silence towards the registrar over UDP (RFC 5626 section 4.4.2: "the time between each keepalive request
+/// SHOULD be a random number between 24 and 29 seconds"): NATs forget a flow of datagrams after half a minute.
+const KEEPALIVE: Duration = Duration::from_secs(29);
+
+/// What is sent then. RFC 5626 has STUN here, which asks the registrar to answer; this it ignores, as RFC 3261 section 7.5
+/// wants of empty lines, and the NAT is content with it.
+const KEEPALIVE_PAYLOAD: &[u8] = b"\r\n\r\n";
+
 /// The longest lifetime that can be asked for: 32 bits of seconds (RFC 3261 section 20.19).
 const EXPIRES_MAX: Duration = Duration::from_secs(u32::MAX as u64);
 
@@ -56,6 +65,8 @@ struct Registration {
     failures: u32,
     /// Where the registrar is, as far as not tried yet.
     destinations: VecDeque<Destination>,
+    /// The way to the registrar, if it is one of datagrams, that calls come back by and that is kept open.
+    kept_open: Option<Path>,
     state: State,
 }
 
@@ -110,6 +121,7 @@ impl Registrations {
             expires: register.expires.min(EXPIRES_MAX),
             failures: 0,
             destinations: VecDeque::new(),
+            kept_open: None,
             state: State::Waiting,
             register,
         };
@@ -142,6 +154,10 @@ impl Registrations {
         self.with(layer, id, |registration, layer| registration.begin(layer, now, Goal::Register));
     }
 
+    pub(crate) fn keep_open(&mut self, layer: &mut TransactionLayer, now: Instant, id: RegistrationId) {
+        self.with(layer, id, |registration, layer| registration.keep_open(layer, now));
+    }
+
     pub(crate) fn outcome(
         &mut self,
         layer: &mut TransactionLayer,
@@ -163,6 +179,7 @@ impl Registrations {
         act(registration, layer);
         if matches!(registration.state, State::Over) {
             layer.timers.cancel(TimerKey::Registration(id));
+            layer.timers.cancel(TimerKey::Keepalive(id));
             self.registrations.remove(&id);
         }
         Some(())
@@ -300,6 +317,9 @@ impl Registration {
                 }
                 self.failures = 0;
                 self.state = State::Registered;
+                // Streams are kept open by those who own them.
+                self.kept_open = Some(path).filter(|path| !path.transport.is_reliable());
+                self.schedule_keepalive(layer, now);
                 // Spread over a range, so that registrations that began together do not stay together; a tenth of
                 // the lifetime is left for retransmissions.
                 let refresh = portion(expires, 75, 90, layer.random());
@@ -307,6 +327,23 @@ impl Registration {
                 self.emit(layer, RegistrationEvent::Registered { expires });
             }
         }
+    }
+
+    fn schedule_keepalive(&self, layer: &mut TransactionLayer, now: Instant) {
+        let key = TimerKey::Keepalive(self.id);
+        if self.kept_open.is_some() {
+            let wait = portion(KEEPALIVE, 83, 100, layer.random());
+            layer.timers.set(key, now + wait);
+        } else {
+            layer.timers.cancel(key);
+        }
+    }
+
+    fn keep_open(&self, layer: &mut TransactionLayer, now: Instant) {
+        if let Some(path) = &self.kept_open {
+            layer.transmit(path.transmit(Bytes::from_static(KEEPALIVE_PAYLOAD)));
+        }
+        self.schedule_keepalive(layer, now);
     }
 
     /// The lifetime of our binding: RFC 3261 section 10.2.4, "expires" of our Contact, else Expires, else what we asked.
@@ -342,10 +379,10 @@ impl Registration {
                 if self.auth.accept_challenge(response, layer.random()) {
                     self.send(layer, now, path, goal);
                 } else {
-                    self.refused(layer, goal, status);
+                    self.refused(layer, now, goal, status);
                 }
             }
-            403 | 404 => self.refused(layer, goal, status),
+            403 | 404 => self.refused(layer, now, goal, status),
             // RFC 3261 section 10.2.8: "it MAY retry the registration after making the expiration interval of all
             // contact addresses … equal to or greater than the expiration interval within the Min-Expires header field".
             423 => match response.min_expires().ok().flatten().filter(|least| *least > self.expires) {
@@ -361,10 +398,12 @@ impl Registration {
     }
 
     /// The registrar will not have us: trying again with the same data would only lock the account.
-    fn refused(&mut self, layer: &mut TransactionLayer, goal: Goal, status: u16) {
+    fn refused(&mut self, layer: &mut TransactionLayer, now: Instant, goal: Goal, status: u16) {
         match goal {
             Goal::Register => {
                 self.state = State::Stopped;
+                self.kept_open = None;
+                self.schedule_keepalive(layer, now);
                 self.emit(layer, RegistrationEvent::Failed { status: Some(status), retry_in: None });
             }
             Goal::RegisterThenLeave | Goal::Leave => self.over(layer),

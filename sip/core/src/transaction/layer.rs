@@ -39,6 +39,7 @@ pub(crate) enum TimerKey {
     Server(ServerId, Timer),
     Session(SessionId, SessionTimer),
     Registration(RegistrationId),
+    Keepalive(RegistrationId),
 }
 
 /// Whose request a client transaction carries.

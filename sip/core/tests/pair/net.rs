@@ -102,6 +102,8 @@ pub(crate) struct Net {
     mangler: Option<Mangler>,
     /// Every message sent, also those that are lost.
     pub(crate) wire: Vec<Seen>,
+    /// Empty lines, which are no messages: when, from, to.
+    pub(crate) keepalives: Vec<(Duration, SocketAddr, SocketAddr)>,
 }
 
 impl Net {
@@ -126,6 +128,7 @@ impl Net {
             losses: Vec::new(),
             mangler: None,
             wire: Vec::new(),
+            keepalives: Vec::new(),
         }
     }
 
@@ -275,6 +278,10 @@ impl Net {
     }
 
     fn transmit(&mut self, from: SocketAddr, transmit: Transmit) {
+        if transmit.payload.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+            self.keepalives.push((self.time(), from, transmit.remote));
+            return;
+        }
         let message = Message::parse(transmit.payload).unwrap();
         // Refusals of malformed requests copy what they refuse, and responses to proxies have more than one Via.
         if message.is_request() {

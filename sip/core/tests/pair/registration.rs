@@ -264,3 +264,39 @@ fn unregistering_ends_even_if_nobody_answers() {
     net.run_until_quiet();
     assert_eq!(net.story(A), ["registered 3600s", "unregistered"]);
 }
+
+#[test]
+fn the_way_of_a_registration_over_udp_is_kept_open_while_it_lasts() {
+    let mut net = Net::pair();
+    registrar(&mut net);
+    let id = start(&mut net, register("secret"));
+    net.run_for(secs(120));
+    let times: Vec<_> = net.keepalives.iter().map(|(at, ..)| *at).collect();
+    assert!((4..=5).contains(&times.len()), "{times:?}");
+    let apart = |pair: &[Duration]| pair[1] - pair[0];
+    assert!(times.windows(2).all(|pair| (secs(24)..=secs(29)).contains(&apart(pair))), "{times:?}");
+    assert!(times.windows(3).any(|three| apart(&three[..2]) != apart(&three[1..])), "at random: {times:?}");
+    assert!(net.keepalives.iter().all(|&(_, from, to)| (from, to) == (addr(A), addr(B))));
+
+    net.act(A, |endpoint, now| endpoint.unregister(now, id).unwrap());
+    net.run_until_quiet();
+    assert_eq!(net.keepalives.len(), times.len(), "it is over");
+}
+
+#[test]
+fn nothing_is_kept_open_over_streams_or_where_nobody_wants_us() {
+    let mut net = Net::new();
+    net.add(A, Transport::Tcp);
+    net.add(B, Transport::Tcp);
+    registrar(&mut net);
+    let over_tcp = Target { transport: Some(Transport::Tcp), ..target(B) };
+    start(&mut net, Register { registrar: over_tcp, ..register("secret") });
+    net.run_for(secs(120));
+    assert_eq!(net.keepalives, []);
+
+    let mut net = Net::pair();
+    answer_all(&mut net, 403, &[]);
+    start(&mut net, register("secret"));
+    net.run_for(secs(120));
+    assert_eq!(net.keepalives, []);
+}
