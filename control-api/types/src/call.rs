@@ -1,6 +1,6 @@
 //! A call as the API shows it.
 
-use crate::{CallId, Timestamp, Variables};
+use crate::{CallId, Stir, Timestamp, Variables};
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
@@ -180,6 +180,9 @@ pub struct Call {
     /// The Call-ID on the wire, once there is one: of the last INVITE, or the one that was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sip_call_id: Option<String>,
+    /// Who an inbound call is from, as signed by the caller's network; present once that was verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stir: Option<Stir>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When the far side first rang.

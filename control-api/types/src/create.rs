@@ -1,7 +1,7 @@
 //! Placing a call.
 
 use crate::{
-    CallId, Codec, Fault, Variables,
+    Attestation, CallId, Codec, Fault, Variables,
     call::words,
     fault::{self, Faults, Fields, join, kind},
     flow::Flow,
@@ -66,6 +66,9 @@ pub struct CreateCall {
     /// What is done with audio before the answer.
     #[schema(required = false, default = "ignore")]
     pub early_media: EarlyMedia,
+    /// How well the caller is known, as the call is signed (STIR/SHAKEN); without it the trunk's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attest: Option<Attestation>,
     /// What the call does when answered; without one it is parked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow: Option<FlowRef>,
@@ -96,6 +99,7 @@ const RESERVED_HEADERS: &[&str] = &[
     "f",
     "from",
     "i",
+    "identity",
     "k",
     "l",
     "m",
@@ -115,6 +119,7 @@ const RESERVED_HEADERS: &[&str] = &[
     "v",
     "via",
     "x",
+    "y",
 ];
 
 impl CreateCall {
@@ -130,6 +135,7 @@ impl CreateCall {
             codecs: None,
             headers: BTreeMap::new(),
             early_media: EarlyMedia::Ignore,
+            attest: None,
             flow: None,
             variables: Variables::new(),
             client_state: None,
@@ -171,6 +177,7 @@ impl CreateCall {
         let codecs = fields.nested("codecs", read_codecs);
         let headers = fields.nested("headers", read_headers).unwrap_or_default();
         let early_media = fields.word("early_media", EarlyMedia::ALL).unwrap_or(EarlyMedia::Ignore);
+        let attest = fields.word("attest", Attestation::ALL);
         let flow = fields.nested("flow", read_flow_ref);
         let variables = fields.nested("variables", read_variables).unwrap_or_default();
         let client_state = fields.str("client_state", 0..=4096).map(Arc::from);
@@ -186,6 +193,7 @@ impl CreateCall {
             codecs,
             headers,
             early_media,
+            attest,
             flow,
             variables,
             client_state,
@@ -273,7 +281,7 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b))
 }
 
-fn read_flow_ref(value: &Value, pointer: &str, faults: &mut Faults) -> Option<FlowRef> {
+pub(crate) fn read_flow_ref(value: &Value, pointer: &str, faults: &mut Faults) -> Option<FlowRef> {
     match value {
         Value::String(name) if is_id(name) => Some(FlowRef::Name(name.clone())),
         Value::String(_) => {

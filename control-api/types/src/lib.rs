@@ -26,7 +26,9 @@ pub mod flow;
 mod id;
 mod problem;
 mod resource;
+mod route;
 mod scope;
+mod stir;
 mod time;
 mod trunk;
 mod variable;
@@ -42,7 +44,9 @@ pub use resource::{
     Drain, FlowResource, FlowSummary, Gateway, GatewayState, Health, Lateness, Limits, Node, NodeCalls,
     NodeMedia, Page, Prompt, Readiness, Trunk, TrunkState,
 };
+pub use route::RouteAnswer;
 pub use scope::{Scope, Scopes, UnknownScope};
+pub use stir::{Attestation, Stir, Verstat};
 pub use time::Timestamp;
 pub use trunk::{
     CallerIdChoice, GatewaySettings, Identity, NumberFormatSettings, RedirectTo, ReliableProvisionals,

@@ -402,6 +402,7 @@ pub(crate) fn record(
         variables: BTreeMap::new(),
         client_state: None,
         media: None,
+        stir: None,
         node: Arc::clone(node),
     }
 }
