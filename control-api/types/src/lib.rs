@@ -46,7 +46,7 @@ pub use resource::{
 };
 pub use route::RouteAnswer;
 pub use scope::{Scope, Scopes, UnknownScope};
-pub use stir::{Attestation, Stir, Verstat};
+pub use stir::{Attestation, Stir, TrunkAttest, Verify, Verstat};
 pub use time::Timestamp;
 pub use trunk::{
     CallerIdChoice, GatewaySettings, Identity, NumberFormatSettings, RedirectTo, ReliableProvisionals,

@@ -17,6 +17,32 @@ words! {
 }
 
 words! {
+    /// How the calls of one trunk are signed.
+    TrunkAttest {
+        /// As calls whose customer and number are known.
+        Full = "A",
+        /// As calls whose customer is known.
+        Partial = "B",
+        /// As calls of which no more is known than where they came in.
+        Gateway = "C",
+        /// Not at all: the carrier does it, or nobody.
+        Off = "off",
+    }
+}
+
+words! {
+    /// What is done about the identity of inbound calls.
+    Verify {
+        /// Nothing.
+        Off = "off",
+        /// It is verified, and the call shows the result.
+        Permissive = "permissive",
+        /// A call that does not pass is refused.
+        Strict = "strict",
+    }
+}
+
+words! {
     /// What the verification of a call came to (3GPP TS 24.229 §7.2A.20).
     Verstat {
         /// The signature holds, is fresh and covers this caller and callee; the certificate is trusted.

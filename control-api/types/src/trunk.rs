@@ -1,7 +1,7 @@
 //! Trunks as they are set up.
 
 use crate::{
-    Codec, Fault,
+    Codec, Fault, TrunkAttest, Verify,
     call::words,
     create::{read_codecs, read_headers},
     fault::{self, Faults, Fields, Reader, join},
@@ -176,6 +176,12 @@ pub struct TrunkSettings {
     /// How it wants numbers.
     #[schema(required = false)]
     pub number_format: NumberFormatSettings,
+    /// How its calls are signed (STIR/SHAKEN), if the engine has a key; without it as the engine's are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attest: Option<TrunkAttest>,
+    /// What is done about the identity of calls from it; without it what the engine does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Verify>,
     /// The address that this carrier is told in Via, Contact and SDP, when it is not the one we listen on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -259,6 +265,8 @@ impl TrunkSettings {
         let max_calls = fields.u32_in("max_calls", 1..=1_000_000);
         let max_cps = fields.u32_in("max_cps", 1..=100_000);
         let number_format = fields.nested("number_format", read_number_format).unwrap_or_default();
+        let attest = fields.word("attest", TrunkAttest::ALL);
+        let verify = fields.word("verify", Verify::ALL);
         let public_ip = fields.str("public_ip", 1..=64).map(str::parse);
         let public_ip = match public_ip {
             Some(Err(_)) => {
@@ -294,6 +302,8 @@ impl TrunkSettings {
             max_calls,
             max_cps,
             number_format,
+            attest,
+            verify,
             public_ip,
         })
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use control_api_types::{Identity, Limits};
+use control_api_types::{Identity, Limits, TrunkAttest, Verify};
 use media_core::Codec;
 use sip_core::digest::Credentials;
 use sip_core::{EndpointConfig, Network, Reliable, Target};
@@ -11,6 +11,7 @@ use sip_core::{EndpointConfig, Network, Reliable, Target};
 use crate::admission::Capacity;
 use crate::clock::Clock;
 use crate::number::NumberFormat;
+use crate::stir::StirConfig;
 
 /// The settings of an [`Engine`](crate::Engine).
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct EngineConfig {
     /// Limits of the whole engine. `max_calls` counts live calls in both directions, queued ones not; `max_cps` paces
     /// outbound calls only: inbound ones come when they come.
     pub limits: Limits,
+    /// How calls are signed and verified.
+    pub stir: StirConfig,
 }
 
 /// A trunk: a carrier's SIP service.
@@ -70,6 +73,10 @@ pub struct TrunkConfig {
     /// The address that SDP tells this carrier, when it is not the one media is received at; that of Via and Contact is
     /// in each [`Target`].
     pub public_ip: Option<IpAddr>,
+    /// How its calls are signed; `None`: as the engine's are.
+    pub attest: Option<TrunkAttest>,
+    /// What is done about the identity of calls from it; `None`: as the engine does.
+    pub verify: Option<Verify>,
 }
 
 /// One gateway of a trunk.
@@ -120,6 +127,8 @@ impl TrunkConfig {
             capacity: Capacity::default(),
             number_format: NumberFormat::default(),
             public_ip: None,
+            attest: None,
+            verify: None,
         }
     }
 }
@@ -208,4 +217,26 @@ pub enum RouteAction {
     Park,
     /// Refuse it with this status, without a trace.
     Reject(u16),
+    /// Ask a web server, which answers with a flow or a refusal.
+    Webhook(Webhook),
+}
+
+/// A web server that knows what becomes of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// Where the call is posted to.
+    pub url: String,
+    /// How long the caller may wait for its answer.
+    pub timeout: Duration,
+    /// What becomes of the call without one.
+    pub on_error: OnError,
+}
+
+/// What becomes of a call that nobody decided on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnError {
+    /// It is refused with this status.
+    Reject(u16),
+    /// It runs this flow.
+    Flow(String),
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use control_api_types::{CreateCall, EarlyMedia, Faults, Identity};
+use control_api_types::{Attestation, CreateCall, EarlyMedia, Faults, Identity, TrunkAttest};
 use media_core::Codec;
 use sip_core::{Host, NameAddr, Reliable, Target, Transport, Uri};
+use sip_stir::{Number, Party, origid};
 
 use crate::call::{Branch, Group, Search, Template};
 use crate::config::TrunkConfig;
+use crate::stir::{self, Assertion, Identities};
 use crate::trunk::Trunk;
 
 /// User part of our From when nobody says who calls.
@@ -27,6 +29,8 @@ pub(crate) struct Dial {
     pub(crate) codecs: Vec<Codec>,
     pub(crate) ring_timeout: Duration,
     pub(crate) early_media: EarlyMedia,
+    /// What is signed of it.
+    pub(crate) assertion: Option<Assertion>,
 }
 
 /// Who is called.
@@ -86,7 +90,57 @@ pub(crate) fn plan(
         codecs: codecs?,
         ring_timeout: Duration::from_secs(u64::from(create.timeout_s)),
         early_media: create.early_media,
+        assertion: None,
     })
+}
+
+/// How well the caller is known, if the call is to be signed.
+pub(crate) fn attest(
+    create: &CreateCall,
+    trunk: Option<&Trunk>,
+    identities: &Identities,
+    faults: &mut Faults,
+) -> Option<Attestation> {
+    let trunk = trunk.map(|trunk| &trunk.config);
+    let Some(attest) = create.attest else { return identities.attest(trunk) };
+    if trunk.is_some_and(|trunk| trunk.attest == Some(TrunkAttest::Off)) {
+        faults.push("/attest", "calls through this trunk are not signed");
+    } else if !identities.can_sign() {
+        faults.push("/attest", "calls are not signed here: the configuration has no key in [stir]");
+    }
+    Some(attest)
+}
+
+/// What is said of a call that is signed: the number that the API was given, not how the trunk wants it written, for
+/// whoever verifies knows nothing of that.
+pub(crate) fn assertion(attest: Attestation, create: &CreateCall, dial: &Dial, node: &str) -> Assertion {
+    let dest = match &dial.called {
+        Called::Uri(uri) => stir::party(uri),
+        Called::Number(user) => Number::canonical(&create.to)
+            .or_else(|| Number::canonical(user))
+            .map_or_else(|| Party::Uri(create.to.clone()), Party::Number),
+    };
+    Assertion {
+        attest,
+        orig: caller_of(&dial.template),
+        dest,
+        origid: origid(&[node, create.trunk.as_deref().unwrap_or_default()]).into(),
+    }
+}
+
+/// Who is said to call: who is shown or, where nobody is, who the carrier is told of.
+fn caller_of(template: &Template) -> Party {
+    let shown = stir::party(template.from.uri());
+    let told = || {
+        let is_told = |name: &str| name.eq_ignore_ascii_case("P-Asserted-Identity");
+        let (_, value) = template.headers.iter().find(|(name, _)| is_told(name))?;
+        let told = value.parse::<NameAddr>().ok()?;
+        Some(stir::party(told.uri())).filter(|told| told.number().is_some())
+    };
+    match shown {
+        Party::Number(_) => shown,
+        Party::Uri(_) => told().unwrap_or(shown),
+    }
 }
 
 /// A number as the trunk wants it.

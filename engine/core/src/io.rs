@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control_api_types::{Call, CallId, CallStatus, EventData, Fault};
+use control_api_types::{Call, CallId, CallStatus, EventData, Fault, RouteAnswer};
 use media_core::{Digit, LegConfig, LegId, MediaEvent, MediaStats, Negotiated, Program};
 
 use sip_core::guard::Known;
+use sip_stir::{Chain, NoChain};
 
 use crate::prompt::PromptId;
 
@@ -28,6 +29,43 @@ pub enum Input {
         /// Which call.
         call: CallId,
     },
+    /// The answer to [`Output::FetchCertificate`].
+    Certificate {
+        /// The leg that asked.
+        leg: LegId,
+        /// What lies there.
+        result: Result<Arc<Chain>, NoChain>,
+    },
+    /// The answer to [`Output::AskRoute`].
+    RouteAnswered {
+        /// The leg that asked.
+        leg: LegId,
+        /// What the web server says.
+        answer: Result<RouteAnswer, NoRoute>,
+    },
+}
+
+/// Why a route's webhook tells nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoute {
+    /// It did not answer in time.
+    #[error("the route's webhook did not answer in time")]
+    Timeout,
+    /// It could not be reached, or may not be.
+    #[error("the route's webhook could not be reached")]
+    Unreachable,
+    /// It answered with this HTTP status.
+    #[error("the route's webhook answered with HTTP status {0}")]
+    Status(u16),
+    /// It answered something that is no answer.
+    #[error("the answer of the route's webhook is not a flow or a rejection")]
+    Unreadable,
+    /// It names a flow that is not stored.
+    #[error("the route's webhook names a flow that does not exist")]
+    UnknownFlow,
+    /// Its flow uses what is not there.
+    #[error("the flow of the route's webhook has faults")]
+    FaultyFlow,
 }
 
 /// What the media shell reports of a leg.
@@ -93,6 +131,24 @@ pub enum Output {
     },
     /// Write the accepted call to the journal, then come back with [`Input::Accepted`].
     Accept(Box<Call>),
+    /// Get the certificates that lie at this URL, which a caller named, and come back with [`Input::Certificate`].
+    FetchCertificate {
+        /// To be repeated in the answer.
+        leg: LegId,
+        /// `https://`, unless the settings allow else.
+        url: String,
+    },
+    /// POST the call to this URL, and come back with [`Input::RouteAnswered`].
+    AskRoute {
+        /// To be repeated in the answer.
+        leg: LegId,
+        /// Of the route.
+        url: String,
+        /// The longest wait.
+        timeout: Duration,
+        /// What to post.
+        call: Box<Call>,
+    },
     /// Publish an event of a call.
     Event(CallEvent),
     /// The last of a call: its CDR. Write it to the journal, then publish it as `call.ended`.

@@ -7,7 +7,7 @@
 //! ```
 //! # use std::time::Instant;
 //! use control_api_types::{CallId, CreateCall, Limits};
-//! use engine_core::{Clock, Engine, EngineConfig, Input, MediaCommand, MediaInput, Output};
+//! use engine_core::{Clock, Engine, EngineConfig, Input, MediaCommand, MediaInput, Output, StirConfig};
 //! use sip_core::{EndpointConfig, Listener, Transport};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,6 +21,7 @@
 //!     trunks: Vec::new(),
 //!     routes: Vec::new(),
 //!     limits: Limits { max_calls: 100, max_cps: 10, max_queued: 10, queue_timeout_s: 60, drain_timeout_s: 60 },
+//!     stir: StirConfig::default(),
 //! };
 //! let mut engine = Engine::new(now, config, [7; 32])?; // the seed comes from the operating system
 //! let call = engine.originate(now, CallId::new("call-1")?, CreateCall::to("sip:bob@192.0.2.9"))?;
@@ -79,6 +80,7 @@ mod number;
 mod prompt;
 mod route;
 mod settings;
+mod stir;
 mod timers;
 mod trunk;
 mod variables;
@@ -87,10 +89,12 @@ pub use admission::Capacity;
 pub use cdr::crash_ended;
 pub use clock::Clock;
 pub use config::{
-    ConfigError, EngineConfig, GatewayConfig, Probing, Route, RouteAction, RouteMatch, TrunkConfig,
+    ConfigError, EngineConfig, GatewayConfig, OnError, Probing, Route, RouteAction, RouteMatch, TrunkConfig,
+    Webhook,
 };
 pub use engine::{Engine, TimerKind};
-pub use io::{CallEvent, DoorNews, Input, MediaCommand, MediaInput, Output, Refusal};
+pub use io::{CallEvent, DoorNews, Input, MediaCommand, MediaInput, NoRoute, Output, Refusal};
 pub use number::{NumberError, NumberFormat};
 pub use prompt::PromptId;
+pub use stir::{Signing, StirConfig};
 pub use timers::CallTimer;

@@ -88,6 +88,8 @@ impl TrunkConfig {
                 allow: settings.number_format.allow.clone(),
                 deny: settings.number_format.deny.clone(),
             },
+            attest: settings.attest,
+            verify: settings.verify,
             public_ip,
         })
     }

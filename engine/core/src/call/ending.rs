@@ -22,6 +22,7 @@ impl LiveCall {
             | State::Queued(_)
             | State::Opening(_)
             | State::Inviting(_)
+            | State::Screening(_)
             | State::Offered(_)
             | State::Answering(_) => unanswered,
             State::Ending(_) | State::Over => return,
@@ -42,6 +43,7 @@ impl LiveCall {
                     State::Accepting(_)
                     | State::Queued(_)
                     | State::Inviting(_)
+                    | State::Screening(_)
                     | State::Offered(_)
                     | State::Answering(_) => Evidence::RingTimeout,
                     State::Connected(_) | State::Ending(_) | State::Over => return,

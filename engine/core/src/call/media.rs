@@ -106,6 +106,7 @@ impl LiveCall {
                     State::Accepting(_)
                     | State::Queued(_)
                     | State::Inviting(_)
+                    | State::Screening(_)
                     | State::Offered(_)
                     | State::Answering(_) => {}
                     State::Connected(_) | State::Over => {}
@@ -132,6 +133,7 @@ impl LiveCall {
             | State::Queued(_)
             | State::Opening(_)
             | State::Inviting(_)
+            | State::Screening(_)
             | State::Offered(_)
             | State::Answering(_)
             | State::Connected(_) => {
@@ -352,9 +354,11 @@ impl LiveCall {
             State::Accepting(_) | State::Queued(_) | State::Opening(_) | State::Inviting(_) => {
                 Err(self.wrong_state("only an answered call plays and gathers"))
             }
-            State::Offered(_) | State::Answering(_) | State::Ending(_) | State::Over => {
-                Err(self.wrong_state("only an answered call plays and gathers"))
-            }
+            State::Screening(_)
+            | State::Offered(_)
+            | State::Answering(_)
+            | State::Ending(_)
+            | State::Over => Err(self.wrong_state("only an answered call plays and gathers")),
         }
     }
 

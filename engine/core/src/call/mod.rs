@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! outbound  Accepting → Queued → Opening → Inviting ─┐
-//! inbound   Accepting ─┬──────── Opening ────────────┴→ Connected → Ending → Over
-//!                      └ Offered ──↑       (from every state ───────→ Ending)
+//! inbound   Accepting → Screening → Offered → Opening ┴→ Connected → Ending → Over
+//!                                           (from every state ───────→ Ending)
 //! ```
 //!
 //! Beside its state a call owns a media leg and its SIP sessions: one, or before the answer one for each branch of its
@@ -14,6 +14,7 @@ mod ending;
 mod exchange;
 mod hunt;
 mod media;
+mod screening;
 mod setup;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -40,12 +41,15 @@ use self::exchange::Exchange;
 pub(crate) use self::hunt::{Branch, Group, Search, Template};
 use self::hunt::{Hunt, Verdict};
 use self::media::{Activity, Media, Programs};
+pub(crate) use self::screening::Questions;
+use self::screening::Screening;
 use crate::cdr;
 use crate::clock::Clock;
 use crate::dial::{Dial, to_api};
 use crate::disposition::Evidence;
 use crate::io::{CallEvent, MediaCommand, Output, Refusal};
 use crate::prompt::Prompts;
+use crate::stir::{Assertion, Identities};
 use crate::timers::{CallTimer, Timers};
 use crate::trunk::{NoWay, Sign, TrunkId, Trunks};
 
@@ -70,7 +74,9 @@ pub(crate) struct Context<'a> {
     pub(crate) timers: &'a mut Timers,
     pub(crate) trunks: &'a mut Trunks,
     pub(crate) random: &'a mut ChaCha20Rng,
+    pub(crate) flows: &'a BTreeMap<String, Arc<Flow>>,
     pub(crate) prompts: &'a Prompts,
+    pub(crate) identities: &'a mut Identities,
 }
 
 impl Context<'_> {
@@ -139,6 +145,8 @@ enum State {
     Opening(Origin),
     /// Outbound: INVITEs are out.
     Inviting(Box<Inviting>),
+    /// Inbound: something about it is being found out.
+    Screening(Screening),
     /// Inbound: waits for the API.
     Offered(Box<Offer>),
     /// Inbound: our 200 offers, for the caller did not; the answer comes with the ACK.
@@ -166,6 +174,8 @@ pub(crate) struct Offer {
     pub(crate) codecs: Vec<Codec>,
     /// Whether a route answers it; otherwise the API does.
     pub(crate) answer: bool,
+    /// What has to be found out first.
+    pub(crate) questions: Questions,
 }
 
 #[derive(Debug)]
@@ -178,6 +188,8 @@ struct Inviting {
     failover: Duration,
     early_media: EarlyMedia,
     early: Option<Early>,
+    /// What is signed of it.
+    assertion: Option<Assertion>,
 }
 
 /// The callee's description before the answer.
@@ -320,6 +332,7 @@ impl LiveCall {
                     State::Accepting(_)
                     | State::Queued(_)
                     | State::Opening(_)
+                    | State::Screening(_)
                     | State::Offered(_)
                     | State::Answering(_) => {
                         self.failed(ctx, failure);

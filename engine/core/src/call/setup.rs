@@ -7,19 +7,11 @@ impl LiveCall {
     pub(crate) fn accepted(&mut self, ctx: &mut Context<'_>) {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Accepting(Origin::Outbound(dial)) => self.state = State::Queued(dial),
-            State::Accepting(Origin::Inbound(offer)) => {
-                self.emit_initiated(ctx);
-                let answer = offer.answer;
-                self.state = State::Offered(offer);
-                if answer {
-                    // Both are right: the call was just offered.
-                    let _ = self.ring(ctx);
-                    let _ = self.answer(ctx);
-                }
-            }
+            State::Accepting(Origin::Inbound(offer)) => self.screen(ctx, offer),
             state @ (State::Queued(_)
             | State::Opening(_)
             | State::Inviting(_)
+            | State::Screening(_)
             | State::Offered(_)
             | State::Answering(_)
             | State::Connected(_)
@@ -69,6 +61,7 @@ impl LiveCall {
             state @ (State::Accepting(_)
             | State::Queued(_)
             | State::Inviting(_)
+            | State::Screening(_)
             | State::Offered(_)
             | State::Answering(_)
             | State::Connected(_)
@@ -86,11 +79,22 @@ impl LiveCall {
 
     /// Begins the hunt.
     fn invite(&mut self, ctx: &mut Context<'_>, dial: Dial, addr: SocketAddr) {
-        let Dial { template, called: _, ways, failover, codecs, ring_timeout, early_media, from: _ } = dial;
+        let Dial {
+            template,
+            called: _,
+            ways,
+            failover,
+            codecs,
+            ring_timeout,
+            early_media,
+            assertion,
+            from: _,
+        } = dial;
         let local = local_media(ctx, self.media_address(ctx, addr), codecs);
         let offer = Body::sdp(sdp::offer(&local));
         let hunt = Hunt::new(ways);
-        let inviting = Inviting { hunt, template, offer, local, failover, early_media, early: None };
+        let inviting =
+            Inviting { hunt, template, offer, local, failover, early_media, early: None, assertion };
         self.state = State::Inviting(Box::new(inviting));
         // It spans the whole hunt.
         ctx.timers.set(self.leg, CallTimer::Ring, ctx.now + ring_timeout);
@@ -107,7 +111,20 @@ impl LiveCall {
         self.record.q850_cause = None;
         let mut sent = Err(Error::TooManySessions);
         for branch in branches {
-            let invite = branch.invite(&inviting.template, inviting.offer.clone());
+            let mut invite = branch.invite(&inviting.template, inviting.offer.clone());
+            // Each branch anew: another call is not believed with the same token, nor any after a minute.
+            let signed = inviting
+                .assertion
+                .as_ref()
+                .map_or(Ok(None), |assertion| ctx.identities.identity(assertion, ctx.clock.unix_ms(ctx.now)));
+            match signed {
+                Ok(identity) => invite.headers.extend(identity.map(|value| ("Identity".to_owned(), value))),
+                Err(failed) => {
+                    self.record.sip_reason = Some(failed.to_string());
+                    self.release_sessions(ctx, None, None);
+                    return self.end(ctx, Evidence::Internal, EndedBy::Engine);
+                }
+            }
             sent = ctx.endpoint.invite(ctx.now, invite).map(|session| {
                 ctx.sessions.insert(session, self.leg);
                 self.sessions.insert(session);
@@ -315,6 +332,7 @@ impl LiveCall {
             | State::Queued(_)
             | State::Opening(_)
             | State::Inviting(_)
+            | State::Screening(_)
             | State::Offered(_)
             | State::Connected(_)
             | State::Ending(_)
@@ -401,6 +419,7 @@ impl LiveCall {
             | State::Opening(_)
             | State::Inviting(_)
             | State::Answering(_)
+            | State::Screening(_)
             | State::Connected(_)
             | State::Ending(_)
             | State::Over) => {

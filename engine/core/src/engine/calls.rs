@@ -36,15 +36,15 @@ impl Engine {
             .filter(|_| withheld_or_open)
             .and_then(|id| self.trunks.get_mut(id))
             .and_then(|trunk| trunk.next_caller_id());
+        let its = trunk.and_then(|id| self.trunks.get(id));
+        let attest = dial::attest(&create, its, &self.identities, &mut faults);
         let dial = match (&create.trunk, trunk) {
             // Without its trunk nothing more can be said about the number.
             (Some(_), None) => None,
-            (Some(_) | None, trunk) => {
-                let trunk = trunk.and_then(|id| self.trunks.get(id));
-                dial::plan(&create, trunk, shown.as_deref(), &self.local, &mut faults)
-            }
+            (Some(_) | None, _) => dial::plan(&create, its, shown.as_deref(), &self.local, &mut faults),
         };
-        let dial = faults.into_result(dial).map_err(Refusal::Validation)?;
+        let mut dial = faults.into_result(dial).map_err(Refusal::Validation)?;
+        dial.assertion = attest.map(|attest| dial::assertion(attest, &create, &dial, &self.node));
 
         let at = self.timestamp(now);
         let call = Call {

@@ -34,10 +34,13 @@ impl Engine {
             Verdict::NotFound => return Err(Refused::With(404)),
             Verdict::Forbidden => return Err(Refused::Stranger),
         };
-        let (flow, answer) = match &route.action {
+        let (flow, answer, webhook) = match &route.action {
             // 480: the route is right, but what it leads to is not there (any more).
-            RouteAction::Flow(name) => (Some(self.flows.get(name).cloned().ok_or(Refused::With(480))?), true),
-            RouteAction::Park => (None, false),
+            RouteAction::Flow(name) => {
+                (Some(self.flows.get(name).cloned().ok_or(Refused::With(480))?), true, None)
+            }
+            RouteAction::Park => (None, false, None),
+            RouteAction::Webhook(webhook) => (None, true, Some(webhook.clone())),
             &RouteAction::Reject(status) => return Err(Refused::With(status)),
         };
         // The trunk that the route names, else the first that has this address.
@@ -63,12 +66,15 @@ impl Engine {
             ..record(id, Direction::Inbound, called, from, at, &self.node)
         };
         let codecs = its.map_or_else(|| Codec::ALL.to_vec(), |trunk| trunk.config.codecs.clone());
+        // Only a trunk's calls have passed somebody who signs.
+        let identity = its.and_then(|trunk| self.identities.read(trunk.config.verify, at.unix_ms(), request));
+        let questions = Questions { identity, webhook };
         self.gate.enter_unpaced();
         if let Some(trunk) = trunk.and_then(|id| self.trunks.get_mut(id)) {
             trunk.gate.enter_unpaced();
         }
         // Without one it wants our offer in the 200.
-        let offer = Offer { sdp: request.sdp(), codecs, answer };
+        let offer = Offer { sdp: request.sdp(), codecs, answer, questions };
         let plan = Plan { flow, max_duration: INBOUND_MAX_DURATION };
         let (leg, mut ctx) = self.new_leg(now);
         let live = LiveCall::inbound(&mut ctx, leg, call, trunk, session, offer, plan);

@@ -22,7 +22,7 @@ use sip_core::{Endpoint, Event, Hop, Host, Message, QueryId, SessionEvent, Sessi
 
 use self::expected::Expectations;
 use crate::admission::{Admit, Capacity, Gate, Queue};
-use crate::call::{Context, LiveCall, Offer, Plan, record};
+use crate::call::{Context, LiveCall, Offer, Plan, Questions, record};
 use crate::clock::Clock;
 use crate::config::{ConfigError, EngineConfig, Route, RouteAction, TrunkConfig};
 use crate::dial;
@@ -32,6 +32,7 @@ use crate::id;
 use crate::io::{Input, Output, Refusal};
 use crate::prompt::Prompts;
 use crate::route::{Verdict, route};
+use crate::stir::{Identities, StirConfig};
 use crate::timers::{CallTimer, Timers};
 use crate::trunk::{Outcome, Sign, TrunkId, Trunks};
 
@@ -65,6 +66,7 @@ pub struct Engine {
     routes: Vec<Route>,
     flows: BTreeMap<String, Arc<Flow>>,
     prompts: Prompts,
+    identities: Identities,
 
     limits: Limits,
     gate: Gate,
@@ -104,7 +106,7 @@ impl Engine {
     /// An engine that begins at `now`: trunks that register do so at once. `seed` must be unguessable: tags, branches,
     /// SSRCs and ids come from it.
     pub fn new(now: Instant, config: EngineConfig, seed: [u8; 32]) -> Result<Self, ConfigError> {
-        let EngineConfig { node, clock, sip, trunks, routes, limits } = config;
+        let EngineConfig { node, clock, sip, trunks, routes, limits, stir } = config;
         let advertised = sip.listeners.first().ok_or(ConfigError::NoListener)?.advertised;
         let mut random = ChaCha20Rng::from_seed(seed);
         let mut sip_seed = [0; 32];
@@ -127,6 +129,7 @@ impl Engine {
             routes: Vec::new(),
             flows: BTreeMap::new(),
             prompts: Prompts::default(),
+            identities: Identities::new(stir),
             gate: Gate::new(capacity(&limits)),
             limits,
             queue: Queue::default(),
@@ -172,6 +175,13 @@ impl Engine {
             }
             Input::Media { leg, input } => self.with_call(now, leg, |call, ctx| call.on_media(ctx, input)),
             Input::Accepted { call } => self.accepted(now, &call),
+            Input::Certificate { leg, result } => {
+                let chain = result.as_deref().map_err(|&why| why);
+                self.with_call(now, leg, |call, ctx| call.on_certificate(ctx, chain));
+            }
+            Input::RouteAnswered { leg, answer } => {
+                self.with_call(now, leg, |call, ctx| call.on_route(ctx, answer))
+            }
         }
         self.settle(now);
     }
@@ -287,7 +297,9 @@ impl Engine {
             timers: &mut self.timers,
             trunks: &mut self.trunks,
             random: &mut self.random,
+            flows: &self.flows,
             prompts: &self.prompts,
+            identities: &mut self.identities,
         };
         let result = handle(call, &mut ctx);
         self.current = None;
@@ -330,7 +342,9 @@ impl Engine {
             timers: &mut self.timers,
             trunks: &mut self.trunks,
             random: &mut self.random,
+            flows: &self.flows,
             prompts: &self.prompts,
+            identities: &mut self.identities,
         };
         (LegId(self.last_leg), ctx)
     }

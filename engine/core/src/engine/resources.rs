@@ -3,6 +3,11 @@
 use super::*;
 
 impl Engine {
+    /// Signs and verifies by these settings from now on. Calls whose certificate is being fetched are judged by them too.
+    pub fn set_stir(&mut self, config: StirConfig) {
+        self.identities.set(config);
+    }
+
     /// Every trunk as the API shows it, in the order of the configuration.
     pub fn trunks(&self, now: Instant) -> impl Iterator<Item = control_api_types::Trunk> {
         self.trunks.iter().map(move |(_, trunk)| trunk.view(now, &self.clock))

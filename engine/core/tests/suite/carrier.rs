@@ -120,6 +120,12 @@ pub(crate) struct Carrier {
     pub(crate) owes_answers: bool,
     /// How offers came out: the status, or 200 with the direction that the answer or the offer of the engine's says.
     pub(crate) offers: Vec<String>,
+    /// The Identity headers of its INVITEs.
+    pub(crate) identities: Vec<String>,
+    /// Whom calls from here are from.
+    pub(crate) caller: String,
+    /// Headers of calls from here.
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 impl Carrier {
@@ -150,6 +156,9 @@ impl Carrier {
             refuses_offers: None,
             owes_answers: false,
             offers: Vec::new(),
+            identities: Vec::new(),
+            caller: "+62811".to_owned(),
+            headers: Vec::new(),
         }
     }
 
@@ -184,7 +193,9 @@ impl Carrier {
                 Invite {
                     request_uri: uri.clone(),
                     to: sip_core::NameAddr::new(uri),
-                    from: sip_core::NameAddr::new(format!("sip:+62811@{}", self.address).parse().unwrap()),
+                    from: sip_core::NameAddr::new(
+                        format!("sip:{}@{}", self.caller, self.address).parse().unwrap(),
+                    ),
                     target: sip_core::Target {
                         host: engine.ip().to_string(),
                         port: Some(engine.port()),
@@ -192,7 +203,7 @@ impl Carrier {
                         ..sip_core::Target::default()
                     },
                     route: Vec::new(),
-                    headers: Vec::new(),
+                    headers: self.headers.clone(),
                     body: Some(Body::sdp(body.unwrap_or_else(|| sdp::offer(&local(media)))))
                         .filter(|b| !b.bytes.is_empty()),
                     reliable: Reliable::Supported,
@@ -282,6 +293,7 @@ impl Carrier {
                 let media = self.next_media();
                 let offer = request.body().clone();
                 self.invites.push(now);
+                self.identities.extend(request.header(sip_core::Name::Identity).map(str::to_owned));
                 self.requests.push(request.clone());
                 self.live.insert(
                     id,

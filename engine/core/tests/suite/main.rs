@@ -11,5 +11,7 @@ mod inbound;
 mod limits;
 mod outbound;
 mod random;
+mod stir;
 mod trunks;
+mod webhooks;
 mod world;

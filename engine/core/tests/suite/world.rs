@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use control_api_types::{Call, CallId, CreateCall, EventData, Fault, Limits, Prompt as PromptInfo};
 use engine_core::{
     Clock, DoorNews, Engine, EngineConfig, GatewayConfig, Input, MediaCommand, MediaInput, Output, Refusal,
-    Route, TrunkConfig,
+    Route, StirConfig, TrunkConfig,
 };
 use media_core::rtp::Header;
 use media_core::{Codec, Digit, Leg, LegId, MediaEvent, MediaTime, Negotiated, Prompt, SeqNo, Ssrc};
@@ -16,6 +16,7 @@ use netem::{Impairments, Link};
 use serde_json::{Value, json};
 use sip_core::guard::Known;
 use sip_core::{Destination, Destinations, EndpointConfig, Listener, Message, Target, Transmit, Transport};
+use sip_stir::{Chain, NoChain};
 
 use crate::carrier::{Carrier, Errand, Script};
 
@@ -43,6 +44,14 @@ pub(crate) struct World {
     pub(crate) known: Known,
     /// Accepted ids that the journal was given, while it is held.
     pub(crate) journal: Option<Vec<CallId>>,
+    /// What lies where, for calls to be verified. What is not there is awaited.
+    pub(crate) certificates: BTreeMap<String, Result<Arc<Chain>, NoChain>>,
+    /// Certificates that the engine wanted.
+    pub(crate) fetches: Vec<(LegId, String)>,
+    /// What routes have asked about.
+    pub(crate) questions: Vec<(LegId, String, Call)>,
+    /// What the engine has refused calls with.
+    pub(crate) refusals: Vec<String>,
     /// The most live calls seen at any moment.
     pub(crate) most_live: u32,
     /// Addresses that nothing gets to.
@@ -129,6 +138,7 @@ impl World {
             trunks: vec![trunk("jkt", CARRIER), trunk("dead", DEAD)],
             routes: Vec::new(),
             limits: limits(),
+            stir: StirConfig::default(),
         };
         configure(&mut config);
         let link = Impairments { delay: DELAY, ..Impairments::NONE };
@@ -150,6 +160,10 @@ impl World {
             node_events: Vec::new(),
             known: Known::default(),
             journal: None,
+            certificates: BTreeMap::new(),
+            fetches: Vec::new(),
+            questions: Vec::new(),
+            refusals: Vec::new(),
             most_live: 0,
             cut: Vec::new(),
             to_engine: Link::new(1, link),
@@ -299,6 +313,9 @@ impl World {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Transmit(transmit) => {
+                    if transmit.payload.starts_with(b"SIP/2.0 4") {
+                        self.refusals.push(String::from_utf8(transmit.payload.to_vec()).unwrap());
+                    }
                     let carriers = [self.carrier.address, self.backup.address];
                     let is_cut = self.cut.iter().any(|cut| cut.parse() == Ok(transmit.remote));
                     if carriers.contains(&transmit.remote) && !is_cut {
@@ -338,6 +355,13 @@ impl World {
                     assert_eq!(seq, story.lines.len() as u64, "the end has the last number");
                     assert!(story.ended.replace(*call).is_none(), "a call ends once");
                 }
+                Output::FetchCertificate { leg, url } => {
+                    if let Some(result) = self.certificates.get(&url).cloned() {
+                        self.engine.handle_input(self.now, Input::Certificate { leg, result });
+                    }
+                    self.fetches.push((leg, url));
+                }
+                Output::AskRoute { leg, url, timeout: _, call } => self.questions.push((leg, url, *call)),
                 Output::Door(DoorNews::Known(known)) => self.known = *known,
                 Output::Door(DoorNews::Refused(_) | DoorNews::Proven(_)) => {}
                 Output::NodeEvent { data, .. } => self.node_events.push(data),

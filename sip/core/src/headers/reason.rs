@@ -24,6 +24,8 @@ pub enum ReasonProtocol {
     Sip,
     /// `cause` is an ITU-T Q.850 cause.
     Q850,
+    /// `cause` is a status of RFC 8224 section 6.2.2 (RFC 9410).
+    Stir,
 }
 
 impl Reason {
@@ -34,6 +36,7 @@ impl Reason {
         let protocol = match parts.next().unwrap_or_default() {
             name if name.eq_ignore_ascii_case("SIP") => ReasonProtocol::Sip,
             name if name.eq_ignore_ascii_case("Q.850") => ReasonProtocol::Q850,
+            name if name.eq_ignore_ascii_case("STIR") => ReasonProtocol::Stir,
             _ => return Err(REFUSED),
         };
         let (mut cause, mut text) = (None, None);
@@ -48,7 +51,7 @@ impl Reason {
             }
         }
         let sound = |cause: &u16| match protocol {
-            ReasonProtocol::Sip => (100..700).contains(cause),
+            ReasonProtocol::Sip | ReasonProtocol::Stir => (100..700).contains(cause),
             // Q.850 numbers its causes with seven bits.
             ReasonProtocol::Q850 => *cause < 128,
         };
@@ -58,7 +61,7 @@ impl Reason {
     /// The cause, where it is one of Q.850.
     pub fn q850(&self) -> Option<u8> {
         match self.protocol {
-            ReasonProtocol::Sip => None,
+            ReasonProtocol::Sip | ReasonProtocol::Stir => None,
             ReasonProtocol::Q850 => u8::try_from(self.cause).ok(),
         }
     }
@@ -77,6 +80,7 @@ impl fmt::Display for Reason {
         let protocol = match self.protocol {
             ReasonProtocol::Sip => "SIP",
             ReasonProtocol::Q850 => "Q.850",
+            ReasonProtocol::Stir => "STIR",
         };
         write!(f, "{protocol};cause={}", self.cause)?;
         match &self.text {
@@ -141,8 +145,11 @@ mod tests {
         assert_eq!(Reason::parse(r#"q.850;text="x;cause=3";cause="17""#).unwrap().q850(), Some(17));
         let sip = Reason::parse("SIP;cause=200;text=elsewhere").unwrap();
         assert_eq!((sip.cause, sip.q850(), sip.text.as_deref()), (200, None, Some("elsewhere")));
+        let stir = Reason::parse(r#"STIR;cause=436;text="Bad Identity Info""#).unwrap();
+        assert_eq!((stir.protocol, stir.cause, stir.q850()), (ReasonProtocol::Stir, 436, None));
+        assert_eq!(stir.to_string(), r#"STIR;cause=436;text="Bad Identity Info""#);
         for value in
-            ["", "Q.850", "Q.850;cause=500", "SIP;cause=16", "STIR;cause=436", "SIP;cause=-1", "SIP;cause"]
+            ["", "Q.850", "Q.850;cause=500", "SIP;cause=16", "STIR;cause=99", "SIP;cause=-1", "SIP;cause"]
         {
             assert!(Reason::parse(value).is_err(), "{value}");
         }
