@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use control_api_types::Limits;
-use engine_core::{Route, TrunkConfig};
+use engine_core::{Route, StirConfig, TrunkConfig};
+
+use crate::http::HttpConfig;
 use sip_core::guard::GuardConfig;
 
 /// The settings of an [`Engine`](crate::Engine).
@@ -35,6 +37,10 @@ pub struct Config {
     pub trunks: Vec<TrunkConfig>,
     /// Where inbound calls go; the first match wins.
     pub routes: Vec<Route>,
+    /// How calls are signed and verified.
+    pub stir: StirConfig,
+    /// Where certificates and routes may be asked for.
+    pub http: HttpConfig,
     /// The journal's file.
     pub database: PathBuf,
     /// Where prompts are kept.

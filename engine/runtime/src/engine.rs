@@ -10,7 +10,7 @@ use control_api_types::{
     Call, CallId, CallStatus, CreateCall, Cursor, Drain, FlowResource, FlowSummary, Gather, HangupReason,
     Limits, Node, Page, Play, PlayId, Prompt, Timestamp, Trunk,
 };
-use engine_core::Refusal;
+use engine_core::{Refusal, StirConfig};
 use sha2::Digest as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -349,6 +349,11 @@ impl Engine {
 
 /// # The node
 impl Engine {
+    /// Signs and verifies calls by these settings from now on.
+    pub async fn set_stir(&self, config: StirConfig) -> Result<(), Error> {
+        self.ask(move |task, _| task.core.set_stir(config)).await
+    }
+
     /// Every trunk, by name.
     pub async fn trunks(&self) -> Result<Vec<Trunk>, Error> {
         self.ask(|task, now| task.core.trunks(now).collect()).await

@@ -15,6 +15,7 @@ use crate::Config;
 use crate::engine::{COMMANDS, Engine, Shared, now};
 use crate::events::EventHub;
 use crate::flows::FlowStore;
+use crate::http::{Certificates, Client, Webhooks};
 use crate::journal::{EndedCall, Journal, JournalError};
 use crate::prompts::{PromptError, PromptStore};
 use crate::task::{Sources, State, Task};
@@ -38,6 +39,9 @@ pub enum StartError {
     /// The engine cannot run with its settings.
     #[error(transparent)]
     Config(#[from] engine_core::ConfigError),
+    /// The HTTP client could not be made.
+    #[error("cannot make an HTTP client (check ca_file in [http] and the system's certificates): {0}")]
+    Http(#[from] reqwest::Error),
     /// The system gave no random numbers.
     #[error("no random numbers from the system: {0}")]
     Random(#[from] getrandom::Error),
@@ -47,6 +51,8 @@ pub enum StartError {
 const MEDIA_EVENTS: usize = 16_384;
 /// Journal answers that may wait for the task; the writer waits when it is behind.
 const JOURNALLED: usize = 8_192;
+/// Answers of web servers that may wait for the task; those who bring more wait.
+const ANSWERS: usize = 1_024;
 /// How often CDRs and idempotency keys past their time are looked for.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 /// Most CDRs forgotten in one write, so that calls do not wait for it.
@@ -88,6 +94,7 @@ impl Engine {
             trunks: config.trunks,
             routes: config.routes,
             limits: config.limits,
+            stir: config.stir,
         };
         let mut core = engine_core::Engine::new(Instant::now(), core_config, seed)?;
         transports.set_seal(core.seal());
@@ -102,6 +109,9 @@ impl Engine {
 
         let (commands, command_queue) = mpsc::channel(COMMANDS);
         let (journalled, journal_answers) = mpsc::channel(JOURNALLED);
+        let (answer, answers) = mpsc::channel(ANSWERS);
+        let certificates = Certificates::new(Client::new(&config.http, true)?, answer.clone());
+        let webhooks = Webhooks::new(Client::new(&config.http, false)?, answer);
         let (drained_tell, drained) = watch::channel(false);
         let (stopped_tell, stopped) = watch::channel(false);
         let task = Task {
@@ -115,6 +125,8 @@ impl Engine {
             started_at,
             media_public_ip: config.media_public_ip,
             journalled,
+            certificates,
+            webhooks,
             drained: drained_tell,
             state: State::default(),
         };
@@ -122,6 +134,7 @@ impl Engine {
             sip,
             media: media_events,
             journalled: journal_answers,
+            answers,
             commands: command_queue,
             abandoned: false,
         };

@@ -6,8 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use control_api_types::{Call, CallId, CreateCall, Disposition, Drain, Event, EventData, Timestamp};
-use engine_core::{CallEvent, DoorNews, Input, MediaCommand, MediaInput, Output};
+use control_api_types::{
+    Call, CallId, CreateCall, Disposition, Drain, Event, EventData, RouteAnswer, Timestamp,
+};
+use engine_core::{CallEvent, DoorNews, Input, MediaCommand, MediaInput, NoRoute, Output};
 use media_core::{Codec, LegId};
 use media_io::{LegEvent, Media};
 use sip_io::{Inbox, Transports};
@@ -16,6 +18,7 @@ use ulid::Ulid;
 
 use crate::engine::{Command, Error};
 use crate::events::EventHub;
+use crate::http::{Certificates, Fetched, Webhooks};
 use crate::journal::{EndedCall, Journal, JournalError};
 use crate::prompts::PromptStore;
 
@@ -35,6 +38,15 @@ pub(crate) enum Journalled {
     Accepted(CallId, Result<bool, JournalError>),
     /// By its number in [`Task::ending`].
     Ended(u64, Result<(), JournalError>),
+}
+
+/// What web servers have answered.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A certificate, or none.
+    Certificate(Fetched),
+    /// What becomes of the call of this leg.
+    Route(LegId, Result<RouteAnswer, NoRoute>),
 }
 
 /// An ended call on its way through the journal to its event.
@@ -77,6 +89,8 @@ pub(crate) struct Task {
     pub(crate) media_public_ip: Option<IpAddr>,
     /// For the journal to answer by.
     pub(crate) journalled: mpsc::Sender<Journalled>,
+    pub(crate) certificates: Certificates,
+    pub(crate) webhooks: Webhooks,
     /// Turns true when the engine drains and has no call left.
     pub(crate) drained: watch::Sender<bool>,
     pub(crate) state: State,
@@ -110,6 +124,7 @@ pub(crate) struct Sources {
     pub(crate) sip: Inbox,
     pub(crate) media: mpsc::Receiver<(LegId, LegEvent)>,
     pub(crate) journalled: mpsc::Receiver<Journalled>,
+    pub(crate) answers: mpsc::Receiver<Answer>,
     pub(crate) commands: mpsc::Receiver<Command>,
     /// Whether every handle is gone and every command done.
     pub(crate) abandoned: bool,
@@ -120,6 +135,7 @@ enum Woken {
     Sip(sip_core::Input),
     Media(LegId, LegEvent),
     Journalled(Journalled),
+    Answer(Answer),
     Command(Command),
     Timer,
     /// Every handle is gone.
@@ -171,6 +187,15 @@ impl Task {
                 self.input(now, Input::Media { leg, input });
             }
             Woken::Journalled(journalled) => self.journalled(now, journalled),
+            Woken::Answer(Answer::Certificate(fetched)) => {
+                let (legs, result) = self.certificates.fetched(now, fetched);
+                for leg in legs {
+                    self.input(now, Input::Certificate { leg, result: result.clone() });
+                }
+            }
+            Woken::Answer(Answer::Route(leg, answer)) => {
+                self.input(now, Input::RouteAnswered { leg, answer });
+            }
             Woken::Command(command) => {
                 // A panic ends the one call the command was about, not the engine with all the others.
                 if catch_unwind(AssertUnwindSafe(|| command(self, now))).is_err() {
@@ -233,6 +258,12 @@ impl Task {
                 }
                 Output::Media { leg, command } => self.media(now, leg, command),
                 Output::Accept(call) => self.accept(now, &call),
+                Output::FetchCertificate { leg, url } => {
+                    if let Some(result) = self.certificates.ask(now, leg, url) {
+                        self.input(now, Input::Certificate { leg, result });
+                    }
+                }
+                Output::AskRoute { leg, url, timeout, call } => self.webhooks.ask(leg, url, timeout, call),
                 Output::Event(event) => self.publish_call_event(event),
                 Output::Ended { call, seq, at_unix_ms } => {
                     if !self.state.refused.remove(&call.id) {
@@ -529,6 +560,7 @@ impl Sources {
         tokio::select! {
             Some(journalled) = self.journalled.recv() => Woken::Journalled(journalled),
             Some((leg, event)) = self.media.recv() => Woken::Media(leg, event),
+            Some(answer) = self.answers.recv() => Woken::Answer(answer),
             Some(input) = self.sip.recv() => Woken::Sip(input),
             command = self.commands.recv(), if !self.abandoned => match command {
                 Some(command) => Woken::Command(command),
@@ -543,10 +575,11 @@ impl Sources {
 
     /// What is there already; `turn` says whose turn it is first, so that no source starves the others.
     fn try_next(&mut self, turn: usize) -> Option<Woken> {
-        (0..4).find_map(|step| match (turn + step) % 4 {
+        (0..5).find_map(|step| match (turn + step) % 5 {
             0 => self.journalled.try_recv().ok().map(Woken::Journalled),
             1 => self.media.try_recv().ok().map(|(leg, event)| Woken::Media(leg, event)),
-            2 => self.sip.try_recv().map(Woken::Sip),
+            2 => self.answers.try_recv().ok().map(Woken::Answer),
+            3 => self.sip.try_recv().map(Woken::Sip),
             _ => self.commands.try_recv().ok().map(Woken::Command),
         })
     }

@@ -44,6 +44,8 @@ impl Bench {
             cdr_retention: Duration::from_secs(3600),
             trunks: Vec::new(),
             routes: Vec::new(),
+            stir: Default::default(),
+            http: Default::default(),
             database: folder.join("carillon.db"),
             media_dir: folder.clone(),
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use control_api_types::Limits;
 use engine_core::{Capacity, GatewayConfig, NumberFormat, Route, RouteAction, RouteMatch, TrunkConfig};
+use engine_runtime::HttpConfig;
 use media_core::Codec;
 use sip_core::digest::Credentials;
 use sip_core::guard::{GuardConfig, Rate};
@@ -14,7 +15,7 @@ use sip_core::{Network, Scheme, Target, Transport, Uri};
 use toml::Spanned;
 
 use super::fault::SpanFault;
-use super::{file, listen};
+use super::{file, listen, stir};
 
 /// The configuration, checked.
 #[derive(Debug)]
@@ -53,8 +54,11 @@ pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanF
     let media = media(&file.media, &mut faults);
     let limits = limits(&file.limits, &mut faults);
     listen::reach(&file.trunks, &sip_listen, &mut faults);
-    let trunks = trunks(file.trunks, folder, &mut faults);
-    let routes = routes(file.routes, &trunks, &mut faults);
+    let http = stir::http(&file.http, folder, &mut faults);
+    let stir = stir::stir(&file.stir, &http, folder, &mut faults);
+    stir::needs_anchors(&file.stir, file.stir.verify.as_ref(), &mut faults);
+    let trunks = trunks(file.trunks, &file.stir, folder, &mut faults);
+    let routes = routes(file.routes, &trunks, &http, &mut faults);
     let config = engine_runtime::Config {
         node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         sip_listen,
@@ -68,6 +72,8 @@ pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanF
         cdr_retention: Duration::from_secs(u64::from(*file.limits.cdr_retention_days.get_ref()) * 24 * 3600),
         trunks,
         routes,
+        stir,
+        http,
         database: folder.join(database(&file.storage.database_url, &mut faults)),
         media_dir: folder.join(&file.storage.media_dir),
     };
@@ -82,7 +88,7 @@ impl Checks {
         self.0.push(SpanFault { span: at.span(), reason: reason.into() });
     }
 
-    fn parse<T: std::str::FromStr>(&mut self, text: &Spanned<String>, wanted: &str) -> Option<T> {
+    pub(super) fn parse<T: std::str::FromStr>(&mut self, text: &Spanned<String>, wanted: &str) -> Option<T> {
         let parsed = text.get_ref().parse().ok();
         if parsed.is_none() {
             self.fault(text, format!("{:?}: expected {wanted}", text.get_ref()));
@@ -182,7 +188,12 @@ fn database(url: &Spanned<String>, faults: &mut Checks) -> PathBuf {
     }
 }
 
-fn trunks(trunks: Vec<file::Trunk>, folder: &Path, faults: &mut Checks) -> Vec<TrunkConfig> {
+fn trunks(
+    trunks: Vec<file::Trunk>,
+    stir: &file::Stir,
+    folder: &Path,
+    faults: &mut Checks,
+) -> Vec<TrunkConfig> {
     let mut names = BTreeSet::new();
     let mut checked = Vec::new();
     for trunk in trunks {
@@ -196,14 +207,14 @@ fn trunks(trunks: Vec<file::Trunk>, folder: &Path, faults: &mut Checks) -> Vec<T
         if !names.insert(name.clone()) {
             faults.fault(&trunk.name, format!("trunk {name:?} is configured twice"));
         }
-        if let Some(trunk) = self::trunk(trunk, folder, faults) {
+        if let Some(trunk) = self::trunk(trunk, stir, folder, faults) {
             checked.push(trunk);
         }
     }
     checked
 }
 
-fn trunk(trunk: file::Trunk, folder: &Path, faults: &mut Checks) -> Option<TrunkConfig> {
+fn trunk(trunk: file::Trunk, stir: &file::Stir, folder: &Path, faults: &mut Checks) -> Option<TrunkConfig> {
     let name = trunk.name.get_ref().as_str();
     let credentials = credentials(&trunk, folder, faults);
     let registrar = target(&trunk.uri, faults);
@@ -234,6 +245,9 @@ fn trunk(trunk: file::Trunk, folder: &Path, faults: &mut Checks) -> Option<Trunk
         max_calls: limit(&trunk.max_calls, "max_calls"),
         max_cps: limit(&trunk.max_cps, "max_cps").map(f64::from),
     };
+    let attest = stir::trunk_attest(trunk.attest.as_ref(), stir, faults);
+    let verify = trunk.verify.as_ref().and_then(|word| stir::verify(word, faults));
+    stir::needs_anchors(stir, trunk.verify.as_ref(), faults);
     let target = registrar?;
     Some(TrunkConfig {
         register: register.then_some(REGISTRATION),
@@ -251,6 +265,8 @@ fn trunk(trunk: file::Trunk, folder: &Path, faults: &mut Checks) -> Option<Trunk
         },
         gateways: gateways?,
         failover,
+        attest,
+        verify,
         ..TrunkConfig::new(name, target)
     })
 }
@@ -353,7 +369,12 @@ fn codecs(trunk: &str, listed: &Spanned<Vec<Spanned<String>>>, faults: &mut Chec
     codecs
 }
 
-fn routes(routes: Vec<Spanned<file::Route>>, trunks: &[TrunkConfig], faults: &mut Checks) -> Vec<Route> {
+fn routes(
+    routes: Vec<Spanned<file::Route>>,
+    trunks: &[TrunkConfig],
+    http: &HttpConfig,
+    faults: &mut Checks,
+) -> Vec<Route> {
     let mut checked = Vec::new();
     for route in routes {
         let span = route.span();
@@ -368,20 +389,33 @@ fn routes(routes: Vec<Spanned<file::Route>>, trunks: &[TrunkConfig], faults: &mu
             route.matches.source.as_ref().and_then(|source| {
                 faults.parse::<Network>(source, "an address or a network such as 10.0.0.0/8")
             });
-        let action = match (route.flow, route.park, route.reject) {
-            (Some(flow), None, None) => RouteAction::Flow(flow.into_inner()),
-            (None, Some(park), None) if *park.get_ref() => RouteAction::Park,
-            (None, None, Some(status)) if (300..700).contains(status.get_ref()) => {
+        if let Some(at) =
+            route.on_error.as_ref().map(Spanned::span).or(route.timeout_ms.as_ref().map(Spanned::span))
+            && route.webhook.is_none()
+        {
+            faults.0.push(SpanFault { span: at, reason: "on_error and timeout_ms belong to webhook".into() });
+        }
+        let action = match (route.flow, route.park, route.reject, route.webhook) {
+            (Some(flow), None, None, None) => RouteAction::Flow(flow.into_inner()),
+            (None, Some(park), None, None) if *park.get_ref() => RouteAction::Park,
+            (None, None, None, Some(url)) => RouteAction::Webhook(stir::webhook(
+                url,
+                route.timeout_ms.as_ref(),
+                route.on_error,
+                http,
+                faults,
+            )),
+            (None, None, Some(status), None) if (300..700).contains(status.get_ref()) => {
                 RouteAction::Reject(status.into_inner())
             }
-            (None, None, Some(status)) => {
+            (None, None, Some(status), None) => {
                 faults.fault(&status, "reject takes a SIP status from 300 to 699");
                 continue;
             }
             _ => {
                 faults.0.push(SpanFault {
                     span,
-                    reason: "a route has exactly one of flow = \"name\", park = true, reject = STATUS".into(),
+                    reason: "a route has exactly one of flow = \"name\", park = true, reject = STATUS, webhook = URL".into(),
                 });
                 continue;
             }

@@ -23,6 +23,10 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) storage: Storage,
     #[serde(default)]
+    pub(super) stir: Stir,
+    #[serde(default)]
+    pub(super) http: Http,
+    #[serde(default)]
     pub(super) trunks: Vec<Trunk>,
     #[serde(default)]
     pub(super) routes: Vec<Spanned<Route>>,
@@ -223,6 +227,40 @@ impl Default for Storage {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Stir {
+    pub(super) key: Option<Spanned<PathBuf>>,
+    pub(super) x5u: Option<Spanned<String>>,
+    /// No default: it is a statement about one's customers.
+    pub(super) attest: Option<Spanned<String>>,
+    pub(super) verify: Option<Spanned<String>>,
+    pub(super) trust_anchors: Vec<Spanned<PathBuf>>,
+    /// RFC 8224, 12.1.
+    pub(super) freshness_s: Spanned<u32>,
+}
+
+impl Default for Stir {
+    fn default() -> Stir {
+        Stir {
+            key: None,
+            x5u: None,
+            attest: None,
+            verify: None,
+            trust_anchors: Vec::new(),
+            freshness_s: Spanned::new(0..0, 60),
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Http {
+    pub(super) allow_private: Vec<Spanned<String>>,
+    pub(super) allow_plain: bool,
+    pub(super) ca_file: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Trunk {
     pub(super) name: Spanned<String>,
@@ -243,6 +281,8 @@ pub(super) struct Trunk {
     pub(super) max_cps: Option<Spanned<u32>>,
     #[serde(default)]
     pub(super) number_format: NumberFormat,
+    pub(super) attest: Option<Spanned<String>>,
+    pub(super) verify: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -277,6 +317,17 @@ pub(super) struct Route {
     pub(super) flow: Option<Spanned<String>>,
     pub(super) park: Option<Spanned<bool>>,
     pub(super) reject: Option<Spanned<u16>>,
+    pub(super) webhook: Option<Spanned<String>>,
+    pub(super) timeout_ms: Option<Spanned<u32>>,
+    pub(super) on_error: Option<Spanned<OnError>>,
+}
+
+/// A SIP status, or the name of a flow.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OnError {
+    Reject(u16),
+    Flow(String),
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -9,6 +9,7 @@ mod environment;
 mod fault;
 mod file;
 mod listen;
+mod stir;
 
 use std::path::{Path, PathBuf};
 

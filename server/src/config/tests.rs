@@ -264,11 +264,11 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
         ),
         (
             route("match = { called = \"1\" }"),
-            "1: a route has exactly one of flow = \"name\", park = true, reject = STATUS",
+            "1: a route has exactly one of flow = \"name\", park = true, reject = STATUS, webhook = URL",
         ),
         (
             route("flow = \"f\"\npark = true"),
-            "1: a route has exactly one of flow = \"name\", park = true, reject = STATUS",
+            "1: a route has exactly one of flow = \"name\", park = true, reject = STATUS, webhook = URL",
         ),
         (route("reject = 200"), "2: reject takes a SIP status from 300 to 699"),
     ] {

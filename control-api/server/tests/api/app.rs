@@ -181,6 +181,8 @@ fn config(folder: &Folder, sip: SocketAddr) -> Config {
         cdr_retention: Duration::from_secs(3600),
         trunks: Vec::new(),
         routes: vec![park],
+        stir: Default::default(),
+        http: Default::default(),
         database: folder.0.join("carillon.db"),
         media_dir: folder.0.clone(),
     }

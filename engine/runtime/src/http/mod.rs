@@ -1,0 +1,198 @@
+//! What the engine asks of web servers: certificates that callers name, and routes of its own operator.
+//!
+//! Both go to addresses that others choose, in the first case anybody. So a name is resolved here and only addresses of
+//! the public internet are connected to, unless the configuration allows their network; the same holds for every redirect.
+//! Each answer is bounded in size and time, and so is the number of requests under way.
+
+mod address;
+mod certificates;
+#[cfg(test)]
+mod tests;
+mod webhook;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, ClientBuilder, Response, Url};
+use sip_core::Network;
+use tokio::sync::Semaphore;
+
+use self::address::Resolver;
+pub(crate) use self::certificates::{Certificates, Fetched};
+pub(crate) use self::webhook::Webhooks;
+
+/// Where requests may go.
+#[derive(Clone, Debug, Default)]
+pub struct HttpConfig {
+    /// Networks that may be reached although they are not of the public internet.
+    pub allow_private: Vec<Network>,
+    /// Whether `http://` will do.
+    pub allow_plain: bool,
+    /// Authorities to believe beside the system's, in PEM.
+    pub ca: Option<Vec<u8>>,
+}
+
+/// Redirects that are followed. RFC 9110 section 15.4 leaves the number to the client.
+const REDIRECTS: usize = 3;
+
+/// Names that are resolved at once. `getaddrinfo` cannot be taken back: each occupies a thread until it returns.
+const LOOKUPS: usize = 32;
+
+/// Why a request had no usable answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Its URL leads where it may not.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// It took too long.
+    #[error("no answer in time")]
+    Timeout,
+    /// No connection, or not that of the server it should be.
+    #[error("{0}")]
+    Transport(String),
+    /// The server says no.
+    #[error("HTTP status {0}")]
+    Status(u16),
+    /// The answer is larger than it may be.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+}
+
+/// A URL that must not be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    /// Neither `https://` nor an allowed `http://`.
+    #[error("the URL is not https:// (allow_plain in [http] would take http://)")]
+    Scheme,
+    /// Its address is private.
+    #[error(
+        "the address is not of the public internet (allow_private in [http] names networks that may be reached)"
+    )]
+    Address,
+    /// Too many names are being resolved.
+    #[error("too many names are being resolved")]
+    Busy,
+    /// One redirect after another.
+    #[error("more than {REDIRECTS} redirects")]
+    Redirects,
+}
+
+/// The rules for URLs and addresses.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    allow_private: Arc<[Network]>,
+    allow_plain: bool,
+}
+
+impl Rules {
+    fn permits(&self, address: IpAddr) -> bool {
+        address::is_public(address) || self.allow_private.iter().any(|network| network.contains(address))
+    }
+
+    /// Names are checked when they have been resolved; an address in the URL never is.
+    fn check(&self, url: &Url) -> Result<(), Refused> {
+        match url.scheme() {
+            "https" => {}
+            "http" if self.allow_plain => {}
+            _ => return Err(Refused::Scheme),
+        }
+        let host = url.host_str().unwrap_or_default();
+        match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            Ok(address) if !self.permits(address) => Err(Refused::Address),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// A client that keeps to the rules.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    rules: Rules,
+    client: reqwest::Client,
+}
+
+impl Client {
+    /// `redirects`: whether they are followed.
+    pub(crate) fn new(config: &HttpConfig, redirects: bool) -> Result<Client, reqwest::Error> {
+        let rules =
+            Rules { allow_private: config.allow_private.clone().into(), allow_plain: config.allow_plain };
+        let ca = config.ca.as_deref().map(Certificate::from_pem_bundle).transpose()?.unwrap_or_default();
+        let builder = || builder(&rules, redirects);
+        let client = builder().tls_certs_merge(ca.clone()).build().or_else(|error| {
+            tracing::warn!(%error, "no certificates of authorities on this system: only ca_file of [http] is believed");
+            builder().tls_certs_only(ca).build()
+        })?;
+        Ok(Client { rules, client })
+    }
+
+    /// Sends a request whose answer must be a success, within `timeout`, its body included.
+    async fn send(
+        &self,
+        url: &str,
+        body: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<(reqwest::header::HeaderMap, Vec<u8>), Failure> {
+        let url = Url::parse(url).map_err(|_| Refused::Scheme)?;
+        self.rules.check(&url)?;
+        let request = match body {
+            Some(json) => {
+                self.client.post(url).header(reqwest::header::CONTENT_TYPE, "application/json").body(json)
+            }
+            None => self.client.get(url),
+        };
+        let mut response = request.send().await.map_err(failure)?;
+        if !response.status().is_success() {
+            return Err(Failure::Status(response.status().as_u16()));
+        }
+        let body = read(&mut response, limit).await?;
+        Ok((std::mem::take(response.headers_mut()), body))
+    }
+}
+
+fn builder(rules: &Rules, redirects: bool) -> ClientBuilder {
+    let of_redirects = rules.clone();
+    let follow = Policy::custom(move |attempt| {
+        if attempt.previous().len() > REDIRECTS {
+            return attempt.error(Refused::Redirects);
+        }
+        match of_redirects.check(attempt.url()) {
+            Ok(()) => attempt.follow(),
+            Err(refused) => attempt.error(refused),
+        }
+    });
+    reqwest::Client::builder()
+        .user_agent(concat!("Carillon/", env!("CARGO_PKG_VERSION")))
+        .redirect(if redirects { follow } else { Policy::none() })
+        .dns_resolver(Resolver { rules: rules.clone(), lookups: Arc::new(Semaphore::new(LOOKUPS)) })
+        // Behind a proxy nobody could tell where a name leads.
+        .no_proxy()
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(8)
+}
+
+async fn read(response: &mut Response, limit: usize) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failure)? {
+        if body.len() + chunk.len() > limit {
+            return Err(Failure::TooLarge(limit));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The deepest cause says what happened; those above it say that something did.
+fn failure(error: reqwest::Error) -> Failure {
+    let mut cause: &dyn std::error::Error = &error;
+    loop {
+        if let Some(&refused) = cause.downcast_ref::<Refused>() {
+            return Failure::Refused(refused);
+        }
+        match cause.source() {
+            Some(source) => cause = source,
+            None => return Failure::Transport(cause.to_string()),
+        }
+    }
+}
