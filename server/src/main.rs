@@ -83,7 +83,9 @@ enum Role {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Serve { config, role: Role::All | Role::Engine } => with_config(&config, serve::serve),
+        Command::Serve { config, role: Role::All | Role::Engine } => {
+            with_config(&config, |checked| serve::serve(checked, &config))
+        }
         Command::CheckConfig { config } => with_config(&config, |_| Ok(())),
         Command::Token { command: TokenCommand::New { config, name, scopes } } => {
             with_config(&config, |config| new_token(&config, &name, scopes))

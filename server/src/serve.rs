@@ -1,5 +1,6 @@
 //! `carillon serve`: starts the engine and the API, and stops both in order.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,15 +20,16 @@ const LAST_ENDS: Duration = Duration::from_secs(5);
 /// Room in the table of open files from the start: all the calls that the ports of one address allow, two sockets each.
 const FILES_AT_ONCE: u64 = 1 << 16;
 
-pub(crate) fn serve(config: Config) -> anyhow::Result<()> {
+/// `path` is where the configuration came from: some of it is read again at SIGHUP.
+pub(crate) fn serve(config: Config, path: &Path) -> anyhow::Result<()> {
     crate::logs::start()?;
     raise_file_limit();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    runtime.block_on(run(config))
+    runtime.block_on(run(config, path))
 }
 
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn run(config: Config, path: &Path) -> anyhow::Result<()> {
     let admin = std::env::var(ADMIN_TOKEN).ok().filter(|secret| !secret.is_empty());
     let rate = Rate { per_second: config.api.rate_limit, burst: config.api.rate_limit.saturating_mul(2) };
     let tokens = Tokens::open(Some(config.api.token_file), admin.as_deref(), rate)?;
@@ -72,6 +74,15 @@ async fn run(config: Config) -> anyhow::Result<()> {
                 match engine.reload_certificates().await {
                     Ok(()) => tracing::info!("certificates reloaded"),
                     Err(error) => tracing::error!(%error, "certificates not reloaded; the old ones stay"),
+                }
+                match crate::config::load(path, std::env::vars()) {
+                    Ok(config) => {
+                        engine.set_stir(config.engine.stir).await?;
+                        tracing::info!("key and trust anchors of [stir] reloaded");
+                    }
+                    Err(faults) => {
+                        tracing::error!(%faults, "key and trust anchors of [stir] not reloaded; the old ones stay");
+                    }
                 }
             }
         }

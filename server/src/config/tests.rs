@@ -132,7 +132,7 @@ fn unknown_keys_and_wrong_types_are_refused_where_they_stand() {
         ),
         (
             "[ap]\n",
-            "1: unknown field `ap`, expected one of `api`, `sip`, `media`, `limits`, `storage`, `trunks`, `routes`",
+            "1: unknown field `ap`, expected one of `api`, `sip`, `media`, `limits`, `storage`, `stir`, `http`, `trunks`, `routes`",
         ),
         ("[limits]\n\nmax_calls = \"many\"", "3: invalid type: string \"many\", expected u32"),
         ("[limits]\nmax_calls = -1", "2: invalid value: integer `-1`, expected u32"),
@@ -346,7 +346,7 @@ fn a_wrong_variable_is_named() {
         (
             "CARILLON__AP__LISTEN",
             "x",
-            "unknown field `ap`, expected one of `api`, `sip`, `media`, `limits`, `storage`, `trunks`, `routes`",
+            "unknown field `ap`, expected one of `api`, `sip`, `media`, `limits`, `storage`, `stir`, `http`, `trunks`, `routes`",
         ),
         ("CARILLON__LIMITS__MAX_CALLS", "many", "invalid type: string \"many\", expected u32"),
         (
@@ -360,5 +360,117 @@ fn a_wrong_variable_is_named() {
         let lines =
             check("[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.1\"\n", &[(name, value)]).unwrap_err();
         assert_eq!(lines, [format!("/etc/c.toml: environment variable {name}: {told}")]);
+    }
+}
+
+/// A folder with a key for signing, a certificate, and a configuration of these lines.
+fn in_folder(name: &str, lines: &str) -> Result<Config, Vec<String>> {
+    let folder = std::env::temp_dir().join(format!("carillon-config-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let p384 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+    for (name, text) in
+        [("key.pem", key.serialize_pem()), ("p384.pem", p384.serialize_pem()), ("ca.pem", certificate.pem())]
+    {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    let path = folder.join("c.toml");
+    let config = parse(&path, lines, std::iter::empty()).map_err(|faults| {
+        let prefix = format!("{}:", path.display());
+        let lines = faults.to_string();
+        lines
+            .lines()
+            .map(|line| line.trim_start_matches(&prefix).replace(&*folder.to_string_lossy(), "DIR"))
+            .collect()
+    });
+    std::fs::remove_dir_all(&folder).unwrap();
+    config
+}
+
+#[test]
+fn calls_are_signed_and_verified_as_the_file_says() {
+    use control_api_types::{Attestation, TrunkAttest, Verify};
+    use engine_core::{OnError, RouteAction};
+    let config = in_folder(
+        "stir",
+        "[stir]\nkey = \"key.pem\"\nx5u = \"https://c.example/c.pem\"\nattest = \"B\"\nverify = \"strict\"\n\
+         trust_anchors = [\"ca.pem\"]\nfreshness_s = 30\n\
+         [http]\nallow_plain = true\nallow_private = [\"10.0.0.0/8\"]\nca_file = \"ca.pem\"\n\
+         [[trunks]]\nname = \"a\"\nuri = \"sip:192.0.2.1\"\nattest = \"off\"\nverify = \"permissive\"\n\
+         [[trunks]]\nname = \"b\"\nuri = \"sip:192.0.2.2\"\n\
+         [[routes]]\nwebhook = \"http://10.0.0.1/r\"\ntimeout_ms = 500\non_error = \"menu\"\n\
+         [[routes]]\nwebhook = \"https://a.example/r\"\n",
+    );
+    let engine = config.unwrap().engine;
+    assert_eq!(engine.stir.signing.map(|signing| signing.attest), Some(Attestation::Partial));
+    assert_eq!((engine.stir.verify, engine.stir.settings.freshness.as_secs()), (Verify::Strict, 30));
+    assert!(!engine.stir.settings.anchors.is_empty() && engine.stir.settings.allow_http);
+    assert_eq!((engine.http.allow_private.len(), engine.http.ca.is_some()), (1, true));
+    let trunks: Vec<_> = engine.trunks.iter().map(|trunk| (trunk.attest, trunk.verify)).collect();
+    assert_eq!(trunks, [(Some(TrunkAttest::Off), Some(Verify::Permissive)), (None, None)]);
+    let webhooks: Vec<_> = engine
+        .routes
+        .iter()
+        .map(|route| match &route.action {
+            RouteAction::Webhook(webhook) => (webhook.timeout.as_millis(), webhook.on_error.clone()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(webhooks, [(500, OnError::Flow("menu".into())), (3_000, OnError::Reject(480))]);
+}
+
+#[test]
+fn signing_verifying_and_asking_is_refused_where_it_is_wrong() {
+    const ALL: &str = "calls are signed with key, x5u and attest = \"A\" | \"B\" | \"C\": all three or none";
+    let signing = |key: &str, x5u: &str, attest: &str| {
+        format!("[stir]\nkey = \"{key}\"\nx5u = \"{x5u}\"\nattest = \"{attest}\"")
+    };
+    let trunk = |line: &str| format!("[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.1\"\n{line}");
+    let route = |lines: &str| format!("[[routes]]\n{lines}");
+    for (text, told) in [
+        ("[stir]\nkey = \"key.pem\"".to_owned(), format!("2: {ALL}")),
+        ("[stir]\nattest = \"A\"".to_owned(), format!("2: {ALL}")),
+        (signing("key.pem", "http://c", "A"), "3: x5u must be an https:// URL".into()),
+        (signing("key.pem", "https://c", "D"), "4: attest \"D\": there are \"A\", \"B\", \"C\"".into()),
+        (signing("ca.pem", "https://c", "A"), "2: key ca.pem: there is no private key in PEM form".into()),
+        (
+            signing("p384.pem", "https://c", "A"),
+            "2: key p384.pem: the key is not one for ES256 (ECDSA on the curve P-256)".into(),
+        ),
+        (signing("none", "https://c", "A"), "2: DIR/none: No such file or directory (os error 2)".into()),
+        (
+            "[stir]\nverify = \"yes\"\ntrust_anchors = [\"ca.pem\"]".into(),
+            "2: verify \"yes\": there are \"off\", \"permissive\", \"strict\"".into(),
+        ),
+        (
+            "[stir]\nverify = \"strict\"".into(),
+            "2: verify needs trust_anchors = [\"ca.pem\"] in [stir]: nobody is believed without".into(),
+        ),
+        (
+            "[stir]\ntrust_anchors = [\"key.pem\"]".into(),
+            "2: trust_anchors: key.pem: there is no certificate in PEM form in it".into(),
+        ),
+        ("[stir]\nfreshness_s = 0".into(), "2: freshness_s must be 1 to 600".into()),
+        (trunk("attest = \"A\""), "4: attest needs a key in [stir]".into()),
+        (trunk("attest = \"x\""), "4: attest \"x\": there are \"A\", \"B\", \"C\", \"off\"".into()),
+        (
+            trunk("verify = \"strict\""),
+            "4: verify needs trust_anchors = [\"ca.pem\"] in [stir]: nobody is believed without".into(),
+        ),
+        (route("webhook = \"http://a\""), "2: webhook: http:// needs allow_plain = true in [http]".into()),
+        (route("webhook = \"a\""), "2: webhook \"a\": expected a URL such as https://host/path".into()),
+        (route("webhook = \"https://a\"\ntimeout_ms = 5"), "3: timeout_ms must be 100 to 30000".into()),
+        (
+            route("webhook = \"https://a\"\non_error = 200"),
+            "3: on_error takes a SIP status from 300 to 699, or the name of a flow".into(),
+        ),
+        (route("park = true\non_error = 480"), "3: on_error and timeout_ms belong to webhook".into()),
+        (
+            "[http]\nallow_private = [\"here\"]".into(),
+            "2: \"here\": expected an address or a network such as 10.0.0.0/8".into(),
+        ),
+    ] {
+        assert_eq!(in_folder("faults", &text).unwrap_err(), [told], "{text}");
     }
 }
