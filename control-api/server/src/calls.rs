@@ -9,11 +9,12 @@ use crate::{
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use control_api_types::{
-    Call, CallId, CallStatus, Code, CreateCall, Gather, HangupReason, Page, Play, PlayStarted, Reject,
+    Call, CallId, CallStatus, CallTrace, Code, CreateCall, Gather, HangupReason, Page, Play, PlayStarted,
+    Reject,
 };
 use engine_runtime::{CallQuery, CdrQuery};
 use ulid::Ulid;
@@ -50,6 +51,33 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<Page<C
 
 pub(crate) async fn show(State(app): State<App>, Element(id): Element) -> Result<Json<Call>, Failure> {
     current(&app, &call_id(&id)?).await.map(Json)
+}
+
+pub(crate) async fn trace(State(app): State<App>, Element(id): Element) -> Result<Json<CallTrace>, Failure> {
+    let id = call_id(&id)?;
+    match app.engine.trace(&id).await? {
+        Some(trace) => Ok(Json(trace)),
+        None => Err(no_trace(&app, &id).await?),
+    }
+}
+
+pub(crate) async fn trace_pcap(State(app): State<App>, Element(id): Element) -> Result<Response, Failure> {
+    let id = call_id(&id)?;
+    match app.engine.trace_pcap(&id).await? {
+        Some(file) => {
+            let kind = HeaderValue::from_static("application/vnd.tcpdump.pcap");
+            Ok(([(header::CONTENT_TYPE, kind)], file).into_response())
+        }
+        None => Err(no_trace(&app, &id).await?),
+    }
+}
+
+/// Why there is none.
+async fn no_trace(app: &App, id: &CallId) -> Result<Failure, Failure> {
+    current(app, id).await?;
+    let reason = "no SIP message of this call is kept: it sent and received none, [sip.trace] is off, or its messages had \
+                  to make room for those of later calls (total_bytes)";
+    Ok(Failure::new(Code::NotFound, reason.to_owned()))
 }
 
 pub(crate) async fn hangup(

@@ -6,8 +6,9 @@ use crate::{
     route::{Route, number, text, word},
 };
 use control_api_types::{
-    Call, CallStatus, Code, CreateCall, Drain, Event, FlowResource, FlowSummary, Gather, HangupReason,
-    Health, Limits, Node, Play, PlayStarted, Prompt, Readiness, Reject, Scope, Trunk, flow::Flow,
+    Call, CallStatus, CallTrace, Code, CreateCall, Drain, Event, FlowResource, FlowSummary, Gather,
+    HangupReason, Health, Limits, Node, Play, PlayStarted, Prompt, Readiness, Reject, Scope, Trunk,
+    flow::Flow,
 };
 use utoipa::openapi::Schema;
 
@@ -101,6 +102,17 @@ fn call_routes() -> Vec<Route> {
             .more("Without a body: 603.")
             .answers::<Call>(202, "It is refused.")
             .problems(&live),
+        Route::get("/v1/calls/{id}/trace", READ, calls::trace)
+            .says("Calls", "getCallTrace", "Shows the SIP messages of a call")
+            .more(
+                "Of live calls and those that ended lately, as far as [sip.trace] has room. Passwords' proofs and media \
+                 keys are masked.",
+            )
+            .answers::<CallTrace>(200, "The messages in the order in which they passed."),
+        Route::get("/v1/calls/{id}/trace.pcap", READ, calls::trace_pcap)
+            .says("Calls", "getCallTracePcap", "The SIP messages of a call as a capture file")
+            .more("For Wireshark: the headers below SIP are made up; what was encrypted is written as plain SIP over TCP.")
+            .answers_as(200, "A capture file (libpcap).", "application/vnd.tcpdump.pcap"),
         Route::get("/v1/cdrs", READ, calls::cdrs)
             .says("Calls", "listCdrs", "Lists ended calls in the order of their end")
             .more("Durable: every accepted call appears once. Keep next_cursor to go on from there later.")

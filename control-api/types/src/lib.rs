@@ -30,6 +30,7 @@ mod route;
 mod scope;
 mod stir;
 mod time;
+mod trace;
 mod trunk;
 mod variable;
 
@@ -48,6 +49,7 @@ pub use route::RouteAnswer;
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use stir::{Attestation, Stir, TrunkAttest, Verify, Verstat};
 pub use time::Timestamp;
+pub use trace::{CallTrace, TraceDirection, TraceMessage};
 pub use trunk::{
     CallerIdChoice, GatewaySettings, Identity, NumberFormatSettings, RedirectTo, ReliableProvisionals,
     Secret, TrunkSettings,

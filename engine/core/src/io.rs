@@ -149,6 +149,13 @@ pub enum Output {
         /// What to post.
         call: Box<Call>,
     },
+    /// A SIP dialog, known by its Call-ID, is one of this call's.
+    Dialog {
+        /// The call.
+        call: CallId,
+        /// The dialog.
+        sip_call_id: String,
+    },
     /// Publish an event of a call.
     Event(CallEvent),
     /// The last of a call: its CDR. Write it to the journal, then publish it as `call.ended`.

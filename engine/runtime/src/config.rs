@@ -10,6 +10,8 @@ use engine_core::{Route, StirConfig, TrunkConfig};
 use crate::http::HttpConfig;
 use sip_core::guard::GuardConfig;
 
+use crate::trace::TraceConfig;
+
 /// The settings of an [`Engine`](crate::Engine).
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -23,6 +25,8 @@ pub struct Config {
     pub name_servers: Vec<SocketAddr>,
     /// Who may send how much, and who nothing.
     pub guard: GuardConfig,
+    /// What is kept of the SIP messages of calls, and where copies go.
+    pub trace: TraceConfig,
     /// `User-Agent` and `Server` of our messages.
     pub user_agent: String,
     /// Media threads, addresses and ports.

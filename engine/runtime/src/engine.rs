@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use control_api_types::flow::Flow;
 use control_api_types::{
-    Call, CallId, CallStatus, CreateCall, Cursor, Drain, FlowResource, FlowSummary, Gather, HangupReason,
-    Limits, Node, Page, Play, PlayId, Prompt, Timestamp, Trunk,
+    Call, CallId, CallStatus, CallTrace, CreateCall, Cursor, Drain, FlowResource, FlowSummary, Gather,
+    HangupReason, Limits, Node, Page, Play, PlayId, Prompt, Timestamp, Trunk,
 };
 use engine_core::{Refusal, StirConfig};
 use sha2::Digest as _;
@@ -19,6 +19,7 @@ use crate::flows::FlowStore;
 use crate::journal::{self, Journal, JournalError, StoredAnswer};
 use crate::prompts::{PromptError, PromptStore};
 use crate::task::Task;
+use crate::trace;
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -194,6 +195,21 @@ impl Engine {
             calls.into_iter().take(limit as usize).cloned().collect()
         })
         .await
+    }
+
+    /// The SIP messages of a call, as far as they are kept; `None` when none are.
+    pub async fn trace(&self, id: &CallId) -> Result<Option<CallTrace>, Error> {
+        Ok(self.kept(id).await?.map(|kept| trace::ladder(id, kept)))
+    }
+
+    /// The same as a capture file.
+    pub async fn trace_pcap(&self, id: &CallId) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.kept(id).await?.map(|kept| trace::pcap(&kept)))
+    }
+
+    async fn kept(&self, id: &CallId) -> Result<Option<trace::Kept>, Error> {
+        let id = id.clone();
+        self.ask(move |task, _| task.trace.of(&id)).await
     }
 
     /// Ends a call. A call that has ended is returned as it is.

@@ -19,6 +19,7 @@ mod start;
 mod task;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use config::Config;
 pub use engine::{CallQuery, CdrQuery, Engine, Error};
@@ -29,3 +30,4 @@ pub use journal::{JournalError, StoredAnswer};
 pub use media_prompts;
 pub use prompts::PromptError;
 pub use start::StartError;
+pub use trace::{HepConfig, HepSecret, TraceConfig};

@@ -10,6 +10,7 @@ use control_api_types::{Disposition, Lateness, Node, NodeMedia};
 use media_io::LATENESS_BOUNDS_US;
 
 use crate::task::Task;
+use crate::trace::HepCounts;
 
 /// Builds the text, one family after another.
 #[derive(Default)]
@@ -128,6 +129,20 @@ impl Task {
         let waiting = self.transports.waiting();
         text.sample(name, &[("queue", "calls")], waiting.rest);
         text.sample(name, &[("queue", "new-work")], waiting.new_work);
+        let (bytes, given_up) = self.trace.figures();
+        text.gauge("carillon_sip_trace_bytes", "Memory of the SIP messages kept.", bytes);
+        let help = "Dialogs whose messages had to make room for others.";
+        text.counter("carillon_sip_trace_given_up_total", help, given_up);
+        if let Some(hep) = &self.hep {
+            let HepCounts { sent, dropped } = hep.counts();
+            text.counter(
+                "carillon_hep_sent_total",
+                "Copies of SIP messages sent to the capture server.",
+                sent,
+            );
+            let help = "Copies that had no room, no server, or were too long.";
+            text.counter("carillon_hep_dropped_total", help, dropped);
+        }
         for (name, help, value) in self.transports.counts().named() {
             text.counter(&format!("carillon_sip_{name}_total"), help, value);
         }

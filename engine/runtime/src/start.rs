@@ -19,6 +19,7 @@ use crate::http::{Certificates, Client, Webhooks};
 use crate::journal::{EndedCall, Journal, JournalError};
 use crate::prompts::{PromptError, PromptStore};
 use crate::task::{Sources, State, Task};
+use crate::trace::{Hep, Trace};
 
 /// Why the engine could not start.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +122,8 @@ impl Engine {
             journal: journal.clone(),
             events: events.clone(),
             prompts: prompts.clone(),
+            trace: Trace::new(&config.trace),
+            hep: config.trace.hep.map(Hep::start),
             node,
             started_at,
             media_public_ip: config.media_public_ip,

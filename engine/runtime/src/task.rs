@@ -21,6 +21,7 @@ use crate::events::EventHub;
 use crate::http::{Certificates, Fetched, Webhooks};
 use crate::journal::{EndedCall, Journal, JournalError};
 use crate::prompts::PromptStore;
+use crate::trace::{Captured, Hep, Trace};
 
 /// Inputs handled before outputs are carried out: bounds how long a sent message waits behind arriving ones.
 const BATCH: usize = 64;
@@ -83,6 +84,8 @@ pub(crate) struct Task {
     pub(crate) journal: Journal,
     pub(crate) events: EventHub,
     pub(crate) prompts: PromptStore,
+    pub(crate) trace: Trace,
+    pub(crate) hep: Option<Hep>,
     pub(crate) node: Arc<str>,
     pub(crate) started_at: Timestamp,
     /// The address that SDP tells, when it is not the one media is received at.
@@ -175,7 +178,14 @@ impl Task {
 
     fn handle(&mut self, now: Instant, woken: Woken) {
         match woken {
-            Woken::Sip(input) => self.input(now, Input::Sip(input)),
+            Woken::Sip(input) => {
+                if let sip_core::Input::Message { hop, message } = &input
+                    && self.sees_messages()
+                {
+                    self.saw(Captured::received(*hop, message));
+                }
+                self.input(now, Input::Sip(input));
+            }
             Woken::Media(leg, event) => {
                 let input = match event {
                     LegEvent::Media(event) => MediaInput::Event(event),
@@ -206,6 +216,19 @@ impl Task {
             }
             Woken::Timer => {}
             Woken::Abandoned => self.stop(now),
+        }
+    }
+
+    fn sees_messages(&self) -> bool {
+        self.trace.is_on() || self.hep.is_some()
+    }
+
+    fn saw(&mut self, captured: Captured) {
+        if let Some(hep) = &self.hep {
+            hep.offer(captured.clone());
+        }
+        if self.trace.is_on() {
+            self.trace.capture(captured);
         }
     }
 
@@ -247,6 +270,9 @@ impl Task {
             let now = Instant::now();
             match output {
                 Output::Transmit(transmit) => {
+                    if self.sees_messages() {
+                        self.saw(Captured::sent(&transmit));
+                    }
                     if let Some(failed) = self.transports.transmit(transmit) {
                         self.input(now, Input::Sip(failed));
                     }
@@ -266,10 +292,16 @@ impl Task {
                 Output::AskRoute { leg, url, timeout, call } => self.webhooks.ask(leg, url, timeout, call),
                 Output::Event(event) => self.publish_call_event(event),
                 Output::Ended { call, seq, at_unix_ms } => {
+                    self.trace.ended(&call.id);
                     if !self.state.refused.remove(&call.id) {
                         self.state.last_ending += 1;
                         self.state.ending.insert(self.state.last_ending, Ended { call, seq, at_unix_ms });
                         self.write_end(self.state.last_ending);
+                    }
+                }
+                Output::Dialog { call, sip_call_id } => {
+                    if self.trace.is_on() {
+                        self.trace.belongs(&sip_call_id, &call);
                     }
                 }
                 Output::Door(DoorNews::Known(known)) => self.transports.set_known(*known),

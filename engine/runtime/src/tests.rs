@@ -39,6 +39,7 @@ impl Bench {
                 queue_timeout_s: 60,
                 drain_timeout_s: 60,
             },
+            trace: crate::TraceConfig::default(),
             name_servers: Vec::new(),
             guard: sip_core::guard::GuardConfig::default(),
             cdr_retention: Duration::from_secs(3600),

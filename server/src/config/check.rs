@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use control_api_types::Limits;
 use engine_core::{Capacity, GatewayConfig, NumberFormat, Route, RouteAction, RouteMatch, TrunkConfig};
-use engine_runtime::HttpConfig;
+use engine_runtime::{HepConfig, HepSecret, HttpConfig, TraceConfig};
 use media_core::Codec;
 use sip_core::digest::Credentials;
 use sip_core::guard::{GuardConfig, Rate};
@@ -51,6 +51,7 @@ pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanF
     let sip_tls = listen::client_tls(&file.sip.tls, folder, &mut faults);
     let name_servers = listen::name_servers(&file.sip.dns, &mut faults);
     let guard = guard(&file.sip.guard, &mut faults);
+    let trace = trace(&file.sip.trace, folder, &mut faults);
     let media = media(&file.media, &mut faults);
     let limits = limits(&file.limits, &mut faults);
     listen::reach(&file.trunks, &sip_listen, &mut faults);
@@ -65,6 +66,7 @@ pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanF
         sip_tls,
         name_servers,
         guard,
+        trace,
         user_agent: file.sip.user_agent,
         media,
         media_public_ip: file.media.public_ip,
@@ -138,6 +140,47 @@ fn guard(guard: &file::Guard, faults: &mut Checks) -> GuardConfig {
         }),
         scanners: defaults.scanners.into_iter().chain(own).collect(),
         ..GuardConfig::default()
+    }
+}
+
+/// The number of a capture agent that has none of its own: any will do, 0 means none to some servers.
+const HEP_ID: u32 = 1;
+
+fn trace(trace: &file::Trace, folder: &Path, faults: &mut Checks) -> TraceConfig {
+    let defaults = TraceConfig::default();
+    let password = trace.hep_password_file.as_ref().and_then(|file| {
+        let path = folder.join(file.get_ref());
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Some(HepSecret(text.trim_end_matches(['\r', '\n']).to_owned())),
+            Err(error) => {
+                faults.fault(file, format!("hep_password_file {}: {error}", path.display()));
+                None
+            }
+        }
+    });
+    for (key, at) in [
+        ("hep_id", trace.hep_id.as_ref().map(Spanned::span)),
+        ("hep_password_file", trace.hep_password_file.as_ref().map(Spanned::span)),
+    ] {
+        if let Some(span) = at.filter(|_| trace.hep.is_none()) {
+            faults.0.push(SpanFault { span, reason: format!("{key} needs hep, the server that it is for") });
+        }
+    }
+    let hep = trace.hep.as_ref().map(|server| {
+        let port = server.get_ref().rsplit_once(':').filter(|(host, _)| !host.is_empty());
+        let is_right = port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0));
+        faults.require(
+            server,
+            is_right,
+            "expected HOST:PORT of a capture server, such as \"homer.example:9060\"",
+        );
+        let id = trace.hep_id.as_ref().map_or(HEP_ID, |id| *id.get_ref());
+        HepConfig { server: server.get_ref().clone(), id, password }
+    });
+    TraceConfig {
+        per_call: trace.per_call.unwrap_or(defaults.per_call),
+        total_bytes: trace.total_bytes.unwrap_or(defaults.total_bytes),
+        hep,
     }
 }
 

@@ -64,6 +64,18 @@ pub(super) struct Sip {
     /// Name servers; empty: those of /etc/resolv.conf.
     pub(super) dns: Vec<Spanned<String>>,
     pub(super) guard: Guard,
+    pub(super) trace: Trace,
+}
+
+/// What is not here has the defaults of `engine_runtime::TraceConfig`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Trace {
+    pub(super) per_call: Option<usize>,
+    pub(super) total_bytes: Option<usize>,
+    pub(super) hep: Option<Spanned<String>>,
+    pub(super) hep_id: Option<Spanned<u32>>,
+    pub(super) hep_password_file: Option<Spanned<PathBuf>>,
 }
 
 /// What listeners show that have nothing of their own, and how servers are verified.
@@ -163,6 +175,7 @@ impl Default for Sip {
             tls: Tls::default(),
             dns: Vec::new(),
             guard: Guard::default(),
+            trace: Trace::default(),
         }
     }
 }

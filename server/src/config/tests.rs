@@ -61,6 +61,10 @@ fn every_section_is_read() {
         rate = 5
         known_rate = 700
         ban_s = 60
+        [sip.trace]
+        per_call = 10
+        hep = "homer.example:9060"
+        hep_id = 7
         [media]
         ip = "0.0.0.0"
         public_ip = "192.0.2.1"
@@ -102,6 +106,9 @@ fn every_section_is_read() {
     assert_eq!(engine.name_servers, [address("127.0.0.1:5353"), address("[2001:db8::53]:53")]);
     let guard = &engine.guard;
     assert_eq!((guard.unknown.per_second, guard.unknown.burst, guard.known.per_second), (5, 40, 700));
+    let trace = &engine.trace;
+    assert_eq!((trace.per_call, trace.total_bytes), (10, 64 << 20));
+    assert_eq!(trace.hep.as_ref().map(|hep| (hep.server.as_str(), hep.id)), Some(("homer.example:9060", 7)));
     assert_eq!((guard.deny.len(), guard.allow.len(), guard.ban.as_secs()), (1, 1, 60));
     assert!(["nosy-phone", "sipvicious"].iter().all(|name| guard.scanners.iter().any(|s| s == name)));
     assert_eq!((engine.media_public_ip, engine.media.shards), ("192.0.2.1".parse().ok(), 2));

@@ -15,5 +15,6 @@ mod phone;
 mod stopping;
 mod support;
 mod torture;
+mod trace;
 mod transports;
 mod web;

@@ -80,6 +80,17 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// What happens to this session happens to this call.
+    pub(crate) fn attach(&mut self, session: SessionId, leg: LegId, call: &CallId) {
+        self.sessions.insert(session, leg);
+        if let Some(id) = self.endpoint.session_call_id(session) {
+            let sip_call_id = id.to_string();
+            self.outputs.push_back(Output::Dialog { call: call.clone(), sip_call_id });
+        }
+    }
+}
+
+impl Context<'_> {
     fn timestamp(&self) -> Timestamp {
         Timestamp::from_unix_ms(self.clock.unix_ms(self.now))
     }
@@ -238,7 +249,7 @@ impl LiveCall {
         plan: Plan,
     ) -> Self {
         ctx.timers.set(leg, CallTimer::Ring, ctx.now + OFFER_TIMEOUT);
-        ctx.sessions.insert(session, leg);
+        ctx.attach(session, leg, &record.id);
         let state = State::Accepting(Origin::Inbound(Box::new(offer)));
         let mut call = Self::new(ctx, leg, record, trunk, state, plan, BTreeSet::from([session]));
         call.marks.admitted = Some(ctx.now);

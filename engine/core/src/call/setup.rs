@@ -126,7 +126,7 @@ impl LiveCall {
                 }
             }
             sent = ctx.endpoint.invite(ctx.now, invite).map(|session| {
-                ctx.sessions.insert(session, self.leg);
+                ctx.attach(session, self.leg, &self.record.id);
                 self.sessions.insert(session);
                 self.record.attempts += 1;
                 self.record.gateway = branch.gateway.as_deref().map(str::to_owned);

@@ -77,6 +77,8 @@ fn a_route_answers_into_a_flow() {
     let (session, id) = call(&mut world, "100", &[(1_500, Press('5'))]);
     let id = id.unwrap();
     assert_eq!(world.engine.trunks(world.now).next().unwrap().calls, 1, "it came from the trunk's address");
+    let call = world.engine.calls().next().unwrap();
+    assert_eq!(world.dialogs[&call.id], [call.sip_call_id.clone().unwrap()], "its messages can be told");
     world.run();
     world.check(
         &id,

@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) media: MediaShell,
     pub(crate) stories: BTreeMap<CallId, Story>,
     pub(crate) node_events: Vec<EventData>,
+    /// The SIP Call-IDs of each call.
+    pub(crate) dialogs: BTreeMap<CallId, Vec<String>>,
     /// What the door was told last.
     pub(crate) known: Known,
     /// Accepted ids that the journal was given, while it is held.
@@ -158,6 +160,7 @@ impl World {
             },
             stories: BTreeMap::new(),
             node_events: Vec::new(),
+            dialogs: BTreeMap::new(),
             known: Known::default(),
             journal: None,
             certificates: BTreeMap::new(),
@@ -362,6 +365,9 @@ impl World {
                     self.fetches.push((leg, url));
                 }
                 Output::AskRoute { leg, url, timeout: _, call } => self.questions.push((leg, url, *call)),
+                Output::Dialog { call, sip_call_id } => {
+                    self.dialogs.entry(call).or_default().push(sip_call_id);
+                }
                 Output::Door(DoorNews::Known(known)) => self.known = *known,
                 Output::Door(DoorNews::Refused(_) | DoorNews::Proven(_)) => {}
                 Output::NodeEvent { data, .. } => self.node_events.push(data),
