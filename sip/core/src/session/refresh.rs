@@ -11,6 +11,8 @@
 
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::requests::{Errand, Request};
 use super::*;
 use crate::capability::{Extension, Extensions};

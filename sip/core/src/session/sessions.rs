@@ -52,15 +52,15 @@ impl Sessions {
     /// The session with this tag of ours.
     pub(super) fn of_dialog(&self, our_tag: &str, call_id: &str) -> Option<&Session> {
         let id = self.by_tag.get(&parse_token(our_tag)?)?;
-        self.sessions.get(id).filter(|session| session.call_id == call_id)
+        self.sessions.get(id).map(Box::as_ref).filter(|session| session.call_id == call_id)
     }
 
     pub(super) fn session(&self, id: SessionId) -> Option<&Session> {
-        self.sessions.get(&id)
+        self.sessions.get(&id).map(Box::as_ref)
     }
 
     pub(super) fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
-        self.sessions.get_mut(&id)
+        self.sessions.get_mut(&id).map(Box::as_mut)
     }
 
     fn add(&mut self, id: SessionId, session: Session) {
