@@ -17,7 +17,7 @@ use crate::headers::RAck;
 use crate::session::{Body, DialogId, Exchange, Turn};
 use crate::transaction::{Branch, ClientKey, Path, compose};
 use crate::transport::Transport;
-use crate::{Host, Message, Method, Name, Scheme, Uri};
+use crate::{Host, Message, Method, Name, Scheme, SessionIdentifier, Uri};
 
 /// One dialog, early or confirmed, as one of its ends sees it.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub(crate) struct Dialog {
     pub(crate) peer: Peer,
     /// The last PRACK, until it is answered.
     pub(crate) prack: Option<(RAck, Option<Body>)>,
+    /// The peer's half of the Session-ID (RFC 7989); zero where it has none.
+    remote_uuid: u128,
     /// The value of the Reason of our BYE.
     pub(crate) bye_reason: Option<ByteString>,
 }
@@ -126,6 +128,7 @@ impl Dialog {
             exchange: Exchange::new(turn),
             peer: Peer::default(),
             prack: None,
+            remote_uuid: remote_uuid(response),
             bye_reason: None,
         };
         dialog.relearn(response, path).then_some(dialog)
@@ -173,6 +176,7 @@ impl Dialog {
             exchange: Exchange::new(turn),
             peer,
             prack: None,
+            remote_uuid: remote_uuid(request),
             bye_reason: None,
         })
     }
@@ -253,7 +257,12 @@ impl Dialog {
         self.request_uri_and_route().0
     }
 
-    /// A request in this dialog.
+    /// Takes the peer's half of the Session-ID, which changes where a border element joins other calls.
+    pub(crate) fn learn_uuid(&mut self, request: &Message) {
+        self.remote_uuid = remote_uuid(request);
+    }
+
+    /// A request in this dialog, with our half of the Session-ID where there is one.
     pub(crate) fn request<'h>(
         &self,
         method: &Method,
@@ -262,6 +271,7 @@ impl Dialog {
         branch: Branch,
         headers: impl IntoIterator<Item = (Name<'h>, ByteString)>,
         body: Option<&Body>,
+        uuid: Option<u128>,
     ) -> Bytes {
         let (uri, routes) = self.request_uri_and_route();
         let mut out = compose::buffer();
@@ -274,6 +284,10 @@ impl Dialog {
             .header(Name::To, &self.remote)
             .header(Name::CallId, &self.call_id)
             .header(Name::CSeq, format_args!("{cseq} {method}"));
+        if let Some(local) = uuid {
+            let identifier = SessionIdentifier { local, remote: self.remote_uuid };
+            builder = builder.header(Name::SessionId, identifier);
+        }
         for (name, value) in headers {
             builder = builder.header(name, value);
         }
@@ -282,6 +296,11 @@ impl Dialog {
             None => builder.finish(),
         }
     }
+}
+
+/// The sender's half of a Session-ID.
+fn remote_uuid(message: &Message) -> u128 {
+    message.session_identifier().ok().flatten().map_or(0, |identifier| identifier.local)
 }
 
 /// The URI of the one Contact that a message of a dialog carries.

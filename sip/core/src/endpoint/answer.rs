@@ -5,11 +5,10 @@ use std::time::Instant;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
-use crate::capability::Extensions;
-use crate::session::Body;
+use crate::session::{Body, Refresh};
 use crate::transaction::{ServerId, TransactionLayer, compose};
 use crate::transport::Hop;
-use crate::{Message, MessageBuilder, Method, Name, Reply};
+use crate::{Message, MessageBuilder, Method, Name, Reply, SessionIdentifier};
 
 /// The methods we serve in a call.
 pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY";
@@ -36,7 +35,14 @@ impl Answer<'_> {
         Self { status, reason: "", to_tag: None, contact: None, headers: &[], body: None }
     }
 
-    fn write(&self, request: &Message, hop: Hop, tag: u64, server: &str) -> bytes::Bytes {
+    fn write(
+        &self,
+        request: &Message,
+        hop: Hop,
+        tag: u64,
+        identifier: Option<SessionIdentifier>,
+        server: &str,
+    ) -> bytes::Bytes {
         let tag = format!("{tag:016x}");
         let reply = Reply {
             status: self.status,
@@ -50,6 +56,9 @@ impl Answer<'_> {
             // RFC 3261 section 12.1.1: "The UAS MUST copy all Record-Route header field values from the request into
             // the response" that makes a dialog, which is the one with a Contact.
             builder = builder.copy(request, Name::RecordRoute).header(Name::Contact, contact);
+        }
+        if let Some(identifier) = identifier {
+            builder = builder.header(Name::SessionId, identifier);
         }
         for (name, value) in self.headers {
             builder = builder.header(*name, value);
@@ -70,13 +79,14 @@ impl TransactionLayer {
             None => self.tag(),
         };
         let Some((hop, request)) = self.request(server) else { return };
-        let response = answer.write(request, hop, tag, &self.config.user_agent);
+        let identifier = self.identifier(server);
+        let response = answer.write(request, hop, tag, identifier, &self.config.user_agent);
         self.send_response(now, server, answer.status, response);
     }
 
     /// What we can do (RFC 3261 section 11.2).
     pub(crate) fn respond_options(&mut self, now: Instant, server: ServerId) {
-        let supported = Extensions::all().value();
+        let supported = Refresh::new(self.config.session_refresh).extensions().value();
         let headers = [(Name::Allow, ALLOW), (Name::Accept, ACCEPT), (Name::Supported, supported.as_str())];
         self.respond(now, server, &Answer { headers: &headers, ..Answer::new(200) });
     }
@@ -114,7 +124,7 @@ impl TransactionLayer {
     pub(crate) fn respond_statelessly(&mut self, hop: Hop, request: &Message, answer: &Answer<'_>) {
         // RFC 4475 section 3.1.2.1 asks for a 400 although the Via cannot be read; where it came from is all there is then.
         let reply_to = request.top_via().map_or(hop.remote, |via| compose::reply_address(hop, &via));
-        let response = answer.write(request, hop, self.stateless_tag, &self.config.user_agent);
+        let response = answer.write(request, hop, self.stateless_tag, None, &self.config.user_agent);
         self.transmit(compose::reply(hop, reply_to, response));
     }
 }

@@ -29,6 +29,8 @@ pub struct EndpointConfig {
     /// Session timers (RFC 4028); `None` switches them off. On, a call whose peer knows them is refreshed, and ends when it
     /// is not.
     pub session_refresh: Option<SessionRefresh>,
+    /// Whether calls carry a Session-ID (RFC 7989), by which both ends and all between find the same call in their logs.
+    pub session_ids: bool,
     /// Timer values; the defaults are those of RFC 3261 table 4.
     pub timers: Timers,
     /// Requests with more bytes leave over TCP where the target leaves the transport open and there is a TCP listener, and
@@ -50,6 +52,7 @@ impl EndpointConfig {
             listeners,
             reliable: Reliable::default(),
             session_refresh: Some(SessionRefresh::default()),
+            session_ids: true,
             timers: Timers::default(),
             largest_datagram: Some(1_300),
             max_transactions: 400_000,

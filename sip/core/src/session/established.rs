@@ -105,10 +105,12 @@ impl Session {
             NextHop::Unsought(_) => return,
         };
         let user_agent = (Name::UserAgent, layer.config.user_agent.as_str().into());
+        let uuid = self.uuid;
         let branch = layer.branch();
         let (method, purpose, bytes) = match request {
             Waiting::Ack { invite, cseq, authorization, body } => {
-                let bytes = dialog.request(&Method::Ack, cseq, &path, branch, authorization, body.as_ref());
+                let bytes =
+                    dialog.request(&Method::Ack, cseq, &path, branch, authorization, body.as_ref(), uuid);
                 if let Some(ack) = dialog.ack(invite) {
                     // A copy: what is kept for half a minute is no larger than it must be.
                     ack.transmit = Some(path.transmit(Bytes::copy_from_slice(&bytes)));
@@ -121,7 +123,7 @@ impl Session {
                 headers.extend(dialog.bye_reason.clone().map(|reason| (Name::Reason, reason)));
                 let headers = with_others(headers, &self.bye_headers);
                 let cseq = dialog.next_cseq();
-                let bytes = dialog.request(&Method::Bye, cseq, &path, branch, headers, None);
+                let bytes = dialog.request(&Method::Bye, cseq, &path, branch, headers, None, uuid);
                 (Method::Bye, Purpose::Bye, bytes)
             }
             Waiting::Prack { rack, body } => {
@@ -129,7 +131,7 @@ impl Session {
                 let mut headers = self.auth.lines(&Method::Prack, dialog.request_uri().as_str(), octets);
                 headers.push((Name::RAck, rack.to_string().into()));
                 let cseq = dialog.next_cseq();
-                let bytes = dialog.request(&Method::Prack, cseq, &path, branch, headers, body.as_ref());
+                let bytes = dialog.request(&Method::Prack, cseq, &path, branch, headers, body.as_ref(), uuid);
                 (Method::Prack, Purpose::Prack, bytes)
             }
             Waiting::Offer => {
@@ -145,7 +147,7 @@ impl Session {
                 headers.extend(self.refresh.lines());
                 headers.push(user_agent);
                 let cseq = dialog.next_cseq();
-                let bytes = dialog.request(&method, cseq, &path, branch, headers, body.as_ref());
+                let bytes = dialog.request(&method, cseq, &path, branch, headers, body.as_ref(), uuid);
                 self.ours.sent(ClientKey::new(branch, &method), cseq, authorization);
                 (method, Purpose::Offer, bytes)
             }
@@ -165,7 +167,8 @@ impl Session {
                 }
                 let headers = with_others(headers, &request.headers);
                 let cseq = dialog.next_cseq();
-                let bytes = dialog.request(&method, cseq, &path, branch, headers, request.body.as_ref());
+                let bytes =
+                    dialog.request(&method, cseq, &path, branch, headers, request.body.as_ref(), uuid);
                 if let Errand::Refer(id) = request.errand {
                     self.refers.sent(id, cseq);
                 }
@@ -229,6 +232,7 @@ impl Session {
         let Some(dialog) = dialog else {
             return self.receive_stray(layer, now, server, hop, request);
         };
+        dialog.learn_uuid(request);
         let at = dialog.id;
         let number = request.cseq().map_or(0, |cseq| cseq.number);
         if !dialog.accept_cseq(number) {

@@ -43,7 +43,7 @@ pub(super) struct DeferredBye {
 }
 
 pub(super) fn begin(
-    layer: &TransactionLayer,
+    layer: &mut TransactionLayer,
     id: SessionId,
     tag: u64,
     server: ServerId,
@@ -62,6 +62,7 @@ pub(super) fn begin(
         id,
         call_id: ByteString::from(&*request.call_id().unwrap_or_default()),
         tag,
+        uuid: layer.uuid(),
         caller: Side::Remote,
         user: uri.and_then(|uri| uri.user().map(ByteString::from)),
         auth: Authenticator::new(None),

@@ -125,6 +125,8 @@ pub(crate) struct Session {
     call_id: ByteString,
     /// The tag of our From or To: finds the session, and cannot be guessed.
     tag: u64,
+    /// Our half of the Session-ID (RFC 7989).
+    uuid: Option<u128>,
     /// Who called.
     caller: Side,
     /// The user of our Contact.

@@ -15,7 +15,7 @@ use crate::grammar::is_token;
 use crate::headers::RAck;
 use crate::transaction::{Asker, Located, StatusClass, User, compose};
 use crate::transport::Destination;
-use crate::{Name, Scheme};
+use crate::{Name, Scheme, SessionIdentifier};
 
 /// An outbound call without a final answer.
 #[derive(Debug)]
@@ -136,6 +136,7 @@ pub(super) fn begin(
         id,
         call_id,
         tag,
+        uuid: layer.uuid(),
         caller: Side::Local,
         user: inviting.invite.from.uri().user().map(ByteString::from),
         auth: Authenticator::new(inviting.invite.credentials.clone()),
@@ -215,7 +216,11 @@ impl Session {
             .header(Name::From, &inviting.from)
             .header(Name::To, invite.to.clone().without_param("tag"))
             .header(Name::CallId, &self.call_id)
-            .header(Name::CSeq, format_args!("{} INVITE", inviting.cseq))
+            .header(Name::CSeq, format_args!("{} INVITE", inviting.cseq));
+        if let Some(local) = self.uuid {
+            builder = builder.header(Name::SessionId, SessionIdentifier { local, remote: 0 });
+        }
+        builder = builder
             .header(Name::Contact, contact(invite.from.uri().user(), &path))
             .header(Name::Allow, ALLOW)
             .header(Name::UserAgent, &layer.config.user_agent);

@@ -69,7 +69,7 @@ impl Refresh {
     }
 
     /// What we can: session timers only where we want them.
-    pub(super) fn extensions(&self) -> Extensions {
+    pub(crate) fn extensions(&self) -> Extensions {
         match self.wish {
             Some(_) => Extensions::all(),
             None => Extensions::all().without(Extension::Timer),

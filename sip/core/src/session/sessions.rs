@@ -156,7 +156,10 @@ impl Sessions {
         let tag = layer.tag();
         layer.attach(server, id);
         self.add(id, inbound::begin(layer, id, tag, server, &request, replaces));
-        self.with(layer, id, |session, layer| session.arrive(layer, now, hop, request));
+        self.with(layer, id, |session, layer| {
+            layer.identify(server, session.uuid);
+            session.arrive(layer, now, hop, request);
+        });
     }
 
     /// A request in the dialog of a session; `server` waits for its answer.
@@ -169,7 +172,10 @@ impl Sessions {
         hop: Hop,
         request: &Message,
     ) {
-        self.with(layer, id, |session, layer| session.receive_request(layer, now, server, hop, request));
+        self.with(layer, id, |session, layer| {
+            layer.identify(server, session.uuid);
+            session.receive_request(layer, now, server, hop, request);
+        });
     }
 
     /// The ACK for a 2xx.

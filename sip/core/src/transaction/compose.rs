@@ -60,6 +60,7 @@ fn follow_up(invite: &Bytes, method: Method, to: &Message, reason: Option<&str>)
         .copy(&invite, Name::From)
         .copy(to, Name::To)
         .copy(&invite, Name::CallId)
+        .copy(&invite, Name::SessionId)
         .header(Name::CSeq, format_args!("{cseq} {method}"));
     if let Some(reason) = reason {
         builder = builder.header(Name::Reason, reason);

@@ -26,7 +26,7 @@ use crate::registration::RegistrationId;
 use crate::session::{DialogId, Purpose, SessionId, SessionTimer};
 use crate::timers::TimerQueue;
 use crate::transport::{Destination, Hop, Transport};
-use crate::{Host, Message, Method};
+use crate::{Host, Message, Method, SessionIdentifier};
 
 /// One server transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -179,6 +179,8 @@ struct ServerTransaction {
     response: Option<Bytes>,
     /// The session an INVITE began.
     session: Option<SessionId>,
+    /// Our half of the Session-ID of the call it belongs to.
+    uuid: Option<u128>,
 }
 
 /// Everything below the transaction users.
@@ -240,6 +242,12 @@ impl TransactionLayer {
     }
 
     /// A branch of ours, sealed as [`Self::tag`] is, that no running transaction has.
+    /// Our half of the Session-ID of a new call.
+    pub(crate) fn uuid(&mut self) -> Option<u128> {
+        let wanted = self.config.session_ids;
+        wanted.then(|| SessionIdentifier::random(self.random(), self.random()).local)
+    }
+
     pub(crate) fn branch(&mut self) -> Branch {
         loop {
             let branch = Branch(self.tag());
@@ -613,6 +621,7 @@ impl TransactionLayer {
             reply_to: compose::reply_address(hop, &via),
             response: None,
             session: None,
+            uuid: None,
         };
         self.servers.insert(id, transaction);
         self.perform_server(now, id, &actions);
@@ -637,6 +646,21 @@ impl TransactionLayer {
         if let Some(transaction) = self.servers.get_mut(&id) {
             transaction.session = Some(session);
         }
+    }
+
+    /// Remembers our half of the Session-ID of the call that a request belongs to.
+    pub(crate) fn identify(&mut self, id: ServerId, uuid: Option<u128>) {
+        if let Some(transaction) = self.servers.get_mut(&id) {
+            transaction.uuid = uuid;
+        }
+    }
+
+    /// What [`Self::identify`] was told, and the other half, as the request has it.
+    pub(crate) fn identifier(&self, id: ServerId) -> Option<SessionIdentifier> {
+        let transaction = self.servers.get(&id)?;
+        let theirs = transaction.request.as_ref()?.session_identifier().ok().flatten();
+        let remote = theirs.map_or(0, |identifier| identifier.local);
+        Some(SessionIdentifier { local: transaction.uuid?, remote })
     }
 
     /// Sends a response in its transaction; nothing happens when there is a final one already.

@@ -8,6 +8,7 @@ mod dismissal;
 mod early;
 mod failover;
 mod forks;
+mod headers;
 mod info;
 mod lossy;
 mod negotiation;
