@@ -120,7 +120,8 @@ impl Registrar {
         let mut stale = false;
         for answer in request.rows_of(proves).filter_map(|row| Authorization::parse(row).ok()) {
             let password = config.password(&answer.username);
-            match self.verifier.verify(now, source, &answer, method, request.body(), password) {
+            let ha1 = password.map(|password| self.verifier.ha1(&answer.username, password));
+            match self.verifier.verify(now, source, &answer, method, request.body(), ha1.as_ref()) {
                 Verdict::Accepted => return Admission::Granted { algorithm: answer.algorithm.to_string() },
                 Verdict::Stale => stale = true,
                 Verdict::Foreign => {}

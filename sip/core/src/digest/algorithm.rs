@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use bytestring::ByteString;
+
 use super::fields::Qop;
 
 /// A hash function, weakest first.
@@ -83,12 +85,57 @@ impl fmt::Display for Algorithm {
     }
 }
 
+/// H(A1) of a user name, realm and password (RFC 7616 section 3.4.2), for each hash: what a server keeps instead of the
+/// password. Whoever has it can answer this realm's challenges, so it is as secret as a password; `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ha1 {
+    md5: ByteString,
+    sha256: ByteString,
+    sha512_256: ByteString,
+}
+
+impl Ha1 {
+    /// From a password.
+    pub fn new(username: &str, realm: &str, password: &str) -> Ha1 {
+        let of = |hash| a1(hash, username, realm, password).into();
+        Ha1 { md5: of(Hash::Md5), sha256: of(Hash::Sha256), sha512_256: of(Hash::Sha512_256) }
+    }
+
+    /// From what [`Self::hex`] gave for MD5, SHA-256 and SHA-512/256; `None` when one is no such hash.
+    pub fn from_hex(md5: &str, sha256: &str, sha512_256: &str) -> Option<Ha1> {
+        let sound = |text: &str, length| {
+            (text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+                .then(|| ByteString::from(text))
+        };
+        Some(Ha1 { md5: sound(md5, 32)?, sha256: sound(sha256, 64)?, sha512_256: sound(sha512_256, 64)? })
+    }
+
+    /// In lower-case hexadecimal.
+    pub fn hex(&self, hash: Hash) -> &str {
+        match hash {
+            Hash::Md5 => &self.md5,
+            Hash::Sha256 => &self.sha256,
+            Hash::Sha512_256 => &self.sha512_256,
+        }
+    }
+}
+
+impl fmt::Debug for Ha1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ha1")
+    }
+}
+
+/// H(A1) without the nonces of a `-sess` algorithm.
+pub(super) fn a1(hash: Hash, username: &str, realm: &str, password: &str) -> String {
+    hash.hex(&[username.as_bytes(), b":", realm.as_bytes(), b":", password.as_bytes()])
+}
+
 /// Everything that goes into a response.
 pub(super) struct Input<'a> {
     pub(super) algorithm: Algorithm,
-    pub(super) username: &'a str,
-    pub(super) realm: &'a str,
-    pub(super) password: &'a str,
+    /// As [`a1`] has it.
+    pub(super) a1: &'a str,
     pub(super) nonce: &'a str,
     pub(super) cnonce: &'a str,
     /// Quality of protection and nonce count; `None` as in RFC 2069.
@@ -102,10 +149,10 @@ pub(super) struct Input<'a> {
 pub(super) fn response(input: &Input<'_>) -> String {
     let hash = input.algorithm.hash;
     let joined = |parts: &[&str]| hash.hex(&[parts.join(":").as_bytes()]);
-    let mut a1 = joined(&[input.username, input.realm, input.password]);
-    if input.algorithm.session {
-        a1 = joined(&[&a1, input.nonce, input.cnonce]);
-    }
+    let a1 = match input.algorithm.session {
+        true => joined(&[input.a1, input.nonce, input.cnonce]),
+        false => input.a1.to_owned(),
+    };
     let a2 = match input.counted {
         Some((Qop::AuthInt, _)) => joined(&[input.method, input.uri, &hash.hex(&[input.body])]),
         Some((Qop::Auth, _)) | None => joined(&[input.method, input.uri]),

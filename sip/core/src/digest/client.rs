@@ -84,11 +84,10 @@ pub fn answer(challenge: &Challenge, credentials: &Credentials, exchange: &Excha
         QopOffer::Auth => Some(Qop::Auth),
         QopOffer::AuthInt => Some(Qop::AuthInt),
     };
+    let hash = challenge.algorithm.hash;
     let response = algorithm::response(&Input {
         algorithm: challenge.algorithm,
-        username: &credentials.username,
-        realm: &challenge.realm,
-        password: &credentials.password,
+        a1: &algorithm::a1(hash, &credentials.username, &challenge.realm, &credentials.password),
         nonce: &challenge.nonce,
         cnonce: exchange.cnonce,
         counted: qop.map(|qop| (qop, exchange.nc)),

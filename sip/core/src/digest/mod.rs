@@ -5,7 +5,7 @@ mod client;
 mod fields;
 mod verifier;
 
-pub use algorithm::{Algorithm, Hash};
+pub use algorithm::{Algorithm, Ha1, Hash};
 pub use client::{Authorization, Counted, Credentials, Exchange, answer, strongest_of_each_realm};
 pub use fields::{Challenge, Qop, QopOffer};
 pub use verifier::{Verdict, Verifier};

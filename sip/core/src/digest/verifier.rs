@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytestring::ByteString;
 use subtle::ConstantTimeEq;
 
-use super::algorithm::{self, Algorithm, Hash, Input};
+use super::algorithm::{self, Algorithm, Ha1, Hash, Input};
 use super::client::{Authorization, Counted};
 use super::fields::{Challenge, Qop, QopOffer};
 use crate::Method;
@@ -37,6 +37,8 @@ use crate::Method;
 #[derive(Debug)]
 pub struct Verifier {
     realm: ByteString,
+    /// Stands in for users that do not exist.
+    nobody: Ha1,
     secret: Secret,
     epoch: Instant,
     lifetime: Duration,
@@ -99,8 +101,10 @@ impl Verifier {
         lifetime: Duration,
         hashes: Vec<Hash>,
     ) -> Verifier {
+        let realm = realm.into();
         Verifier {
-            realm: realm.into(),
+            nobody: Ha1::new("", &realm, ""),
+            realm,
             secret: Secret(secret),
             epoch,
             lifetime,
@@ -130,8 +134,13 @@ impl Verifier {
         self.hashes.iter().map(challenge).collect()
     }
 
-    /// Judges an answer that came from `source` to a request of this method and body. `password` is `None` for a user who
-    /// does not exist: the work done is the same.
+    /// What to keep of a password at this realm.
+    pub fn ha1(&self, username: &str, password: &str) -> Ha1 {
+        Ha1::new(username, &self.realm, password)
+    }
+
+    /// Judges an answer that came from `source` to a request of this method and body. `ha1` is `None` for a user who does
+    /// not exist: the work done is the same.
     pub fn verify(
         &mut self,
         now: Instant,
@@ -139,14 +148,12 @@ impl Verifier {
         answer: &Authorization,
         method: &Method,
         body: &[u8],
-        password: Option<&str>,
+        ha1: Option<&Ha1>,
     ) -> Verdict {
         let origin = self.read(&answer.nonce, source);
         let expected = algorithm::response(&Input {
             algorithm: answer.algorithm,
-            username: &answer.username,
-            realm: &self.realm,
-            password: password.unwrap_or(""),
+            a1: ha1.unwrap_or(&self.nobody).hex(answer.algorithm.hash),
             nonce: &answer.nonce,
             cnonce: answer.cnonce.as_deref().unwrap_or(""),
             counted: answer.counted.map(|Counted { qop, nc }| (qop, nc)),
@@ -158,7 +165,7 @@ impl Verifier {
         let ours = answer.realm == self.realm
             && self.hashes.contains(&answer.algorithm.hash)
             && !answer.algorithm.session;
-        let knows_password = proven && ours && password.is_some();
+        let knows_password = proven && ours && ha1.is_some();
         let nonce = match (origin, knows_password) {
             (Origin::Given(nonce), true) => nonce,
             (Origin::Given(_), false) => return Verdict::Refused,
@@ -287,7 +294,8 @@ mod tests {
     }
 
     fn check(verifier: &mut Verifier, now: Instant, answer: &Authorization) -> Verdict {
-        verifier.verify(now, HERE, answer, &Method::Register, b"", Some("zanzibar"))
+        let ha1 = verifier.ha1("bob", "zanzibar");
+        verifier.verify(now, HERE, answer, &Method::Register, b"", Some(&ha1))
     }
 
     #[test]
@@ -325,10 +333,8 @@ mod tests {
             &mut verifier,
             &Client { credentials: client.credentials.clone(), challenge: weaker }.answer(1)
         ));
-        assert_eq!(
-            verifier.verify(now, HERE, &right, &Method::Invite, b"", Some("zanzibar")),
-            Verdict::Refused
-        );
+        let ha1 = verifier.ha1("bob", "zanzibar");
+        assert_eq!(verifier.verify(now, HERE, &right, &Method::Invite, b"", Some(&ha1)), Verdict::Refused);
         assert_eq!(verifier.verify(now, HERE, &right, &Method::Register, b"", None), Verdict::Refused);
         assert_eq!(check(&mut verifier, now, &right), Verdict::Accepted, "the wrong ones took nothing");
     }
@@ -349,7 +355,8 @@ mod tests {
             assert_eq!(check(&mut verifier, now, &answer), verdict);
         }
         let from = |verifier: &mut Verifier, source, answer: &Authorization| {
-            verifier.verify(now, source, answer, &Method::Register, b"", Some("zanzibar"))
+            let ha1 = verifier.ha1("bob", "zanzibar");
+            verifier.verify(now, source, answer, &Method::Register, b"", Some(&ha1))
         };
         assert_eq!(from(&mut verifier, there, &forger.answer(1)), Verdict::Foreign);
         assert_eq!(from(&mut verifier, HERE, &forger.answer(1)), Verdict::Refused);
@@ -367,7 +374,8 @@ mod tests {
         let client = Client { credentials: Credentials::new("bob", "zanzibar"), challenge };
         for (nc, source, verdict) in [(1, near, Verdict::Accepted), (2, far, Verdict::Stale)] {
             let answer = client.answer(nc);
-            let judged = verifier.verify(now, source, &answer, &Method::Register, b"", Some("zanzibar"));
+            let ha1 = verifier.ha1("bob", "zanzibar");
+            let judged = verifier.verify(now, source, &answer, &Method::Register, b"", Some(&ha1));
             assert_eq!(judged, verdict);
         }
     }
@@ -384,10 +392,9 @@ mod tests {
         let (now, mut verifier, client) = pair(Hash::Md5);
         let later = now + LIFETIME + Duration::from_millis(1);
         assert_eq!(check(&mut verifier, later, &client.answer(1)), Verdict::Stale);
-        assert_eq!(
-            verifier.verify(later, HERE, &client.answer(1), &Method::Register, b"", Some("x")),
-            Verdict::Refused
-        );
+        let wrong = verifier.ha1("bob", "x");
+        let verdict = verifier.verify(later, HERE, &client.answer(1), &Method::Register, b"", Some(&wrong));
+        assert_eq!(verdict, Verdict::Refused);
         assert!(verifier.challenges(later, HERE, true)[0].to_string().contains("stale=true"));
     }
 

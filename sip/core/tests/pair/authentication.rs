@@ -12,7 +12,8 @@ fn challenge_calls(net: &mut Net, hash: Hash, lifetime: std::time::Duration) {
         let answer =
             request.header(Name::ProxyAuthorization).map(|value| Authorization::parse(value).unwrap());
         let verdict = answer.map(|answer| {
-            verifier.verify(now, hop.remote.ip(), &answer, &Method::Invite, request.body(), Some("secret"))
+            let ha1 = verifier.ha1(&answer.username, "secret");
+            verifier.verify(now, hop.remote.ip(), &answer, &Method::Invite, request.body(), Some(&ha1))
         });
         match verdict {
             Some(Verdict::Accepted) => phone.endpoint.answer(now, *id, None).unwrap(),

@@ -92,14 +92,8 @@ fn a_challenge_is_answered_once() {
             let answer =
                 request.header(Name::Authorization).map(|value| Authorization::parse(value).unwrap());
             let verdict = answer.map(|answer| {
-                verifier.verify(
-                    now,
-                    hop.remote.ip(),
-                    &answer,
-                    &Method::Message,
-                    request.body(),
-                    Some("secret"),
-                )
+                let ha1 = verifier.ha1(&answer.username, "secret");
+                verifier.verify(now, hop.remote.ip(), &answer, &Method::Message, request.body(), Some(&ha1))
             });
             let challenges: Vec<_> = match verdict {
                 Some(Verdict::Accepted) => vec![],

@@ -30,7 +30,8 @@ fn registrar(net: &mut Net) {
         let Event::Request { id, hop, request } = event else { return };
         let answer = request.header(Name::Authorization).map(|value| Authorization::parse(value).unwrap());
         let verdict = answer.map(|answer| {
-            verifier.verify(now, hop.remote.ip(), &answer, &Method::Register, b"", Some("secret"))
+            let ha1 = verifier.ha1(&answer.username, "secret");
+            verifier.verify(now, hop.remote.ip(), &answer, &Method::Register, b"", Some(&ha1))
         });
         let (status, headers) = match verdict {
             Some(Verdict::Accepted) => {
