@@ -48,6 +48,12 @@ pub enum Input {
         /// What went wrong.
         kind: TransportErrorKind,
     },
+    /// A stream is no more, for whatever reason. What was to be sent by it is told apart, as a
+    /// [`TransportError`](Self::TransportError).
+    StreamEnded {
+        /// Which.
+        hop: Hop,
+    },
     /// The answer to [`Output::Resolve`].
     Resolved {
         /// Which question.

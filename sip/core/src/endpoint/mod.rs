@@ -78,6 +78,8 @@ impl Endpoint {
                     self.report(now, report);
                 }
             }
+            // Requests find another way by themselves; who keeps flows acts on it.
+            Input::StreamEnded { .. } => {}
             Input::Resolved { query, result } => match self.layer.take_query(query) {
                 Some(Asker::Invite(id)) => self.sessions.target_resolved(&mut self.layer, now, id, result),
                 Some(Asker::Dialog(id, dialog)) => {

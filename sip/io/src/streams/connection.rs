@@ -127,6 +127,7 @@ impl Connection {
         };
         // From here on a send finds the queue closed and opens another connection.
         self.outgoing.close();
+        let (hop, intake) = (self.hop, self.context.intake.clone());
         match end {
             End::Broken(kind) => self.report(kind, in_hand).await,
             // RFC 3261 section 17.1.4 asks to tell of failures to send, not of a stream that closes in between: a
@@ -136,6 +137,8 @@ impl Connection {
             }
             End::Closed => {}
         }
+        // Who registered over it cannot be reached by it any more. Without an inbox there is nobody to tell.
+        let _ = intake.deliver(Input::StreamEnded { hop }).await;
     }
 
     async fn over_bytes<S>(&mut self, stream: S, mut life: Life, in_hand: &mut usize) -> End
