@@ -171,6 +171,9 @@ pub struct Call {
     /// The trunk used; absent for a call to a URI without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trunk: Option<String>,
+    /// The endpoint that calls or is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
     /// The trunk's gateway that the call went to: the one that answered, or the last one tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,

@@ -40,8 +40,9 @@ pub struct CreateCall {
     /// The call's id; without one the engine makes a ULID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<CallId>,
-    /// A number (digits, optionally with `+` in front) or a `sip:` URI.
-    #[schema(examples("+628761234567", "sip:bob@192.0.2.7"), max_length = 256)]
+    /// A number (digits, optionally with `+` in front), a `sip:` URI, or `endpoint:NAME`: an endpoint that has registered
+    /// here, all of whose contacts ring.
+    #[schema(examples("+628761234567", "sip:bob@192.0.2.7", "endpoint:agent-1"), max_length = 256)]
     pub to: String,
     /// The caller id; without one the trunk's first.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -158,10 +159,10 @@ impl CreateCall {
         });
         let to = fields.str("to", 1..=256);
         let to = fields.required("to", to);
-        if to.is_some_and(|to| !is_number(to) && !is_sip_uri(to)) {
+        if to.is_some_and(|to| !is_number(to) && !is_sip_uri(to) && endpoint(to).is_none()) {
             fields.fault(
                 "to",
-                "must be a number (at most 32 digits, * and #, optionally + in front) or a sip: URI",
+                "must be a number (at most 32 digits, * and #, optionally + in front), a sip: URI or endpoint:NAME",
             );
         }
         let from = fields.str("from", 1..=256).map(str::to_owned);
@@ -172,6 +173,9 @@ impl CreateCall {
         let trunk = fields.str("trunk", 1..=64).map(str::to_owned);
         if trunk.is_none() && to.is_some_and(is_number) {
             fields.required("trunk", None::<()>);
+        }
+        if trunk.is_some() && to.is_some_and(|to| endpoint(to).is_some()) {
+            fields.fault("trunk", "endpoints are not called through trunks");
         }
         let max_duration_s = fields.u32_in("max_duration_s", 1..=86_400).unwrap_or(14_400);
         let codecs = fields.nested("codecs", read_codecs);
@@ -205,6 +209,17 @@ impl CreateCall {
     pub fn to_is_uri(&self) -> bool {
         is_sip_uri(&self.to)
     }
+
+    /// The endpoint, if [`CreateCall::to`] names one.
+    #[must_use]
+    pub fn to_endpoint(&self) -> Option<&str> {
+        endpoint(&self.to)
+    }
+}
+
+/// The name in `endpoint:NAME`.
+fn endpoint(text: &str) -> Option<&str> {
+    text.strip_prefix("endpoint:").filter(|name| is_id(name))
 }
 
 fn is_number(text: &str) -> bool {
@@ -217,7 +232,7 @@ pub(crate) fn may_be_from(text: &str) -> bool {
     is_caller_id(text) || is_sip_uri(text)
 }
 
-fn is_caller_id(text: &str) -> bool {
+pub(crate) fn is_caller_id(text: &str) -> bool {
     is_number(text) || is_id(text)
 }
 

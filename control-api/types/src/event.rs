@@ -155,6 +155,24 @@ pub enum EventData {
         /// The refusal; absent if our credentials could not answer the challenge.
         sip_status: Option<u16>,
     },
+    /// An endpoint can be reached at a contact.
+    #[serde(rename = "endpoint.registered")]
+    EndpointRegistered {
+        /// The endpoint's name.
+        name: String,
+        /// The contact's URI.
+        contact: String,
+    },
+    /// An endpoint cannot be reached at a contact any more.
+    #[serde(rename = "endpoint.unregistered")]
+    EndpointUnregistered {
+        /// The endpoint's name.
+        name: String,
+        /// The contact's URI.
+        contact: String,
+        /// Why.
+        reason: EndpointGone,
+    },
     /// The node takes no new calls.
     #[serde(rename = "engine.draining")]
     EngineDraining {},
@@ -186,6 +204,8 @@ impl EventData {
         "trunk.up",
         "trunk.down",
         "trunk.rejected",
+        "endpoint.registered",
+        "endpoint.unregistered",
         "engine.draining",
         "events.dropped",
     ];
@@ -211,6 +231,8 @@ impl EventData {
             Self::TrunkUp { .. } => "trunk.up",
             Self::TrunkDown { .. } => "trunk.down",
             Self::TrunkRejected { .. } => "trunk.rejected",
+            Self::EndpointRegistered { .. } => "endpoint.registered",
+            Self::EndpointUnregistered { .. } => "endpoint.unregistered",
             Self::EngineDraining {} => "engine.draining",
             Self::EventsDropped { .. } => "events.dropped",
         }
@@ -224,6 +246,22 @@ words! {
         Local = "local",
         /// The far side.
         Remote = "remote",
+    }
+}
+
+words! {
+    /// Why an endpoint cannot be reached at a contact any more.
+    EndpointGone {
+        /// It was not confirmed in time.
+        Expired = "expired",
+        /// The endpoint took it back.
+        Unregistered = "unregistered",
+        /// Another contact took its place.
+        Replaced = "replaced",
+        /// Its connection broke.
+        FlowFailed = "flow-failed",
+        /// The endpoint was deleted or has another password.
+        Deleted = "deleted",
     }
 }
 

@@ -20,6 +20,7 @@
 mod action;
 mod call;
 mod create;
+mod endpoint;
 pub mod event;
 mod fault;
 pub mod flow;
@@ -37,7 +38,8 @@ mod variable;
 pub use action::{Gather, HangupReason, Play, PlayStarted, Reject};
 pub use call::{Call, CallStatus, Codec, Direction, Disposition, EndedBy, MediaSummary};
 pub use create::{CreateCall, EarlyMedia, FlowRef};
-pub use event::{Event, EventData};
+pub use endpoint::{Endpoint, EndpointContact, PutEndpoint, SipTransport};
+pub use event::{EndpointGone, Event, EventData};
 pub use fault::{Fault, Faults, Fields};
 pub use id::{CallId, Cursor, InvalidId, PlayId};
 pub use problem::{Code, Problem};

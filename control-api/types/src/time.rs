@@ -24,6 +24,13 @@ impl Timestamp {
     pub const fn unix_ms(self) -> u64 {
         self.0
     }
+
+    /// As header fields of HTTP and SIP have it: `Sat, 13 Nov 2010 23:29:00 GMT`.
+    #[must_use]
+    pub fn http_date(self) -> String {
+        let at = i64::try_from(self.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        at.unwrap_or(jiff::Timestamp::MAX).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    }
 }
 
 impl fmt::Display for Timestamp {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use control_api_types::Timestamp;
+
 /// One instant whose wall-clock time is known: turns every other [`Instant`] into Unix milliseconds without reading a
 /// clock. The shell hands in a fresh one when the machine's clock is stepped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,13 @@ impl Clock {
     }
 }
 
+impl Clock {
+    /// The wall-clock time of `instant` as Date has it (RFC 3261 §20.17): `Sat, 13 Nov 2010 23:29:00 GMT`.
+    pub fn date(&self, instant: Instant) -> String {
+        Timestamp::from_unix_ms(self.unix_ms(instant)).http_date()
+    }
+}
+
 /// Whole milliseconds of a duration, saturating.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -41,5 +50,6 @@ mod tests {
         let clock = Clock::new(origin, 1_800_000_000_000);
         assert_eq!(clock.unix_ms(origin + Duration::from_micros(1_999)), 1_800_000_000_001);
         assert_eq!(clock.unix_ms(origin - Duration::from_secs(1)), 1_799_999_999_000);
+        assert_eq!(clock.date(origin), "Fri, 15 Jan 2027 08:00:00 GMT");
     }
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use control_api_types::{Identity, Limits, TrunkAttest, Verify};
 use media_core::Codec;
 use sip_core::digest::Credentials;
-use sip_core::{EndpointConfig, Network, Reliable, Target};
+use sip_core::{EndpointConfig, Host, Network, Reliable, Target};
 
 use crate::admission::Capacity;
 use crate::clock::Clock;
 use crate::number::NumberFormat;
+use crate::registrar::Account;
 use crate::stir::StirConfig;
 
 /// The settings of an [`Engine`](crate::Engine).
@@ -26,11 +27,31 @@ pub struct EngineConfig {
     pub trunks: Vec<TrunkConfig>,
     /// Where inbound calls go; the first match wins.
     pub routes: Vec<Route>,
+    /// Phones and browsers that register here.
+    pub registrar: RegistrarConfig,
     /// Limits of the whole engine. `max_calls` counts live calls in both directions, queued ones not; `max_cps` paces
     /// outbound calls only: inbound ones come when they come.
     pub limits: Limits,
     /// How calls are signed and verified.
     pub stir: StirConfig,
+}
+
+/// The registrar and whom it knows.
+#[derive(Debug, Clone)]
+pub struct RegistrarConfig {
+    /// The realm of its challenges. Passwords are kept hashed with it.
+    pub realm: String,
+    /// The domain that is ours in addresses of record, beside the listeners' addresses; `None`: whatever name the endpoints
+    /// know us by.
+    pub domain: Option<Host>,
+    /// The endpoints.
+    pub accounts: Vec<Account>,
+}
+
+impl Default for RegistrarConfig {
+    fn default() -> Self {
+        Self { realm: "carillon".to_owned(), domain: None, accounts: Vec::new() }
+    }
 }
 
 /// A trunk: a carrier's SIP service.
@@ -183,6 +204,20 @@ pub enum ConfigError {
         /// The name.
         trunk: String,
     },
+    /// A route names an endpoint that does not exist.
+    #[error("a route names endpoint {endpoint:?}, which is not defined")]
+    UnknownEndpoint {
+        /// The name.
+        endpoint: String,
+    },
+    /// Two endpoints are known by one name.
+    #[error("endpoint {endpoint:?}: another endpoint has the name or user name {user:?}")]
+    DuplicateEndpoint {
+        /// Its name.
+        endpoint: String,
+        /// What they share.
+        user: String,
+    },
     /// There is nothing to listen on.
     #[error("there is no SIP listener")]
     NoListener,
@@ -204,8 +239,17 @@ pub struct RouteMatch {
     pub trunk: Option<String>,
     /// The call comes from this network.
     pub source: Option<Network>,
+    /// The call comes from this endpoint; `*`: from any endpoint.
+    pub endpoint: Option<String>,
     /// The user part of the Request-URI matches this pattern (`*` any run, `?` any one character).
     pub called: Option<String>,
+}
+
+impl RouteMatch {
+    /// Whether calls of strangers can match.
+    pub(crate) fn is_for_anybody(&self) -> bool {
+        self.source.is_none() && self.trunk.is_none() && self.endpoint.is_none()
+    }
 }
 
 /// What becomes of an inbound call.

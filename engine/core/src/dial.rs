@@ -9,6 +9,7 @@ use sip_stir::{Number, Party, origid};
 
 use crate::call::{Branch, Group, Search, Template};
 use crate::config::TrunkConfig;
+use crate::registrar::Account;
 use crate::stir::{self, Assertion, Identities};
 use crate::trunk::Trunk;
 
@@ -41,26 +42,48 @@ pub(crate) enum Called {
     Uri(Uri),
 }
 
-/// Plans the call through `trunk`, or straight to the URI without one; `local` is the host of our own From then. `shown`
-/// is the caller id whose turn it is.
-/// Every fault is noted.
-pub(crate) fn plan(
-    create: &CreateCall,
-    trunk: Option<&Trunk>,
-    shown: Option<&str>,
-    local: &Host,
-    faults: &mut Faults,
-) -> Option<Dial> {
-    let called = match trunk {
-        Some(trunk) if !create.to_is_uri() => number(create, trunk, faults).map(Called::Number),
-        Some(_) | None => uri(&create.to, "/to", faults).map(Called::Uri),
+/// Who takes a call onwards.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Via<'a> {
+    /// With the caller id whose turn it is.
+    Trunk(&'a Trunk, Option<&'a str>),
+    /// An endpoint takes it itself.
+    Endpoint(&'a Account),
+    /// Straight to the URI.
+    Nobody,
+}
+
+impl<'a> Via<'a> {
+    fn trunk(self) -> Option<&'a Trunk> {
+        match self {
+            Self::Trunk(trunk, _) => Some(trunk),
+            Self::Endpoint(_) | Self::Nobody => None,
+        }
+    }
+
+    fn codecs(self) -> &'a [Codec] {
+        match self {
+            Self::Trunk(trunk, _) => &trunk.config.codecs,
+            Self::Endpoint(account) => &account.codecs,
+            Self::Nobody => Codec::ALL.as_slice(),
+        }
+    }
+}
+
+/// Plans a call; `local` is the host of our own From when no trunk has another. Every fault is noted.
+pub(crate) fn plan(create: &CreateCall, via: Via<'_>, local: &Host, faults: &mut Faults) -> Option<Dial> {
+    let trunk = via.trunk();
+    let called = match via {
+        Via::Trunk(trunk, _) if !create.to_is_uri() => number(create, trunk, faults).map(Called::Number),
+        Via::Endpoint(account) => Some(Called::Uri(Uri::sip(Some(&account.name), local, None))),
+        Via::Trunk(..) | Via::Nobody => uri(&create.to, "/to", faults).map(Called::Uri),
     };
-    let caller = caller(create, trunk, shown, local, faults);
-    let codecs = codecs(create, trunk, faults);
+    let caller = caller(create, via, local, faults);
+    let codecs = codecs(create, via.codecs(), faults);
     let called = called?;
-    let ways = match (&called, trunk) {
-        (Called::Uri(uri), None) => vec![direct(uri, target(uri, faults)?)],
-        // They depend on the state of its gateways, and so are chosen when the call begins.
+    let ways = match (&called, via) {
+        (Called::Uri(uri), Via::Nobody) => vec![direct(uri, target(uri, faults)?)],
+        // They depend on the state of its gateways and on its contacts, and so are chosen when the call begins.
         (Called::Number(_) | Called::Uri(_), _) => Vec::new(),
     };
     let Caller { text, from, mut headers } = caller?;
@@ -201,13 +224,11 @@ struct Caller {
 }
 
 /// A trunk shows only what it is allowed to show.
-fn caller(
-    create: &CreateCall,
-    trunk: Option<&Trunk>,
-    shown: Option<&str>,
-    local: &Host,
-    faults: &mut Faults,
-) -> Option<Caller> {
+fn caller(create: &CreateCall, via: Via<'_>, local: &Host, faults: &mut Faults) -> Option<Caller> {
+    let (trunk, shown) = match via {
+        Via::Trunk(trunk, shown) => (Some(trunk), shown),
+        Via::Endpoint(_) | Via::Nobody => (None, None),
+    };
     let allowed = trunk.map(|trunk| trunk.config.caller_ids.as_slice()).unwrap_or_default();
     let domain = trunk.map_or(local, |trunk| &trunk.domain);
     let identity = trunk.map_or(Identity::None, |trunk| trunk.config.identity);
@@ -262,14 +283,13 @@ fn identity_of(identity: Identity, caller: &Uri, withheld: bool) -> Vec<(String,
     told.into_iter().chain(privacy).collect()
 }
 
-/// What is offered: the codecs asked for, as far as the trunk has them; else all of the trunk's.
-fn codecs(create: &CreateCall, trunk: Option<&Trunk>, faults: &mut Faults) -> Option<Vec<Codec>> {
-    let usable = trunk.map_or(Codec::ALL.as_slice(), |trunk| trunk.config.codecs.as_slice());
+/// What is offered: the codecs asked for, as far as they are usable; else all of those.
+fn codecs(create: &CreateCall, usable: &[Codec], faults: &mut Faults) -> Option<Vec<Codec>> {
     let Some(wanted) = &create.codecs else { return Some(usable.to_vec()) };
     let codecs: Vec<_> =
         wanted.iter().map(|&codec| from_api(codec)).filter(|codec| usable.contains(codec)).collect();
     if codecs.is_empty() {
-        faults.push("/codecs", "the trunk takes none of them");
+        faults.push("/codecs", "the trunk or endpoint takes none of them");
         return None;
     }
     Some(codecs)
@@ -323,8 +343,8 @@ mod tests {
     fn plan(body: Value, trunk: Option<&Trunk>) -> Result<Dial, Vec<Fault>> {
         let mut faults = Faults::default();
         let create = CreateCall::from_json(&body).unwrap();
-        let shown = trunk.map(|_| "+62211");
-        let dial = super::plan(&create, trunk, shown, &"192.0.2.1".parse().unwrap(), &mut faults);
+        let via = trunk.map_or(Via::Nobody, |trunk| Via::Trunk(trunk, Some("+62211")));
+        let dial = super::plan(&create, via, &"192.0.2.1".parse().unwrap(), &mut faults);
         faults.into_result(dial)
     }
 
@@ -437,7 +457,7 @@ mod tests {
         for to in ["sip:bob@host;transport=carrier-pigeon", "sip:@", "sip:a b@c"] {
             if let Ok(create) = CreateCall::from_json(&json!({"to": to})) {
                 let mut faults = Faults::default();
-                super::plan(&create, None, None, &"192.0.2.1".parse().unwrap(), &mut faults);
+                super::plan(&create, Via::Nobody, &"192.0.2.1".parse().unwrap(), &mut faults);
                 assert_eq!(faults.into_result(Some(())).unwrap_err()[0].pointer, "/to", "{to}");
             }
         }

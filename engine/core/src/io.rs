@@ -224,6 +224,9 @@ pub enum Refusal {
     /// The engine takes no new calls.
     #[error("the engine drains and takes no new calls")]
     Draining,
+    /// The configuration file has it, and only changes there last.
+    #[error("it is in the configuration file: change it there")]
+    Configured,
     /// No live call, flow or prompt of this name.
     #[error("not found")]
     NotFound,

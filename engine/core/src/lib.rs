@@ -20,6 +20,7 @@
 //!     sip: EndpointConfig::new(vec![listener]),
 //!     trunks: Vec::new(),
 //!     routes: Vec::new(),
+//!     registrar: Default::default(),
 //!     limits: Limits { max_calls: 100, max_cps: 10, max_queued: 10, queue_timeout_s: 60, drain_timeout_s: 60 },
 //!     stir: StirConfig::default(),
 //! };
@@ -78,6 +79,7 @@ mod id;
 mod io;
 mod number;
 mod prompt;
+mod registrar;
 mod route;
 mod settings;
 mod stir;
@@ -89,12 +91,13 @@ pub use admission::Capacity;
 pub use cdr::crash_ended;
 pub use clock::Clock;
 pub use config::{
-    ConfigError, EngineConfig, GatewayConfig, OnError, Probing, Route, RouteAction, RouteMatch, TrunkConfig,
-    Webhook,
+    ConfigError, EngineConfig, GatewayConfig, OnError, Probing, RegistrarConfig, Route, RouteAction,
+    RouteMatch, TrunkConfig, Webhook,
 };
 pub use engine::{Engine, TimerKind};
 pub use io::{CallEvent, DoorNews, Input, MediaCommand, MediaInput, NoRoute, Output, Refusal};
 pub use number::{NumberError, NumberFormat};
 pub use prompt::PromptId;
+pub use registrar::{Account, NameTaken, RegistrarCounts};
 pub use stir::{Signing, StirConfig};
 pub use timers::CallTimer;

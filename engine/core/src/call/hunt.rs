@@ -78,7 +78,6 @@ pub(crate) enum Search {
     /// Ways to one customer.
     Gateways,
     /// Places where a user may be.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what has contacts builds on this"))]
     Contacts,
 }
 
@@ -122,6 +121,11 @@ impl Hunt {
         let group = self.groups.pop_front()?;
         self.search = group.search;
         Some(group.branches)
+    }
+
+    /// What the group under way is.
+    pub(crate) fn search(&self) -> Search {
+        self.search
     }
 
     /// Whether there is another group to try after this one.

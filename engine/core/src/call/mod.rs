@@ -45,10 +45,11 @@ pub(crate) use self::screening::Questions;
 use self::screening::Screening;
 use crate::cdr;
 use crate::clock::Clock;
-use crate::dial::{Dial, to_api};
+use crate::dial::{Called, Dial, to_api};
 use crate::disposition::Evidence;
 use crate::io::{CallEvent, MediaCommand, Output, Refusal};
 use crate::prompt::Prompts;
+use crate::registrar::Registrar;
 use crate::stir::{Assertion, Identities};
 use crate::timers::{CallTimer, Timers};
 use crate::trunk::{NoWay, Sign, TrunkId, Trunks};
@@ -73,6 +74,7 @@ pub(crate) struct Context<'a> {
     pub(crate) outputs: &'a mut VecDeque<Output>,
     pub(crate) timers: &'a mut Timers,
     pub(crate) trunks: &'a mut Trunks,
+    pub(crate) registrar: &'a Registrar,
     pub(crate) random: &'a mut ChaCha20Rng,
     pub(crate) flows: &'a BTreeMap<String, Arc<Flow>>,
     pub(crate) prompts: &'a Prompts,
@@ -407,6 +409,7 @@ pub(crate) fn record(
         to,
         from,
         trunk: None,
+        endpoint: None,
         gateway: None,
         attempts: 0,
         sip_call_id: None,

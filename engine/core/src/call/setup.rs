@@ -43,6 +43,19 @@ impl LiveCall {
                 Err(none) => no_way = Some(none),
             }
         }
+        if let (Some(name), Called::Uri(aor)) = (&self.record.endpoint, &dial.called) {
+            dial.ways = ctx.registrar.ways(ctx.now, name, aor);
+            // Each group rings for its share of the time.
+            dial.failover = dial.ring_timeout / u32::try_from(dial.ways.len()).unwrap_or(1).max(1);
+            if dial.ways.is_empty() {
+                // RFC 3261 §16.5 and §21.4.18: nobody is registered. "Subscriber absent" tells it from a phone that does
+                // not answer.
+                let (status, q850) = (480, Some(20));
+                (self.record.sip_status, self.record.q850_cause) = (Some(status), q850);
+                self.record.sip_reason = Some("Endpoint Not Registered".to_owned());
+                return self.end(ctx, Evidence::Response { status, q850 }, EndedBy::Engine);
+            }
+        }
         self.state = State::Opening(Origin::Outbound(dial));
         match no_way {
             Some(NoWay { evidence, reason }) => {
@@ -165,22 +178,30 @@ impl LiveCall {
             Verdict::Wait => {}
             Verdict::Next => self.try_next(ctx),
             Verdict::Over(failure) => {
-                self.release_sessions(ctx, None, None);
+                // Their 487 is not how the call came out.
+                for session in self.sessions.clone() {
+                    drop_session(&mut self.sessions, ctx, session, None);
+                }
                 self.failed(ctx, failure);
             }
         }
     }
 
-    /// Gives up the branches that have been silent for too long.
+    /// Gives up the branches that have been silent for too long, and contacts that have rung long enough.
     pub(super) fn fail_over(&mut self, ctx: &mut Context<'_>) {
         let State::Inviting(inviting) = &mut self.state else { return };
-        let silent: Vec<_> =
-            self.sessions.iter().copied().filter(|&session| ctx.endpoint.is_unheard(session)).collect();
+        let search = inviting.hunt.search();
         let mut verdict = Verdict::Wait;
-        for session in silent {
-            let failure = Failure::new(FailureCause::Timeout);
+        for session in self.sessions.clone() {
+            let cause = match (ctx.endpoint.is_unheard(session), search) {
+                (true, Search::Gateways | Search::Contacts) => FailureCause::Timeout,
+                // RFC 3261 §16.8: a proxy whose timer C has fired "MUST behave as if the transaction received a 408".
+                (false, Search::Contacts) => FailureCause::Response(408),
+                (false, Search::Gateways) => continue,
+            };
+            let failure = Failure::new(cause);
             verdict = branch_failed(inviting, ctx, self.trunk, session, failure);
-            drop_session(&mut self.sessions, ctx, session);
+            drop_session(&mut self.sessions, ctx, session, None);
         }
         self.follow(ctx, verdict);
     }
@@ -246,7 +267,10 @@ impl LiveCall {
             self.record.sip_call_id = ctx.endpoint.session_call_id(session).map(|id| id.to_string());
         }
         for loser in inviting.hunt.answered(session) {
-            drop_session(&mut self.sessions, ctx, loser);
+            // RFC 3326 §1: without it phones that did not answer would tell of a missed call.
+            let text = Some("Call completed elsewhere".to_owned());
+            let reason = Reason { protocol: ReasonProtocol::Sip, cause: 200, text };
+            drop_session(&mut self.sessions, ctx, loser, Some(reason));
         }
         self.marks.progress.get_or_insert(ctx.now);
         self.record.sip_status = Some(200);
@@ -456,11 +480,16 @@ pub(super) fn branch_failed(
 }
 
 /// Gives up a branch; the endpoint cancels it, or hangs up its late answer, and nobody wants to hear of it.
-fn drop_session(sessions: &mut BTreeSet<SessionId>, ctx: &mut Context<'_>, session: SessionId) {
+fn drop_session(
+    sessions: &mut BTreeSet<SessionId>,
+    ctx: &mut Context<'_>,
+    session: SessionId,
+    reason: Option<Reason>,
+) {
     sessions.remove(&session);
     ctx.sessions.remove(&session);
     // Unknown only if it is over, which is what we want.
-    let _ = ctx.endpoint.hangup(ctx.now, session, Hangup::default());
+    let _ = ctx.endpoint.hangup(ctx.now, session, Hangup { reason, ..Hangup::default() });
 }
 
 fn local_media(ctx: &mut Context<'_>, addr: SocketAddr, codecs: Vec<Codec>) -> LocalMedia {

@@ -2,6 +2,11 @@
 
 use super::*;
 
+use sip_core::Uri;
+
+use crate::dial::Via;
+use crate::registrar::Account;
+
 impl Engine {
     /// Takes an outbound call. It is journalled first ([`Output::Accept`]); its INVITE leaves when the journal has it
     /// and the limits allow.
@@ -38,17 +43,22 @@ impl Engine {
             .and_then(|trunk| trunk.next_caller_id());
         let its = trunk.and_then(|id| self.trunks.get(id));
         let attest = dial::attest(&create, its, &self.identities, &mut faults);
-        let dial = match (&create.trunk, trunk) {
-            // Without its trunk nothing more can be said about the number.
-            (Some(_), None) => None,
-            (Some(_) | None, _) => dial::plan(&create, its, shown.as_deref(), &self.local, &mut faults),
+        let endpoint = self.endpoint_of(&create, &mut faults);
+        let via = match (&create.trunk, endpoint) {
+            (Some(_), _) => its.map(|trunk| Via::Trunk(trunk, shown.as_deref())),
+            (None, Some(account)) => Some(Via::Endpoint(account)),
+            (None, None) => create.to_endpoint().is_none().then_some(Via::Nobody),
         };
+        // Without its trunk or endpoint nothing more can be said about who is called.
+        let dial = via.and_then(|via| dial::plan(&create, via, &self.local, &mut faults));
+        let endpoint = endpoint.map(|account| account.name.clone());
         let mut dial = faults.into_result(dial).map_err(Refusal::Validation)?;
         dial.assertion = attest.map(|attest| dial::assertion(attest, &create, &dial, &self.node));
 
         let at = self.timestamp(now);
         let call = Call {
             trunk: create.trunk,
+            endpoint,
             variables: create.variables,
             client_state: create.client_state,
             ..record(id, Direction::Outbound, create.to, dial.from.clone(), at, &self.node)
@@ -60,6 +70,20 @@ impl Engine {
         self.waiting.insert(leg);
         self.insert(leg, live);
         Ok(call)
+    }
+
+    /// The endpoint that is called, by its name or by its address of record.
+    fn endpoint_of(&self, create: &CreateCall, faults: &mut Faults) -> Option<&Account> {
+        if let Some(name) = create.to_endpoint() {
+            let account = self.registrar.account(name);
+            if account.is_none() {
+                faults.push("/to", format_args!("there is no endpoint {name:?}"));
+            }
+            return account;
+        }
+        // What is no URI is reported with the rest.
+        let uri: Uri = create.to.parse().ok().filter(|_| create.trunk.is_none() && create.to_is_uri())?;
+        self.registrar.owner(&uri).filter(|_| self.registrar.is_here(&uri))
     }
 
     /// When a refused originator may hope for a place: one queued call has begun by then.

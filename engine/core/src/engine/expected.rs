@@ -3,6 +3,7 @@
 use super::*;
 use sip_core::guard::{Known, Seal};
 
+use crate::config::RouteMatch;
 use crate::io::DoorNews;
 
 impl Engine {
@@ -35,10 +36,16 @@ impl Engine {
     fn known(&self) -> Known {
         let matches = || self.routes.iter().map(|route| &route.matches);
         Known {
-            addresses: self.trunks.iter().flat_map(|(_, trunk)| trunk.addresses()).collect(),
+            addresses: self
+                .trunks
+                .iter()
+                .flat_map(|(_, trunk)| trunk.addresses())
+                .chain(self.registrar.sources())
+                .collect(),
             networks: matches().filter_map(|matches| matches.source).collect(),
-            calls_from_anywhere: matches().any(|matches| matches.source.is_none() && matches.trunk.is_none()),
-            registrar: false,
+            // Endpoints register before they call.
+            calls_from_anywhere: matches().any(RouteMatch::is_for_anybody),
+            registrar: !self.registrar.is_empty(),
         }
     }
 }

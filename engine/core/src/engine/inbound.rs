@@ -1,6 +1,7 @@
 //! Inbound calls: which route takes them, or why they are refused.
 
 use super::*;
+use crate::registrar::Reply;
 
 impl Engine {
     /// Somebody calls. What no route wants is refused before anything is kept of it.
@@ -14,24 +15,48 @@ impl Engine {
                     Refused::Stranger => self.endpoint.dismiss(now, session, 403, &[]),
                     Refused::Busy => self.endpoint.reject(now, session, 503, &retry_after),
                     Refused::With(status) => self.endpoint.reject(now, session, status, &[]),
+                    // Who has registered from there is no stranger, and its address not forged.
+                    Refused::Unproven(reply) if self.registrar.is_flow(hop) => {
+                        self.endpoint.reject(now, session, reply.status, &reply.headers)
+                    }
+                    Refused::Unproven(reply) => {
+                        self.endpoint.dismiss(now, session, reply.status, &reply.headers)
+                    }
                 };
             }
         }
+    }
+
+    /// The endpoint that calls.
+    fn caller(&mut self, now: Instant, hop: Hop, request: &Message) -> Result<Arc<str>, Refused> {
+        let (caller, proof) = self.registrar.caller(now, hop, request);
+        self.tell_proof(hop, proof);
+        caller.map_err(Refused::Unproven)
     }
 
     fn take(&mut self, now: Instant, session: SessionId, hop: Hop, request: &Message) -> Result<(), Refused> {
         let source = hop.remote.ip();
         let uri = request.request_uri().map_err(|_| Refused::With(400))?;
         let called = uri.user().unwrap_or_default().to_owned();
-        let from_trunk = |name: &str| {
-            self.trunks
-                .find(name)
-                .and_then(|id| self.trunks.get(id))
-                .is_some_and(|trunk| trunk.sends_from(source))
+        let from_any_trunk = self.trunks.iter().any(|(_, trunk)| trunk.sends_from(source));
+        let claimed = !self.registrar.is_empty()
+            && (self.registrar.is_flow(hop) || !from_any_trunk && self.registrar.is_claimed(hop, request));
+        let endpoint = match claimed {
+            true => Some(self.caller(now, hop, request)?),
+            false => None,
         };
-        let route = match route(&self.routes, source, &called, from_trunk) {
+        let from_trunk = |name: &str| {
+            let named = self.trunks.find(name).and_then(|id| self.trunks.get(id));
+            endpoint.is_none() && named.is_some_and(|trunk| trunk.sends_from(source))
+        };
+        let route = match route(&self.routes, source, endpoint.as_deref(), &called, from_trunk) {
             Verdict::Take(route) => route,
             Verdict::NotFound => return Err(Refused::With(404)),
+            Verdict::Forbidden if endpoint.is_some() => return Err(Refused::With(404)),
+            // Whoever it is may be an endpoint; who is none learns nothing by it.
+            Verdict::Forbidden if !self.registrar.is_empty() => {
+                return Err(self.caller(now, hop, request).err().unwrap_or(Refused::Stranger));
+            }
             Verdict::Forbidden => return Err(Refused::Stranger),
         };
         let (flow, answer, webhook) = match &route.action {
@@ -49,23 +74,33 @@ impl Engine {
             .trunk
             .as_deref()
             .and_then(|name| self.trunks.find(name))
-            .or_else(|| self.trunks.iter().find(|(_, trunk)| trunk.sends_from(source)).map(|(id, _)| id));
+            .or_else(|| self.trunks.iter().find(|(_, trunk)| trunk.sends_from(source)).map(|(id, _)| id))
+            .filter(|_| endpoint.is_none());
         let its = trunk.and_then(|id| self.trunks.get(id));
+        let account = endpoint.as_deref().and_then(|name| self.registrar.account(name));
         let has_room = its.is_none_or(|trunk| trunk.is_enabled() && trunk.gate.has_room());
         if self.drain != Drain::Off || !self.gate.has_room() || !has_room {
             return Err(Refused::Busy);
         }
         let caller = request.from().map_err(|_| Refused::With(400))?;
         let caller_uri = caller.uri();
-        let from = caller_uri.user().map_or_else(|| caller_uri.to_string(), str::to_owned);
+        let from = match account {
+            Some(account) => account.caller_id.as_ref().unwrap_or(&account.name).clone(),
+            None => caller_uri.user().map_or_else(|| caller_uri.to_string(), str::to_owned),
+        };
         let at = self.timestamp(now);
         let id = id::ulid(at.unix_ms(), &mut self.random);
         let call = Call {
             trunk: its.map(|trunk| trunk.config.name.clone()),
+            endpoint: account.map(|account| account.name.clone()),
             sip_call_id: request.call_id().ok().map(|id| id.to_string()),
             ..record(id, Direction::Inbound, called, from, at, &self.node)
         };
-        let codecs = its.map_or_else(|| Codec::ALL.to_vec(), |trunk| trunk.config.codecs.clone());
+        let codecs = match (its, account) {
+            (Some(trunk), _) => trunk.config.codecs.clone(),
+            (None, Some(account)) => account.codecs.clone(),
+            (None, None) => Codec::ALL.to_vec(),
+        };
         // Only a trunk's calls have passed somebody who signs.
         let identity = its.and_then(|trunk| self.identities.read(trunk.config.verify, at.unix_ms(), request));
         let questions = Questions { identity, webhook };
@@ -89,6 +124,8 @@ enum Refused {
     Stranger,
     /// There is no room; it is worth trying again soon.
     Busy,
+    /// It may be an endpoint, which it has to prove; or it has, and is refused.
+    Unproven(Reply),
     /// This status says it all.
     With(u16),
 }

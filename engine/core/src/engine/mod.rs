@@ -2,6 +2,7 @@
 
 mod calls;
 mod drain;
+mod endpoints;
 mod expected;
 mod inbound;
 mod resources;
@@ -18,19 +19,22 @@ use control_api_types::{
 use media_core::{Codec, LegId};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use sip_core::{Endpoint, Event, Hop, Host, Message, QueryId, SessionEvent, SessionId};
+use sip_core::{
+    Endpoint, EndpointConfig, Event, Hop, Host, Message, Method, QueryId, RequestId, SessionEvent, SessionId,
+};
 
 use self::expected::Expectations;
 use crate::admission::{Admit, Capacity, Gate, Queue};
 use crate::call::{Context, LiveCall, Offer, Plan, Questions, record};
 use crate::clock::Clock;
-use crate::config::{ConfigError, EngineConfig, Route, RouteAction, TrunkConfig};
+use crate::config::{ConfigError, EngineConfig, RegistrarConfig, Route, RouteAction, TrunkConfig};
 use crate::dial;
 use crate::disposition::Evidence;
 use crate::flow;
 use crate::id;
 use crate::io::{Input, Output, Refusal};
 use crate::prompt::Prompts;
+use crate::registrar::{NameTaken, Registrar, RegistrarCounts};
 use crate::route::{Verdict, route};
 use crate::stir::{Identities, StirConfig};
 use crate::timers::{CallTimer, Timers};
@@ -64,6 +68,7 @@ pub struct Engine {
     /// Names of gateways that are being resolved.
     lookups: BTreeMap<QueryId, String>,
     routes: Vec<Route>,
+    registrar: Registrar,
     flows: BTreeMap<String, Arc<Flow>>,
     prompts: Prompts,
     identities: Identities,
@@ -98,6 +103,8 @@ pub enum TimerKind {
     Trunk,
     /// A queued call is due by the rate limits.
     Pacing,
+    /// A contact of an endpoint expires.
+    Contact,
     /// The drain is over.
     Drain,
 }
@@ -106,11 +113,12 @@ impl Engine {
     /// An engine that begins at `now`: trunks that register do so at once. `seed` must be unguessable: tags, branches,
     /// SSRCs and ids come from it.
     pub fn new(now: Instant, config: EngineConfig, seed: [u8; 32]) -> Result<Self, ConfigError> {
-        let EngineConfig { node, clock, sip, trunks, routes, limits, stir } = config;
+        let EngineConfig { node, clock, sip, trunks, routes, registrar, limits, stir } = config;
         let advertised = sip.listeners.first().ok_or(ConfigError::NoListener)?.advertised;
         let mut random = ChaCha20Rng::from_seed(seed);
         let mut sip_seed = [0; 32];
         random.fill_bytes(&mut sip_seed);
+        let registrar = self::registrar(now, registrar, &sip, &mut random)?;
         let mut engine = Self {
             node: node.into(),
             clock,
@@ -127,6 +135,7 @@ impl Engine {
             trunks: Trunks::default(),
             lookups: BTreeMap::new(),
             routes: Vec::new(),
+            registrar,
             flows: BTreeMap::new(),
             prompts: Prompts::default(),
             identities: Identities::new(stir),
@@ -146,6 +155,13 @@ impl Engine {
         for Route { matches, .. } in &routes {
             if let Some(trunk) = matches.trunk.as_ref().filter(|name| engine.trunks.find(name).is_none()) {
                 return Err(ConfigError::UnknownTrunk { trunk: trunk.clone() });
+            }
+            if let Some(endpoint) = matches
+                .endpoint
+                .as_ref()
+                .filter(|&name| name != "*" && engine.registrar.account(name).is_none())
+            {
+                return Err(ConfigError::UnknownEndpoint { endpoint: endpoint.clone() });
             }
         }
         engine.routes = routes;
@@ -171,6 +187,10 @@ impl Engine {
                     }
                     self.expectations_changed();
                 }
+                if let sip_core::Input::StreamEnded { hop } = &input {
+                    let changes = self.registrar.stream_failed(hop.transport, hop.remote);
+                    self.publish_contacts(now, &changes);
+                }
                 self.endpoint.handle_input(now, input);
             }
             Input::Media { leg, input } => self.with_call(now, leg, |call, ctx| call.on_media(ctx, input)),
@@ -193,6 +213,7 @@ impl Engine {
         while let Some((leg, timer)) = self.timers.pop_due(now) {
             self.with_call(now, leg, |call, ctx| call.on_timer(ctx, timer));
         }
+        self.expire_contacts(now);
         if let Drain::Until(deadline) = self.drain
             && deadline <= now
         {
@@ -217,7 +238,8 @@ impl Engine {
             Drain::Off | Drain::Over => None,
         };
         let trunk = self.trunks.due().map(|at| (at, TimerKind::Trunk));
-        [sip, call, pacing, drain, trunk].into_iter().flatten().min_by_key(|&(at, _)| at)
+        let contact = self.registrar.next_expiry().map(|at| (at, TimerKind::Contact));
+        [sip, call, pacing, trunk, contact, drain].into_iter().flatten().min_by_key(|&(at, _)| at)
     }
 
     /// Does everything that follows from what was just done.
@@ -268,12 +290,8 @@ impl Engine {
                 sip_core::Output::Event(Event::Response { id, outcome }) => {
                     self.trunks.probed(now, id, Sign::of_probe(&outcome), &mut self.random);
                 }
-                // RFC 3261 §8.2.1: "If the UAS recognizes but does not support the method of a request, it MUST
-                // generate a 405 (Method Not Allowed) response", and "MUST also add an Allow header field".
-                sip_core::Output::Event(Event::Request { id, .. }) => {
-                    let allow = [("Allow".to_owned(), sip_core::ALLOW.to_owned())];
-                    // An error means that the request is too old to be answered.
-                    let _ = self.endpoint.respond(now, id, 405, &allow, None);
+                sip_core::Output::Event(Event::Request { id, hop, request }) => {
+                    self.on_request(now, id, hop, &request);
                 }
             }
         }
@@ -296,6 +314,7 @@ impl Engine {
             outputs: &mut self.outputs,
             timers: &mut self.timers,
             trunks: &mut self.trunks,
+            registrar: &self.registrar,
             random: &mut self.random,
             flows: &self.flows,
             prompts: &self.prompts,
@@ -341,6 +360,7 @@ impl Engine {
             outputs: &mut self.outputs,
             timers: &mut self.timers,
             trunks: &mut self.trunks,
+            registrar: &self.registrar,
             random: &mut self.random,
             flows: &self.flows,
             prompts: &self.prompts,
@@ -357,6 +377,31 @@ impl Engine {
     fn timestamp(&self, now: Instant) -> Timestamp {
         Timestamp::from_unix_ms(self.clock.unix_ms(now))
     }
+}
+
+/// The registrar with the configured endpoints.
+fn registrar(
+    now: Instant,
+    config: RegistrarConfig,
+    sip: &EndpointConfig,
+    random: &mut ChaCha20Rng,
+) -> Result<Registrar, ConfigError> {
+    let mut secret = [0; 32];
+    random.fill_bytes(&mut secret);
+    let addresses = sip.listeners.iter().flat_map(|listener| [listener.bound.ip(), listener.advertised.ip()]);
+    let addresses = addresses.map(|ip| ip.to_canonical()).collect();
+    let mut registrar = Registrar::new(now, &config.realm, config.domain, addresses, secret);
+    for account in config.accounts {
+        let endpoint = account.name.clone();
+        // Twice the same name would be taken for a change.
+        if registrar.account(&endpoint).is_some() {
+            return Err(ConfigError::DuplicateEndpoint { user: endpoint.clone(), endpoint });
+        }
+        // Nothing is registered yet, so nothing has changed.
+        let put = registrar.put(account).map(drop);
+        put.map_err(|NameTaken(user)| ConfigError::DuplicateEndpoint { endpoint, user })?;
+    }
+    Ok(registrar)
 }
 
 fn capacity(limits: &Limits) -> Capacity {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media_core::{Codec, Direction, LocalMedia, Ptime, sdp};
+use sip_core::digest::Credentials;
 use sip_core::{
     Body, Endpoint, EndpointConfig, Event, Hangup, Invite, Listener, Message, Output, Reliable, SessionEvent,
     SessionId, Transmit, Transport,
@@ -126,6 +127,8 @@ pub(crate) struct Carrier {
     pub(crate) caller: String,
     /// Headers of calls from here.
     pub(crate) headers: Vec<(String, String)>,
+    /// As whom calls from here are made, and what proves it; a customer by default.
+    pub(crate) account: Option<(String, Credentials)>,
 }
 
 impl Carrier {
@@ -159,6 +162,7 @@ impl Carrier {
             identities: Vec::new(),
             caller: "+62811".to_owned(),
             headers: Vec::new(),
+            account: None,
         }
     }
 
@@ -186,6 +190,9 @@ impl Carrier {
         let uri: sip_core::Uri = format!("sip:{number}@{engine}").parse().unwrap();
         let media = self.next_media();
         let body_is_empty = body.as_ref().is_some_and(Vec::is_empty);
+        let account = self.account.clone();
+        let customer = || format!("sip:{}@{}", self.caller, self.address);
+        let from = account.as_ref().map_or_else(customer, |account| account.0.clone());
         let session = self
             .endpoint
             .invite(
@@ -193,9 +200,7 @@ impl Carrier {
                 Invite {
                     request_uri: uri.clone(),
                     to: sip_core::NameAddr::new(uri),
-                    from: sip_core::NameAddr::new(
-                        format!("sip:{}@{}", self.caller, self.address).parse().unwrap(),
-                    ),
+                    from: sip_core::NameAddr::new(from.parse().unwrap()),
                     target: sip_core::Target {
                         host: engine.ip().to_string(),
                         port: Some(engine.port()),
@@ -210,7 +215,7 @@ impl Carrier {
                     replaces: None,
                     session_interval: None,
                     expires: None,
-                    credentials: None,
+                    credentials: account.map(|account| account.1),
                 },
             )
             .unwrap();

@@ -3,6 +3,7 @@
 
 mod carrier;
 mod exchange;
+mod endpoints;
 mod failover;
 mod faults;
 mod flows;

@@ -37,6 +37,12 @@ pub(crate) struct World {
     pub(crate) engine: Engine,
     pub(crate) carrier: Carrier,
     pub(crate) backup: Carrier,
+    /// Phones of endpoints; customers are found by the user of their contacts.
+    pub(crate) phones: Vec<Carrier>,
+    /// What was sent to addresses where nobody of this world is.
+    pub(crate) strays: Vec<Transmit>,
+    /// The CANCELs that the engine has sent.
+    pub(crate) cancels: Vec<Message>,
     pub(crate) media: MediaShell,
     pub(crate) stories: BTreeMap<CallId, Story>,
     pub(crate) node_events: Vec<EventData>,
@@ -139,6 +145,7 @@ impl World {
             sip: EndpointConfig::new(vec![listener]),
             trunks: vec![trunk("jkt", CARRIER), trunk("dead", DEAD)],
             routes: Vec::new(),
+            registrar: Default::default(),
             limits: limits(),
             stir: StirConfig::default(),
         };
@@ -148,6 +155,9 @@ impl World {
             now,
             engine: Engine::new(now, config, [1; 32]).unwrap(),
             carrier: Carrier::new(CARRIER.parse().unwrap()),
+            phones: Vec::new(),
+            strays: Vec::new(),
+            cancels: Vec::new(),
             backup: Carrier::new(BACKUP.parse().unwrap()),
             media: MediaShell {
                 ports: BTreeMap::new(),
@@ -267,6 +277,7 @@ impl World {
             ticks,
             self.carrier.poll_timeout(),
             self.backup.poll_timeout(),
+            self.phones.iter().filter_map(Carrier::poll_timeout).min(),
             self.to_engine.poll_timeout(),
             self.to_carrier.poll_timeout(),
         ]
@@ -280,7 +291,7 @@ impl World {
         loop {
             self.drain_engine();
             while let Some(transmit) = self.to_carrier.recv(self.now) {
-                for carrier in [&mut self.carrier, &mut self.backup] {
+                for carrier in [&mut self.carrier, &mut self.backup].into_iter().chain(&mut self.phones) {
                     if carrier.address == transmit.remote {
                         if let Some(input) = received(&transmit) {
                             carrier.endpoint.handle_input(self.now, input);
@@ -288,7 +299,8 @@ impl World {
                     }
                 }
             }
-            let errands = self.carrier.run(self.now).into_iter().chain(self.backup.run(self.now));
+            let others = [&mut self.carrier, &mut self.backup].into_iter().chain(&mut self.phones);
+            let errands: Vec<_> = others.flat_map(|other| other.run(self.now)).collect();
             for errand in errands {
                 match errand {
                     Errand::Transmit(transmit) => self.to_engine.send(self.now, transmit),
@@ -319,9 +331,18 @@ impl World {
                     if transmit.payload.starts_with(b"SIP/2.0 4") {
                         self.refusals.push(String::from_utf8(transmit.payload.to_vec()).unwrap());
                     }
-                    let carriers = [self.carrier.address, self.backup.address];
+                    if transmit.payload.starts_with(b"CANCEL ") {
+                        self.cancels.push(Message::parse(transmit.payload.clone()).unwrap());
+                    }
                     let is_cut = self.cut.iter().any(|cut| cut.parse() == Ok(transmit.remote));
-                    if carriers.contains(&transmit.remote) && !is_cut {
+                    let mut others = [&self.carrier, &self.backup].into_iter().chain(&self.phones);
+                    let is_known = others.any(|other| other.address == transmit.remote);
+                    // Phones register by hand.
+                    let is_by_hand = transmit.payload.starts_with(b"SIP/2.0 ")
+                        && transmit.payload.windows(9).any(|at| at == b" REGISTER");
+                    if !is_known || is_by_hand {
+                        self.strays.push(transmit);
+                    } else if !is_cut {
                         self.to_carrier.send(self.now, transmit);
                     }
                 }
@@ -567,6 +588,8 @@ fn line(data: &EventData) -> String {
         | EventData::TrunkUp { .. }
         | EventData::TrunkDown { .. }
         | EventData::TrunkRejected { .. }
+        | EventData::EndpointRegistered { .. }
+        | EventData::EndpointUnregistered { .. }
         | EventData::EngineDraining {}
         | EventData::EventsDropped { .. } => panic!("{data:?} is no event of a call"),
     }

@@ -65,7 +65,8 @@ impl Endpoint {
             return self.serve_cancel(now, server, &request);
         }
         let unsupported = capability::unsupported(&request);
-        if !unsupported.is_empty() {
+        // A registrar knows its own extensions (RFC 3327, RFC 5626).
+        if !unsupported.is_empty() && *method != Method::Register {
             let headers = [(Name::Unsupported, unsupported.as_str())];
             return self.layer.respond(now, server, &Answer { headers: &headers, ..Answer::new(420) });
         }
