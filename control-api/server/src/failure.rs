@@ -58,6 +58,7 @@ impl From<Refusal> for Failure {
         let detail = refusal.to_string();
         match refusal {
             Refusal::Validation(faults) => Self::from(faults),
+            Refusal::Configured => Self::new(Code::InUse, detail),
             Refusal::Conflict => Self::new(Code::InUse, detail),
             Refusal::QueueFull { retry_after } => Self::new(Code::QueueFull, detail).retry_after(retry_after),
             Refusal::Draining => Self::new(Code::Draining, detail).retry_after(DRAINING),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use control_api_types::Limits;
-use engine_core::{Route, StirConfig, TrunkConfig};
+use engine_core::{RegistrarConfig, Route, StirConfig, TrunkConfig};
 
 use crate::http::HttpConfig;
 use sip_core::guard::GuardConfig;
@@ -45,6 +45,8 @@ pub struct Config {
     pub stir: StirConfig,
     /// Where certificates and routes may be asked for.
     pub http: HttpConfig,
+    /// Phones and browsers that register here.
+    pub registrar: RegistrarConfig,
     /// The journal's file.
     pub database: PathBuf,
     /// Where prompts are kept.

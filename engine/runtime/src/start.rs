@@ -94,6 +94,7 @@ impl Engine {
             sip: sip_config,
             trunks: config.trunks,
             routes: config.routes,
+            registrar: config.registrar,
             limits: config.limits,
             stir: config.stir,
         };

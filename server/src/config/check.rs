@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use control_api_types::Limits;
-use engine_core::{Capacity, GatewayConfig, NumberFormat, Route, RouteAction, RouteMatch, TrunkConfig};
+use engine_core::{
+    Capacity, GatewayConfig, NumberFormat, RegistrarConfig, Route, RouteAction, RouteMatch, TrunkConfig,
+};
 use engine_runtime::{HepConfig, HepSecret, HttpConfig, TraceConfig};
 use media_core::Codec;
 use sip_core::digest::Credentials;
@@ -15,7 +17,7 @@ use sip_core::{Network, Scheme, Target, Transport, Uri};
 use toml::Spanned;
 
 use super::fault::SpanFault;
-use super::{file, listen, stir};
+use super::{endpoints, file, listen, stir};
 
 /// The configuration, checked.
 #[derive(Debug)]
@@ -59,7 +61,8 @@ pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanF
     let stir = stir::stir(&file.stir, &http, folder, &mut faults);
     stir::needs_anchors(&file.stir, file.stir.verify.as_ref(), &mut faults);
     let trunks = trunks(file.trunks, &file.stir, folder, &mut faults);
-    let routes = routes(file.routes, &trunks, &http, &mut faults);
+    let registrar = endpoints::registrar(&file.sip, file.endpoints, folder, &mut faults);
+    let routes = routes(file.routes, &trunks, &registrar, &http, &mut faults);
     let config = engine_runtime::Config {
         node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         sip_listen,
@@ -76,6 +79,7 @@ pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanF
         routes,
         stir,
         http,
+        registrar,
         database: folder.join(database(&file.storage.database_url, &mut faults)),
         media_dir: folder.join(&file.storage.media_dir),
     };
@@ -279,7 +283,7 @@ fn trunk(trunk: file::Trunk, stir: &file::Stir, folder: &Path, faults: &mut Chec
     }
     let codecs = match &trunk.codecs {
         None => Codec::ALL.to_vec(),
-        Some(listed) => codecs(name, listed, faults),
+        Some(listed) => codecs(&format!("trunk {name:?}"), listed, faults),
     };
     let mut limit = |value: &Option<Spanned<u32>>, key: &str| {
         value.as_ref().map(|value| at_least_one(value, &format!("trunk {name:?}: {key}"), faults))
@@ -335,31 +339,45 @@ fn gateways(trunk: &file::Trunk, faults: &mut Checks) -> Option<Vec<GatewayConfi
     (!gateways.is_empty()).then_some(gateways)
 }
 
-fn credentials(trunk: &file::Trunk, folder: &Path, faults: &mut Checks) -> Option<Credentials> {
-    let name = trunk.name.get_ref();
-    let password = match (&trunk.password, &trunk.password_file) {
-        (Some(password), None) => password.get_ref().clone(),
+/// A password given outright or in a file; the outer `None`: neither, the inner: not to be had, which is reported.
+pub(super) fn password(
+    what: &str,
+    password: Option<&Spanned<String>>,
+    file: Option<&Spanned<PathBuf>>,
+    folder: &Path,
+    faults: &mut Checks,
+) -> Option<Option<String>> {
+    match (password, file) {
+        (Some(password), None) => Some(Some(password.get_ref().clone())),
         (None, Some(file)) => {
             let path = folder.join(file.get_ref());
             match std::fs::read_to_string(&path) {
-                Ok(text) => text.trim_end_matches(['\r', '\n']).to_owned(),
+                Ok(text) => Some(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
                 Err(error) => {
-                    faults.fault(file, format!("trunk {name:?}: password_file {}: {error}", path.display()));
-                    return None;
+                    faults.fault(file, format!("{what}: password_file {}: {error}", path.display()));
+                    Some(None)
                 }
             }
         }
         (Some(_), Some(file)) => {
-            faults.fault(file, format!("trunk {name:?}: password and password_file exclude each other"));
-            return None;
+            faults.fault(file, format!("{what}: password and password_file exclude each other"));
+            Some(None)
         }
-        (None, None) => {
-            if let Some(username) = &trunk.username {
-                faults.fault(username, format!("trunk {name:?}: username without password or password_file"));
-            }
-            return None;
+        (None, None) => None,
+    }
+}
+
+fn credentials(trunk: &file::Trunk, folder: &Path, faults: &mut Checks) -> Option<Credentials> {
+    let name = trunk.name.get_ref();
+    let what = format!("trunk {name:?}");
+    let given = password(&what, trunk.password.as_ref(), trunk.password_file.as_ref(), folder, faults);
+    let Some(password) = given else {
+        if let Some(username) = &trunk.username {
+            faults.fault(username, format!("{what}: username without password or password_file"));
         }
+        return None;
     };
+    let password = password?;
     let Some(username) = &trunk.username else {
         let span =
             trunk.password.as_ref().map(Spanned::span).or(trunk.password_file.as_ref().map(Spanned::span));
@@ -391,21 +409,17 @@ fn target(uri: &Spanned<String>, faults: &mut Checks) -> Option<Target> {
     Some(Target { host: host.to_string(), port: parsed.port(), transport, ..Target::default() })
 }
 
-fn codecs(trunk: &str, listed: &Spanned<Vec<Spanned<String>>>, faults: &mut Checks) -> Vec<Codec> {
+pub(super) fn codecs(what: &str, listed: &Spanned<Vec<Spanned<String>>>, faults: &mut Checks) -> Vec<Codec> {
     faults.require(listed, !listed.get_ref().is_empty(), "codecs must name at least one codec");
     let mut codecs = Vec::new();
     for entry in listed.get_ref() {
         match Codec::from_name(entry.get_ref()) {
             Some(codec) if !codecs.contains(&codec) => codecs.push(codec),
-            Some(_) => {
-                faults.fault(entry, format!("trunk {trunk:?}: codec {:?} is listed twice", entry.get_ref()))
-            }
+            Some(_) => faults.fault(entry, format!("{what}: codec {:?} is listed twice", entry.get_ref())),
             None => {
                 let known = Codec::ALL.map(Codec::name).join(", ");
-                faults.fault(
-                    entry,
-                    format!("trunk {trunk:?}: unknown codec {:?}; there are {known}", entry.get_ref()),
-                );
+                faults
+                    .fault(entry, format!("{what}: unknown codec {:?}; there are {known}", entry.get_ref()));
             }
         }
     }
@@ -415,6 +429,7 @@ fn codecs(trunk: &str, listed: &Spanned<Vec<Spanned<String>>>, faults: &mut Chec
 fn routes(
     routes: Vec<Spanned<file::Route>>,
     trunks: &[TrunkConfig],
+    registrar: &RegistrarConfig,
     http: &HttpConfig,
     faults: &mut Checks,
 ) -> Vec<Route> {
@@ -425,6 +440,14 @@ fn routes(
         let trunk = route.matches.trunk.as_ref().map(|name| {
             if trunks.iter().all(|trunk| trunk.name != *name.get_ref()) {
                 faults.fault(name, format!("route: there is no trunk {:?}", name.get_ref()));
+            }
+            name.get_ref().clone()
+        });
+        let endpoint = route.matches.endpoint.as_ref().map(|name| {
+            let known = registrar.accounts.iter().any(|account| account.name == *name.get_ref());
+            if !known && name.get_ref() != "*" {
+                let what = "\"*\" is any, those of the API too";
+                faults.fault(name, format!("route: there is no endpoint {:?}; {what}", name.get_ref()));
             }
             name.get_ref().clone()
         });
@@ -463,7 +486,8 @@ fn routes(
                 continue;
             }
         };
-        checked.push(Route { matches: RouteMatch { trunk, source, called: route.matches.called }, action });
+        let called = route.matches.called;
+        checked.push(Route { matches: RouteMatch { trunk, source, endpoint, called }, action });
     }
     checked
 }

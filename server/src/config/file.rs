@@ -30,6 +30,8 @@ pub(super) struct File {
     pub(super) trunks: Vec<Trunk>,
     #[serde(default)]
     pub(super) routes: Vec<Spanned<Route>>,
+    #[serde(default)]
+    pub(super) endpoints: Vec<Endpoint>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -60,6 +62,8 @@ pub(super) struct Sip {
     /// What Via and Contact say when a listener is bound to every address or stands behind NAT.
     pub(super) public_ip: Option<IpAddr>,
     pub(super) user_agent: String,
+    /// The domain of endpoints, and the realm of their passwords.
+    pub(super) domain: Option<Spanned<String>>,
     pub(super) tls: Tls,
     /// Name servers; empty: those of /etc/resolv.conf.
     pub(super) dns: Vec<Spanned<String>>,
@@ -172,6 +176,7 @@ impl Default for Sip {
             ),
             public_ip: None,
             user_agent: concat!("Carillon/", env!("CARGO_PKG_VERSION")).into(),
+            domain: None,
             tls: Tls::default(),
             dns: Vec::new(),
             guard: Guard::default(),
@@ -324,6 +329,20 @@ pub(super) struct NumberFormat {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Endpoint {
+    pub(super) name: Spanned<String>,
+    pub(super) username: Option<Spanned<String>>,
+    pub(super) password: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<PathBuf>>,
+    pub(super) caller_id: Option<String>,
+    pub(super) max_contacts: Option<Spanned<u32>>,
+    pub(super) codecs: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    pub(super) transports: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Route {
     #[serde(rename = "match", default)]
     pub(super) matches: RouteMatch,
@@ -348,6 +367,7 @@ pub(super) enum OnError {
 pub(super) struct RouteMatch {
     pub(super) trunk: Option<Spanned<String>>,
     pub(super) source: Option<Spanned<String>>,
+    pub(super) endpoint: Option<Spanned<String>>,
     pub(super) called: Option<String>,
 }
 

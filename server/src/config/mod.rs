@@ -5,6 +5,7 @@
 //! reports everything that is well-formed but wrong.
 
 mod check;
+mod endpoints;
 mod environment;
 mod fault;
 mod file;

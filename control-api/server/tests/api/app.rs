@@ -185,6 +185,7 @@ fn config(folder: &Folder, sip: SocketAddr) -> Config {
         routes: vec![park],
         stir: Default::default(),
         http: Default::default(),
+        registrar: Default::default(),
         database: folder.0.join("carillon.db"),
         media_dir: folder.0.clone(),
     }
