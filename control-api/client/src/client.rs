@@ -2,8 +2,8 @@
 
 use crate::{ClientError, EventFilter, Events};
 use control_api_types::{
-    Call, CallId, CallStatus, CreateCall, Drain, FlowSummary, Gather, HangupReason, Limits, Node, Page, Play,
-    PlayId, PlayStarted, Prompt, Readiness, Reject, Timestamp, Trunk, flow::Flow,
+    Call, CallId, CallStatus, CreateCall, Drain, Endpoint, FlowSummary, Gather, HangupReason, Limits, Node,
+    Page, Play, PlayId, PlayStarted, Prompt, PutEndpoint, Readiness, Reject, Timestamp, Trunk, flow::Flow,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode, multipart};
 use serde::{Serialize, de::DeserializeOwned};
@@ -171,6 +171,31 @@ impl Client {
     /// One trunk.
     pub async fn trunk(&self, name: &str) -> Result<Trunk, ClientError> {
         self.get(&["v1", "trunks", name]).await
+    }
+
+    /// Every endpoint with its contacts, by name.
+    pub async fn endpoints(&self) -> Result<Vec<Endpoint>, ClientError> {
+        self.all(&["v1", "endpoints"]).await
+    }
+
+    /// One endpoint.
+    pub async fn endpoint(&self, name: &str) -> Result<Endpoint, ClientError> {
+        self.get(&["v1", "endpoints", name]).await
+    }
+
+    /// Makes an endpoint.
+    pub async fn create_endpoint(&self, endpoint: &PutEndpoint) -> Result<Endpoint, ClientError> {
+        self.send(self.request(Method::POST, &["v1", "endpoints"])?.json(endpoint)).await
+    }
+
+    /// Makes or changes an endpoint.
+    pub async fn put_endpoint(&self, name: &str, endpoint: &PutEndpoint) -> Result<Endpoint, ClientError> {
+        self.send(self.request(Method::PUT, &["v1", "endpoints", name])?.json(endpoint)).await
+    }
+
+    /// Forgets an endpoint.
+    pub async fn delete_endpoint(&self, name: &str) -> Result<(), ClientError> {
+        self.done(self.request(Method::DELETE, &["v1", "endpoints", name])?).await
     }
 
     /// The node: version, load, lateness.

@@ -78,7 +78,7 @@ impl From<Error> for Failure {
             Error::Refused(refusal) => Self::from(refusal),
             Error::Journal(error) => Self::internal(&error),
             Error::Prompt(error) => Self::from(error),
-            Error::IdTaken => Self::new(Code::InUse, detail),
+            Error::IdTaken | Error::NameTaken => Self::new(Code::InUse, detail),
             Error::BadCursor => Self::from(vec![Fault { pointer: "?cursor".to_owned(), detail }]),
             Error::Overloaded => Self::new(Code::Overloaded, detail).retry_after(OVERLOADED),
             Error::Stopping => Self::new(Code::Draining, detail).retry_after(DRAINING),

@@ -11,6 +11,7 @@
 mod app;
 mod calls;
 mod docs;
+mod endpoints;
 mod events;
 mod failure;
 mod flows;

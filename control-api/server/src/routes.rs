@@ -2,13 +2,13 @@
 
 use crate::{
     app::Access,
-    calls, docs, events, flows, node, prompts,
+    calls, docs, endpoints, events, flows, node, prompts,
     route::{Route, number, text, word},
 };
 use control_api_types::{
-    Call, CallStatus, CallTrace, Code, CreateCall, Drain, Event, FlowResource, FlowSummary, Gather,
-    HangupReason, Health, Limits, Node, Play, PlayStarted, Prompt, Readiness, Reject, Scope, Trunk,
-    flow::Flow,
+    Call, CallStatus, CallTrace, Code, CreateCall, Drain, Endpoint, Event, FlowResource, FlowSummary, Gather,
+    HangupReason, Health, Limits, Node, Play, PlayStarted, Prompt, PutEndpoint, Readiness, Reject, Scope,
+    Trunk, flow::Flow,
 };
 use utoipa::openapi::Schema;
 
@@ -22,6 +22,7 @@ const STREAM: Access = Access::Stream(Scope::Read);
 pub(crate) fn table(metrics_open: bool) -> Vec<Route> {
     let mut routes = call_routes();
     routes.extend(library_routes());
+    routes.extend(endpoint_routes());
     routes.extend(event_routes());
     routes.extend(node_routes(if metrics_open { Access::Open } else { READ }));
     routes
@@ -169,6 +170,34 @@ fn library_routes() -> Vec<Route> {
         Route::get("/v1/trunks/{name}", READ, node::trunk)
             .says("Trunks", "getTrunk", "Shows a trunk")
             .answers::<Trunk>(200, "The trunk."),
+    ]
+}
+
+fn endpoint_routes() -> Vec<Route> {
+    vec![
+        Route::get("/v1/endpoints", READ, endpoints::list)
+            .says("Endpoints", "listEndpoints", "Lists endpoints by name, with their contacts")
+            .query(&page(&[]))
+            .pages::<Endpoint>("A page of endpoints."),
+        Route::get("/v1/endpoints/{name}", READ, endpoints::show)
+            .says("Endpoints", "getEndpoint", "Shows an endpoint with its contacts")
+            .answers::<Endpoint>(200, "The endpoint."),
+        Route::post("/v1/endpoints", ADMIN, endpoints::create)
+            .says("Endpoints", "createEndpoint", "Makes an endpoint, which may register at once")
+            .more("Kept over restarts; of its password only hashes are kept, which hold for the realm of this node.")
+            .body::<PutEndpoint>()
+            .answers::<Endpoint>(201, "Made.")
+            .problems(&[Code::InUse]),
+        Route::put("/v1/endpoints/{name}", ADMIN, endpoints::put)
+            .says("Endpoints", "putEndpoint", "Makes or changes an endpoint")
+            .more("With another password, or fewer rights, its contacts are forgotten.")
+            .body::<PutEndpoint>()
+            .answers::<Endpoint>(200, "Made or changed.")
+            .problems(&[Code::InUse]),
+        Route::delete("/v1/endpoints/{name}", ADMIN, endpoints::delete)
+            .says("Endpoints", "deleteEndpoint", "Forgets an endpoint and its contacts; its calls go on")
+            .answers_empty(204, "Forgotten.")
+            .problems(&[Code::InUse]),
     ]
 }
 

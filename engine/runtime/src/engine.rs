@@ -14,6 +14,7 @@ use engine_core::{Refusal, StirConfig};
 use sha2::Digest as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::endpoints::Changing;
 use crate::events::{EventHub, Expired, Subscription};
 use crate::flows::FlowStore;
 use crate::journal::{self, Journal, JournalError, StoredAnswer};
@@ -37,6 +38,9 @@ pub enum Error {
     /// The call's id was used before, by a request with another body.
     #[error("a call with this id and another body exists")]
     IdTaken,
+    /// There is something of this name.
+    #[error("the name is in use")]
+    NameTaken,
     /// A cursor that no list of ours gave.
     #[error("this cursor is not one that this list gave")]
     BadCursor,
@@ -93,6 +97,7 @@ pub(crate) struct Shared {
     pub(crate) events: EventHub,
     pub(crate) prompts: PromptStore,
     pub(crate) flows: FlowStore,
+    pub(crate) changing_endpoints: Changing,
     /// The certificates of SIP.
     pub(crate) tls_files: sip_io::TlsFiles,
     /// Turns true when the task has ended.

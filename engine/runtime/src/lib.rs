@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod endpoints;
 mod engine;
 mod events;
 mod flows;

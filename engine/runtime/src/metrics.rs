@@ -79,6 +79,7 @@ impl Task {
         let mut text = Text::default();
         self.call_metrics(&mut text);
         self.trunk_metrics(now, &mut text);
+        self.registrar_metrics(&mut text);
         self.sip_metrics(&mut text);
         self.media_metrics(&mut text);
         text.0
@@ -116,6 +117,20 @@ impl Task {
             if let Some(asr) = trunk.asr {
                 text.sample(name, &[("trunk", &trunk.name)], asr);
             }
+        }
+    }
+
+    fn registrar_metrics(&self, text: &mut Text) {
+        let (counts, contacts) = self.core.registrar_counts();
+        text.gauge("carillon_endpoint_contacts", "Contacts that endpoints have registered.", contacts);
+        let name = "carillon_registrations_total";
+        text.family(name, "counter", "REGISTER requests with credentials, by result.");
+        for (result, count) in [
+            ("accepted", counts.accepted),
+            ("wrong-password", counts.unauthenticated),
+            ("refused", counts.refused),
+        ] {
+            text.sample(name, &[("result", result)], count);
         }
     }
 

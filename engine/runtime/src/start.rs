@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use ulid::Ulid;
 
 use crate::Config;
+use crate::endpoints;
 use crate::engine::{COMMANDS, Engine, Shared, now};
 use crate::events::EventHub;
 use crate::flows::FlowStore;
@@ -100,6 +101,7 @@ impl Engine {
         };
         let mut core = engine_core::Engine::new(Instant::now(), core_config, seed)?;
         transports.set_seal(core.seal());
+        endpoints::restore(&journal, &mut core)?;
         for prompt in prompts.list() {
             core.put_prompt(&prompt);
         }
@@ -154,6 +156,7 @@ impl Engine {
                 events,
                 prompts,
                 flows,
+                changing_endpoints: Arc::default(),
                 tls_files,
                 stopped,
                 drained,

@@ -75,7 +75,9 @@ fn register_as(world: &mut World, hop: Hop, number: u32, password: &str, lines: 
             world.strays.iter().find(|sent| sent.payload.starts_with(b"SIP/2.0 ")).expect("an answer");
         let reply = Message::parse(reply.payload.clone()).unwrap();
         status = reply.status().unwrap();
-        let Some(challenge) = strongest_of_each_realm(reply.rows_of(Name::WwwAuthenticate)).pop() else { break };
+        let Some(challenge) = strongest_of_each_realm(reply.rows_of(Name::WwwAuthenticate)).pop() else {
+            break;
+        };
         let exchange =
             Exchange { method: &Method::Register, uri: "sip:192.0.2.1", body: b"", cnonce: "c", nc: 1 };
         let credentials = Credentials::new("alice", password);

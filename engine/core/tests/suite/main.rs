@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod carrier;
-mod exchange;
 mod endpoints;
+mod exchange;
 mod failover;
 mod faults;
 mod flows;

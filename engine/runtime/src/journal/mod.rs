@@ -8,6 +8,7 @@
 //! cut may lose the last commits but never corrupts the file.
 
 mod calls;
+mod endpoints;
 mod idempotency;
 mod library;
 mod schema;
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 pub(crate) use calls::{CallQuery, CdrQuery, EndedCall};
+pub(crate) use endpoints::StoredEndpoint;
 pub use idempotency::StoredAnswer;
 pub(crate) use library::{StoredFlow, StoredPrompt};
 use writer::{Done, Write, Writer};

@@ -6,7 +6,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 /// Schema versions in order; `PRAGMA user_version` counts how many have run.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE calls (
         id          TEXT PRIMARY KEY,
         body_hash   BLOB,               -- SHA-256 of the originate request; NULL for inbound calls
@@ -43,7 +44,14 @@ const MIGRATIONS: &[&str] = &["
         updated_at  INTEGER NOT NULL,   -- unix ms
         flow        TEXT NOT NULL       -- the document as JSON
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE endpoints (
+        name        TEXT PRIMARY KEY,
+        endpoint    TEXT NOT NULL       -- as JSON, with hashes in place of its password
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let mut db = Connection::open(path)?;

@@ -1,0 +1,149 @@
+//! Endpoints that the API has made, kept over restarts with hashes in place of their passwords.
+
+use std::sync::Arc;
+
+use control_api_types::{Endpoint, PutEndpoint};
+use engine_core::{Account, Refusal};
+use media_core::Codec;
+use serde::{Deserialize, Serialize};
+use sip_core::Transport;
+use sip_core::digest::{Ha1, Hash};
+
+use crate::engine::{Engine, Error};
+use crate::journal::{Journal, JournalError, StoredEndpoint, from_json};
+
+/// What the journal keeps of an endpoint.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    username: String,
+    /// The hashes hold for this realm only.
+    realm: String,
+    md5: String,
+    sha256: String,
+    sha512_256: String,
+    caller_id: Option<String>,
+    max_contacts: usize,
+    codecs: Vec<String>,
+    transports: Vec<String>,
+}
+
+impl Kept {
+    fn of(account: &Account, realm: &str) -> Kept {
+        let hex = |hash| account.ha1.hex(hash).to_owned();
+        Kept {
+            username: account.username.clone(),
+            realm: realm.to_owned(),
+            md5: hex(Hash::Md5),
+            sha256: hex(Hash::Sha256),
+            sha512_256: hex(Hash::Sha512_256),
+            caller_id: account.caller_id.clone(),
+            max_contacts: account.max_contacts,
+            codecs: account.codecs.iter().map(|codec| codec.name().to_owned()).collect(),
+            transports: account.transports.iter().map(|transport| transport.name().to_owned()).collect(),
+        }
+    }
+
+    /// `None` when something in it is not of this version.
+    fn account(&self, name: &str) -> Option<Account> {
+        Some(Account {
+            name: name.to_owned(),
+            username: self.username.clone(),
+            ha1: Ha1::from_hex(&self.md5, &self.sha256, &self.sha512_256)?,
+            caller_id: self.caller_id.clone(),
+            max_contacts: self.max_contacts,
+            codecs: self.codecs.iter().map(|name| Codec::from_name(name)).collect::<Option<_>>()?,
+            transports: self
+                .transports
+                .iter()
+                .map(|name| Transport::from_token(name))
+                .collect::<Option<_>>()?,
+            configured: false,
+        })
+    }
+}
+
+/// Changes one at a time, so that engine and journal agree.
+pub(crate) type Changing = Arc<tokio::sync::Mutex<()>>;
+
+/// Gives the engine what the journal has. What cannot be taken is left out and logged.
+pub(crate) fn restore(journal: &Journal, core: &mut engine_core::Engine) -> Result<(), JournalError> {
+    for StoredEndpoint { name, json } in journal.endpoints()? {
+        let kept: Kept = from_json(&name, &json)?;
+        if kept.realm != core.realm() {
+            let (was, is) = (kept.realm.as_str(), core.realm());
+            tracing::error!(
+                endpoint = name,
+                was,
+                is,
+                "the realm has changed: give the endpoint its password again"
+            );
+        }
+        let Some(account) = kept.account(&name) else {
+            tracing::error!(endpoint = name, "stored endpoint not usable: put it again");
+            continue;
+        };
+        if core.account(&name).is_some() {
+            tracing::warn!(endpoint = name, "the configuration file has this endpoint too, and that counts");
+        } else if let Err(error) = core.restore_endpoint(std::time::Instant::now(), account) {
+            tracing::error!(endpoint = name, %error, "stored endpoint not usable");
+        }
+    }
+    Ok(())
+}
+
+/// # Endpoints
+impl Engine {
+    /// Every endpoint with its contacts, by name.
+    pub async fn endpoints(&self) -> Result<Vec<Endpoint>, Error> {
+        self.ask(|task, _| task.core.endpoints().collect()).await
+    }
+
+    /// One endpoint.
+    pub async fn endpoint(&self, name: &str) -> Result<Option<Endpoint>, Error> {
+        let name = name.to_owned();
+        self.ask(move |task, _| task.core.endpoint(&name)).await
+    }
+
+    /// Makes an endpoint; one that exists is not changed.
+    pub async fn add_endpoint(&self, name: String, put: PutEndpoint) -> Result<Endpoint, Error> {
+        let _changing = self.shared.changing_endpoints.lock().await;
+        if self.endpoint(&name).await?.is_some() {
+            return Err(Error::NameTaken);
+        }
+        self.change_endpoint(name, put).await
+    }
+
+    /// Makes an endpoint or changes it. With another password its contacts are forgotten.
+    pub async fn put_endpoint(&self, name: String, put: PutEndpoint) -> Result<Endpoint, Error> {
+        let _changing = self.shared.changing_endpoints.lock().await;
+        self.change_endpoint(name, put).await
+    }
+
+    async fn change_endpoint(&self, name: String, put: PutEndpoint) -> Result<Endpoint, Error> {
+        let key = name.clone();
+        let (account, realm, shown) = self
+            .ask(move |task, now| {
+                let account = task.core.put_endpoint(now, &key, &put)?;
+                let shown = task.core.endpoint(&key).ok_or(Refusal::NotFound)?;
+                Ok::<_, Refusal>((account, task.core.realm().to_owned(), shown))
+            })
+            .await??;
+        let json = serde_json::to_string(&Kept::of(&account, &realm))
+            .map_err(|source| JournalError::Record { key: name.clone(), source })?;
+        self.shared.journal.put_endpoint(StoredEndpoint { name, json }).await?;
+        Ok(shown)
+    }
+
+    /// Forgets an endpoint and its contacts; its calls go on. `false` when there is none.
+    pub async fn delete_endpoint(&self, name: &str) -> Result<bool, Error> {
+        let _changing = self.shared.changing_endpoints.lock().await;
+        let key = name.to_owned();
+        match self.ask(move |task, now| task.core.delete_endpoint(now, &key)).await? {
+            Ok(()) => {}
+            Err(Refusal::NotFound) => return Ok(false),
+            Err(refusal) => return Err(refusal.into()),
+        }
+        self.shared.journal.delete_endpoint(name.to_owned()).await?;
+        Ok(true)
+    }
+}
