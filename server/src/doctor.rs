@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use engine_core::TrunkConfig;
 use media_core::{Codec, g711};
 use rustix::process::{Resource, getrlimit};
 use sip_core::Transport;
@@ -189,7 +190,11 @@ impl Findings {
     }
 
     fn names(&mut self, config: &Config) {
-        let hosts = config.engine.trunks.iter().flat_map(|trunk| {
+        // Checked with the file; a trunk that is none has no names.
+        let served: Vec<_> = config.engine.sip_listen.iter().map(|listener| listener.transport).collect();
+        let configs = config.engine.trunks.iter();
+        let trunks: Vec<_> = configs.flat_map(|trunk| TrunkConfig::from_settings(trunk, &served)).collect();
+        let hosts = trunks.iter().flat_map(|trunk| {
             trunk.gateways.iter().map(move |gateway| (trunk.name.as_str(), gateway.target.host.as_str()))
         });
         for (trunk, host) in hosts.collect::<BTreeSet<_>>() {

@@ -4,6 +4,7 @@
 mod config;
 mod doctor;
 mod logs;
+mod reload;
 mod serve;
 
 use std::path::{Path, PathBuf};
@@ -83,8 +84,8 @@ enum Role {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Serve { config, role: Role::All | Role::Engine } => {
-            with_config(&config, |checked| serve::serve(checked, &config))
+        Command::Serve { config: path, role: Role::All | Role::Engine } => {
+            with_config(&path, |config| serve::serve(config, &path))
         }
         Command::CheckConfig { config } => with_config(&config, |_| Ok(())),
         Command::Token { command: TokenCommand::New { config, name, scopes } } => {

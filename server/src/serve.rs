@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use control_api_server::{ApiConfig, Rate, Tokens};
+use control_api_server::{ApiConfig, Rate, Reloads, Tokens};
 use engine_runtime::Engine;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
+use crate::reload::{Fixed, Reloader};
 
 /// The variable with a token of every scope, for the first start and for tests.
 const ADMIN_TOKEN: &str = "CARILLON_ADMIN_TOKEN";
@@ -20,7 +21,7 @@ const LAST_ENDS: Duration = Duration::from_secs(5);
 /// Room in the table of open files from the start: all the calls that the ports of one address allow, two sockets each.
 const FILES_AT_ONCE: u64 = 1 << 16;
 
-/// `path` is where the configuration came from: some of it is read again at SIGHUP.
+/// Serves until it is told to stop; the configuration stands in the file at `path`.
 pub(crate) fn serve(config: Config, path: &Path) -> anyhow::Result<()> {
     crate::logs::start()?;
     raise_file_limit();
@@ -32,6 +33,7 @@ pub(crate) fn serve(config: Config, path: &Path) -> anyhow::Result<()> {
 async fn run(config: Config, path: &Path) -> anyhow::Result<()> {
     let admin = std::env::var(ADMIN_TOKEN).ok().filter(|secret| !secret.is_empty());
     let rate = Rate { per_second: config.api.rate_limit, burst: config.api.rate_limit.saturating_mul(2) };
+    let fixed = Fixed::of(&config.api, &config.engine);
     let tokens = Tokens::open(Some(config.api.token_file), admin.as_deref(), rate)?;
     anyhow::ensure!(
         !tokens.is_empty(),
@@ -46,16 +48,17 @@ async fn run(config: Config, path: &Path) -> anyhow::Result<()> {
     }
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    let mut reload = signal(SignalKind::hangup()).context("SIGHUP")?;
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
 
     let listener = TcpListener::bind(config.api.listen).await.with_context(|| {
         format!("cannot serve the API on {} (is another process there?)", config.api.listen)
     })?;
-    let drain_timeout = Duration::from_secs(config.engine.limits.drain_timeout_s.into());
     let engine = Engine::start(config.engine).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), api = %listener.local_addr()?, "carillon is up");
 
-    let api = ApiConfig { tokens: tokens.clone(), metrics_open: config.api.metrics_open };
+    let (reloads, mut orders) = Reloads::channel();
+    let api = ApiConfig { tokens: tokens.clone(), metrics_open: config.api.metrics_open, reloads };
+    let reloader = Reloader::new(path.to_owned(), fixed, tokens, engine.clone());
     let (close, closed) = tokio::sync::oneshot::channel::<()>();
     let served = tokio::spawn(control_api_server::serve(listener, engine.clone(), api, async {
         // Either it is told, or this function is gone: both mean that serving ends.
@@ -66,27 +69,15 @@ async fn run(config: Config, path: &Path) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = reload.recv() => {
-                match tokens.reload() {
-                    Ok(_) => tracing::info!("tokens reloaded"),
-                    Err(error) => tracing::error!(%error, "tokens not reloaded; the old ones stay"),
-                }
-                match engine.reload_certificates().await {
-                    Ok(()) => tracing::info!("certificates reloaded"),
-                    Err(error) => tracing::error!(%error, "certificates not reloaded; the old ones stay"),
-                }
-                match crate::config::load(path, std::env::vars()) {
-                    Ok(config) => {
-                        engine.set_stir(config.engine.stir).await?;
-                        tracing::info!("key and trust anchors of [stir] reloaded");
-                    }
-                    Err(faults) => {
-                        tracing::error!(%faults, "key and trust anchors of [stir] not reloaded; the old ones stay");
-                    }
-                }
+            // What came of it is logged.
+            _ = hangup.recv() => drop(reloader.reload().await),
+            Some(tell) = orders.recv() => {
+                // Who asked may be gone: the reload stands.
+                drop(tell.send(reloader.reload().await));
             }
         }
     }
+    let drain_timeout = Duration::from_secs(engine.limits().await?.drain_timeout_s.into());
     tracing::info!(
         timeout_s = drain_timeout.as_secs(),
         "stopping: live calls may end; a second signal stops now"

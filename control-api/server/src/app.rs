@@ -11,10 +11,10 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use control_api_types::{CallId, Code, Scope};
+use control_api_types::{CallId, Code, Fault, Reloaded, Scope};
 use engine_runtime::Engine;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Settings of the API.
 #[derive(Clone, Debug)]
@@ -23,6 +23,32 @@ pub struct ApiConfig {
     pub tokens: Tokens,
     /// Whether `/metrics` needs no token.
     pub metrics_open: bool,
+    /// Who reads the configuration file again on demand.
+    pub reloads: Reloads,
+}
+
+/// Asks whoever owns the configuration file to read it again.
+#[derive(Clone, Debug)]
+pub struct Reloads(mpsc::Sender<ReloadOrder>);
+
+/// An order to read the configuration file again, to be answered with what came of it: every fault with its place
+/// (`file:line`) as the pointer, and then nothing has changed.
+pub type ReloadOrder = oneshot::Sender<Result<Reloaded, Vec<Fault>>>;
+
+impl Reloads {
+    /// The asking end and the answering one. One order at a time; others wait.
+    #[must_use]
+    pub fn channel() -> (Self, mpsc::Receiver<ReloadOrder>) {
+        let (orders, taken) = mpsc::channel(1);
+        (Self(orders), taken)
+    }
+
+    pub(crate) async fn ask(&self) -> Result<Reloaded, Failure> {
+        let stopping = || Failure::from(engine_runtime::Error::Stopping);
+        let (tell, told) = oneshot::channel();
+        self.0.send(tell).await.map_err(|_| stopping())?;
+        Ok(told.await.map_err(|_| stopping())??)
+    }
 }
 
 /// What handlers share. Cheap to clone.
@@ -31,6 +57,7 @@ pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) tokens: Tokens,
     pub(crate) in_flight: InFlight,
+    pub(crate) reloads: Reloads,
     /// Set when the server stops: streams end, which otherwise never would.
     pub(crate) stopping: Arc<watch::Sender<bool>>,
 }

@@ -24,8 +24,9 @@ mod route;
 mod routes;
 mod serve;
 mod tokens;
+mod trunks;
 
-pub use app::ApiConfig;
+pub use app::{ApiConfig, ReloadOrder, Reloads};
 pub use rate::Rate;
 pub use serve::{router, serve};
 pub use tokens::{TokenError, Tokens, add_token};

@@ -1,25 +1,13 @@
-//! The node: trunks, load, limits, drain, health, metrics.
+//! The node: load, limits, drain, reload, health, metrics.
 
-use crate::{
-    app::App,
-    failure::Failure,
-    params::{Element, Params, page_by_name},
-};
+use crate::{app::App, failure::Failure, params::JsonBody};
 use axum::{
     Json,
     extract::State,
-    http::{HeaderValue, StatusCode, Uri, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use control_api_types::{Drain, Health, Limits, Node, Page, Readiness, Trunk};
-
-pub(crate) async fn trunks(State(app): State<App>, uri: Uri) -> Result<Json<Page<Trunk>>, Failure> {
-    page_by_name(Params::of(&uri), app.engine.trunks().await?, |trunk| &trunk.name).map(Json)
-}
-
-pub(crate) async fn trunk(State(app): State<App>, Element(name): Element) -> Result<Json<Trunk>, Failure> {
-    app.engine.trunk(&name).await?.map(Json).ok_or_else(|| Failure::not_found("trunk", &name))
-}
+use control_api_types::{Drain, Health, Limits, LimitsPatch, Node, Readiness, Reloaded};
 
 pub(crate) async fn show(State(app): State<App>) -> Result<Json<Node>, Failure> {
     Ok(Json(app.engine.node().await?))
@@ -27,6 +15,17 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Json<Node>, Failure> 
 
 pub(crate) async fn limits(State(app): State<App>) -> Result<Json<Limits>, Failure> {
     Ok(Json(app.engine.limits().await?))
+}
+
+pub(crate) async fn set_limits(
+    State(app): State<App>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<Limits>, Failure> {
+    Ok(Json(app.engine.set_limits(LimitsPatch::from_json(&body)?).await?))
+}
+
+pub(crate) async fn reload(State(app): State<App>) -> Result<Json<Reloaded>, Failure> {
+    Ok(Json(app.reloads.ask().await?))
 }
 
 pub(crate) async fn draining(State(app): State<App>) -> Result<Json<Drain>, Failure> {

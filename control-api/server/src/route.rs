@@ -48,6 +48,8 @@ impl Route {
         post => Post,
         /// A PUT.
         put => Put,
+        /// A PATCH.
+        patch => Patch,
         /// A DELETE.
         delete => Delete
     }

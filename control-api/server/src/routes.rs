@@ -4,11 +4,12 @@ use crate::{
     app::Access,
     calls, docs, endpoints, events, flows, node, prompts,
     route::{Route, number, text, word},
+    trunks,
 };
 use control_api_types::{
     Call, CallStatus, CallTrace, Code, CreateCall, Drain, Endpoint, Event, FlowResource, FlowSummary, Gather,
-    HangupReason, Health, Limits, Node, Play, PlayStarted, Prompt, PutEndpoint, Readiness, Reject, Scope,
-    Trunk, flow::Flow,
+    HangupReason, Health, Limits, LimitsPatch, Node, Play, PlayStarted, Prompt, PutEndpoint, Readiness,
+    Reject, Reloaded, Scope, Trunk, TrunkSettings, flow::Flow,
 };
 use utoipa::openapi::Schema;
 
@@ -163,12 +164,36 @@ fn library_routes() -> Vec<Route> {
         Route::get("/v1/flows/schema", READ, flows::schema)
             .says("Flows", "getFlowSchema", "The JSON Schema of flows")
             .answers_as(200, "A JSON Schema (2020-12).", "application/schema+json"),
-        Route::get("/v1/trunks", READ, node::trunks)
+        Route::get("/v1/trunks", READ, trunks::list)
             .says("Trunks", "listTrunks", "Lists trunks by name")
             .query(&page(&[]))
             .pages::<Trunk>("A page of trunks."),
-        Route::get("/v1/trunks/{name}", READ, node::trunk)
+        Route::get("/v1/trunks/{name}", READ, trunks::show)
             .says("Trunks", "getTrunk", "Shows a trunk")
+            .answers::<Trunk>(200, "The trunk."),
+        Route::post("/v1/trunks", ADMIN, trunks::create)
+            .says("Trunks", "createTrunk", "Makes a trunk; it is kept across restarts")
+            .body::<TrunkSettings>()
+            .answers::<Trunk>(201, "Made.")
+            .problems(&[Code::InUse]),
+        Route::put("/v1/trunks/{name}", ADMIN, trunks::put)
+            .says("Trunks", "putTrunk", "Makes a trunk, or changes it; its calls go on")
+            .more(
+                "The body is the whole trunk; its name may be left out. A registration that was refused for good is tried \
+                 again. A trunk of the configuration file changes until the file is read again.",
+            )
+            .body::<TrunkSettings>()
+            .answers::<Trunk>(200, "Made or changed."),
+        Route::delete("/v1/trunks/{name}", ADMIN, trunks::delete)
+            .says("Trunks", "deleteTrunk", "Forgets a trunk; its calls go on, those in the queue fail")
+            .more("A trunk of the configuration file is back when the file is read again.")
+            .answers_empty(204, "Forgotten."),
+        Route::post("/v1/trunks/{name}/enable", ADMIN, trunks::enable)
+            .says("Trunks", "enableTrunk", "Lets a trunk take calls; a refused registration is tried again")
+            .answers::<Trunk>(200, "The trunk."),
+        Route::post("/v1/trunks/{name}/disable", ADMIN, trunks::disable)
+            .says("Trunks", "disableTrunk", "Lets a trunk take no new calls; its calls go on")
+            .more("Its registration is taken back. It stays disabled across reloads and restarts.")
             .answers::<Trunk>(200, "The trunk."),
     ]
 }
@@ -238,6 +263,17 @@ fn node_routes(metrics: Access) -> Vec<Route> {
         Route::get("/v1/limits", READ, node::limits)
             .says("Node", "getLimits", "What the node may take on")
             .answers::<Limits>(200, "The limits."),
+        Route::patch("/v1/limits", ADMIN, node::set_limits)
+            .says("Node", "patchLimits", "Changes limits until the configuration is read again")
+            .body::<LimitsPatch>()
+            .answers::<Limits>(200, "The limits."),
+        Route::post("/v1/reload", ADMIN, node::reload)
+            .says("Node", "reload", "Reads the configuration file again, as SIGHUP does")
+            .more(
+                "Trunks, routes, limits, tokens and certificates; calls go on. If anything in the file is wrong nothing \
+                 changes, and each error has file:line as its pointer.",
+            )
+            .answers::<Reloaded>(200, "Taken up."),
         Route::get("/v1/drain", READ, node::draining)
             .says("Node", "getDrain", "Whether the node drains")
             .answers::<Drain>(200, "Whether it drains."),

@@ -28,6 +28,7 @@ fn app(engine: Engine, config: &ApiConfig) -> App {
         engine,
         tokens: config.tokens.clone(),
         in_flight: InFlight::default(),
+        reloads: config.reloads.clone(),
         stopping: Arc::new(watch::Sender::new(false)),
     }
 }

@@ -44,8 +44,8 @@ pub use fault::{Fault, Faults, Fields};
 pub use id::{CallId, Cursor, InvalidId, PlayId};
 pub use problem::{Code, Problem};
 pub use resource::{
-    Drain, FlowResource, FlowSummary, Gateway, GatewayState, Health, Lateness, Limits, Node, NodeCalls,
-    NodeMedia, Page, Prompt, Readiness, Trunk, TrunkState,
+    Drain, FlowResource, FlowSummary, Gateway, GatewayState, Health, Lateness, Limits, LimitsPatch, Node,
+    NodeCalls, NodeMedia, Page, Prompt, Readiness, Reloaded, Trunk, TrunkOrigin, TrunkState,
 };
 pub use route::RouteAnswer;
 pub use scope::{Scope, Scopes, UnknownScope};

@@ -1,6 +1,11 @@
 //! The other resources.
 
-use crate::{Timestamp, call::words, flow::Flow};
+use crate::{
+    Fault, Timestamp, TrunkSettings,
+    call::words,
+    fault::{self, Fields},
+    flow::Flow,
+};
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
@@ -124,6 +129,23 @@ pub struct Trunk {
     pub pdd_ms: Option<u32>,
     /// Its addresses.
     pub gateways: Vec<Gateway>,
+    /// Where it was set up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<TrunkOrigin>,
+    /// How it is set up, without the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<TrunkSettings>)]
+    pub settings: Option<serde_json::Value>,
+}
+
+words! {
+    /// Where a trunk was set up.
+    TrunkOrigin {
+        /// In the configuration file. What the API changes of it lasts until the file is read again.
+        File = "file",
+        /// By the API; kept across restarts.
+        Api = "api",
+    }
 }
 
 /// What the node may take on.
@@ -139,6 +161,64 @@ pub struct Limits {
     pub queue_timeout_s: u32,
     /// How long a drain waits for live calls.
     pub drain_timeout_s: u32,
+}
+
+/// The body of `PATCH /v1/limits`: what is to change, until the configuration file is read again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct LimitsPatch {
+    /// Most live calls.
+    #[schema(minimum = 1)]
+    pub max_calls: Option<u32>,
+    /// Most calls begun in a second.
+    #[schema(minimum = 1)]
+    pub max_cps: Option<u32>,
+    /// Most calls waiting for their turn.
+    pub max_queued: Option<u32>,
+    /// Longest wait for a turn.
+    pub queue_timeout_s: Option<u32>,
+    /// How long a drain waits for live calls.
+    pub drain_timeout_s: Option<u32>,
+}
+
+impl LimitsPatch {
+    /// Reads a request body.
+    pub fn from_json(body: &serde_json::Value) -> Result<Self, Vec<Fault>> {
+        fault::read(body, |value, pointer, faults| {
+            let mut fields = Fields::new(value, pointer, faults);
+            let patch = Self {
+                max_calls: fields.u32_in("max_calls", 1..=1_000_000),
+                max_cps: fields.u32_in("max_cps", 1..=100_000),
+                max_queued: fields.u32_in("max_queued", 0..=1_000_000),
+                queue_timeout_s: fields.u32_in("queue_timeout_s", 0..=86_400),
+                drain_timeout_s: fields.u32_in("drain_timeout_s", 0..=86_400),
+            };
+            fields.finish();
+            Some(patch)
+        })
+    }
+
+    /// The limits with the change.
+    #[must_use]
+    pub fn apply(self, limits: Limits) -> Limits {
+        Limits {
+            max_calls: self.max_calls.unwrap_or(limits.max_calls),
+            max_cps: self.max_cps.unwrap_or(limits.max_cps),
+            max_queued: self.max_queued.unwrap_or(limits.max_queued),
+            queue_timeout_s: self.queue_timeout_s.unwrap_or(limits.queue_timeout_s),
+            drain_timeout_s: self.drain_timeout_s.unwrap_or(limits.drain_timeout_s),
+        }
+    }
+}
+
+/// What a reload of the configuration has taken up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Reloaded {
+    /// Trunks that the configuration file has now.
+    pub trunks: u32,
+    /// Rules for inbound calls.
+    pub routes: u32,
+    /// What the file has changed that a restart is needed for.
+    pub needs_restart: Vec<String>,
 }
 
 /// Whether the node drains.

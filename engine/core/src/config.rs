@@ -59,6 +59,8 @@ impl Default for RegistrarConfig {
 pub struct TrunkConfig {
     /// Its unique name.
     pub name: String,
+    /// Whether it takes new calls and registers.
+    pub enabled: bool,
     /// Where its calls go, at least one.
     pub gateways: Vec<GatewayConfig>,
     /// How long a gateway may be silent, without even 100 Trying, before the call goes to the next one.
@@ -131,6 +133,7 @@ impl TrunkConfig {
     pub fn new(name: impl Into<String>, gateway: Target) -> Self {
         Self {
             name: name.into(),
+            enabled: true,
             gateways: vec![GatewayConfig { target: gateway, priority: 0, weight: 1 }],
             failover: Self::FAILOVER,
             probing: None,

@@ -1,6 +1,5 @@
 //! From a trunk's settings, as the API and the configuration file have them, to what the engine runs.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use control_api_types::{CallerIdChoice, Fault, Faults, ReliableProvisionals, Secret, TrunkSettings};
@@ -17,15 +16,25 @@ use crate::number::NumberFormat;
 const REGISTRATION: Duration = Duration::from_secs(3600);
 
 impl TrunkConfig {
-    /// The trunk that these settings describe, or every fault with its place in them.
-    pub fn from_settings(settings: &TrunkSettings) -> Result<Self, Vec<Fault>> {
+    /// The trunk that these settings describe, or every fault with its place in them. `served` are the transports that
+    /// there are listeners of.
+    pub fn from_settings(settings: &TrunkSettings, served: &[Transport]) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
-        let public_ip = settings.public_ip;
-        let registrar = target(&settings.uri, "/uri", public_ip, &mut faults);
-        let outbound_proxy = settings
-            .outbound_proxy
-            .as_ref()
-            .and_then(|uri| target(uri, "/outbound_proxy", public_ip, &mut faults));
+        let target = |text: &str, pointer: &str, faults: &mut Faults| {
+            let target = target(text, pointer, faults)?;
+            // Requests name the address where the peer's own are to come.
+            if let Some(transport) = target.transport.filter(|transport| !served.contains(transport)) {
+                let mend = format!("add \"{transport}:IP:PORT\" to listen in [sip]");
+                faults.push(
+                    pointer,
+                    format_args!("a trunk over {transport} needs a listener to be called back at: {mend}"),
+                );
+            }
+            Some(Target { public_ip: settings.public_ip, ..target })
+        };
+        let registrar = target(&settings.uri, "/uri", &mut faults);
+        let outbound_proxy =
+            settings.outbound_proxy.as_ref().and_then(|uri| target(uri, "/outbound_proxy", &mut faults));
         if let Some(domain) = &settings.from_domain
             && domain.parse::<Host>().is_err()
         {
@@ -34,7 +43,7 @@ impl TrunkConfig {
         let mut gateways: Vec<GatewayConfig> = Vec::new();
         for (index, gateway) in settings.gateways.iter().enumerate() {
             let pointer = format!("/gateways/{index}/uri");
-            let Some(target) = target(&gateway.uri, &pointer, public_ip, &mut faults) else { continue };
+            let Some(target) = target(&gateway.uri, &pointer, &mut faults) else { continue };
             if gateways.iter().any(|known| known.target == target) {
                 faults.push(&pointer, format_args!("gateway {:?} is there twice", gateway.uri));
             }
@@ -53,6 +62,7 @@ impl TrunkConfig {
         }
         Ok(Self {
             name: settings.name.clone(),
+            enabled: true,
             gateways,
             failover: Duration::from_millis(settings.failover_ms.into()),
             probing: settings.options_interval_s.map(|seconds| Probing {
@@ -90,13 +100,13 @@ impl TrunkConfig {
             },
             attest: settings.attest,
             verify: settings.verify,
-            public_ip,
+            public_ip: settings.public_ip,
         })
     }
 }
 
 /// `sip:host:port;transport=tcp` as a next hop.
-fn target(text: &str, pointer: &str, public_ip: Option<IpAddr>, faults: &mut Faults) -> Option<Target> {
+fn target(text: &str, pointer: &str, faults: &mut Faults) -> Option<Target> {
     let uri = text.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme(), Scheme::Sip | Scheme::Sips));
     let Some((uri, host)) = uri.and_then(|uri| Some((uri.clone(), uri.host()?))) else {
         let wanted = "expected a URI such as sip:sip.example.net:5060;transport=udp";
@@ -104,13 +114,9 @@ fn target(text: &str, pointer: &str, public_ip: Option<IpAddr>, faults: &mut Fau
         return None;
     };
     match uri.transport() {
-        Ok(transport) => Some(Target {
-            host: host.to_string(),
-            port: uri.port(),
-            transport,
-            public_ip,
-            ..Target::default()
-        }),
+        Ok(transport) => {
+            Some(Target { host: host.to_string(), port: uri.port(), transport, ..Target::default() })
+        }
         Err(other) => {
             let known = Transport::ALL.map(Transport::name).join(", ");
             faults.push(pointer, format_args!("transport {other:?} is not supported; there are {known}"));
@@ -126,7 +132,8 @@ mod tests {
     use super::*;
 
     fn config(body: serde_json::Value) -> Result<TrunkConfig, Vec<Fault>> {
-        TrunkConfig::from_settings(&TrunkSettings::from_json(&body).unwrap())
+        let served = [Transport::Udp, Transport::Tcp];
+        TrunkConfig::from_settings(&TrunkSettings::from_json(&body).unwrap(), &served)
     }
 
     #[test]
@@ -150,10 +157,20 @@ mod tests {
     fn what_is_no_address_is_told_with_its_place() {
         let faults = config(json!({
             "name": "t", "uri": "192.0.2.1", "from_domain": "a b", "outbound_proxy": "sip:p;transport=sctp",
-            "gateways": [{"uri": "sip:192.0.2.1"}, {"uri": "tel:1"}, {"uri": "sip:192.0.2.1"}],
+            "gateways": [{"uri": "sip:192.0.2.1"}, {"uri": "tel:1"}, {"uri": "sip:192.0.2.1"}, {"uri": "sips:192.0.2.2"}],
         }))
         .unwrap_err();
         let told: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
-        assert_eq!(told, ["/uri", "/outbound_proxy", "/from_domain", "/gateways/1/uri", "/gateways/2/uri"]);
+        assert_eq!(
+            told,
+            [
+                "/uri",
+                "/outbound_proxy",
+                "/from_domain",
+                "/gateways/1/uri",
+                "/gateways/2/uri",
+                "/gateways/3/uri"
+            ]
+        );
     }
 }

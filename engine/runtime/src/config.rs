@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use control_api_types::Limits;
-use engine_core::{RegistrarConfig, Route, StirConfig, TrunkConfig};
+use control_api_types::{Limits, TrunkSettings};
+use engine_core::{RegistrarConfig, Route, StirConfig};
 
 use crate::http::HttpConfig;
 use sip_core::guard::GuardConfig;
@@ -37,8 +37,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long ended calls are kept.
     pub cdr_retention: Duration,
-    /// Trunks, by unique name.
-    pub trunks: Vec<TrunkConfig>,
+    /// Trunks, by unique name. Those that the API made, in the journal, come beside them.
+    pub trunks: Vec<TrunkSettings>,
     /// Where inbound calls go; the first match wins.
     pub routes: Vec<Route>,
     /// How calls are signed and verified.
@@ -51,4 +51,17 @@ pub struct Config {
     pub database: PathBuf,
     /// Where prompts are kept.
     pub media_dir: PathBuf,
+}
+
+/// What can change while calls are up: the parts of a [`Config`] that [`Engine::reload`](crate::Engine::reload) takes.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    /// Trunks, by unique name.
+    pub trunks: Vec<TrunkSettings>,
+    /// Where inbound calls go; the first match wins.
+    pub routes: Vec<Route>,
+    /// Limits of the whole engine.
+    pub limits: Limits,
+    /// How calls are signed and verified.
+    pub stir: StirConfig,
 }

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use control_api_types::flow::Flow;
 use control_api_types::{
-    Call, CallId, CallStatus, CallTrace, CreateCall, Cursor, Drain, FlowResource, FlowSummary, Gather,
-    HangupReason, Limits, Node, Page, Play, PlayId, Prompt, Timestamp, Trunk,
+    Call, CallId, CallStatus, CallTrace, CreateCall, Cursor, Drain, Fault, FlowResource, FlowSummary, Gather,
+    HangupReason, Limits, LimitsPatch, Node, Page, Play, PlayId, Prompt, Timestamp, Trunk, TrunkSettings,
 };
-use engine_core::{Refusal, StirConfig};
+use engine_core::{ConfigError, Refusal, StirConfig};
 use sha2::Digest as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::config::Reload;
 use crate::endpoints::Changing;
 use crate::events::{EventHub, Expired, Subscription};
 use crate::flows::FlowStore;
@@ -21,6 +22,7 @@ use crate::journal::{self, Journal, JournalError, StoredAnswer};
 use crate::prompts::{PromptError, PromptStore};
 use crate::task::Task;
 use crate::trace;
+use crate::trunks::TrunkStore;
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +100,7 @@ pub(crate) struct Shared {
     pub(crate) prompts: PromptStore,
     pub(crate) flows: FlowStore,
     pub(crate) changing_endpoints: Changing,
+    pub(crate) trunks: TrunkStore,
     /// The certificates of SIP.
     pub(crate) tls_files: sip_io::TlsFiles,
     /// Turns true when the task has ended.
@@ -368,24 +371,119 @@ impl Engine {
     }
 }
 
-/// # The node
+/// # Trunks
 impl Engine {
-    /// Signs and verifies calls by these settings from now on.
-    pub async fn set_stir(&self, config: StirConfig) -> Result<(), Error> {
-        self.ask(move |task, _| task.core.set_stir(config)).await
-    }
-
-    /// Every trunk, by name.
+    /// Every trunk, in the order in which they were made.
     pub async fn trunks(&self) -> Result<Vec<Trunk>, Error> {
-        self.ask(|task, now| task.core.trunks(now).collect()).await
+        let trunks = self.ask(|task, now| task.core.trunks(now).collect::<Vec<_>>()).await?;
+        Ok(trunks.into_iter().map(|trunk| self.shared.trunks.complete(trunk)).collect())
     }
 
     /// One trunk.
     pub async fn trunk(&self, name: &str) -> Result<Option<Trunk>, Error> {
         let name = name.to_owned();
-        self.ask(move |task, now| task.core.trunks(now).find(|trunk| trunk.name == name)).await
+        let trunk = self.ask(move |task, now| task.core.trunks(now).find(|trunk| trunk.name == name)).await?;
+        Ok(trunk.map(|trunk| self.shared.trunks.complete(trunk)))
     }
 
+    /// Makes a trunk; one of this name must not be there.
+    pub async fn create_trunk(&self, settings: TrunkSettings) -> Result<Trunk, Error> {
+        let _changing = self.shared.trunks.changing.lock().await;
+        if self.shared.trunks.find(&settings.name).is_some() {
+            return Err(Error::NameTaken);
+        }
+        self.change_trunk(settings).await
+    }
+
+    /// Makes a trunk, or changes the one of this name; its calls go on. What its registrar has refused is tried again.
+    pub async fn put_trunk(&self, settings: TrunkSettings) -> Result<Trunk, Error> {
+        let _changing = self.shared.trunks.changing.lock().await;
+        self.change_trunk(settings).await
+    }
+
+    async fn change_trunk(&self, settings: TrunkSettings) -> Result<Trunk, Error> {
+        self.run_trunk(&settings).await?;
+        let name = settings.name.clone();
+        self.shared.trunks.put(settings).await?;
+        self.trunk(&name).await?.ok_or(Error::Refused(Refusal::NotFound))
+    }
+
+    /// Lets the engine run a trunk with these settings.
+    async fn run_trunk(&self, settings: &TrunkSettings) -> Result<(), Error> {
+        let config = self.shared.trunks.config(settings).map_err(Refusal::Validation)?;
+        let taken = self.ask(move |task, now| task.core.put_trunk(now, config)).await?;
+        // What the settings say was checked; this is what remains.
+        let fault = |error: ConfigError| Fault { pointer: String::new(), detail: error.to_string() };
+        Ok(taken.map_err(|error| Refusal::Validation(vec![fault(error)]))?)
+    }
+
+    /// Forgets a trunk; its calls go on. `false` when there is none.
+    pub async fn delete_trunk(&self, name: &str) -> Result<bool, Error> {
+        let _changing = self.shared.trunks.changing.lock().await;
+        if self.shared.trunks.find(name).is_none() {
+            return Ok(false);
+        }
+        self.shared.trunks.delete(name).await?;
+        let name = name.to_owned();
+        self.ask(move |task, now| task.core.delete_trunk(now, &name)).await
+    }
+
+    /// Lets a trunk take new calls, or no more; its calls go on. `None` when there is none.
+    pub async fn enable_trunk(&self, name: &str, on: bool) -> Result<Option<Trunk>, Error> {
+        let _changing = self.shared.trunks.changing.lock().await;
+        let Some((_, settings)) = self.shared.trunks.find(name) else { return Ok(None) };
+        self.shared.trunks.enable(name, on).await?;
+        self.run_trunk(&settings).await?;
+        self.trunk(name).await
+    }
+
+    /// Takes what the configuration file says now. Trunks of the file replace those that the API made or changed under
+    /// their names; trunks that the file no longer has go. All of it or, if anything is wrong, nothing; calls go on.
+    pub async fn reload(&self, reload: Reload) -> Result<(), Error> {
+        let _changing = self.shared.trunks.changing.lock().await;
+        let Reload { trunks: settings, routes, limits, stir } = reload;
+        let mut configs = Vec::new();
+        for settings in &settings {
+            configs.push(self.shared.trunks.config(settings).map_err(Refusal::Validation)?);
+        }
+        let mut gone = self.shared.trunks.names_of_file();
+        for settings in &settings {
+            gone.remove(&settings.name);
+        }
+        let taken = self
+            .ask(move |task, now| {
+                for config in configs {
+                    task.core.put_trunk(now, config)?;
+                }
+                for name in gone {
+                    task.core.delete_trunk(now, &name);
+                }
+                task.core.set_routes(now, routes);
+                task.core.set_limits(now, limits);
+                task.core.set_stir(stir);
+                Ok::<_, ConfigError>(())
+            })
+            .await?;
+        if let Err(error) = taken {
+            let fault = Fault { pointer: String::new(), detail: error.to_string() };
+            return Err(Refusal::Validation(vec![fault]).into());
+        }
+        Ok(self.shared.trunks.put_file(settings).await?)
+    }
+
+    /// Changes the limits; live calls above a lower one go on.
+    pub async fn set_limits(&self, patch: LimitsPatch) -> Result<Limits, Error> {
+        self.ask(move |task, now| {
+            let limits = patch.apply(task.core.limits());
+            task.core.set_limits(now, limits);
+            limits
+        })
+        .await
+    }
+}
+
+/// # The node
+impl Engine {
     /// Reads events after `cursor`, or from now.
     pub fn subscribe(&self, cursor: Option<Cursor>) -> Result<Subscription, Expired> {
         self.shared.events.subscribe(cursor)

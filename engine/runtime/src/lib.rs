@@ -21,8 +21,9 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod trunks;
 
-pub use config::Config;
+pub use config::{Config, Reload};
 pub use engine::{CallQuery, CdrQuery, Engine, Error};
 pub use engine_core::Refusal;
 pub use events::{Delivery, Expired, Subscription};

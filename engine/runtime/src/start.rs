@@ -21,6 +21,7 @@ use crate::journal::{EndedCall, Journal, JournalError};
 use crate::prompts::{PromptError, PromptStore};
 use crate::task::{Sources, State, Task};
 use crate::trace::{Hep, Trace};
+use crate::trunks::TrunkStore;
 
 /// Why the engine could not start.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,16 @@ impl Engine {
         end_crashed_calls(&journal, &events, &node, started_at).await?;
         let prompts = PromptStore::open(&config.media_dir, journal.clone())?;
         let flows = FlowStore::open(journal.clone())?;
+        let served = config.sip_listen.iter().map(|listener| listener.transport).collect();
+        let trunks = TrunkStore::open(journal.clone(), config.trunks, served)?;
+        let mut trunk_configs = Vec::new();
+        for config in trunks.configs() {
+            match config {
+                Ok(config) => trunk_configs.push(config),
+                // Those of the file were checked with it.
+                Err((trunk, faults)) => tracing::error!(trunk, ?faults, "trunk not usable: put it again"),
+            }
+        }
 
         let (transports, sip) =
             Transports::bind_with(&config.sip_listen, config.sip_tls, sip_io::Limits::default())?;
@@ -93,7 +104,7 @@ impl Engine {
             node: node.to_string(),
             clock: Clock::new(Instant::now(), now().unix_ms()),
             sip: sip_config,
-            trunks: config.trunks,
+            trunks: trunk_configs,
             routes: config.routes,
             registrar: config.registrar,
             limits: config.limits,
@@ -157,6 +168,7 @@ impl Engine {
                 prompts,
                 flows,
                 changing_endpoints: Arc::default(),
+                trunks,
                 tls_files,
                 stopped,
                 drained,

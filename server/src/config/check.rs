@@ -1,23 +1,20 @@
 //! From the file to what the shells take; every value that is well-formed but wrong is reported where it stands.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use control_api_types::Limits;
-use engine_core::{
-    Capacity, GatewayConfig, NumberFormat, RegistrarConfig, Route, RouteAction, RouteMatch, TrunkConfig,
-};
+use control_api_types::{Limits, TrunkSettings};
+use engine_core::{RegistrarConfig, Route, RouteAction, RouteMatch};
 use engine_runtime::{HepConfig, HepSecret, HttpConfig, TraceConfig};
 use media_core::Codec;
-use sip_core::digest::Credentials;
+use sip_core::Network;
 use sip_core::guard::{GuardConfig, Rate};
-use sip_core::{Network, Scheme, Target, Transport, Uri};
 use toml::Spanned;
+use toml::de::DeValue;
 
 use super::fault::SpanFault;
-use super::{endpoints, file, listen, stir};
+use super::{endpoints, file, listen, stir, trunks};
 
 /// The configuration, checked.
 #[derive(Debug)]
@@ -35,11 +32,12 @@ pub(crate) struct Api {
     pub(crate) rate_limit: u32,
 }
 
-/// How long a registration asks to last; carriers shorten it as they like (RFC 3261, 10.2.1.1).
-const REGISTRATION: Duration = Duration::from_secs(3600);
-
-/// Turns the file into the configuration; relative paths are beside the file, in `folder`.
-pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanFault>> {
+/// Turns the file into the configuration, with its trunks as TOML has them; relative paths are beside the file, in `folder`.
+pub(super) fn check(
+    file: file::File,
+    trunks: Option<Spanned<DeValue<'_>>>,
+    folder: &Path,
+) -> Result<Config, Vec<SpanFault>> {
     let mut faults = Checks::default();
     let api = Api {
         listen: faults
@@ -56,11 +54,15 @@ pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanF
     let trace = trace(&file.sip.trace, folder, &mut faults);
     let media = media(&file.media, &mut faults);
     let limits = limits(&file.limits, &mut faults);
-    listen::reach(&file.trunks, &sip_listen, &mut faults);
     let http = stir::http(&file.http, folder, &mut faults);
     let stir = stir::stir(&file.stir, &http, folder, &mut faults);
     stir::needs_anchors(&file.stir, file.stir.verify.as_ref(), &mut faults);
-    let trunks = trunks(file.trunks, &file.stir, folder, &mut faults);
+    let around = trunks::Around {
+        served: sip_listen.iter().map(|listener| listener.transport).collect(),
+        signs: file.stir.key.is_some(),
+        has_anchors: !file.stir.trust_anchors.is_empty(),
+    };
+    let trunks = trunks::read(trunks, &around, folder, &mut faults);
     let registrar = endpoints::registrar(&file.sip, file.endpoints, folder, &mut faults);
     let routes = routes(file.routes, &trunks, &registrar, &http, &mut faults);
     let config = engine_runtime::Config {
@@ -87,7 +89,7 @@ pub(super) fn check(file: file::File, folder: &Path) -> Result<Config, Vec<SpanF
 }
 
 #[derive(Default)]
-pub(super) struct Checks(Vec<SpanFault>);
+pub(super) struct Checks(pub(super) Vec<SpanFault>);
 
 impl Checks {
     pub(super) fn fault<T>(&mut self, at: &Spanned<T>, reason: impl Into<String>) {
@@ -235,110 +237,6 @@ fn database(url: &Spanned<String>, faults: &mut Checks) -> PathBuf {
     }
 }
 
-fn trunks(
-    trunks: Vec<file::Trunk>,
-    stir: &file::Stir,
-    folder: &Path,
-    faults: &mut Checks,
-) -> Vec<TrunkConfig> {
-    let mut names = BTreeSet::new();
-    let mut checked = Vec::new();
-    for trunk in trunks {
-        let name = trunk.name.get_ref();
-        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
-        faults.require(
-            &trunk.name,
-            plain && (1..=64).contains(&name.len()),
-            "a trunk's name is 1 to 64 characters of A-Z a-z 0-9 _ . -",
-        );
-        if !names.insert(name.clone()) {
-            faults.fault(&trunk.name, format!("trunk {name:?} is configured twice"));
-        }
-        if let Some(trunk) = self::trunk(trunk, stir, folder, faults) {
-            checked.push(trunk);
-        }
-    }
-    checked
-}
-
-fn trunk(trunk: file::Trunk, stir: &file::Stir, folder: &Path, faults: &mut Checks) -> Option<TrunkConfig> {
-    let name = trunk.name.get_ref().as_str();
-    let credentials = credentials(&trunk, folder, faults);
-    let registrar = target(&trunk.uri, faults);
-    let gateways = gateways(&trunk, faults);
-    let failover = match &trunk.failover_ms {
-        Some(ms) => {
-            let holds = (500..=32_000).contains(ms.get_ref());
-            faults.require(ms, holds, &format!("trunk {name:?}: failover_ms must be 500 to 32000"));
-            Duration::from_millis(u64::from(*ms.get_ref()))
-        }
-        None => TrunkConfig::FAILOVER,
-    };
-    let register = trunk.register.as_ref().is_some_and(|register| *register.get_ref());
-    if let Some(at) = trunk.register.as_ref().filter(|_| register && credentials.is_none()) {
-        faults.fault(
-            at,
-            format!("trunk {name:?}: register = true needs username and password (or password_file)"),
-        );
-    }
-    let codecs = match &trunk.codecs {
-        None => Codec::ALL.to_vec(),
-        Some(listed) => codecs(&format!("trunk {name:?}"), listed, faults),
-    };
-    let mut limit = |value: &Option<Spanned<u32>>, key: &str| {
-        value.as_ref().map(|value| at_least_one(value, &format!("trunk {name:?}: {key}"), faults))
-    };
-    let capacity = Capacity {
-        max_calls: limit(&trunk.max_calls, "max_calls"),
-        max_cps: limit(&trunk.max_cps, "max_cps").map(f64::from),
-    };
-    let attest = stir::trunk_attest(trunk.attest.as_ref(), stir, faults);
-    let verify = trunk.verify.as_ref().and_then(|word| stir::verify(word, faults));
-    stir::needs_anchors(stir, trunk.verify.as_ref(), faults);
-    let target = registrar?;
-    Some(TrunkConfig {
-        register: register.then_some(REGISTRATION),
-        registrar: Some(target.clone()),
-        credentials,
-        from_domain: trunk.from_domain.clone(),
-        caller_ids: trunk.caller_ids.clone(),
-        codecs,
-        capacity,
-        number_format: NumberFormat {
-            strip: trunk.number_format.strip.clone(),
-            prefix: trunk.number_format.prefix.clone(),
-            allow: trunk.number_format.allow.clone(),
-            deny: trunk.number_format.deny.clone(),
-        },
-        gateways: gateways?,
-        failover,
-        attest,
-        verify,
-        ..TrunkConfig::new(name, target)
-    })
-}
-
-/// The trunk's gateways; without any, its registrar is the one.
-fn gateways(trunk: &file::Trunk, faults: &mut Checks) -> Option<Vec<GatewayConfig>> {
-    let mut seen = Vec::new();
-    let mut gateways = Vec::new();
-    for gateway in &trunk.gateways {
-        let target = target(&gateway.uri, faults);
-        if target.is_some() && seen.contains(&target) {
-            let (name, uri) = (trunk.name.get_ref(), gateway.uri.get_ref());
-            faults.fault(&gateway.uri, format!("trunk {name:?}: gateway {uri:?} is there twice"));
-        }
-        seen.push(target.clone());
-        let (priority, weight) = (gateway.priority, gateway.weight);
-        gateways.extend(target.map(|target| GatewayConfig { target, priority, weight }));
-    }
-    if trunk.gateways.is_empty() {
-        let target = target(&trunk.uri, &mut Checks::default())?;
-        gateways.push(GatewayConfig { target, priority: 0, weight: 1 });
-    }
-    (!gateways.is_empty()).then_some(gateways)
-}
-
 /// A password given outright or in a file; the outer `None`: neither, the inner: not to be had, which is reported.
 pub(super) fn password(
     what: &str,
@@ -367,48 +265,6 @@ pub(super) fn password(
     }
 }
 
-fn credentials(trunk: &file::Trunk, folder: &Path, faults: &mut Checks) -> Option<Credentials> {
-    let name = trunk.name.get_ref();
-    let what = format!("trunk {name:?}");
-    let given = password(&what, trunk.password.as_ref(), trunk.password_file.as_ref(), folder, faults);
-    let Some(password) = given else {
-        if let Some(username) = &trunk.username {
-            faults.fault(username, format!("{what}: username without password or password_file"));
-        }
-        return None;
-    };
-    let password = password?;
-    let Some(username) = &trunk.username else {
-        let span =
-            trunk.password.as_ref().map(Spanned::span).or(trunk.password_file.as_ref().map(Spanned::span));
-        let reason = format!("trunk {name:?}: a password without username");
-        faults.0.push(SpanFault { span: span.unwrap_or_default(), reason });
-        return None;
-    };
-    Some(Credentials::new(username.get_ref().as_str(), password))
-}
-
-/// `sip:host:port;transport=tcp` as a next hop.
-fn target(uri: &Spanned<String>, faults: &mut Checks) -> Option<Target> {
-    let text = uri.get_ref();
-    let wanted = || format!("{text:?}: expected a URI such as sip:sip.example.net:5060;transport=udp");
-    let parsed =
-        text.parse::<Uri>().ok().filter(|parsed| matches!(parsed.scheme(), Scheme::Sip | Scheme::Sips));
-    let Some((parsed, host)) = parsed.and_then(|parsed| Some((parsed.clone(), parsed.host()?))) else {
-        faults.fault(uri, wanted());
-        return None;
-    };
-    let transport = match parsed.transport() {
-        Ok(transport) => transport,
-        Err(other) => {
-            let known = Transport::ALL.map(Transport::name).join(", ");
-            faults.fault(uri, format!("{text:?}: transport {other:?} is not supported; there are {known}"));
-            return None;
-        }
-    };
-    Some(Target { host: host.to_string(), port: parsed.port(), transport, ..Target::default() })
-}
-
 pub(super) fn codecs(what: &str, listed: &Spanned<Vec<Spanned<String>>>, faults: &mut Checks) -> Vec<Codec> {
     faults.require(listed, !listed.get_ref().is_empty(), "codecs must name at least one codec");
     let mut codecs = Vec::new();
@@ -428,7 +284,7 @@ pub(super) fn codecs(what: &str, listed: &Spanned<Vec<Spanned<String>>>, faults:
 
 fn routes(
     routes: Vec<Spanned<file::Route>>,
-    trunks: &[TrunkConfig],
+    trunks: &[TrunkSettings],
     registrar: &RegistrarConfig,
     http: &HttpConfig,
     faults: &mut Checks,

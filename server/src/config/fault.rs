@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
+use control_api_types::Fault;
+
 /// Where values come from, and so faults.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
@@ -54,6 +56,17 @@ impl Faults {
         // A default is nowhere in the text, and its span is empty.
         let span = |fault: &SpanFault| Some(fault.span.clone()).filter(|span| !span.is_empty());
         Faults(faults.into_iter().map(|fault| line(source, span(&fault), &fault.reason)).collect())
+    }
+}
+
+impl Faults {
+    /// Each with its place as the pointer.
+    pub(crate) fn located(self) -> Vec<Fault> {
+        let fault = |line: String| match line.split_once(": ") {
+            Some((place, reason)) => Fault { pointer: place.to_owned(), detail: reason.to_owned() },
+            None => Fault { pointer: String::new(), detail: line },
+        };
+        self.0.into_iter().map(fault).collect()
     }
 }
 

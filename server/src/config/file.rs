@@ -1,11 +1,12 @@
 //! The file as TOML has it. Defaults stand here, each with its reason; meaning is checked in [`super::check`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{self, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
@@ -27,7 +28,9 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) http: Http,
     #[serde(default)]
-    pub(super) trunks: Vec<Trunk>,
+    /// Read by [`super::trunks`].
+    #[expect(dead_code, reason = "known here, so that unknown sections are told from it")]
+    trunks: Vec<BTreeMap<String, IgnoredAny>>,
     #[serde(default)]
     pub(super) routes: Vec<Spanned<Route>>,
     #[serde(default)]
@@ -276,55 +279,6 @@ pub(super) struct Http {
     pub(super) allow_private: Vec<Spanned<String>>,
     pub(super) allow_plain: bool,
     pub(super) ca_file: Option<Spanned<PathBuf>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Trunk {
-    pub(super) name: Spanned<String>,
-    pub(super) uri: Spanned<String>,
-    pub(super) username: Option<Spanned<String>>,
-    pub(super) password: Option<Spanned<String>>,
-    pub(super) password_file: Option<Spanned<PathBuf>>,
-    #[serde(default)]
-    pub(super) register: Option<Spanned<bool>>,
-    pub(super) from_domain: Option<String>,
-    #[serde(default)]
-    pub(super) gateways: Vec<Gateway>,
-    pub(super) failover_ms: Option<Spanned<u32>>,
-    #[serde(default)]
-    pub(super) caller_ids: Vec<String>,
-    pub(super) codecs: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) max_calls: Option<Spanned<u32>>,
-    pub(super) max_cps: Option<Spanned<u32>>,
-    #[serde(default)]
-    pub(super) number_format: NumberFormat,
-    pub(super) attest: Option<Spanned<String>>,
-    pub(super) verify: Option<Spanned<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Gateway {
-    pub(super) uri: Spanned<String>,
-    /// As in SRV records: the lowest is tried first.
-    #[serde(default)]
-    pub(super) priority: u16,
-    #[serde(default = "one")]
-    pub(super) weight: u16,
-}
-
-fn one() -> u16 {
-    1
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct NumberFormat {
-    pub(super) strip: String,
-    pub(super) prefix: String,
-    pub(super) allow: Vec<String>,
-    pub(super) deny: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use sip_core::{Transport, Uri};
+use sip_core::Transport;
 use sip_io::{ClientTls, Identity, ListenAddr, ServerTls, TlsError};
 use toml::Spanned;
 
@@ -123,24 +123,6 @@ pub(super) fn client_tls(tls: &file::Tls, folder: &Path, faults: &mut Checks) ->
         blame(&error, files, first, folder, faults);
     }
     client
-}
-
-/// Requests name the address where the peer's own are to come, so each transport of a trunk needs a listener.
-pub(super) fn reach(trunks: &[file::Trunk], listeners: &[ListenAddr], faults: &mut Checks) {
-    for trunk in trunks {
-        let gateways = trunk.gateways.iter().map(|gateway| &gateway.uri);
-        for uri in gateways.chain([&trunk.uri]) {
-            // What is no URI is told of by those who use it; without a transport UDP is as good as any.
-            let parsed = uri.get_ref().parse::<Uri>().ok();
-            let Some(Ok(Some(transport))) = parsed.as_ref().map(Uri::transport) else { continue };
-            let is_served = listeners.iter().any(|listener| listener.transport == transport);
-            faults.require(
-                uri,
-                is_served,
-                &format!("a trunk over {transport} needs a listener to be called back at: add \"{transport}:IP:PORT\" to listen in [sip]"),
-            );
-        }
-    }
 }
 
 fn identity(cert: &Spanned<PathBuf>, key: &Spanned<PathBuf>, folder: &Path) -> Identity {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control_api_types::{Attestation, TrunkAttest, Verify};
+use control_api_types::{Attestation, Verify};
 use engine_core::{OnError, Signing, StirConfig, Webhook};
 use engine_runtime::HttpConfig;
 use sip_stir::{Anchors, Settings, Signer};
@@ -84,27 +84,7 @@ fn attestation(word: &Spanned<String>, faults: &mut Checks) -> Option<Attestatio
     found
 }
 
-/// How the calls of a trunk are signed.
-pub(super) fn trunk_attest(
-    attest: Option<&Spanned<String>>,
-    stir: &file::Stir,
-    faults: &mut Checks,
-) -> Option<TrunkAttest> {
-    let word = attest?;
-    let found = TrunkAttest::from_word(word.get_ref());
-    match found {
-        None => {
-            faults.fault(word, format!("attest {:?}: there are {}", word.get_ref(), words(TrunkAttest::ALL)))
-        }
-        Some(TrunkAttest::Off) => {}
-        Some(TrunkAttest::Full | TrunkAttest::Partial | TrunkAttest::Gateway) => {
-            faults.require(word, stir.key.is_some(), "attest needs a key in [stir]");
-        }
-    }
-    found
-}
-
-pub(super) fn verify(word: &Spanned<String>, faults: &mut Checks) -> Option<Verify> {
+fn verify(word: &Spanned<String>, faults: &mut Checks) -> Option<Verify> {
     let found = Verify::from_word(word.get_ref());
     if found.is_none() {
         faults.fault(word, format!("verify {:?}: there are {}", word.get_ref(), words(Verify::ALL)));

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use control_api_types::Codec;
 use engine_core::RouteAction;
-use media_core::Codec;
 use sip_core::Transport;
 
 use super::{Config, parse};
@@ -117,14 +117,12 @@ fn every_section_is_read() {
     assert_eq!(engine.cdr_retention.as_secs(), 2 * 24 * 3600);
     assert_eq!(engine.database, PathBuf::from("/var/lib/c.db"));
     let [registered, peer] = &engine.trunks[..] else { panic!("{:?}", engine.trunks) };
-    let gateway = &registered.gateways[0].target;
-    assert_eq!((gateway.host.as_str(), gateway.port), ("192.0.2.9", Some(5080)));
-    let registrar = registered.registrar.as_ref().unwrap();
-    assert_eq!((registrar.host.as_str(), registrar.transport), ("sip.example.net", Some(Transport::Tcp)));
-    assert!(registered.register.is_some() && registered.credentials.is_some());
-    assert_eq!(registered.codecs, [Codec::Pcma]);
-    assert_eq!(registered.capacity.max_cps, Some(3.0));
-    assert!(peer.register.is_none() && peer.credentials.is_none(), "known by its address");
+    assert_eq!(registered.gateways[0].uri, "sip:192.0.2.9:5080");
+    assert_eq!(registered.uri, "sip:sip.example.net;transport=tcp");
+    assert!(registered.register && registered.password.is_some());
+    assert_eq!(registered.codecs, Some(vec![Codec::Pcma]));
+    assert_eq!(registered.max_cps, Some(3));
+    assert!(!peer.register && peer.username.is_none(), "known by its address");
     assert_eq!(engine.routes[0].action, RouteAction::Flow("welcome".into()));
     assert_eq!(engine.routes[1].action, RouteAction::Park);
     assert!(!format!("{engine:?}").contains("secret"), "a password is in no log");
@@ -144,7 +142,8 @@ fn unknown_keys_and_wrong_types_are_refused_where_they_stand() {
         ("[limits]\n\nmax_calls = \"many\"", "3: invalid type: string \"many\", expected u32"),
         ("[limits]\nmax_calls = -1", "2: invalid value: integer `-1`, expected u32"),
         ("[media]\nport_range = [1]", "2: invalid length 1, expected an array of length 2"),
-        ("[[trunks]]\nuri = \"sip:192.0.2.1\"", "1: missing field `name`"),
+        ("[[trunks]]\nuri = \"sip:192.0.2.1\"", "1: a trunk: name: is required"),
+        ("[trunks]\nname = \"t\"", "1: invalid type: map, expected a sequence"),
         ("[api]\nlisten = ", "2: string values must be quoted, expected literal string"),
         ("[api]\n[api]", "2: duplicate key"),
     ] {
@@ -222,48 +221,60 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
         ),
         (
             "[[trunks]]\nname = \"a b\"\nuri = \"sip:192.0.2.1\"".into(),
-            "2: a trunk's name is 1 to 64 characters of A-Z a-z 0-9 _ . -",
+            "2: trunk \"a b\": name: must be 1 to 64 characters of A-Z a-z 0-9 _ . -",
         ),
-        (with("[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.2\""), "5: trunk \"t\" is configured twice"),
+        (
+            with("[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.2\""),
+            "5: trunk \"t\": name: is configured twice",
+        ),
         (
             "[[trunks]]\nname = \"t\"\nuri = \"192.0.2.1\"".into(),
-            "3: \"192.0.2.1\": expected a URI such as sip:sip.example.net:5060;transport=udp",
-        ),
-        (
-            "[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.1;transport=tls\"".into(),
-            "3: a trunk over tls needs a listener to be called back at: add \"tls:IP:PORT\" to listen in [sip]",
+            "3: trunk \"t\": uri: \"192.0.2.1\": expected a URI such as sip:sip.example.net:5060;transport=udp",
         ),
         (
             "[[trunks]]\nname = \"t\"\nuri = \"sip:192.0.2.1;transport=sctp\"".into(),
-            "3: \"sip:192.0.2.1;transport=sctp\": transport \"sctp\" is not supported; there are udp, tcp, tls, ws, wss",
+            "3: trunk \"t\": uri: transport \"sctp\" is not supported; there are udp, tcp, tls, ws, wss",
         ),
         (
-            with("register = true"),
-            "4: trunk \"t\": register = true needs username and password (or password_file)",
+            with("gateways = [\n{ uri = \"sips:192.0.2.2\" }]"),
+            "5: trunk \"t\": gateways.0.uri: a trunk over tls needs a listener to be called back at: \
+             add \"tls:IP:PORT\" to listen in [sip]",
         ),
-        (with("username = \"u\""), "4: trunk \"t\": username without password or password_file"),
-        (with("password = \"p\""), "4: trunk \"t\": a password without username"),
+        (with("register = true"), "4: trunk \"t\": register: needs username and password (or password_file)"),
+        (
+            with("username = \"u\""),
+            "4: trunk \"t\": username: is of no use without password or password_file",
+        ),
+        (with("password = \"p\""), "4: trunk \"t\": password: is of no use without username"),
         (
             with("username = \"u\"\npassword = \"p\"\npassword_file = \"f\""),
-            "6: trunk \"t\": password and password_file exclude each other",
+            "6: trunk \"t\": password_file: password and password_file exclude each other",
         ),
         (
             with("username = \"u\"\npassword_file = \"none\""),
-            "5: trunk \"t\": password_file /etc/none: No such file or directory (os error 2)",
+            "5: trunk \"t\": password_file: /etc/none: No such file or directory (os error 2)",
         ),
-        (with("codecs = []"), "4: codecs must name at least one codec"),
+        (with("codecs = []"), "4: trunk \"t\": codecs: must be a list of 1 to 8 codecs of: PCMU, PCMA"),
+        (with("codecs = [\"PCMU\",\n\"G729\"]"), "5: trunk \"t\": codecs.1: must be one of: PCMU, PCMA"),
+        (with("codecs = [\"PCMU\", \"PCMU\"]"), "4: trunk \"t\": codecs.1: is listed twice"),
+        (with("max_calls = 0"), "4: trunk \"t\": max_calls: must be a whole number from 1 to 1000000, not 0"),
         (
-            with("codecs = [\"PCMU\", \"G729\"]"),
-            "4: trunk \"t\": unknown codec \"G729\"; there are PCMA, PCMU",
+            with("max_cps = \"many\""),
+            "4: trunk \"t\": max_cps: must be a whole number from 1 to 100000, not a string",
         ),
-        (with("codecs = [\"PCMU\", \"PCMU\"]"), "4: trunk \"t\": codec \"PCMU\" is listed twice"),
-        (with("max_calls = 0"), "4: trunk \"t\": max_calls must be at least 1"),
-        (with("max_cps = 0"), "4: trunk \"t\": max_cps must be at least 1"),
         (
             with("gateways = [{ uri = \"sip:192.0.2.2\" },\n{ uri = \"sip:192.0.2.2\", priority = 1 }]"),
-            "5: trunk \"t\": gateway \"sip:192.0.2.2\" is there twice",
+            "5: trunk \"t\": gateways.1.uri: gateway \"sip:192.0.2.2\" is there twice",
         ),
-        (with("failover_ms = 100"), "4: trunk \"t\": failover_ms must be 500 to 32000"),
+        (
+            with("failover_ms = 100"),
+            "4: trunk \"t\": failover_ms: must be a whole number from 500 to 32000, not 100",
+        ),
+        (
+            with("[trunks.number_format]\nallow = [\"+62\"]"),
+            "5: trunk \"t\": number_format.allow.0: must be a pattern such as 62*: digits without +, * for any, \
+             ? for one",
+        ),
         (route("park = true\nmatch = { trunk = \"x\" }"), "3: route: there is no trunk \"x\""),
         (
             route("park = true\nmatch = { source = \"here\" }"),

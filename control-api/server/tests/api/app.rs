@@ -1,7 +1,7 @@
 //! An engine with its API, started for one test.
 
 use control_api_client::Client;
-use control_api_server::{ApiConfig, Rate, Tokens, add_token, serve};
+use control_api_server::{ApiConfig, Rate, Reloads, Tokens, add_token, serve};
 use control_api_types::{Limits, Scopes};
 use engine_core::{Route, RouteAction, RouteMatch};
 use engine_runtime::{Config, Engine};
@@ -101,7 +101,9 @@ impl TestApp {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
-        let config = ApiConfig { tokens, metrics_open: settings.metrics_open };
+        // Nobody answers: the file is the program's business.
+        let (reloads, _) = Reloads::channel();
+        let config = ApiConfig { tokens, metrics_open: settings.metrics_open, reloads };
         let shutdown = async { stopped.await.unwrap_or_default() };
         let server = tokio::spawn(serve(listener, engine.clone(), config, shutdown));
         Self { base, sip, folder, engine, http: reqwest::Client::new(), stop, server }

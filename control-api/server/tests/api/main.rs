@@ -8,3 +8,4 @@ mod events;
 mod http;
 mod idempotency;
 mod library;
+mod trunks;

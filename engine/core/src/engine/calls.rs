@@ -26,7 +26,7 @@ impl Engine {
                 let id = self.trunks.find(name);
                 match id.and_then(|id| self.trunks.get(id)) {
                     None => faults.push("/trunk", format_args!("there is no trunk {name:?}")),
-                    Some(trunk) if !trunk.is_enabled() => {
+                    Some(trunk) if !trunk.config.enabled => {
                         faults.push("/trunk", format_args!("trunk {name:?} is disabled"));
                     }
                     Some(_) => {}

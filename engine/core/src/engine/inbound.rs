@@ -78,7 +78,7 @@ impl Engine {
             .filter(|_| endpoint.is_none());
         let its = trunk.and_then(|id| self.trunks.get(id));
         let account = endpoint.as_deref().and_then(|name| self.registrar.account(name));
-        let has_room = its.is_none_or(|trunk| trunk.is_enabled() && trunk.gate.has_room());
+        let has_room = its.is_none_or(|trunk| trunk.config.enabled && trunk.gate.has_room());
         if self.drain != Drain::Off || !self.gate.has_room() || !has_room {
             return Err(Refused::Busy);
         }

@@ -13,7 +13,8 @@ impl Engine {
         self.trunks.iter().map(move |(_, trunk)| trunk.view(now, &self.clock))
     }
 
-    /// Adds a trunk, or changes the one of this name; its calls go on. A trunk that its registrar has refused tries again.
+    /// Adds a trunk, or changes the one of this name; its calls go on. A trunk that its registrar has refused tries again;
+    /// one that is not enabled takes no new calls and takes its registration back.
     pub fn put_trunk(&mut self, now: Instant, config: TrunkConfig) -> Result<(), ConfigError> {
         let result = self.trunks.put(now, config, &mut self.endpoint, &mut self.random);
         self.expectations_changed();
@@ -25,14 +26,6 @@ impl Engine {
     pub fn delete_trunk(&mut self, now: Instant, name: &str) -> bool {
         let found = self.trunks.remove(now, name, &mut self.endpoint);
         self.expectations_changed();
-        self.settle(now);
-        found
-    }
-
-    /// Lets a trunk take new calls, or no more: then its registration is taken back and its calls go on. Whether it is
-    /// there.
-    pub fn enable_trunk(&mut self, now: Instant, name: &str, on: bool) -> bool {
-        let found = self.trunks.enable(now, name, on, &mut self.endpoint);
         self.settle(now);
         found
     }

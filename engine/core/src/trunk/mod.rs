@@ -40,8 +40,6 @@ pub(crate) struct Trunk {
     pub(crate) domain: Host,
     pub(crate) gate: Gate,
     registration: Registration,
-    /// Whether it takes new calls.
-    enabled: bool,
     /// The state that was told last.
     told: TrunkState,
     /// How many calls have left the choice of a caller id to us.
@@ -90,7 +88,6 @@ impl Trunk {
         Ok(Self {
             gate: Gate::new(config.capacity),
             registration: Registration::None,
-            enabled: true,
             told: TrunkState::Unmonitored,
             caller_ids_shown: 0,
             statistics: Statistics::default(),
@@ -134,14 +131,6 @@ impl Trunk {
         ids.get(turn).cloned().or_else(user)
     }
 
-    pub(crate) fn is_enabled(&self) -> bool {
-        self.enabled
-    }
-
-    pub(crate) fn enable(&mut self, on: bool) {
-        self.enabled = on;
-    }
-
     /// Whether a registrar has, or may have, a binding of ours.
     pub(crate) fn is_registered(&self) -> bool {
         matches!(self.registration, Registration::Up { .. })
@@ -159,6 +148,9 @@ impl Trunk {
 
     /// The registration that it asks for.
     pub(crate) fn register(&self) -> Option<Register> {
+        if !self.config.enabled {
+            return None;
+        }
         let credentials = self.config.credentials.clone()?;
         let user = credentials.username.to_string();
         Some(Register {
@@ -178,7 +170,7 @@ impl Trunk {
     /// The ways to call somebody, in the order in which this call tries them. Gateways that are down are a last resort;
     /// those that asked to be left alone are.
     pub(crate) fn ways(&self, called: &Called, random: &mut impl Rng) -> Result<Vec<Group>, NoWay> {
-        if !self.enabled {
+        if !self.config.enabled {
             return Err(NoWay { evidence: Evidence::TrunkRejected, reason: "Trunk Disabled" });
         }
         match self.registration {
@@ -265,7 +257,7 @@ impl Trunk {
 
     /// Registration and gateways together.
     pub(crate) fn state(&self) -> TrunkState {
-        if !self.enabled {
+        if !self.config.enabled {
             return TrunkState::Disabled;
         }
         let registered = match self.registration {
@@ -410,6 +402,8 @@ impl Trunk {
             ner: self.statistics.ner(),
             pdd_ms: self.statistics.median_post_dial_delay_ms(),
             gateways: gateways.collect(),
+            origin: None,
+            settings: None,
         }
     }
 }

@@ -72,20 +72,8 @@ impl Trunks {
         true
     }
 
-    /// Lets a trunk take new calls, or no more. Its calls go on.
-    pub(crate) fn enable(&mut self, now: Instant, name: &str, on: bool, endpoint: &mut Endpoint) -> bool {
-        let Some(id) = self.find(name) else { return false };
-        let Some(trunk) = self.trunks.get_mut(&id) else { return false };
-        if trunk.is_enabled() != on || trunk.is_rejected() {
-            trunk.enable(on);
-            self.leave_registrar(now, id, endpoint);
-            self.register(now, id, endpoint);
-        }
-        true
-    }
-
     fn register(&mut self, now: Instant, id: TrunkId, endpoint: &mut Endpoint) {
-        let asks = self.trunks.get(&id).filter(|trunk| trunk.is_enabled()).and_then(Trunk::register);
+        let asks = self.trunks.get(&id).and_then(Trunk::register);
         let registration = asks.map(|register| endpoint.register(now, register));
         self.registrations.extend(registration.map(|registration| (registration, id)));
         self.with(id, |trunk| {

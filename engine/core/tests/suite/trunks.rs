@@ -27,12 +27,6 @@ fn put(world: &mut World, config: TrunkConfig) {
     world.pump();
 }
 
-fn enable(world: &mut World, on: bool) {
-    let now = world.now;
-    assert!(world.engine.enable_trunk(now, "jkt", on));
-    world.pump();
-}
-
 fn state(world: &World) -> TrunkState {
     world.engine.trunks(world.now).find(|trunk| trunk.name == "jkt").unwrap().state
 }
@@ -87,18 +81,17 @@ fn a_disabled_trunk_takes_no_calls_and_is_not_registered() {
     assert_eq!((state(&world), world.carrier.bindings()), (TrunkState::Up, 1));
     world.call("live", LONG, json!({}));
     world.run_for(500);
-    enable(&mut world, false);
+    put(&mut world, TrunkConfig { enabled: false, ..registering("secret") });
     world.run_for(100);
     assert_eq!((state(&world), world.carrier.bindings()), (TrunkState::Disabled, 0));
     let Err(Refusal::Validation(faults)) = world.originate("late", json!({"to": "1", "trunk": "jkt"})) else {
         panic!("a disabled trunk takes no calls")
     };
     assert_eq!(faults[0].detail, "trunk \"jkt\" is disabled");
-    // Changed, it stays disabled.
-    put(&mut world, registering("other"));
+    put(&mut world, TrunkConfig { enabled: false, ..registering("other") });
     world.run_for(100);
     assert_eq!((state(&world), world.carrier.bindings()), (TrunkState::Disabled, 0));
-    enable(&mut world, true);
+    put(&mut world, registering("other"));
     world.run_for(100);
     assert_eq!((state(&world), world.carrier.bindings()), (TrunkState::Up, 1));
     world.run();
@@ -119,7 +112,7 @@ fn a_refused_registration_is_told_once_and_tried_again_on_demand() {
     world.run_for(1_000);
     assert_eq!((state(&world), world.carrier.registers), (TrunkState::Rejected, 2), "even as it was");
     world.carrier.registrar = 200;
-    enable(&mut world, true);
+    put(&mut world, registering("right"));
     world.run_for(1_000);
     assert_eq!(state(&world), TrunkState::Up);
     let rejected = EventData::TrunkRejected { trunk: "jkt".into(), sip_status: Some(403) };

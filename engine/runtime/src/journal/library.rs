@@ -1,4 +1,4 @@
-//! Prompts and flows: what was put in by name.
+//! Prompts, flows and trunks: what was put in by name.
 
 use rusqlite::params;
 
@@ -23,7 +23,43 @@ pub(crate) struct StoredFlow {
     pub(crate) json: String,
 }
 
+/// A trunk's row.
+#[derive(Clone)]
+pub(crate) struct StoredTrunk {
+    pub(crate) name: String,
+    /// The settings as JSON, password and all; `None`: the configuration file has them.
+    pub(crate) json: Option<String>,
+    pub(crate) disabled: bool,
+}
+
 impl Journal {
+    pub(crate) async fn put_trunk(&self, trunk: StoredTrunk) -> Result<(), JournalError> {
+        self.write(move |db| {
+            db.execute(
+                "INSERT INTO trunks (name, settings, disabled) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (name) DO UPDATE SET settings = ?2, disabled = ?3",
+                params![trunk.name, trunk.json, trunk.disabled],
+            )
+        })
+        .await
+        .map(drop)
+    }
+
+    pub(crate) async fn delete_trunk(&self, name: String) -> Result<(), JournalError> {
+        self.write(move |db| db.execute("DELETE FROM trunks WHERE name = ?1", params![name])).await.map(drop)
+    }
+
+    /// Every trunk that the API has made or disabled, by name; for start-up.
+    pub(crate) fn trunks(&self) -> Result<Vec<StoredTrunk>, JournalError> {
+        self.read_now(|db| {
+            let mut query = db.prepare("SELECT name, settings, disabled FROM trunks ORDER BY name")?;
+            let rows = query.query_map([], |row| {
+                Ok(StoredTrunk { name: row.get(0)?, json: row.get(1)?, disabled: row.get(2)? })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
     pub(crate) async fn insert_prompt(&self, prompt: StoredPrompt) -> Result<(), JournalError> {
         self.write(move |db| {
             db.execute(

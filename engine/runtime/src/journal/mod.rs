@@ -23,7 +23,7 @@ use rusqlite::Connection;
 pub(crate) use calls::{CallQuery, CdrQuery, EndedCall};
 pub(crate) use endpoints::StoredEndpoint;
 pub use idempotency::StoredAnswer;
-pub(crate) use library::{StoredFlow, StoredPrompt};
+pub(crate) use library::{StoredFlow, StoredPrompt, StoredTrunk};
 use writer::{Done, Write, Writer};
 
 /// Why the journal could not do what was asked.

@@ -51,9 +51,17 @@ const MIGRATIONS: &[&str] = &[
         endpoint    TEXT NOT NULL       -- as JSON, with hashes in place of its password
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE trunks (
+        name        TEXT PRIMARY KEY,
+        settings    TEXT,               -- as JSON, with the password; NULL: the configuration file has them
+        disabled    INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
+    keep_private(path);
     let mut db = Connection::open(path)?;
     // The one writer never waits for itself; a person with the sqlite3 shell may hold a lock for a moment.
     db.busy_timeout(Duration::from_secs(5))?;
@@ -61,6 +69,14 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     db.pragma_update(None, "synchronous", "normal")?;
     migrate(&mut db)?;
     Ok(db)
+}
+
+/// The journal has passwords of trunks and numbers of customers: a new one is for its owner alone. SQLite gives the files
+/// beside it the same permissions.
+fn keep_private(path: &Path) {
+    use std::os::unix::fs::OpenOptionsExt;
+    // It is there already, or SQLite will say what is wrong.
+    drop(std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path));
 }
 
 fn migrate(db: &mut Connection) -> rusqlite::Result<()> {

@@ -1,0 +1,91 @@
+//! Reading the configuration file again while calls are up.
+
+use std::path::PathBuf;
+
+use control_api_server::Tokens;
+use control_api_types::{Fault, Reloaded};
+use engine_runtime::{Engine, Error, Refusal, Reload};
+
+use crate::config::{self, Config};
+
+/// What reads the file again, and who takes what it says.
+pub(crate) struct Reloader {
+    path: PathBuf,
+    /// What a restart is needed for, as it was at the start.
+    fixed: Fixed,
+    tokens: Tokens,
+    engine: Engine,
+}
+
+impl Reloader {
+    pub(crate) fn new(path: PathBuf, fixed: Fixed, tokens: Tokens, engine: Engine) -> Reloader {
+        Reloader { path, fixed, tokens, engine }
+    }
+
+    /// Takes what the file says now: all of it, or nothing if anything in it is wrong.
+    pub(crate) async fn reload(&self) -> Result<Reloaded, Vec<Fault>> {
+        let reloaded = self.take().await;
+        match &reloaded {
+            Ok(Reloaded { trunks, routes, needs_restart }) => {
+                tracing::info!(trunks, routes, "configuration reloaded");
+                if !needs_restart.is_empty() {
+                    tracing::warn!(changed = needs_restart.join(", "), "changed, but needs a restart");
+                }
+            }
+            Err(faults) => {
+                let lines = faults.iter().map(|Fault { pointer, detail }| format!("{pointer}: {detail}"));
+                let faults = lines.collect::<Vec<_>>().join("; ");
+                tracing::error!(faults, "configuration not reloaded; everything stays as it was");
+            }
+        }
+        reloaded
+    }
+
+    async fn take(&self) -> Result<Reloaded, Vec<Fault>> {
+        let path = self.path.clone();
+        let loaded = tokio::task::spawn_blocking(move || config::load(&path, std::env::vars()));
+        let loaded = loaded.await.map_err(|error| other(&error))?;
+        let Config { api, engine } = loaded.map_err(config::Faults::located)?;
+        let needs_restart = Fixed::of(&api, &engine).changed_since(&self.fixed);
+        self.tokens.reload().map_err(|error| other(&error))?;
+        self.engine.reload_certificates().await.map_err(|error| other(&error))?;
+        let count = |items: usize| u32::try_from(items).unwrap_or(u32::MAX);
+        let (trunks, routes) = (count(engine.trunks.len()), count(engine.routes.len()));
+        let reload =
+            Reload { trunks: engine.trunks, routes: engine.routes, limits: engine.limits, stir: engine.stir };
+        match self.engine.reload(reload).await {
+            Ok(()) => Ok(Reloaded { trunks, routes, needs_restart }),
+            Err(Error::Refused(Refusal::Validation(faults))) => Err(faults),
+            Err(error) => Err(other(&error)),
+        }
+    }
+}
+
+/// Something wrong that has no line.
+fn other(error: &dyn std::error::Error) -> Vec<Fault> {
+    vec![Fault { pointer: String::new(), detail: error.to_string() }]
+}
+
+/// Sections that are taken at the start only, as text to be compared.
+pub(crate) struct Fixed([(&'static str, String); 7]);
+
+impl Fixed {
+    pub(crate) fn of(api: &config::Api, engine: &engine_runtime::Config) -> Fixed {
+        let sip = (&engine.sip_listen, &engine.sip_tls, &engine.guard, &engine.user_agent);
+        let sip = (sip, &engine.name_servers, &engine.trace);
+        Fixed([
+            ("[api]", format!("{api:?}")),
+            ("[sip]", format!("{sip:?}")),
+            ("[media]", format!("{:?}", (&engine.media, engine.media_public_ip))),
+            ("[[endpoints]]", format!("{:?}", engine.registrar)),
+            ("[http]", format!("{:?}", engine.http)),
+            ("[storage]", format!("{:?}", (&engine.database, &engine.media_dir))),
+            ("[limits] cdr_retention_days", format!("{:?}", engine.cdr_retention)),
+        ])
+    }
+
+    fn changed_since(&self, before: &Fixed) -> Vec<String> {
+        let pairs = self.0.iter().zip(&before.0);
+        pairs.filter(|(now, before)| now.1 != before.1).map(|(now, _)| now.0.to_owned()).collect()
+    }
+}
