@@ -17,4 +17,5 @@ mod support;
 mod torture;
 mod trace;
 mod transports;
+mod trunks;
 mod web;

@@ -180,9 +180,15 @@ impl Carillon {
 
     /// Starts one on what an earlier one left in its folder.
     pub(crate) async fn open(folder: Folder, ports: Ports) -> Self {
+        Self::open_with(folder, ports, &[]).await
+    }
+
+    /// The same with more in its environment.
+    pub(crate) async fn open_with(folder: Folder, ports: Ports, environment: &[(&str, &str)]) -> Self {
         let log = std::fs::File::options().create(true).append(true).open(folder.path().join("log")).unwrap();
         let child = command(folder.path(), &["serve", "--config", "carillon.toml"])
             .env("CARILLON_ADMIN_TOKEN", SECRET)
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
