@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use control_api_types::{Identity, Limits, TrunkAttest, Verify};
+use control_api_types::{Identity, Limits, RedirectTo, TrunkAttest, Verify};
 use media_core::Codec;
 use sip_core::digest::Credentials;
 use sip_core::{EndpointConfig, Host, Network, Reliable, Target};
@@ -85,6 +85,12 @@ pub struct TrunkConfig {
     pub identity: Identity,
     /// Further headers of each INVITE.
     pub headers: Vec<(String, String)>,
+    /// How many redirections (3xx) one call follows.
+    pub redirects: u32,
+    /// Where it follows them to.
+    pub redirect_to: RedirectTo,
+    /// The session interval to ask for (RFC 4028); zero: none, `None`: as the endpoint does.
+    pub session_interval: Option<Duration>,
     /// Whether its provisional responses are acknowledged (RFC 3262).
     pub reliable: Reliable,
     /// Codecs to offer, most preferred first.
@@ -146,6 +152,9 @@ impl TrunkConfig {
             caller_ids_in_turn: false,
             identity: Identity::None,
             headers: Vec::new(),
+            redirects: 5,
+            redirect_to: RedirectTo::Trunk,
+            session_interval: None,
             reliable: Reliable::Supported,
             codecs: Codec::ALL.to_vec(),
             capacity: Capacity::default(),

@@ -23,6 +23,8 @@ pub(crate) struct Dial {
     pub(crate) called: Called,
     /// Where to, once its turn has come.
     pub(crate) ways: Vec<Group>,
+    /// How many redirections it follows.
+    pub(crate) redirects: u32,
     /// How long the branches of one group may all be silent while there is another group.
     pub(crate) failover: Duration,
     /// The caller id as the call shows it.
@@ -105,9 +107,11 @@ pub(crate) fn plan(create: &CreateCall, via: Via<'_>, local: &Host, faults: &mut
             from,
             headers,
             reliable: trunk.map_or(Reliable::Supported, |trunk| trunk.config.reliable),
+            session_interval: trunk.and_then(|trunk| trunk.config.session_interval),
         },
         called,
         ways,
+        redirects: trunk.map_or(0, |trunk| trunk.config.redirects),
         failover: trunk.map_or(TrunkConfig::FAILOVER, |trunk| trunk.config.failover),
         from: text,
         codecs: codecs?,
@@ -196,6 +200,7 @@ fn direct(uri: &Uri, target: Target) -> Group {
         route: Vec::new(),
         credentials: None,
         gateway: None,
+        is_foreign: false,
     };
     Group { branches: vec![branch], search: Search::Gateways }
 }

@@ -104,7 +104,7 @@ fn by_status(status: u16) -> Disposition {
         // 402: no credit. 428–438: the identity that we present is refused (RFC 8224, RFC 5079, RFC 3323).
         401 | 402 | 403 | 407 | 428 | 429 | 433 | 436..=438 | 608 => Disposition::Blocked,
         415 | 420 | 488 | 606 => Disposition::Incompatible,
-        // We do not follow redirections: legal, but not supported.
+        // One that is not followed: the limit, a loop, a number or host that is not allowed.
         300..=399 => Disposition::Incompatible,
         500..=599 => Disposition::NetworkError,
         600..=699 => Disposition::Busy,

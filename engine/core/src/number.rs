@@ -50,6 +50,18 @@ impl NumberFormat {
     }
 }
 
+impl NumberFormat {
+    /// Whether a call may be redirected to this user. The number is in the carrier's form, so that what `allow` does not
+    /// know is refused; a name is no number, and so is allowed where all numbers are.
+    pub fn may_redirect(&self, user: &str) -> bool {
+        match self.dial(user) {
+            Ok(_) => true,
+            Err(NumberError::NotANumber) => self.allow.is_empty(),
+            Err(NumberError::TooLong | NumberError::NotAllowed | NumberError::Denied) => false,
+        }
+    }
+}
+
 /// The digits of a number; `*` and `#` are dialled by service codes.
 fn digits(number: &str) -> Result<&str, NumberError> {
     let digits = number.strip_prefix('+').unwrap_or(number);
@@ -127,6 +139,10 @@ mod tests {
         assert_eq!(format.dial("62876"), Ok("0062876".into()));
         assert_eq!(format.dial("+1555"), Err(NumberError::NotAllowed));
         assert_eq!(format.dial("+629001"), Err(NumberError::Denied));
+        for (user, may) in [("+62876", true), ("1555", false), ("62900123", false), ("bob", false)] {
+            assert_eq!(format.may_redirect(user), may, "{user}");
+        }
+        assert!(NumberFormat::default().may_redirect("bob") && NumberFormat::default().may_redirect("1555"));
         assert_eq!(NumberFormat::default().dial("+62876"), Ok("+62876".into()));
         for bad in ["", "+", "12 34", "+62-876", "abc", "1@evil", "1\r\n2"] {
             assert_eq!(NumberFormat::default().dial(bad), Err(NumberError::NotANumber), "{bad}");

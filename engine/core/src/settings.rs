@@ -82,6 +82,9 @@ impl TrunkConfig {
             },
             identity: settings.identity,
             headers: settings.headers.clone().into_iter().collect(),
+            redirects: settings.redirects,
+            redirect_to: settings.redirect_to,
+            session_interval: settings.session_timer_s.map(|seconds| Duration::from_secs(seconds.into())),
             reliable: match settings.reliable {
                 ReliableProvisionals::Off => Reliable::Off,
                 ReliableProvisionals::Supported => Reliable::Supported,

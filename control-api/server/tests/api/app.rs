@@ -169,6 +169,7 @@ fn config(folder: &Folder, sip: SocketAddr) -> Config {
         node: "test".to_owned(),
         sip_listen: vec![ListenAddr::udp(sip)],
         sip_tls: sip_io::ClientTls::default(),
+        name_servers: Vec::new(),
         user_agent: "carillon-test".to_owned(),
         media: MediaConfig {
             ip: [127, 0, 0, 1].into(),

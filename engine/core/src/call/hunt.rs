@@ -14,7 +14,8 @@
 //! gateway does ([`fails_over`]), and never once the customer may have been disturbed. [`Search::Contacts`]: places
 //! where a user may be (RFC 3261 §16.6, §8.1.3.4). Another is tried whatever the one before said, 6xx excepted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use control_api_types::Disposition;
 use sip_core::digest::Credentials;
@@ -36,6 +37,8 @@ pub(crate) struct Branch {
     pub(crate) credentials: Option<Credentials>,
     /// The trunk's gateway that this is.
     pub(crate) gateway: Option<GatewayName>,
+    /// Whether a redirection has led to a host that nobody here has chosen.
+    pub(crate) is_foreign: bool,
 }
 
 impl Branch {
@@ -46,14 +49,25 @@ impl Branch {
             from: template.from.clone(),
             target: self.target.clone(),
             route: self.route.clone(),
-            headers: template.headers.clone(),
+            headers: self.headers(template),
             body: Some(body),
             reliable: template.reliable,
             replaces: None,
-            session_interval: None,
+            session_interval: template.session_interval,
             expires: None,
             credentials: self.credentials.clone(),
         }
+    }
+}
+
+impl Branch {
+    /// RFC 3325 §7 has P-Asserted-Identity taken off before a message leaves those who trust each other. A host that a
+    /// redirection chose is nobody we know, and the other headers tell the same.
+    fn headers(&self, template: &Template) -> Vec<(String, String)> {
+        const TRUSTED: [&str; 3] = ["P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID"];
+        let is_kept =
+            |name: &str| !self.is_foreign || !TRUSTED.iter().any(|own| own.eq_ignore_ascii_case(name));
+        template.headers.iter().filter(|(name, _)| is_kept(name)).cloned().collect()
     }
 }
 
@@ -63,6 +77,8 @@ pub(crate) struct Template {
     pub(crate) from: NameAddr,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) reliable: Reliable,
+    /// `Some(0)`: none is asked for; `None`: as the endpoint does.
+    pub(crate) session_interval: Option<Duration>,
 }
 
 /// Branches that are tried at once.
@@ -103,16 +119,26 @@ pub(crate) struct Hunt {
     disturbed: bool,
     /// The failure so far that says most.
     failure: Option<Failure>,
+    /// How many redirections may still be followed.
+    redirects: u32,
+    /// The Request-URIs that calls were sent to, while redirections are followed.
+    visited: BTreeSet<String>,
 }
 
+/// Most places of one redirection that are tried: each is a call that somebody else has asked for.
+const MAX_PLACES: usize = 8;
+
 impl Hunt {
-    pub(crate) fn new(groups: Vec<Group>) -> Self {
+    /// `redirects`: how many redirections the call follows.
+    pub(crate) fn new(groups: Vec<Group>, redirects: u32) -> Self {
         Self {
             groups: groups.into(),
             search: Search::Gateways,
             under_way: BTreeMap::new(),
             disturbed: false,
             failure: None,
+            redirects,
+            visited: BTreeSet::new(),
         }
     }
 
@@ -142,7 +168,31 @@ impl Hunt {
 
     /// The INVITE of this branch is out.
     pub(crate) fn sent(&mut self, session: SessionId, branch: Branch) {
+        self.visited.insert(branch.request_uri.to_string());
         self.under_way.insert(session, branch);
+    }
+
+    /// One branch was redirected: these are the places that it may go to, best first. `None`: there is nowhere to go, and
+    /// the redirection is a failure like others.
+    pub(crate) fn redirected(&mut self, session: SessionId, places: Vec<Branch>) -> Option<Verdict> {
+        let mut places = places;
+        // RFC 3261 §8.1.3.4: "the client MUST NOT add any given URI to the target set more than once".
+        places.retain(|place| self.visited.insert(place.request_uri.to_string()));
+        places.truncate(MAX_PLACES);
+        if places.is_empty() || self.redirects == 0 {
+            return None;
+        }
+        self.under_way.remove(&session)?;
+        self.redirects -= 1;
+        // Whoever redirects has spoken for the customer: other gateways know no better.
+        if self.search == Search::Gateways {
+            self.groups.clear();
+        }
+        for place in places.into_iter().rev() {
+            self.groups.push_front(Group { branches: vec![place], search: Search::Contacts });
+        }
+        // The order is the redirecting server's, one at a time, so that no two phones ring for one call.
+        Some(if self.under_way.is_empty() { Verdict::Next } else { Verdict::Wait })
     }
 
     pub(crate) fn branch(&self, session: SessionId) -> Option<&Branch> {
@@ -248,6 +298,7 @@ mod tests {
             route: Vec::new(),
             credentials: None,
             gateway: None,
+            is_foreign: false,
         }
     }
 
@@ -271,7 +322,7 @@ mod tests {
                 .iter()
                 .map(|&size| Group { branches: (1..=size).map(branch).collect(), search })
                 .collect();
-            let mut trial = Self { hunt: Hunt::new(groups), sent: 0 };
+            let mut trial = Self { hunt: Hunt::new(groups, 2), sent: 0 };
             trial.next();
             trial
         }
@@ -365,5 +416,35 @@ mod tests {
         assert_eq!(trial.hunt.answered(SessionId(3)), [SessionId(2)]);
         assert!(!trial.hunt.has_next());
         trial.fails(2, status(487), Verdict::Wait);
+    }
+
+    #[test]
+    fn redirections_are_followed_in_order_once_each_and_not_for_ever() {
+        let mut trial = Trial::new(Search::Gateways, &[1, 1]);
+        let verdict = trial.hunt.redirected(SessionId(1), vec![branch(5), branch(1), branch(6)]);
+        assert_eq!(verdict, Some(Verdict::Next));
+        trial.next();
+        trial.fails(2, status(480), Verdict::Next);
+        assert_eq!(trial.hunt.redirected(SessionId(3), vec![branch(5), branch(6)]), None, "a loop");
+        assert_eq!(trial.hunt.redirected(SessionId(3), vec![branch(7)]), Some(Verdict::Next));
+        trial.next();
+        assert_eq!(trial.hunt.redirected(SessionId(4), vec![branch(8)]), None, "two are enough");
+        trial.fails(4, status(302), Verdict::Over(status(480)));
+    }
+
+    #[test]
+    fn hosts_that_a_redirection_chose_are_not_told_who_calls() {
+        let template = Template {
+            from: NameAddr::new("sip:a@b".parse().unwrap()),
+            headers: vec![("p-asserted-identity".into(), "<sip:a@b>".into()), ("X-Job".into(), "7".into())],
+            reliable: Reliable::Off,
+            session_interval: None,
+        };
+        let sent = |is_foreign| {
+            let branch = Branch { is_foreign, ..branch(1) };
+            branch.invite(&template, Body::sdp("")).headers
+        };
+        assert_eq!(sent(false), template.headers);
+        assert_eq!(sent(true), template.headers[1..]);
     }
 }

@@ -96,6 +96,7 @@ impl LiveCall {
             template,
             called: _,
             ways,
+            redirects,
             failover,
             codecs,
             ring_timeout,
@@ -105,7 +106,7 @@ impl LiveCall {
         } = dial;
         let local = local_media(ctx, self.media_address(ctx, addr), codecs);
         let offer = Body::sdp(sdp::offer(&local));
-        let hunt = Hunt::new(ways);
+        let hunt = Hunt::new(ways, redirects);
         let inviting =
             Inviting { hunt, template, offer, local, failover, early_media, early: None, assertion };
         self.state = State::Inviting(Box::new(inviting));
@@ -475,6 +476,16 @@ pub(super) fn branch_failed(
     let gateway = inviting.hunt.branch(session).and_then(|branch| branch.gateway.as_ref());
     if let (Some(gateway), Some(sign)) = (gateway, Sign::of_call(&failure)) {
         ctx.sign(trunk, gateway, sign);
+    }
+    if let FailureCause::Response(300..=399) = failure.cause
+        && let Some(branch) = inviting.hunt.branch(session)
+        && let Some(trunk) = trunk.and_then(|id| ctx.trunks.get(id))
+    {
+        let places = failure.contacts.iter().filter_map(|contact| trunk.redirect(branch, contact.uri()));
+        let places = places.collect();
+        if let Some(verdict) = inviting.hunt.redirected(session, places) {
+            return verdict;
+        }
     }
     inviting.hunt.failed(session, failure)
 }

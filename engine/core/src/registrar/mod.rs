@@ -258,6 +258,7 @@ impl Registrar {
                 route: binding.path.iter().cloned().map(NameAddr::new).collect(),
                 credentials: None,
                 gateway: None,
+                is_foreign: false,
             })
         };
         let groups = self.location.groups(now, name).into_iter();

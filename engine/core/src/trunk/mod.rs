@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use control_api_types::{EventData, GatewayState, Timestamp, TrunkState};
+use control_api_types::{EventData, GatewayState, RedirectTo, Timestamp, TrunkState};
 use rand_core::Rng;
 use sip_core::{
-    Endpoint, Host, NameAddr, OutgoingId, Register, RegistrationEvent, RegistrationId, Target, Uri,
+    Endpoint, Host, NameAddr, OutgoingId, Register, RegistrationEvent, RegistrationId, Scheme, Target, Uri,
 };
 
 use self::gateway::Gateway;
@@ -204,10 +204,43 @@ impl Trunk {
                 route: self.route(),
                 credentials: self.config.credentials.clone(),
                 gateway: Some(gateway.name.clone()),
+                is_foreign: false,
             };
             Group { branches: vec![branch], search: Search::Gateways }
         };
         Ok(gateway::order(gateways, random).into_iter().map(way).collect())
+    }
+
+    /// Where a call that was redirected to `uri` goes on, if it may: by the gateway of that host, or else by the one that
+    /// has redirected it, or to the host itself where the trunk trusts whoever redirects.
+    pub(crate) fn redirect(&self, from: &Branch, uri: &Uri) -> Option<Branch> {
+        let host = uri.host().filter(|_| matches!(uri.scheme(), Scheme::Sip | Scheme::Sips))?;
+        // A number that may not be dialled may not be redirected to: that is how calls to costly numbers are made.
+        let user = uri.user().and_then(|user| user.split(';').next()).unwrap_or_default();
+        if !self.config.number_format.may_redirect(user) {
+            return None;
+        }
+        let to = Branch { request_uri: uri.clone(), ..from.clone() };
+        let is_there = |gateway: &&Gateway| gateway.host == host && gateway.config.target.port == uri.port();
+        if let Some(gateway) = self.gateways.iter().find(is_there) {
+            let target = self.next_hop(&gateway.config.target).clone();
+            return Some(Branch { target, gateway: Some(gateway.name.clone()), ..to });
+        }
+        match self.config.redirect_to {
+            RedirectTo::Trunk => Some(to),
+            RedirectTo::Anywhere => {
+                let transport = uri.transport().ok()?;
+                let target = Target {
+                    host: host.to_string(),
+                    port: uri.port(),
+                    transport,
+                    public_ip: self.config.public_ip,
+                    ..Target::default()
+                };
+                let (route, credentials, gateway) = (Vec::new(), None, None);
+                Some(Branch { target, route, credentials, gateway, is_foreign: true, ..to })
+            }
+        }
     }
 
     /// Where requests for `target` are sent.

@@ -22,6 +22,8 @@ pub(crate) enum Act {
     Progress,
     Answer(Answer),
     Reject(u16),
+    /// Rejects with 302 and these contacts.
+    Redirect(&'static str),
     /// Rejects with a Retry-After.
     RejectFor(u16, u16),
     /// Rejects with a Q.850 cause.
@@ -405,6 +407,10 @@ impl Carrier {
             }
             Act::Reject(status) => {
                 let _ = endpoint.reject(now, session, status, &[]);
+            }
+            Act::Redirect(contacts) => {
+                let contact = ("Contact".to_owned(), contacts.to_owned());
+                let _ = endpoint.reject(now, session, 302, &[contact]);
             }
             Act::RejectFor(status, seconds) => {
                 let after = ("Retry-After".to_owned(), seconds.to_string());

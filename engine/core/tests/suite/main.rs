@@ -12,6 +12,7 @@ mod inbound;
 mod limits;
 mod outbound;
 mod random;
+mod redirects;
 mod stir;
 mod trunks;
 mod webhooks;
