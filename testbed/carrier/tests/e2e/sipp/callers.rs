@@ -33,6 +33,14 @@ async fn calls_that_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn offers_that_come_late_or_change() {
+    for scenario in ["late_offer", "holds", "requires_100rel"] {
+        check(scenario, "100", 1, Disposition::Answered, EndedBy::Remote).await;
+    }
+    check("late_offer_without_answer", "100", 1, Disposition::Incompatible, EndedBy::Engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_given_up_while_they_ring() {
     for scenario in ["cancels", "cancels_twice", "early_bye", "merged"] {
         check(scenario, "200", 1, Disposition::NoAnswer, EndedBy::Remote).await;

@@ -2,6 +2,7 @@
 
 mod callers;
 mod customers;
+mod offers;
 
 use carrier::sipp::{Scenario, Sipp};
 use control_api_types::{Disposition, EndedBy, EventData, HangupReason, TrunkState};
