@@ -189,6 +189,8 @@ fn note(course: &mut Course, at: u64, data: &EventData, tell: &watch::Sender<Pro
         | EventData::TrunkUp { .. }
         | EventData::TrunkDown { .. }
         | EventData::TrunkRejected { .. }
+        | EventData::EndpointRegistered { .. }
+        | EventData::EndpointUnregistered { .. }
         | EventData::EngineDraining {}
         | EventData::EventsDropped { .. } => {}
     }

@@ -10,7 +10,7 @@ use control_api_types::{
     Call, CallId, CallStatus, CallTrace, CreateCall, Cursor, Drain, Fault, FlowResource, FlowSummary, Gather,
     HangupReason, Limits, LimitsPatch, Node, Page, Play, PlayId, Prompt, Timestamp, Trunk, TrunkSettings,
 };
-use engine_core::{ConfigError, Refusal, StirConfig};
+use engine_core::{ConfigError, Refusal};
 use sha2::Digest as _;
 use tokio::sync::{mpsc, oneshot, watch};
 

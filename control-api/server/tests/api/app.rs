@@ -182,7 +182,6 @@ fn config(folder: &Folder, sip: SocketAddr) -> Config {
         limits: Limits { max_calls: 8, max_cps: 100, max_queued: 4, queue_timeout_s: 60, drain_timeout_s: 5 },
         guard: Default::default(),
         trace: Default::default(),
-        name_servers: Vec::new(),
         cdr_retention: Duration::from_secs(3600),
         trunks: Vec::new(),
         routes: vec![park],
