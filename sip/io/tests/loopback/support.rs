@@ -40,9 +40,14 @@ pub(crate) fn transmit(
     Transmit { transport, local, remote, payload, reply_on: None, server_name: None }
 }
 
-/// The next input, which must come.
+/// The next input, which must come; ends of streams are passed over.
 pub(crate) async fn next(inbox: &mut Inbox) -> Input {
-    timeout(DEAD, inbox.recv()).await.expect("an input arrives").expect("the transports live")
+    loop {
+        match timeout(DEAD, inbox.recv()).await.expect("an input arrives").expect("the transports live") {
+            Input::StreamEnded { .. } => {}
+            input => return input,
+        }
+    }
 }
 
 /// The method and Call-ID of the message that must come next.

@@ -145,8 +145,12 @@ async fn a_reset_stream_is_a_transport_error_and_a_closed_one_is_not() {
     let (_transports, mut inbox, ours) = listening(Limits::default());
     let mut closing = TcpStream::connect(ours).await.unwrap();
     closing.write_all(request("OPTIONS", "closing", None, "").as_bytes()).await.unwrap();
-    next_message(&mut inbox).await;
+    let (closed, _) = next_message(&mut inbox).await;
     drop(closing);
+    match within(inbox.recv()).await {
+        Some(Input::StreamEnded { hop }) => assert_eq!(hop, closed, "its end is told, and nothing else"),
+        other => panic!("the end of a stream, not {other:?}"),
+    }
 
     let mut resetting = TcpStream::connect(ours).await.unwrap();
     let remote = resetting.local_addr().unwrap();

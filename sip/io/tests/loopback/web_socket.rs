@@ -198,7 +198,7 @@ async fn a_browser_that_left_is_not_connected_to() {
         loop {
             assert!(transports.transmit(reply(hop, "late")).is_none());
             tokio::select! {
-                input = inbox.recv() => return input,
+                input = next(&mut inbox) => return Some(input),
                 () = tokio::task::yield_now() => {}
             }
         }
