@@ -105,6 +105,13 @@ impl Authenticator {
         true
     }
 
+    /// Whether it is the nonce that was rejected, and not what was answered to it (RFC 7616 section 3.3).
+    pub(crate) fn is_stale(response: &Message) -> bool {
+        [Name::WwwAuthenticate, Name::ProxyAuthenticate].into_iter().any(|name| {
+            digest::strongest_of_each_realm(response.headers(name)).iter().any(|challenge| challenge.stale)
+        })
+    }
+
     /// The header lines for a request, one for each challenge known.
     pub(crate) fn lines(&mut self, method: &Method, uri: &str, body: &[u8]) -> Lines {
         let Some(credentials) = &self.credentials else { return Lines::new() };

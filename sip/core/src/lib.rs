@@ -132,6 +132,7 @@ mod timers;
 mod transaction;
 mod transport;
 mod uri;
+mod watch;
 
 pub use endpoint::{
     ALLOW, Destinations, Endpoint, EndpointConfig, Error, Event, Input, Listener, Output, QueryId, Question,
@@ -149,7 +150,7 @@ pub use name::Name;
 pub use net::{Network, NotANetwork, Source};
 pub use outgoing::{Outgoing, OutgoingId, OutgoingOutcome};
 pub use params::Params;
-pub use registration::{Register, RegistrationEvent, RegistrationId};
+pub use registration::{Outbound, Register, RegistrationEvent, RegistrationId};
 pub use session::{
     Body, DialogId, EndCause, Failure, FailureCause, Hangup, Invite, Refer, ReferId, ReferProgress, Referred,
     Reliable, SessionEvent, SessionId, SessionRefresh, SessionTimer, Side, Target,
@@ -158,5 +159,6 @@ pub use timers::Timers;
 pub use transaction::Timer;
 pub use transport::{Destination, Hop, Transport};
 pub use uri::{Host, Scheme, Uri, unescape};
+pub use watch::WatchId;
 
 pub use bytestring::ByteString;

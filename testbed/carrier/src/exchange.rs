@@ -200,7 +200,9 @@ impl Exchange {
                     self.request(now, id, hop, &request)
                 }
                 // We register nowhere, and ask nobody anything.
-                sip_core::Output::Event(Event::Registration { .. } | Event::Response { .. }) => {}
+                sip_core::Output::Event(
+                    Event::Registration { .. } | Event::Response { .. } | Event::Located { .. },
+                ) => {}
                 output @ (sip_core::Output::Transmit(_) | sip_core::Output::Resolve { .. }) => {
                     self.outputs.push_back(Output::Sip(output));
                 }

@@ -20,7 +20,7 @@ use media_core::{Codec, LegId};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sip_core::{
-    Endpoint, EndpointConfig, Event, Hop, Host, Message, Method, QueryId, RequestId, SessionEvent, SessionId,
+    Endpoint, EndpointConfig, Event, Hop, Host, Message, Method, RequestId, SessionEvent, SessionId,
 };
 
 use self::expected::Expectations;
@@ -65,8 +65,6 @@ pub struct Engine {
     current: Option<CallId>,
 
     trunks: Trunks,
-    /// Names of gateways that are being resolved.
-    lookups: BTreeMap<QueryId, String>,
     routes: Vec<Route>,
     registrar: Registrar,
     flows: BTreeMap<String, Arc<Flow>>,
@@ -133,7 +131,6 @@ impl Engine {
             last_leg: 0,
             current: None,
             trunks: Trunks::default(),
-            lookups: BTreeMap::new(),
             routes: Vec::new(),
             registrar,
             flows: BTreeMap::new(),
@@ -176,17 +173,6 @@ impl Engine {
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
             Input::Sip(input) => {
-                if let sip_core::Input::Resolved { query, result } = &input
-                    && let Some(host) = self.lookups.remove(query)
-                    && let Ok(found) = result
-                {
-                    let addresses: BTreeSet<_> =
-                        found.list.iter().map(|at| at.address.ip().to_canonical()).collect();
-                    for trunk in self.trunks.iter_mut().filter(|trunk| trunk.is_at(&host)) {
-                        trunk.learn_addresses(&host, &addresses);
-                    }
-                    self.expectations_changed();
-                }
                 if let sip_core::Input::StreamEnded { hop } = &input {
                     let changes = self.registrar.stream_failed(hop.transport, hop.remote);
                     self.publish_contacts(now, &changes);
@@ -259,9 +245,6 @@ impl Engine {
             match output {
                 sip_core::Output::Transmit(transmit) => self.outputs.push_back(Output::Transmit(transmit)),
                 sip_core::Output::Resolve { query, question } => {
-                    if self.trunks.iter().any(|(_, trunk)| trunk.is_at(&question.host)) {
-                        self.lookups.insert(query, question.host.clone());
-                    }
                     self.outputs.push_back(Output::Resolve { query, question });
                 }
                 // RFC 3891 §5: who may take a call over is to be authorized; nobody is.
@@ -282,6 +265,10 @@ impl Engine {
                     if let Some(&leg) = self.sessions.get(&id) {
                         self.with_call(now, leg, |call, ctx| call.on_session(ctx, id, event));
                     }
+                }
+                sip_core::Output::Event(Event::Located { id, addresses }) => {
+                    self.trunks.located(id, &addresses);
+                    self.expectations_changed();
                 }
                 sip_core::Output::Event(Event::Registration { id, event }) => {
                     self.trunks.on_registration(now, id, &event);

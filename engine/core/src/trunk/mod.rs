@@ -40,6 +40,8 @@ pub(crate) struct Trunk {
     pub(crate) domain: Host,
     pub(crate) gate: Gate,
     registration: Registration,
+    /// RFC 3608: the route for requests of the address of record, as the registrar gave it.
+    service_route: Vec<NameAddr>,
     /// The state that was told last.
     told: TrunkState,
     /// How many calls have left the choice of a caller id to us.
@@ -88,6 +90,7 @@ impl Trunk {
         Ok(Self {
             gate: Gate::new(config.capacity),
             registration: Registration::None,
+            service_route: Vec::new(),
             told: TrunkState::Unmonitored,
             caller_ids_shown: 0,
             statistics: Statistics::default(),
@@ -143,6 +146,7 @@ impl Trunk {
 
     /// Takes back its registration: which one that was.
     pub(crate) fn leave_registrar(&mut self) -> Option<RegistrationId> {
+        self.service_route.clear();
         std::mem::replace(&mut self.registration, Registration::None).id()
     }
 
@@ -153,12 +157,14 @@ impl Trunk {
         }
         let credentials = self.config.credentials.clone()?;
         let user = credentials.username.to_string();
+        let proxy = self.config.outbound_proxy.as_ref();
+        let aor = Uri::sip(Some(&user), &self.domain, None);
         Some(Register {
-            registrar: self.registrar()?.clone(),
-            aor: Uri::sip(Some(&user), &self.domain, None),
+            route: self.proxy_route(),
             credentials: Some(credentials),
             expires: self.config.register?,
             contact_user: user,
+            ..Register::new(proxy.or(self.registrar())?.clone(), aor)
         })
     }
 
@@ -200,7 +206,7 @@ impl Trunk {
             let branch = Branch {
                 to: NameAddr::new(uri.clone()),
                 request_uri: uri,
-                target: self.next_hop(&gateway.config.target).clone(),
+                target: self.next_hop(&gateway.config.target),
                 route: self.route(),
                 credentials: self.config.credentials.clone(),
                 gateway: Some(gateway.name.clone()),
@@ -223,7 +229,7 @@ impl Trunk {
         let to = Branch { request_uri: uri.clone(), ..from.clone() };
         let is_there = |gateway: &&Gateway| gateway.host == host && gateway.config.target.port == uri.port();
         if let Some(gateway) = self.gateways.iter().find(is_there) {
-            let target = self.next_hop(&gateway.config.target).clone();
+            let target = self.next_hop(&gateway.config.target);
             return Some(Branch { target, gateway: Some(gateway.name.clone()), ..to });
         }
         match self.config.redirect_to {
@@ -244,21 +250,40 @@ impl Trunk {
     }
 
     /// Where requests for `target` are sent.
-    fn next_hop<'a>(&'a self, target: &'a Target) -> &'a Target {
-        self.config.outbound_proxy.as_ref().unwrap_or(target)
+    fn next_hop(&self, target: &Target) -> Target {
+        if let Some(proxy) = &self.config.outbound_proxy {
+            return proxy.clone();
+        }
+        // RFC 3261 §8.1.2: to the topmost Route; by the same listener and public address as otherwise.
+        let route = self.service_route.first().map(NameAddr::uri);
+        let host = route.and_then(|uri| Some((uri.host()?.to_string(), uri.port(), uri.transport().ok()?)));
+        match host {
+            Some((host, port, transport)) => Target { host, port, transport, ..target.clone() },
+            None => target.clone(),
+        }
+    }
+
+    /// The way of its requests: through the outbound proxy, and as the registrar wants it (RFC 3608 §5).
+    fn route(&self) -> Vec<NameAddr> {
+        let mut route = self.proxy_route();
+        route.extend(self.service_route.iter().cloned());
+        route
     }
 
     /// RFC 3261 §8.1.2: an outbound proxy is a "pre-existing route set containing a single URI".
-    fn route(&self) -> Vec<NameAddr> {
+    fn proxy_route(&self) -> Vec<NameAddr> {
         let Some(proxy) = &self.config.outbound_proxy else { return Vec::new() };
         let Ok(host) = proxy.host.parse() else { return Vec::new() };
         let uri = format!("{};lr", gateway::name(&host, proxy)).parse().ok();
         uri.into_iter().map(NameAddr::new).collect()
     }
 
-    /// Whether a gateway is at this host.
-    pub(crate) fn is_at(&self, host: &str) -> bool {
-        self.config.gateways.iter().any(|gateway| gateway.target.host == host)
+    /// The gateways that are given by name.
+    pub(crate) fn named_gateways(&self) -> impl Iterator<Item = &Target> {
+        self.gateways
+            .iter()
+            .filter(|gateway| gateway.host.ip().is_none())
+            .map(|gateway| &gateway.config.target)
     }
 
     pub(crate) fn registering(&mut self, id: RegistrationId) {
@@ -354,6 +379,9 @@ impl Trunk {
     /// Takes what happened to its registration.
     pub(crate) fn on_registration(&mut self, now: Instant, event: &RegistrationEvent) {
         let registrar = self.registrar().map(|registrar| registrar.host.clone()).unwrap_or_default();
+        if let RegistrationEvent::Registered { service_route, .. } = event {
+            self.service_route.clone_from(service_route);
+        }
         self.registration.take(now, event, &registrar);
     }
 
@@ -462,6 +490,10 @@ mod tests {
         Trunk::new(now, TrunkConfig::new("t", target), &mut ChaCha20Rng::seed_from_u64(1)).unwrap()
     }
 
+    fn registered(expires: Duration) -> RegistrationEvent {
+        RegistrationEvent::Registered { expires, service_route: Vec::new(), seen_at: None }
+    }
+
     #[test]
     fn one_change_per_new_state_and_calls_wait_for_the_first_answer() {
         let now = origin();
@@ -470,7 +502,7 @@ mod tests {
         assert_eq!((trunk.state(), trunk.is_settled()), (TrunkState::Unmonitored, true));
         trunk.registering(id);
         assert_eq!((trunk.state(), trunk.is_settled()), (TrunkState::Registering, false));
-        let up = RegistrationEvent::Registered { expires: Duration::from_secs(60) };
+        let up = registered(Duration::from_secs(60));
         let down = RegistrationEvent::Failed { status: Some(503), retry_in: Some(SECOND) };
         let rejected = RegistrationEvent::Failed { status: Some(403), retry_in: None };
         let told_up = EventData::TrunkUp { trunk: "t".into() };
@@ -493,5 +525,33 @@ mod tests {
         let called = Called::Number("1".to_owned());
         let no_way = trunk.ways(&called, &mut ChaCha20Rng::seed_from_u64(1)).unwrap_err();
         assert_eq!(no_way.evidence, Evidence::TrunkRejected);
+    }
+
+    #[test]
+    fn requests_take_the_service_route_of_the_registrar() {
+        let now = origin();
+        let mut trunk = trunk(now);
+        let way = |trunk: &Trunk| {
+            let called = Called::Number("1".to_owned());
+            let branch =
+                trunk.ways(&called, &mut ChaCha20Rng::seed_from_u64(1)).unwrap().remove(0).branches.remove(0);
+            let route: Vec<_> = branch.route.iter().map(ToString::to_string).collect();
+            (branch.target.host, branch.target.port, route)
+        };
+        assert_eq!(way(&trunk), ("10.0.0.1".to_owned(), Some(5080), vec![]));
+        trunk.registering(RegistrationId(1));
+        let routes = ["<sip:edge.example.com:5070;lr>", "<sip:core.example.com;lr>"];
+        let service_route = routes.iter().map(|route| route.parse().unwrap()).collect();
+        let expires = Duration::from_secs(60);
+        trunk.on_registration(now, &RegistrationEvent::Registered { expires, service_route, seen_at: None });
+        let routes = routes.map(str::to_owned);
+        assert_eq!(way(&trunk), ("edge.example.com".to_owned(), Some(5070), routes.to_vec()));
+        // Through an outbound proxy: that comes first, and is where requests are sent.
+        trunk.config.outbound_proxy = Some(Target { host: "10.0.0.9".into(), ..Target::default() });
+        let through = [&["<sip:10.0.0.9;lr>".to_owned()], &routes[..]].concat();
+        assert_eq!(way(&trunk), ("10.0.0.9".to_owned(), None, through));
+        trunk.config.outbound_proxy = None;
+        trunk.on_registration(now, &registered(expires));
+        assert_eq!(way(&trunk).2, [""; 0]);
     }
 }

@@ -56,7 +56,7 @@ impl Registration {
             {
                 return;
             }
-            RegistrationEvent::Registered { expires } => Self::Up { id, until: now + expires },
+            RegistrationEvent::Registered { expires, .. } => Self::Up { id, until: now + expires },
             RegistrationEvent::Failed { status, retry_in: Some(retry_in) } => {
                 let what = status.map_or("no answer".to_owned(), |status| {
                     format!("{status} {}", sip_core::reason_phrase(status))

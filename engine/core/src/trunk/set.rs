@@ -1,11 +1,12 @@
 //! Every trunk, by an id that never changes and by its name.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use control_api_types::EventData;
 use rand_core::Rng;
-use sip_core::{Endpoint, OutgoingId, RegistrationEvent, RegistrationId};
+use sip_core::{Endpoint, OutgoingId, RegistrationEvent, RegistrationId, WatchId};
 
 use super::{Sign, Trunk};
 use crate::config::{ConfigError, TrunkConfig};
@@ -20,6 +21,8 @@ pub(crate) struct Trunks {
     trunks: BTreeMap<TrunkId, Trunk>,
     names: BTreeMap<String, TrunkId>,
     registrations: BTreeMap<RegistrationId, TrunkId>,
+    /// Whose gateways are kept located, and at which host.
+    watches: BTreeMap<WatchId, (TrunkId, String)>,
     last: u64,
     due: Option<Instant>,
     news: VecDeque<EventData>,
@@ -43,6 +46,8 @@ impl Trunks {
                 }
                 let before = trunk.register();
                 trunk.change(now, config, random)?;
+                self.watch(id, endpoint);
+                let Some(trunk) = self.trunks.get(&id) else { return Ok(()) };
                 if trunk.register() == before && !trunk.is_rejected() {
                     self.with(id, |_| {});
                     return Ok(());
@@ -56,6 +61,7 @@ impl Trunks {
                 let trunk = Trunk::new(now, config, random)?;
                 self.names.insert(trunk.config.name.clone(), id);
                 self.trunks.insert(id, trunk);
+                self.watch(id, endpoint);
                 id
             }
         };
@@ -68,6 +74,7 @@ impl Trunks {
         let Some(id) = self.names.remove(name) else { return false };
         self.leave_registrar(now, id, endpoint);
         self.trunks.remove(&id);
+        self.watch(id, endpoint);
         self.with(id, |_| {});
         true
     }
@@ -81,6 +88,24 @@ impl Trunks {
                 trunk.registering(registration);
             }
         });
+    }
+
+    /// Has the gateways that are given by name located from now on: calls come from there before any goes there.
+    fn watch(&mut self, id: TrunkId, endpoint: &mut Endpoint) {
+        for watch in self.watches.extract_if(.., |_, (of, _)| *of == id).map(|(watch, _)| watch) {
+            endpoint.unwatch(watch);
+        }
+        for target in self.trunks.get(&id).into_iter().flat_map(Trunk::named_gateways) {
+            self.watches.insert(endpoint.watch(target.clone()), (id, target.host.clone()));
+        }
+    }
+
+    /// A gateway is located, or has moved.
+    pub(crate) fn located(&mut self, watch: WatchId, addresses: &BTreeSet<IpAddr>) {
+        let Some((id, host)) = self.watches.get(&watch) else { return };
+        if let Some(trunk) = self.trunks.get_mut(id) {
+            trunk.learn_addresses(host, addresses);
+        }
     }
 
     fn leave_registrar(&mut self, now: Instant, id: TrunkId, endpoint: &mut Endpoint) {
@@ -106,10 +131,6 @@ impl Trunks {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TrunkId, &Trunk)> {
         self.trunks.iter().map(|(&id, trunk)| (id, trunk))
-    }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Trunk> {
-        self.trunks.values_mut()
     }
 
     // What happens to them.

@@ -270,7 +270,9 @@ impl Carrier {
                     panic!("the carrier uses addresses only, not {question:?}")
                 }
                 Output::Event(Event::Session { id, event }) => self.on_session(now, id, event),
-                Output::Event(Event::Registration { .. } | Event::Response { .. }) => {}
+                Output::Event(
+                    Event::Registration { .. } | Event::Response { .. } | Event::Located { .. },
+                ) => {}
                 Output::Event(Event::Request { id, request, .. }) => {
                     let contact = request.header(sip_core::Name::Contact).unwrap_or_default().to_owned();
                     self.registers += 1;

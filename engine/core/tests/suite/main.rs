@@ -13,6 +13,7 @@ mod limits;
 mod outbound;
 mod random;
 mod redirects;
+mod registration;
 mod stir;
 mod trunks;
 mod webhooks;

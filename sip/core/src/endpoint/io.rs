@@ -1,6 +1,7 @@
 //! What goes into an [`Endpoint`](super::Endpoint) and what comes out.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use crate::registration::{RegistrationEvent, RegistrationId};
 use crate::session::{SessionEvent, SessionId, SessionTimer};
 use crate::transaction::Timer;
 use crate::transport::{Destination, Hop, Transport};
+use crate::watch::WatchId;
 use crate::{Message, ParseError};
 
 /// Something the outside reports.
@@ -144,6 +146,8 @@ pub enum TimerKind {
     Session(SessionTimer),
     /// The refresh or the next try of a registration, or what keeps its way open.
     Registration,
+    /// The next question where a watched target is.
+    Watch,
 }
 
 /// One message to send.
@@ -184,6 +188,13 @@ pub enum Event {
         id: RegistrationId,
         /// What.
         event: RegistrationEvent,
+    },
+    /// A watched target is located, or has moved.
+    Located {
+        /// Which.
+        id: WatchId,
+        /// All its addresses, of every transport; IPv4 addresses as such.
+        addresses: BTreeSet<IpAddr>,
     },
     /// What became of a request of ours outside any dialog; see [`Endpoint::request`](super::Endpoint::request).
     Response {

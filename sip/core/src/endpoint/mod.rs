@@ -20,9 +20,12 @@ pub use io::{
 use crate::guard::Seal;
 use crate::outgoing::{Outgoing, OutgoingId, Outgoings};
 use crate::registration::{Register, RegistrationId, Registrations};
-use crate::session::{Body, Hangup, Invite, Refer, ReferId, Session, SessionId, Sessions, check_headers};
+use crate::session::{
+    Body, Hangup, Invite, Refer, ReferId, Session, SessionId, Sessions, Target, check_headers,
+};
 use crate::transaction::{Asker, Report, ServerId, TimerKey, TransactionLayer, User};
 use crate::transport::Destination;
+use crate::watch::{WatchId, Watches};
 use crate::{ByteString, Name, Replaces};
 
 /// A SIP user agent without sockets, clock or threads: transactions, dialogs, INVITE sessions and registrations.
@@ -35,6 +38,7 @@ pub struct Endpoint {
     layer: TransactionLayer,
     sessions: Sessions,
     registrations: Registrations,
+    watches: Watches,
     outgoings: Outgoings,
 }
 
@@ -45,6 +49,7 @@ impl Endpoint {
             layer: TransactionLayer::new(config, seed),
             sessions: Sessions::default(),
             registrations: Registrations::default(),
+            watches: Watches::default(),
             outgoings: Outgoings::default(),
         }
     }
@@ -71,6 +76,15 @@ impl Endpoint {
                         self.report(now, report);
                     }
                 }
+                if kind != TransportErrorKind::Local {
+                    let to = Destination { transport, address: remote };
+                    self.registrations.stream_broke(&mut self.layer, now, to);
+                }
+            }
+            // Requests find another way by themselves. Whoever registered by it is not reached by it any more.
+            Input::StreamEnded { hop } => {
+                let to = Destination { transport: hop.transport, address: hop.remote };
+                self.registrations.stream_broke(&mut self.layer, now, to);
             }
             // A response is sent again when its request is.
             Input::Unsent { payload, kind: _ } => {
@@ -78,13 +92,12 @@ impl Endpoint {
                     self.report(now, report);
                 }
             }
-            // Requests find another way by themselves; who keeps flows acts on it.
-            Input::StreamEnded { .. } => {}
             Input::Resolved { query, result } => match self.layer.take_query(query) {
                 Some(Asker::Invite(id)) => self.sessions.target_resolved(&mut self.layer, now, id, result),
                 Some(Asker::Dialog(id, dialog)) => {
                     self.sessions.dialog_resolved(&mut self.layer, now, id, dialog, result);
                 }
+                Some(Asker::Watch(id)) => self.watches.resolved(&mut self.layer, now, id, result),
                 Some(Asker::Register(id)) => self.registrations.resolved(&mut self.layer, now, id, result),
                 Some(Asker::Outgoing(id)) => self.outgoings.resolved(&mut self.layer, now, id, result),
                 None => {}
@@ -104,6 +117,7 @@ impl Endpoint {
                 }
                 TimerKey::Server(id, timer) => self.layer.server_timer(now, id, timer),
                 TimerKey::Session(id, timer) => self.sessions.timer(&mut self.layer, now, id, timer),
+                TimerKey::Watch(id) => self.watches.ask(&mut self.layer, id),
                 TimerKey::Registration(id) => self.registrations.timer(&mut self.layer, now, id),
                 TimerKey::Keepalive(id) => self.registrations.keep_open(&mut self.layer, now, id),
             }
@@ -118,6 +132,7 @@ impl Endpoint {
             TimerKey::Client(_, timer) | TimerKey::Server(_, timer) => TimerKind::Transaction(timer),
             TimerKey::Session(_, timer) => TimerKind::Session(timer),
             TimerKey::Registration(_) | TimerKey::Keepalive(_) => TimerKind::Registration,
+            TimerKey::Watch(_) => TimerKind::Watch,
         };
         Some((deadline, kind))
     }
@@ -324,6 +339,16 @@ impl Endpoint {
     /// Requests outside dialogs of ours whose outcome is not told yet.
     pub fn outgoing_requests(&self) -> usize {
         self.outgoings.len()
+    }
+
+    /// Has a target located at once and whenever that has changed: [`Event::Located`] tells its addresses.
+    pub fn watch(&mut self, target: Target) -> WatchId {
+        self.watches.watch(&mut self.layer, target)
+    }
+
+    /// Stops watching a target. Stopping twice is no error.
+    pub fn unwatch(&mut self, id: WatchId) {
+        self.watches.unwatch(&mut self.layer, id);
     }
 
     /// Answers an [`Event::Request`]; a status of 101 to 199 may come before the final one.

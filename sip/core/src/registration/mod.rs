@@ -1,24 +1,26 @@
 //! Registrations of ours (RFC 3261 section 10.2): one address of record each, refreshed until it is given up.
 //!
 //! ```text
-//!               ┌────────── refresh ───────────┐
-//!               ▼                              │
+//!               ┌───── refresh ──────┐
+//!               ▼                    │
 //!   start ─▶ Resolving ─▶ Sent ──2xx──▶ Registered
-//!               ▲          │ ▲ └┐ 401, 407, 423: again
-//!     retry time│          │ └──┘
-//!             Waiting ◀────┤ other failures
-//!                          └──403, 404, credentials refused──▶ Stopped
+//!               ▲          │ ▲ └┐ 401, 407, 423, 439: again   │
+//!     retry time│          │ └──┘                             │ its stream broke
+//!             Waiting ◀────┤ other failures                   │
+//!               ▲          └──403, 404, …: refused──▶ Stopped │
+//!               └─────────────────────────────────────────────┘
 //! ```
 
 mod event;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-pub use event::{Register, RegistrationEvent, RegistrationId};
+pub use event::{Outbound, Register, RegistrationEvent, RegistrationId};
 
 use crate::authenticator::Authenticator;
 use crate::endpoint::{Destinations, Error, Event, ResolveError};
@@ -26,7 +28,7 @@ use crate::transaction::{
     Asker, ClientKey, Located, Outcome, Path, StatusClass, TimerKey, TransactionLayer, User, compose,
 };
 use crate::transport::Destination;
-use crate::{Contact, Host, Message, Method, Name, NameAddr, Scheme, Uri};
+use crate::{Contact, Host, Message, Method, Name, NameAddr, Rport, Scheme, Uri};
 
 /// The wait after the first failure: short, since most are a registrar's restart.
 const RETRY_BASE: Duration = Duration::from_secs(5);
@@ -44,6 +46,24 @@ const KEEPALIVE: Duration = Duration::from_secs(29);
 /// What is sent then. RFC 5626 has STUN here, which asks the registrar to answer; this it ignores, as RFC 3261 section 7.5
 /// wants of empty lines, and the NAT is content with it.
 const KEEPALIVE_PAYLOAD: &[u8] = b"\r\n\r\n";
+
+/// The shortest time between two refreshes, however short a lifetime is granted: below half a minute it is a mistake,
+/// or a way to have us send.
+const REFRESH_LEAST: Duration = Duration::from_secs(10);
+
+/// How many times one try is sent again because the registrar wants something else of it: a longer lifetime, the Contact
+/// that it sees, no outbound.
+const ADJUSTMENTS: u8 = 3;
+
+/// A stream that breaks is replaced within this time, by chance, so that all who lost theirs do not come back at once.
+const REPLACE: Duration = Duration::from_secs(1);
+
+/// A stream that broke within this time after it was made is a failure like others (RFC 5626 section 4.5 counts a
+/// registration as good once its flow was up for as long).
+const STABLE: Duration = Duration::from_secs(120);
+
+/// Service-Route entries that are kept.
+const SERVICE_ROUTES: usize = 8;
 
 /// The longest lifetime that can be asked for: 32 bits of seconds (RFC 3261 section 20.19).
 const EXPIRES_MAX: Duration = Duration::from_secs(u32::MAX as u64);
@@ -63,6 +83,18 @@ struct Registration {
     expires: Duration,
     /// Failures since the last success.
     failures: u32,
+    /// Streams in a row that broke soon after they were made.
+    broken: u32,
+    /// How many times this try was sent again otherwise.
+    adjustments: u8,
+    /// RFC 5626 is asked for, and the first hop has not refused.
+    outbound: bool,
+    /// Where the registrar sees us, when that is not where we say we are.
+    seen_at: Option<SocketAddr>,
+    /// The Contact that the registrar has of us.
+    bound: Option<Uri>,
+    /// The destination that answered as the first one tried: the next try begins with it, for it has our binding.
+    home: Option<Destination>,
     /// Where the registrar is, as far as not tried yet.
     destinations: VecDeque<Destination>,
     /// The way to the registrar, if it is one of datagrams, that calls come back by and that is kept open.
@@ -77,8 +109,8 @@ enum State {
     Resolving(Goal),
     /// A REGISTER is under way.
     Sent { key: ClientKey, path: Path, goal: Goal },
-    /// Registered; the timer is the refresh.
-    Registered,
+    /// Registered since then; the timer is the refresh.
+    Registered { path: Path, since: Instant },
     /// The timer is the next try.
     Waiting,
     /// Failed for good.
@@ -120,6 +152,12 @@ impl Registrations {
             auth: Authenticator::new(register.credentials.clone()),
             expires: register.expires.min(EXPIRES_MAX),
             failures: 0,
+            broken: 0,
+            adjustments: 0,
+            outbound: register.outbound.is_some(),
+            seen_at: None,
+            bound: None,
+            home: None,
             destinations: VecDeque::new(),
             kept_open: None,
             state: State::Waiting,
@@ -169,6 +207,13 @@ impl Registrations {
         self.with(layer, id, |registration, layer| registration.outcome(layer, now, key, outcome));
     }
 
+    /// A stream that was open to there is gone: calls that were to come by it do not.
+    pub(crate) fn stream_broke(&mut self, layer: &mut TransactionLayer, now: Instant, to: Destination) {
+        for registration in self.registrations.values_mut() {
+            registration.stream_broke(layer, now, to);
+        }
+    }
+
     fn with(
         &mut self,
         layer: &mut TransactionLayer,
@@ -195,6 +240,7 @@ impl Registration {
     fn begin(&mut self, layer: &mut TransactionLayer, now: Instant, goal: Goal) {
         layer.timers.cancel(TimerKey::Registration(self.id));
         self.auth.begin();
+        self.adjustments = 0;
         self.destinations.clear();
         let secure = self.register.aor.scheme() == Scheme::Sips;
         match layer.locate_target(Asker::Register(self.id), &self.register.registrar, secure) {
@@ -214,7 +260,12 @@ impl Registration {
         result: Result<Destinations, ResolveError>,
     ) {
         let State::Resolving(goal) = self.state else { return };
-        self.destinations = result.map(|found| layer.in_order(now, found.list)).unwrap_or_default();
+        let mut list = result.map(|found| found.list).unwrap_or_default();
+        if let Some(at) = self.home.and_then(|home| list.iter().position(|to| *to == home)) {
+            list[..=at].rotate_right(1);
+        }
+        self.destinations = layer.in_order(now, list);
+        self.home = self.destinations.front().copied();
         self.try_next(layer, now, goal, None, None);
     }
 
@@ -228,7 +279,11 @@ impl Registration {
         retry_after: Option<Duration>,
     ) {
         match layer.next_path(&self.register.registrar, &mut self.destinations) {
-            Some(path) => self.send(layer, now, path, goal),
+            Some(path) => {
+                // Reached by detour: the next try begins where the records say.
+                self.home = self.home.filter(|home| *home == path.destination());
+                self.send(layer, now, path, goal);
+            }
             None => self.failed(layer, now, goal, status, retry_after),
         }
     }
@@ -243,14 +298,34 @@ impl Registration {
         self.cseq += 1;
         let branch = layer.branch();
         let mut out = compose::buffer();
-        let mut builder = compose::request(&mut out, &Method::Register, &uri, &path, branch)
+        let mut builder = compose::request(&mut out, &Method::Register, &uri, &path, branch);
+        for route in &self.register.route {
+            builder = builder.header(Name::Route, format_args!("<{}>", route.uri()));
+        }
+        builder = builder
             .header(Name::From, aor.clone().with_tag(&format!("{:016x}", self.tag)))
             .header(Name::To, aor)
             .header(Name::CallId, &self.call_id)
-            .header(Name::CSeq, format_args!("{} REGISTER", self.cseq))
-            .header(Name::Contact, format_args!("<{}>", self.contact(&path)))
-            .header(Name::Expires, expires)
-            .header(Name::UserAgent, &layer.config.user_agent);
+            .header(Name::CSeq, format_args!("{} REGISTER", self.cseq));
+        let ours = self.contact(&path);
+        let misleading = self.bound.as_ref().filter(|bound| **bound != ours);
+        let contact = NameAddr::new(ours.clone());
+        builder = match self.register.outbound.as_ref().filter(|_| self.outbound) {
+            // RFC 5626 section 4.2: "the Contact header field value … MUST include an instance-id media feature tag … MUST
+            // also include a distinct reg-id".
+            Some(Outbound { instance, reg_id }) => builder
+                .header(
+                    Name::Contact,
+                    format_args!("{contact};reg-id={reg_id};+sip.instance=\"<{instance}>\""),
+                )
+                // "MUST include the option tag "outbound" in a Supported header field", and RFC 3327 section 5.1 "path".
+                .header(Name::Supported, "path, outbound"),
+            None => builder.header(Name::Contact, contact).header(Name::Supported, "path"),
+        };
+        if let Some(misleading) = misleading {
+            builder = builder.header(Name::Contact, format_args!("<{misleading}>;expires=0"));
+        }
+        builder = builder.header(Name::Expires, expires).header(Name::UserAgent, &layer.config.user_agent);
         for (name, value) in self.auth.lines(&Method::Register, uri.as_str(), b"") {
             builder = builder.header(name, value);
         }
@@ -270,7 +345,8 @@ impl Registration {
     }
 
     fn contact(&self, path: &Path) -> Uri {
-        let at = path.advertised;
+        let seen_at = self.seen_at.filter(|_| self.register.contact_as_seen);
+        let at = seen_at.unwrap_or(path.advertised);
         let contact = Uri::sip(Some(&self.register.contact_user), &Host::from(at), Some(at.port()));
         match path.transport.uri_parameter() {
             None => contact,
@@ -290,7 +366,10 @@ impl Registration {
                 match StatusClass::of(status) {
                     StatusClass::Provisional => {}
                     StatusClass::Success => self.succeeded(layer, now, path, goal, &response),
-                    StatusClass::Failure => self.rejected(layer, now, path, goal, status, &response),
+                    StatusClass::Failure => {
+                        self.notice_where_seen(&path, &response);
+                        self.rejected(layer, now, path, goal, status, &response);
+                    }
                 }
             }
             Outcome::TimedOut | Outcome::TransportFailed => {
@@ -315,16 +394,24 @@ impl Registration {
                 if expires.is_zero() {
                     return self.failed(layer, now, goal, response.status(), None);
                 }
+                let sent = self.contact(&path);
+                self.notice_where_seen(&path, response);
+                let misleads = sent != self.contact(&path);
+                self.bound = Some(sent);
+                if misleads && self.may_adjust() {
+                    return self.send(layer, now, path, goal);
+                }
                 self.failures = 0;
-                self.state = State::Registered;
                 // Streams are kept open by those who own them.
-                self.kept_open = Some(path).filter(|path| !path.transport.is_reliable());
+                self.kept_open = Some(path.clone()).filter(|path| !path.transport.is_reliable());
                 self.schedule_keepalive(layer, now);
+                self.state = State::Registered { path, since: now };
                 // Spread over a range, so that registrations that began together do not stay together; a tenth of
                 // the lifetime is left for retransmissions.
-                let refresh = portion(expires, 75, 90, layer.random());
+                let refresh = portion(expires, 75, 90, layer.random()).max(REFRESH_LEAST);
                 layer.timers.set(TimerKey::Registration(self.id), now + refresh);
-                self.emit(layer, RegistrationEvent::Registered { expires });
+                let (service_route, seen_at) = (service_route(response), self.seen_at);
+                self.emit(layer, RegistrationEvent::Registered { expires, service_route, seen_at });
             }
         }
     }
@@ -344,6 +431,24 @@ impl Registration {
             layer.transmit(path.transmit(Bytes::from_static(KEEPALIVE_PAYLOAD)));
         }
         self.schedule_keepalive(layer, now);
+    }
+
+    /// Takes the address that a response says it was sent to (RFC 3581 section 4: `received` and `rport`). That of a stream
+    /// has a port of its own, which nobody can connect to.
+    fn notice_where_seen(&mut self, path: &Path, response: &Message) {
+        let Ok(via) = response.top_via() else { return };
+        let ip = via.received().unwrap_or(path.advertised.ip());
+        let port = match via.rport() {
+            Some(Rport::Port(port)) if !path.transport.is_reliable() => port,
+            Some(Rport::Port(_) | Rport::Asked) | None => path.advertised.port(),
+        };
+        self.seen_at = Some(SocketAddr::new(ip, port)).filter(|seen| *seen != path.advertised);
+    }
+
+    /// Whether this try may be sent again otherwise: a registrar that never has enough is not followed without end.
+    fn may_adjust(&mut self) -> bool {
+        self.adjustments += 1;
+        self.adjustments <= ADJUSTMENTS
     }
 
     /// The lifetime of our binding: RFC 3261 section 10.2.4, "expires" of our Contact, else Expires, else what we asked.
@@ -378,19 +483,31 @@ impl Registration {
             401 | 407 => {
                 if self.auth.accept_challenge(response, layer.random()) {
                     self.send(layer, now, path, goal);
+                } else if Authenticator::is_stale(response) {
+                    // Nothing is wrong with our password: its servers do not know each other's nonces.
+                    self.failed(layer, now, goal, Some(status), retry_after);
                 } else {
                     self.refused(layer, now, goal, status);
                 }
             }
-            403 | 404 => self.refused(layer, now, goal, status),
+            // What RFC 3261 section 21 has no hope for: "the request SHOULD NOT be repeated" (403), "has definitive
+            // information that the user does not exist" (404, 604), the method is "not allowed for the address" (405), gone
+            // and "expected to be considered permanent" (410), a scheme that is not understood (416), and no REGISTER at
+            // all (501).
+            403 | 404 | 405 | 410 | 416 | 501 | 604 => self.refused(layer, now, goal, status),
+            // RFC 5626 section 11.6, "First Hop Lacks Outbound Support": it will be registered without.
+            439 if self.outbound && self.may_adjust() => {
+                self.outbound = false;
+                self.send(layer, now, path, goal);
+            }
             // RFC 3261 section 10.2.8: "it MAY retry the registration after making the expiration interval of all
             // contact addresses … equal to or greater than the expiration interval within the Min-Expires header field".
             423 => match response.min_expires().ok().flatten().filter(|least| *least > self.expires) {
-                Some(least) => {
+                Some(least) if self.may_adjust() => {
                     self.expires = least;
                     self.send(layer, now, path, goal);
                 }
-                None => self.failed(layer, now, goal, Some(status), retry_after),
+                Some(_) | None => self.failed(layer, now, goal, Some(status), retry_after),
             },
             503 => self.try_next(layer, now, goal, Some(status), retry_after),
             _ => self.failed(layer, now, goal, Some(status), retry_after),
@@ -422,12 +539,11 @@ impl Registration {
         match goal {
             Goal::Register => {
                 let random = layer.random();
-                let wait = match retry_after {
-                    // Not before, and not all at once.
-                    Some(wait) => portion(wait.min(RETRY_AFTER_MAX), 100, 110, random),
-                    // As RFC 5626 section 4.5 has it: doubling up to a limit, and then 50 to 100 % of that.
-                    None => portion(back_off(self.failures), 50, 100, random),
-                };
+                // As RFC 5626 section 4.5 has it: doubling up to a limit, and then 50 to 100 % of that.
+                let own = portion(back_off(self.failures), 50, 100, random);
+                // Not before it is asked for, and not all at once.
+                let asked = retry_after.map(|after| portion(after.min(RETRY_AFTER_MAX), 100, 110, random));
+                let wait = own.max(asked.unwrap_or_default());
                 self.failures = self.failures.saturating_add(1);
                 self.state = State::Waiting;
                 layer.timers.set(TimerKey::Registration(self.id), now + wait);
@@ -438,11 +554,30 @@ impl Registration {
         }
     }
 
+    /// RFC 5626 section 4.4: "When a flow to a particular URI in the outbound-proxy-set fails, the UA needs to form a new
+    /// flow to replace the old flow".
+    fn stream_broke(&mut self, layer: &mut TransactionLayer, now: Instant, to: Destination) {
+        let State::Registered { path, since } = &self.state else { return };
+        if !path.transport.is_reliable() || path.destination() != to {
+            return;
+        }
+        let lasted = now.saturating_duration_since(*since);
+        let wait = if lasted < STABLE {
+            self.broken = self.broken.saturating_add(1);
+            portion(back_off(self.broken - 1), 50, 100, layer.random())
+        } else {
+            self.broken = 0;
+            portion(REPLACE, 0, 100, layer.random())
+        };
+        self.state = State::Waiting;
+        layer.timers.set(TimerKey::Registration(self.id), now + wait);
+    }
+
     fn leave(&mut self, layer: &mut TransactionLayer, now: Instant) {
         match &mut self.state {
             State::Sent { goal, .. } if *goal == Goal::Register => *goal = Goal::RegisterThenLeave,
             State::Resolving(goal) => *goal = Goal::Leave,
-            State::Registered | State::Waiting => self.begin(layer, now, Goal::Leave),
+            State::Registered { .. } | State::Waiting => self.begin(layer, now, Goal::Leave),
             State::Stopped => self.over(layer),
             State::Sent { .. } | State::Over => {}
         }
@@ -452,6 +587,15 @@ impl Registration {
         self.state = State::Over;
         self.emit(layer, RegistrationEvent::Unregistered);
     }
+}
+
+/// RFC 3608 section 6.3: the route set "exactly as" it was received; without the header field there is none.
+fn service_route(response: &Message) -> Vec<NameAddr> {
+    // A copy: it outlives the buffer that the response came in.
+    let own = |route: Result<NameAddr, _>| route.ok()?.to_string().parse::<NameAddr>().ok();
+    let routes = response.addresses(Name::ServiceRoute).map(own).take(SERVICE_ROUTES);
+    // A route with a hole in it leads elsewhere.
+    routes.collect::<Option<_>>().unwrap_or_default()
 }
 
 /// The longest wait after this many failures in a row.

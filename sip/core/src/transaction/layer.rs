@@ -26,6 +26,7 @@ use crate::registration::RegistrationId;
 use crate::session::{DialogId, Purpose, SessionId, SessionTimer};
 use crate::timers::TimerQueue;
 use crate::transport::{Destination, Hop, Transport};
+use crate::watch::WatchId;
 use crate::{Host, Message, Method, SessionIdentifier};
 
 /// One server transaction.
@@ -40,6 +41,7 @@ pub(crate) enum TimerKey {
     Session(SessionId, SessionTimer),
     Registration(RegistrationId),
     Keepalive(RegistrationId),
+    Watch(WatchId),
 }
 
 /// Whose request a client transaction carries.

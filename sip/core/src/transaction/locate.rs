@@ -10,6 +10,7 @@ use crate::outgoing::OutgoingId;
 use crate::registration::RegistrationId;
 use crate::session::{DialogId, SessionId, Target};
 use crate::transport::{Destination, Hop, Transport};
+use crate::watch::WatchId;
 use crate::{Host, Message};
 
 /// How long a destination that failed is tried last. It is twice the half minute that finding out costs a call; when
@@ -29,6 +30,7 @@ pub(crate) enum Asker {
     /// Requests in a dialog of the session.
     Dialog(SessionId, DialogId),
     Register(RegistrationId),
+    Watch(WatchId),
     Outgoing(OutgoingId),
 }
 

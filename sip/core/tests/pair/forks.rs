@@ -17,6 +17,7 @@ fn dialogs(net: &mut Net) -> Vec<(String, Option<DialogId>)> {
         }
         Event::Session { .. }
         | Event::Registration { .. }
+        | Event::Located { .. }
         | Event::Request { .. }
         | Event::Response { .. } => None,
     };

@@ -25,3 +25,4 @@ mod retransmission;
 mod rude;
 mod timers;
 mod transports;
+mod watch;

@@ -419,7 +419,10 @@ impl Net {
     pub(crate) fn session(&mut self, at: &str) -> SessionId {
         let session = |(_, event): &(Duration, Event)| match event {
             Event::Session { id, .. } => Some(*id),
-            Event::Registration { .. } | Event::Request { .. } | Event::Response { .. } => None,
+            Event::Registration { .. }
+            | Event::Request { .. }
+            | Event::Response { .. }
+            | Event::Located { .. } => None,
         };
         self.phone(at).events.iter().find_map(session).unwrap()
     }
@@ -525,8 +528,9 @@ fn words(event: &Event) -> String {
             SessionEvent::Failed(failure) => format!("failed {:?}", failure.cause),
             SessionEvent::Ended { by, cause, .. } => format!("ended {by:?} {cause:?}"),
         },
+        Event::Located { addresses, .. } => format!("located {addresses:?}"),
         Event::Registration { event, .. } => match event {
-            RegistrationEvent::Registered { expires } => format!("registered {expires:?}"),
+            RegistrationEvent::Registered { expires, .. } => format!("registered {expires:?}"),
             RegistrationEvent::Failed { status, retry_in: Some(_) } => {
                 format!("failed {status:?}, again later")
             }

@@ -8,11 +8,9 @@ use sip_core::*;
 
 fn register(password: &str) -> Register {
     Register {
-        registrar: target(B),
-        aor: uri("sip:trunk@example.com"),
         credentials: Some(Credentials::new("trunk", password)),
-        expires: secs(3600),
         contact_user: "line1".into(),
+        ..Register::new(target(B), uri("sip:trunk@example.com"))
     }
 }
 
@@ -120,7 +118,7 @@ fn a_wrong_password_stops_for_good() {
 
 #[test]
 fn forbidden_and_unknown_stop_for_good() {
-    for status in [403, 404] {
+    for status in [403, 404, 405, 410, 416, 501, 604] {
         let mut net = Net::pair();
         answer_all(&mut net, status, &[]);
         start(&mut net, register("secret"));
@@ -300,4 +298,275 @@ fn nothing_is_kept_open_over_streams_or_where_nobody_wants_us() {
     start(&mut net, register("secret"));
     net.run_for(secs(120));
     assert_eq!(net.keepalives, []);
+}
+
+/// Has `r` answer every REGISTER that has come by now; returns the last one.
+fn answer_raw(net: &mut Net, status: u16, more: &str) -> Message {
+    let request = net.expect_raw(R, "REGISTER");
+    net.send_raw(R, A, &response_to(&request, status, "x", more));
+    request
+}
+
+fn to_r() -> Register {
+    Register { registrar: target(R), ..register("secret") }
+}
+
+fn contacts(request: &Message) -> Vec<String> {
+    request.headers(Name::Contact).map(str::to_owned).collect()
+}
+
+/// What the last success told beside the lifetime.
+fn told(net: &mut Net) -> (Vec<String>, Option<String>) {
+    match net.phone(A).events.last() {
+        Some((
+            _,
+            Event::Registration {
+                event: RegistrationEvent::Registered { service_route, seen_at, .. }, ..
+            },
+        )) => (service_route.iter().map(ToString::to_string).collect(), seen_at.map(|at| at.to_string())),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_service_route_is_told_in_order_and_until_it_is_gone() {
+    let mut net = Net::pair();
+    start(&mut net, to_r());
+    let routes = "Service-Route: <sip:p2.example.com;lr>, <sip:10.1.1.1:5070;lr>\nService-Route: <sip:p3.example.com;lr>\n";
+    answer_raw(&mut net, 200, &format!("Expires: 60\n{routes}"));
+    let all = ["<sip:p2.example.com;lr>", "<sip:10.1.1.1:5070;lr>", "<sip:p3.example.com;lr>"];
+    assert_eq!(told(&mut net).0, all);
+    net.run_for(secs(54));
+    answer_raw(&mut net, 200, "Expires: 60\nService-Route: <sip:broken\n");
+    assert_eq!(told(&mut net).0, [""; 0], "a route with a hole in it leads elsewhere");
+    net.run_for(secs(54));
+    answer_raw(&mut net, 200, "Expires: 60\n");
+    assert_eq!(told(&mut net).0, [""; 0]);
+}
+
+#[test]
+fn through_an_outbound_proxy() {
+    let mut net = Net::pair();
+    let proxy = NameAddr::new(uri(&format!("sip:{R};lr")));
+    start(&mut net, Register { route: vec![proxy], ..to_r() });
+    let request = answer_raw(&mut net, 200, "Expires: 60\n");
+    assert_eq!(request.header(Name::Route), Some("<sip:10.0.0.3:5060;lr>"));
+    assert_eq!(request.request_uri_str(), "sip:example.com");
+}
+
+#[test]
+fn a_flow_of_rfc_5626_is_asked_for_and_given_up_where_the_first_hop_cannot() {
+    let mut net = Net::pair();
+    let outbound = Outbound { instance: "urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF".into(), reg_id: 1 };
+    start(&mut net, Register { outbound: Some(outbound), ..to_r() });
+    let request = answer_raw(&mut net, 439, "");
+    let contact = "<sip:line1@10.0.0.1:5060>;reg-id=1;+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>\"";
+    assert_eq!(contacts(&request), [contact]);
+    assert!(request.headers(Name::Supported).eq(["path", "outbound"]));
+    let request = answer_raw(&mut net, 200, "Expires: 60\n");
+    assert_eq!(contacts(&request), ["<sip:line1@10.0.0.1:5060>"]);
+    assert!(request.headers(Name::Supported).eq(["path"]));
+    assert_eq!(net.story(A), ["registered 60s"]);
+}
+
+/// The last REGISTER that has come to `r`: one that waited for its answer was sent again.
+fn last_register(net: &mut Net) -> Message {
+    let first = net.expect_raw(R, "REGISTER");
+    std::iter::from_fn(|| net.receive_raw(R)).last().unwrap_or(first)
+}
+
+/// A response that says where its request came from.
+fn seen_from(request: &Message, status: u16, from: (&str, u16), more: &str) -> String {
+    let via = format!(";rport={};received={};branch", from.1, from.0);
+    response_to(request, status, "x", more).replace(";rport;branch", &via)
+}
+
+#[test]
+fn behind_a_nat_the_contact_is_the_address_that_the_registrar_sees() {
+    let mut net = Net::pair();
+    start(&mut net, Register { contact_as_seen: true, ..to_r() });
+    // A challenge tells it already.
+    let request = net.expect_raw(R, "REGISTER");
+    let challenge = "WWW-Authenticate: Digest realm=\"r\",nonce=\"1\",qop=\"auth\"\n";
+    net.send_raw(R, A, &seen_from(&request, 401, ("203.0.113.9", 1024), challenge));
+    let request = net.expect_raw(R, "REGISTER");
+    assert_eq!(contacts(&request), ["<sip:line1@203.0.113.9:1024>"]);
+    net.send_raw(R, A, &seen_from(&request, 200, ("203.0.113.9", 1024), "Expires: 60\n"));
+    assert_eq!(told(&mut net).1.as_deref(), Some("203.0.113.9:1024"));
+    // The NAT has forgotten us and gives another port: the old binding is removed with the refresh that finds out.
+    net.run_for(secs(54));
+    let request = last_register(&mut net);
+    net.send_raw(R, A, &seen_from(&request, 200, ("203.0.113.9", 2048), "Expires: 60\n"));
+    let request = net.expect_raw(R, "REGISTER");
+    let both = ["<sip:line1@203.0.113.9:2048>", "<sip:line1@203.0.113.9:1024>;expires=0"];
+    assert_eq!(contacts(&request), both);
+    net.send_raw(R, A, &seen_from(&request, 200, ("203.0.113.9", 2048), "Expires: 60\n"));
+    net.run_for(secs(54));
+    assert_eq!(contacts(&net.expect_raw(R, "REGISTER")), ["<sip:line1@203.0.113.9:2048>"]);
+}
+
+#[test]
+fn an_address_that_changes_with_every_response_is_not_followed_without_end() {
+    let mut net = Net::pair();
+    start(&mut net, Register { contact_as_seen: true, ..to_r() });
+    let mut port = 1_000;
+    while let Some(request) = net.receive_raw(R) {
+        port += 1;
+        net.send_raw(R, A, &seen_from(&request, 200, ("203.0.113.9", port), "Expires: 60\n"));
+    }
+    assert_eq!((net.count("REGISTER"), net.story(A)), (4, vec!["registered 60s".to_owned()]));
+}
+
+#[test]
+fn without_the_option_the_address_seen_is_only_told() {
+    let mut net = Net::pair();
+    start(&mut net, to_r());
+    let request = net.expect_raw(R, "REGISTER");
+    net.send_raw(R, A, &seen_from(&request, 200, ("203.0.113.9", 1024), "Expires: 60\n"));
+    assert_eq!(told(&mut net).1.as_deref(), Some("203.0.113.9:1024"));
+    net.run_for(secs(54));
+    assert_eq!(contacts(&net.expect_raw(R, "REGISTER")), ["<sip:line1@10.0.0.1:5060>"]);
+}
+
+#[test]
+fn nonces_that_are_always_stale_are_a_fault_that_may_pass() {
+    let mut net = Net::pair();
+    const STALE: &[(&str, &str)] =
+        &[("WWW-Authenticate", "Digest realm=\"r\",nonce=\"1\",qop=\"auth\",stale=true")];
+    answer_all(&mut net, 401, STALE);
+    start(&mut net, register("secret"));
+    assert_eq!((net.count("REGISTER"), net.story(A)), (5, vec!["failed Some(401), again later".to_owned()]));
+}
+
+#[test]
+fn what_a_registrar_says_cannot_have_us_storm_it() {
+    // Retry at once, refresh at once, always a little more: in an hour of each.
+    let growing = |net: &mut Net| {
+        let mut least = 3_600;
+        net.react(B, move |phone, now, event| {
+            let Event::Request { id, .. } = event else { return };
+            least += 1;
+            let header = ("Min-Expires".to_owned(), least.to_string());
+            phone.endpoint.respond(now, *id, 423, &[header], None).unwrap();
+        });
+    };
+    let cases: [(&str, &dyn Fn(&mut Net), usize); 4] = [
+        ("Retry-After: 0", &|net| answer_all(net, 503, &[("Retry-After", "0")]), 30),
+        ("Expires: 1", &|net| answer_all(net, 200, &[("Expires", "1")]), 361),
+        ("Expires: 0", &|net| answer_all(net, 200, &[("Expires", "0")]), 30),
+        ("Min-Expires grows", &growing, 4 * 30),
+    ];
+    for (what, behave, most) in cases {
+        let mut net = Net::pair();
+        behave(&mut net);
+        start(&mut net, register("secret"));
+        net.run_for(secs(3_600));
+        let count = net.count("REGISTER");
+        assert!((10..=most).contains(&count), "{what}: {count}");
+    }
+}
+
+/// A net in which `a` speaks TCP, registered at `r` for an hour.
+fn registered_over_tcp() -> Net {
+    let mut net = Net::new();
+    net.add(A, Transport::Tcp);
+    let registrar = Target { transport: Some(Transport::Tcp), ..target(R) };
+    start(&mut net, Register { registrar, ..register("secret") });
+    tcp_ok(&mut net);
+    assert_eq!(net.story(A), ["registered 3600s"]);
+    net
+}
+
+fn tcp_ok(net: &mut Net) {
+    let request = net.expect_raw(R, "REGISTER");
+    let hop = Hop { transport: Transport::Tcp, local: addr(A), remote: addr(R) };
+    let text = response_to(&request, 200, "x", "Expires: 3600\n").replace('\n', "\r\n");
+    net.input(A, arrival(hop, text.into()));
+}
+
+fn stream_ended(transport: Transport, remote: &str) -> Input {
+    Input::StreamEnded { hop: Hop { transport, local: addr(A), remote: addr(remote) } }
+}
+
+fn break_stream(net: &mut Net) {
+    net.input(A, stream_ended(Transport::Tcp, R));
+}
+
+#[test]
+fn a_stream_that_breaks_after_a_while_is_replaced_within_a_second() {
+    for broken in [
+        stream_ended(Transport::Tcp, R),
+        Input::TransportError {
+            transport: Transport::Tcp,
+            remote: addr(R),
+            kind: TransportErrorKind::TimedOut,
+        },
+    ] {
+        let mut net = registered_over_tcp();
+        net.run_for(secs(600));
+        net.input(A, broken);
+        net.run_for(secs(1));
+        assert_eq!(net.count("REGISTER"), 2);
+        tcp_ok(&mut net);
+        assert_eq!(net.story(A), ["registered 3600s", "registered 3600s"]);
+    }
+}
+
+#[test]
+fn a_stream_that_never_holds_is_replaced_ever_more_slowly() {
+    let mut net = registered_over_tcp();
+    for limit in [5, 10, 20, 40, 80, 160, 300, 300].map(secs) {
+        let before = net.count("REGISTER");
+        break_stream(&mut net);
+        let mut waited = secs(0);
+        while net.count("REGISTER") == before {
+            net.run_for(ms(100));
+            waited += ms(100);
+        }
+        assert!((limit / 2..=limit + ms(100)).contains(&waited), "{waited:?} of {limit:?}");
+        tcp_ok(&mut net);
+    }
+}
+
+#[test]
+fn somebody_elses_stream_is_no_affair_of_ours() {
+    let mut net = registered_over_tcp();
+    net.run_for(secs(600));
+    net.input(A, stream_ended(Transport::Tcp, B));
+    net.input(A, stream_ended(Transport::Udp, R));
+    net.run_for(secs(600));
+    assert_eq!(net.count("REGISTER"), 1);
+}
+
+#[test]
+fn refreshes_go_where_the_binding_is_unless_that_was_a_detour() {
+    let mut net = Net::pair();
+    net.add(R, Transport::Udp);
+    for at in [B, R] {
+        net.react(at, |phone, now, event| {
+            let Event::Request { id, .. } = event else { return };
+            phone.endpoint.respond(now, *id, 200, &[("Expires".into(), "100".into())], None).unwrap();
+        });
+    }
+    let named = |net: &mut Net, answer: &[&str]| {
+        net.resolve(A, answer);
+        net.run_for(ms(1));
+        let sent = net.wire.iter().rev().find(|seen| seen.label() == "REGISTER");
+        sent.unwrap().to.to_string()
+    };
+    let registrar = Target { host: "registrar.example.com".into(), ..Target::default() };
+    start(&mut net, Register { registrar, ..register("secret") });
+    // The records of equal weight come in another order each time.
+    assert_eq!(named(&mut net, &[B, R]), B);
+    net.run_for(secs(95));
+    assert_eq!(named(&mut net, &[R, B]), B);
+    // Where the first did not answer, the next refresh asks the records again.
+    net.lose("REGISTER", 11);
+    net.run_for(secs(95));
+    named(&mut net, &[B, R]);
+    net.run_for(secs(33));
+    assert_eq!(net.last("REGISTER").header(Name::Expires), Some("3600"));
+    net.run_for(secs(90));
+    // And after a minute B is no longer avoided.
+    assert_eq!(named(&mut net, &[B, R]), B);
 }

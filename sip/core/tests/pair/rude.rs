@@ -66,7 +66,10 @@ fn obliging(net: &mut Net, at: &str) {
         Event::Request { id, .. } => {
             phone.endpoint.respond(now, *id, 200, &[("Expires".into(), "60".into())], None).unwrap();
         }
-        Event::Session { .. } | Event::Registration { .. } | Event::Response { .. } => {}
+        Event::Session { .. }
+        | Event::Registration { .. }
+        | Event::Response { .. }
+        | Event::Located { .. } => {}
     });
 }
 
@@ -90,11 +93,9 @@ fn messages_mangled_on_the_way_leave_nothing_behind() {
         obliging(&mut net, B);
         net.mangle(move |bytes| if below(&mut rng, 3) == 0 { mangled(&mut rng, &bytes) } else { bytes });
         let register = Register {
-            registrar: target(B),
-            aor: uri("sip:trunk@example.com"),
-            credentials: None,
             expires: secs(60),
             contact_user: "line1".into(),
+            ..Register::new(target(B), uri("sip:trunk@example.com"))
         };
         let registration = net.act(A, |endpoint, now| endpoint.register(now, register));
         for _ in 0..3 {
@@ -136,11 +137,9 @@ fn a_registrar_that_grants_eternity_is_refreshed_all_the_same() {
     for granted in ["18446744073709551615", "4294967295", "-1", "x", ""] {
         let mut net = Net::pair();
         let register = Register {
-            registrar: target(R),
-            aor: uri("sip:trunk@example.com"),
-            credentials: None,
             expires: secs(3600),
             contact_user: "line1".into(),
+            ..Register::new(target(R), uri("sip:trunk@example.com"))
         };
         net.act(A, |endpoint, now| endpoint.register(now, register));
         net.run_for(secs(0));

@@ -150,7 +150,7 @@ impl Town {
                 self.events.push(event);
             }
             Event::Registration { event, .. } => self.registered.push(event),
-            Event::Request { .. } | Event::Response { .. } => panic!("{event:?}"),
+            Event::Request { .. } | Event::Response { .. } | Event::Located { .. } => panic!("{event:?}"),
         }
     }
 
@@ -315,18 +315,18 @@ fn registering_takes_the_right_password() {
             };
             let mut town = Town::new(config);
             let register = Register {
-                registrar: target(),
-                aor: format!("sip:trunk@{CARRIER}").parse().unwrap(),
                 credentials: Some(Credentials::new("trunk", password)),
                 expires: Duration::from_secs(60),
-                contact_user: "trunk".to_owned(),
+                ..Register::new(target(), format!("sip:trunk@{CARRIER}").parse().unwrap())
             };
             let id = town.caller.register(town.now, register);
             town.run(10);
             let registrations = town.exchange.registrations(town.now);
             if good {
                 let expires = Duration::from_secs(60);
-                assert_eq!(town.registered, [RegistrationEvent::Registered { expires }], "{algorithm:?}");
+                let registered =
+                    RegistrationEvent::Registered { expires, service_route: vec![], seen_at: None };
+                assert_eq!(town.registered, [registered], "{algorithm:?}");
                 assert_eq!(registrations.len(), 1);
                 assert_eq!(
                     (registrations[0].user.as_str(), town.exchange.registered(town.now)),
