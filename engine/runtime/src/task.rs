@@ -500,7 +500,7 @@ impl Task {
 
     fn publish_node_event(&self, data: EventData, at_unix_ms: u64) {
         if let EventData::TrunkRejected { trunk, sip_status } = &data {
-            tracing::error!(
+            tracing::warn!(
                 trunk,
                 sip_status,
                 "trunk is rejected (check username and password); not retrying"

@@ -137,7 +137,7 @@ fn unknown_keys_and_wrong_types_are_refused_where_they_stand() {
         ),
         (
             "[ap]\n",
-            "1: unknown field `ap`, expected one of `api`, `sip`, `media`, `limits`, `storage`, `stir`, `http`, `trunks`, `routes`",
+            "1: unknown field `ap`, expected one of `api`, `sip`, `media`, `limits`, `storage`, `stir`, `http`, `trunks`, `routes`, `endpoints`",
         ),
         ("[limits]\n\nmax_calls = \"many\"", "3: invalid type: string \"many\", expected u32"),
         ("[limits]\nmax_calls = -1", "2: invalid value: integer `-1`, expected u32"),
@@ -364,7 +364,7 @@ fn a_wrong_variable_is_named() {
         (
             "CARILLON__AP__LISTEN",
             "x",
-            "unknown field `ap`, expected one of `api`, `sip`, `media`, `limits`, `storage`, `stir`, `http`, `trunks`, `routes`",
+            "unknown field `ap`, expected one of `api`, `sip`, `media`, `limits`, `storage`, `stir`, `http`, `trunks`, `routes`, `endpoints`",
         ),
         ("CARILLON__LIMITS__MAX_CALLS", "many", "invalid type: string \"many\", expected u32"),
         (

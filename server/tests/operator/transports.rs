@@ -182,7 +182,7 @@ async fn a_renewed_certificate_is_taken_up_at_sighup_and_connections_stay() {
     carillon.folder.write("cert.pem", "half a certif");
     carillon.reload();
     let refused = async {
-        while !carillon.folder.read("log").contains("certificates not reloaded") {
+        while !carillon.folder.read("log").contains("configuration not reloaded") {
             tokio::task::yield_now().await;
         }
     };
