@@ -38,7 +38,7 @@ pub(crate) async fn put(
 ) -> Result<Json<Trunk>, Failure> {
     if let Value::Object(members) = &mut body {
         let given = members.entry("name").or_insert_with(|| name.as_str().into());
-        if *given != Value::from(name.as_str()) {
+        if given.as_str() != Some(name.as_str()) {
             let detail = format!("must be {name:?} as in the path, or left out");
             return Err(vec![Fault { pointer: "/name".to_owned(), detail }].into());
         }

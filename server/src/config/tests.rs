@@ -407,6 +407,7 @@ fn in_folder(name: &str, lines: &str) -> Result<Config, Vec<String>> {
 }
 
 #[test]
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other action is a failure")]
 fn calls_are_signed_and_verified_as_the_file_says() {
     use control_api_types::{Attestation, TrunkAttest, Verify};
     use engine_core::{OnError, RouteAction};

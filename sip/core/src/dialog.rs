@@ -263,6 +263,7 @@ impl Dialog {
     }
 
     /// A request in this dialog, with our half of the Session-ID where there is one.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the message to write")]
     pub(crate) fn request<'h>(
         &self,
         method: &Method,

@@ -30,6 +30,7 @@ pub(super) struct Screening {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "few calls are screened at a time")]
 enum Awaited {
     Certificate { pending: Pending, strict: bool },
     Route { on_error: OnError },

@@ -95,6 +95,7 @@ fn at(world: &mut World, contacts: &[(&str, &str)]) {
     assert_eq!(register(world, udp(OFFICE), 1, &lines.join("\r\n")), 200);
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other event is a failure")]
 fn told(world: &mut World) -> Vec<String> {
     let events = std::mem::take(&mut world.node_events).into_iter();
     let line = |event| match event {

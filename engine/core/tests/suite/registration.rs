@@ -216,6 +216,7 @@ impl Day {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other event is a failure")]
 fn words(data: &EventData) -> String {
     match data {
         EventData::TrunkUp { .. } => "up".to_owned(),

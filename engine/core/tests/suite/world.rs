@@ -292,10 +292,10 @@ impl World {
             self.drain_engine();
             while let Some(transmit) = self.to_carrier.recv(self.now) {
                 for carrier in [&mut self.carrier, &mut self.backup].into_iter().chain(&mut self.phones) {
-                    if carrier.address == transmit.remote {
-                        if let Some(input) = received(&transmit) {
-                            carrier.endpoint.handle_input(self.now, input);
-                        }
+                    if carrier.address == transmit.remote
+                        && let Some(input) = received(&transmit)
+                    {
+                        carrier.endpoint.handle_input(self.now, input);
                     }
                 }
             }

@@ -103,7 +103,6 @@ struct Registration {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there are few registrations")]
 enum State {
     /// The registrar's name is being looked up.
     Resolving(Goal),

@@ -450,7 +450,8 @@ fn what_a_registrar_says_cannot_have_us_storm_it() {
             phone.endpoint.respond(now, *id, 423, &[header], None).unwrap();
         });
     };
-    let cases: [(&str, &dyn Fn(&mut Net), usize); 4] = [
+    type Case<'a> = (&'a str, &'a dyn Fn(&mut Net), usize);
+    let cases: [Case; 4] = [
         ("Retry-After: 0", &|net| answer_all(net, 503, &[("Retry-After", "0")]), 30),
         ("Expires: 1", &|net| answer_all(net, 200, &[("Expires", "1")]), 361),
         ("Expires: 0", &|net| answer_all(net, 200, &[("Expires", "0")]), 30),

@@ -142,12 +142,11 @@ impl Source for Dns {
                     let ttl = Duration::from_secs(u64::from(ttl));
                     if records.is_empty() { Told::Nothing(ttl) } else { Told::Records(records, ttl) }
                 }
-                Ok(Err(NetError::Dns(DnsError::NoRecordsFound(none)))) => match none.response_code {
-                    ResponseCode::NoError | ResponseCode::NXDomain => {
-                        Told::Nothing(Duration::from_secs(u64::from(none.negative_ttl.unwrap_or(0))))
-                    }
-                    _ => Told::Failed,
-                },
+                Ok(Err(NetError::Dns(DnsError::NoRecordsFound(none))))
+                    if matches!(none.response_code, ResponseCode::NoError | ResponseCode::NXDomain) =>
+                {
+                    Told::Nothing(Duration::from_secs(u64::from(none.negative_ttl.unwrap_or(0))))
+                }
                 Ok(Err(_)) | Err(_) => Told::Failed,
             }
         }

@@ -58,8 +58,13 @@ impl Lab {
 
     /// An engine that answers at `100` and waits, and at `200` leaves callers to the API.
     pub(crate) async fn answering() -> Self {
+        // The trunk is where callers come from, so that they are no strangers.
         let lab = Self::new(
             r#"
+            [[trunks]]
+            name = "callers"
+            uri = "sip:127.0.0.1:9"
+
             [[routes]]
             match = { called = "100" }
             flow = "waits"

@@ -71,7 +71,7 @@ async fn a_reinvite_may_say_nothing_new_or_ask() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn provisional_responses_may_be_reliable() {
-    for scenario in ["reliable_progress", "reliable_twice", "requires_100rel"] {
+    for scenario in ["reliable_progress", "reliable_twice"] {
         talk(scenario).await;
     }
 }
