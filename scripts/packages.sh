@@ -8,6 +8,7 @@ packages=(
     kamailio                # digest SHA-256 from a registrar nobody here wrote
     pocketsphinx-testdata   # natural speech for PESQ
     bind9                   # DNS zones from a name server nobody here wrote
+    tshark                  # reads our capture files
     python3 python3-venv python3-dev   # the PESQ check runs in a virtual environment
 )
 
