@@ -1,6 +1,7 @@
 //! Endpoints against each other, and against scripted rude peers, on a virtual clock over an emulated network.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod agreement;
 mod authentication;
 mod calls;
 mod delayed;

@@ -102,6 +102,8 @@ pub(crate) struct Net {
     mangler: Option<Mangler>,
     /// Every message sent, also those that are lost.
     pub(crate) wire: Vec<Seen>,
+    /// Every message that reached an endpoint, and when.
+    pub(crate) arrived: Vec<Seen>,
     /// Empty lines, which are no messages: when, from, to.
     pub(crate) keepalives: Vec<(Duration, SocketAddr, SocketAddr)>,
 }
@@ -128,6 +130,7 @@ impl Net {
             losses: Vec::new(),
             mangler: None,
             wire: Vec::new(),
+            arrived: Vec::new(),
             keepalives: Vec::new(),
         }
     }
@@ -329,7 +332,12 @@ impl Net {
             while let Some(packet) = self.links.get_mut(&way).and_then(|link| link.recv(now)) {
                 match self.phones.get_mut(&way.1) {
                     Some(phone) => {
-                        phone.endpoint.handle_input(now, arrival(packet.hop, packet.bytes));
+                        let input = arrival(packet.hop, packet.bytes);
+                        if let Input::Message { message, .. } = &input {
+                            let (at, message) = (now - self.start, message.clone());
+                            self.arrived.push(Seen { at, from: way.0, to: way.1, message });
+                        }
+                        phone.endpoint.handle_input(now, input);
                         self.drain(way.1);
                     }
                     None => self.inboxes.entry(way.1).or_default().extend(Message::parse(packet.bytes)),
