@@ -77,6 +77,7 @@ mod engine;
 mod flow;
 mod id;
 mod io;
+mod keypress;
 mod number;
 mod prompt;
 mod registrar;

@@ -203,7 +203,7 @@ impl LiveCall {
     }
 
     /// The exchange of the session that the call goes on with.
-    fn exchange_with(&mut self, session: SessionId) -> Option<&mut Exchange> {
+    pub(super) fn exchange_with(&mut self, session: SessionId) -> Option<&mut Exchange> {
         match &mut self.state {
             State::Inviting(inviting) => {
                 let early = inviting.early.as_mut().filter(|early| early.session == session);

@@ -13,6 +13,7 @@ use super::{Context, LiveCall, State};
 use crate::disposition::Evidence;
 use crate::flow::{Next, Run};
 use crate::io::{MediaCommand, MediaInput, Refusal};
+use crate::keypress::Keypress;
 use crate::prompt::PromptId;
 use crate::timers::CallTimer;
 
@@ -156,12 +157,7 @@ impl LiveCall {
     fn on_media_event(&mut self, ctx: &mut Context<'_>, event: MediaEvent) {
         match event {
             MediaEvent::Digit { digit, duration_ms } => {
-                let data = EventData::CallDtmf {
-                    digit: digit.as_char(),
-                    method: DtmfMethod::Rfc4733,
-                    duration_ms: u32::from(duration_ms),
-                };
-                self.emit(ctx, data);
+                self.emit_dtmf(ctx, digit, DtmfMethod::Rfc4733, duration_ms);
             }
             MediaEvent::PlayStarted { id } => {
                 if let Some(prompt) = self.programs.running.get(&id).and_then(|running| running.play.clone())
@@ -181,6 +177,19 @@ impl LiveCall {
             }
             MediaEvent::CollectEnded { id, digits, reason } => self.collect_ended(ctx, id, digits, reason),
         }
+    }
+
+    /// A key that the peer tells of by SIP counts like one in the media, once there is media for it to count in.
+    pub(super) fn pressed(&mut self, ctx: &mut Context<'_>, key: Keypress) {
+        let Media::Running = self.media else { return };
+        let Keypress { digit, duration_ms } = key;
+        self.emit_dtmf(ctx, digit, DtmfMethod::Info, duration_ms);
+        ctx.media(self.leg, MediaCommand::Press(digit));
+    }
+
+    fn emit_dtmf(&mut self, ctx: &mut Context<'_>, digit: Digit, method: DtmfMethod, duration_ms: u16) {
+        let duration_ms = u32::from(duration_ms);
+        self.emit(ctx, EventData::CallDtmf { digit: digit.as_char(), method, duration_ms });
     }
 
     fn play_ended(&mut self, ctx: &mut Context<'_>, id: u64, reason: PlayEnd, played_ms: u64) {

@@ -48,6 +48,7 @@ use crate::clock::Clock;
 use crate::dial::{Called, Dial, to_api};
 use crate::disposition::Evidence;
 use crate::io::{CallEvent, MediaCommand, Output, Refusal};
+use crate::keypress::Keypress;
 use crate::prompt::Prompts;
 use crate::registrar::Registrar;
 use crate::stir::{Assertion, Identities};
@@ -331,10 +332,16 @@ impl LiveCall {
                 // An error means that it is void already.
                 let _ = ctx.endpoint.refuse_refer(ctx.now, id, referred.refer, 603);
             }
-            // We ask for no transfer, and send and read no INFO.
-            SessionEvent::ReferProgress { .. }
-            | SessionEvent::Info { .. }
-            | SessionEvent::InfoAnswered { .. } => {}
+            SessionEvent::Info { content_type, body } => {
+                // Other branches of the hunt may say what they like.
+                if self.exchange_with(id).is_some()
+                    && let Some(key) = Keypress::read(&content_type, &body)
+                {
+                    self.pressed(ctx, key);
+                }
+            }
+            // We ask for no transfer, and send no INFO.
+            SessionEvent::ReferProgress { .. } | SessionEvent::InfoAnswered { .. } => {}
             SessionEvent::Failed(failure) => {
                 self.session_over(ctx, id);
                 match &mut self.state {

@@ -33,6 +33,7 @@ use crate::disposition::Evidence;
 use crate::flow;
 use crate::id;
 use crate::io::{Input, Output, Refusal};
+use crate::keypress::Keypress;
 use crate::prompt::Prompts;
 use crate::registrar::{NameTaken, Registrar, RegistrarCounts};
 use crate::route::{Verdict, route};
@@ -112,6 +113,8 @@ impl Engine {
     /// SSRCs and ids come from it.
     pub fn new(now: Instant, config: EngineConfig, seed: [u8; 32]) -> Result<Self, ConfigError> {
         let EngineConfig { node, clock, sip, trunks, routes, registrar, limits, stir } = config;
+        let info_types = Keypress::TYPES.map(str::to_owned).to_vec();
+        let sip = EndpointConfig { info_types, ..sip };
         let advertised = sip.listeners.first().ok_or(ConfigError::NoListener)?.advertised;
         let mut random = ChaCha20Rng::from_seed(seed);
         let mut sip_seed = [0; 32];

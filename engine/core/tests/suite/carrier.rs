@@ -29,6 +29,8 @@ pub(crate) enum Act {
     /// Rejects with a Q.850 cause.
     RejectBecause(u16, u8),
     Press(char),
+    /// Sends an INFO of this type.
+    Info(&'static str, &'static str),
     /// Offers anew in mid-call.
     Offer(Change),
     Hangup,
@@ -123,6 +125,8 @@ pub(crate) struct Carrier {
     pub(crate) owes_answers: bool,
     /// How offers came out: the status, or 200 with the direction that the answer or the offer of the engine's says.
     pub(crate) offers: Vec<String>,
+    /// How its INFOs were answered.
+    pub(crate) infos: Vec<u16>,
     /// The Identity headers of its INVITEs.
     pub(crate) identities: Vec<String>,
     /// Whom calls from here are from.
@@ -161,6 +165,7 @@ impl Carrier {
             refuses_offers: None,
             owes_answers: false,
             offers: Vec::new(),
+            infos: Vec::new(),
             identities: Vec::new(),
             caller: "+62811".to_owned(),
             headers: Vec::new(),
@@ -361,9 +366,8 @@ impl Carrier {
             SessionEvent::Referred(referred) => {
                 let _ = self.endpoint.refuse_refer(now, id, referred.refer, 603);
             }
-            SessionEvent::ReferProgress { .. }
-            | SessionEvent::Info { .. }
-            | SessionEvent::InfoAnswered { .. } => {}
+            SessionEvent::InfoAnswered { status } => self.infos.push(status),
+            SessionEvent::ReferProgress { .. } | SessionEvent::Info { .. } => {}
             SessionEvent::OfferRefused { status } => self.offers.push(status.to_string()),
             SessionEvent::Failed(failure) => {
                 self.cancels += u32::from(failure.cause == sip_core::FailureCause::Cancelled);
@@ -427,6 +431,10 @@ impl Carrier {
             Act::Press(digit) => {
                 let (to, pt) = customer.engine.expect("digits are pressed after the answer");
                 return Some(Errand::Press { to, from: customer.media, pt, digit });
+            }
+            Act::Info(content_type, body) => {
+                let body = Body { content_type: content_type.into(), bytes: body.into() };
+                let _ = endpoint.info(now, session, body);
             }
             Act::Offer(change) => {
                 let offer = customer.change(change);

@@ -44,6 +44,41 @@ fn a_menu_plays_collects_and_hangs_up() {
 }
 
 #[test]
+fn keys_of_info_count_like_those_in_the_media() {
+    const RELAY: &str = "application/dtmf-relay";
+    let mut world = World::new();
+    let flow = json!({"start": "greet", "steps": {
+        "greet": {"verb": "gather", "play": {"prompt": "music"}, "max": 3, "on": {"5*1": "bye"}},
+        "bye": {"verb": "hangup"},
+    }});
+    let script: Script = &[
+        (100, Answer(Good)),
+        (300, Info("application/x-nothing", "<nothing/>")),
+        (400, Info(RELAY, "Signal=5\r\nDuration=160\r\n")),
+        (500, Info(RELAY, "Signal=16\r\nDuration=160\r\n")),
+        (600, Info("application/dtmf", "10")),
+        (700, Press('1')),
+    ];
+    world.call("c1", script, json!({"flow": flow}));
+    world.run();
+    world.check(
+        "c1",
+        r#"initiated
+           answered PCMA
+           step greet gather
+           plays p-1 music
+           dtmf 5 160 info
+           played p-1 barge-in
+           dtmf * 100 info
+           dtmf 1 100
+           gathered greet "5*1" max
+           step bye hangup
+           ended completed answered by engine 200"#,
+    );
+    assert_eq!(world.carrier.infos, [415, 200, 200, 200]);
+}
+
+#[test]
 fn a_gather_replays_on_timeout_and_on_no_match() {
     let mut world = World::new();
     let flow = json!({"start": "ask", "steps": {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use control_api_types::event::DtmfMethod;
 use control_api_types::{Call, CallId, CreateCall, EventData, Fault, Limits, Prompt as PromptInfo};
 use engine_core::{
     Clock, DoorNews, Engine, EngineConfig, GatewayConfig, Input, MediaCommand, MediaInput, Output, Refusal,
@@ -576,7 +577,10 @@ fn line(data: &EventData) -> String {
         EventData::CallHeld { by } => format!("held by {by}"),
         EventData::CallResumed { by } => format!("resumed by {by}"),
         EventData::CallHoldFailed { sip_status } => format!("hold failed {sip_status}"),
-        EventData::CallDtmf { digit, duration_ms, .. } => format!("dtmf {digit} {duration_ms}"),
+        EventData::CallDtmf { digit, duration_ms, method: DtmfMethod::Rfc4733 } => {
+            format!("dtmf {digit} {duration_ms}")
+        }
+        EventData::CallDtmf { digit, duration_ms, method } => format!("dtmf {digit} {duration_ms} {method}"),
         EventData::CallGatherEnded { step, digits, reason } => {
             format!("gathered {} {digits:?} {reason}", step.as_deref().unwrap_or("-"))
         }

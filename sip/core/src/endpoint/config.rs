@@ -31,6 +31,8 @@ pub struct EndpointConfig {
     pub session_refresh: Option<SessionRefresh>,
     /// Whether calls carry a Session-ID (RFC 7989), by which both ends and all between find the same call in their logs.
     pub session_ids: bool,
+    /// The media types of INFOs that the user understands, and is told of. Others are refused with 415.
+    pub info_types: Vec<String>,
     /// Timer values; the defaults are those of RFC 3261 table 4.
     pub timers: Timers,
     /// Requests with more bytes leave over TCP where the target leaves the transport open and there is a TCP listener, and
@@ -53,6 +55,7 @@ impl EndpointConfig {
             reliable: Reliable::default(),
             session_refresh: Some(SessionRefresh::default()),
             session_ids: true,
+            info_types: Vec::new(),
             timers: Timers::default(),
             largest_datagram: Some(1_300),
             max_transactions: 400_000,

@@ -42,15 +42,29 @@ impl Message {
         }
     }
 
+    /// Whether the body is of one of these media types, plain. `None`: it is not, and nobody minds.
+    pub(crate) fn is_of_type(&self, types: &[String]) -> Option<bool> {
+        let value = self.content_type().unwrap_or_default();
+        let media_type = trim(value.split(';').next().unwrap_or_default());
+        let is_known = types.iter().any(|known| known.eq_ignore_ascii_case(media_type));
+        match is_known && !self.is_encoded() {
+            true => Some(true),
+            false if is_optional(self.header(Name::ContentDisposition)) => None,
+            false => Some(false),
+        }
+    }
+
+    fn is_encoded(&self) -> bool {
+        !self.headers(Name::ContentEncoding).all(|encoding| encoding.eq_ignore_ascii_case("identity"))
+    }
+
     fn find_description(&self) -> Found {
         if self.body.is_empty() {
             return Found::Nothing;
         }
-        let is_plain = |encoding: &str| encoding.eq_ignore_ascii_case("identity");
-        let encoded = !self.headers(Name::ContentEncoding).all(is_plain);
         // A body without a type is what calls are about; RFC 2543 elements send it.
         let content_type = self.content_type().unwrap_or("application/sdp");
-        find(content_type, self.header(Name::ContentDisposition), encoded, &self.body, MAX_DEPTH)
+        find(content_type, self.header(Name::ContentDisposition), self.is_encoded(), &self.body, MAX_DEPTH)
     }
 }
 

@@ -173,7 +173,8 @@ pub enum SessionEvent {
         /// offer anew. 503 where the transport failed.
         status: u16,
     },
-    /// An INFO of the peer's (RFC 6086), answered already.
+    /// An INFO of the peer's (RFC 6086) that is of one of the
+    /// [`EndpointConfig::info_types`](crate::EndpointConfig::info_types), answered already.
     Info {
         /// Its Content-Type.
         content_type: String,

@@ -152,9 +152,17 @@ impl Session {
             let headers = [(Name::RecvInfo, "")];
             return layer.respond(now, server, &Answer { headers: &headers, ..Answer::new(469) });
         }
+        let body = request.body();
+        let is_known = if body.is_empty() { None } else { request.is_of_type(&layer.config.info_types) };
+        if is_known == Some(false) {
+            let accept = layer.config.info_types.join(", ");
+            let headers = [(Name::Accept, accept.as_str()), (Name::AcceptEncoding, "identity")];
+            return layer.respond(now, server, &Answer { headers: &headers, ..Answer::new(415) });
+        }
         layer.respond(now, server, &Answer::new(200));
-        let (Some(content_type), body) = (request.content_type(), request.body()) else { return };
-        if !body.is_empty() {
+        if is_known == Some(true)
+            && let Some(content_type) = request.content_type()
+        {
             let content_type = content_type.to_owned();
             self.emit(layer, SessionEvent::Info { content_type, body: body.clone() });
         }

@@ -44,6 +44,29 @@ fn packages_that_nobody_asked_for_are_refused_and_an_empty_info_tells_nothing() 
 }
 
 #[test]
+fn what_nobody_understands_is_refused_unless_it_may_be_passed_over() {
+    let mut net = Net::pair();
+    let ok = called_by_r(&mut net);
+    for (cseq, lines, status) in [
+        (6, "Content-Type: Application/DTMF-Relay ;x=1\n", 200),
+        (7, "Content-Type: application/x-nothing\n", 415),
+        (8, "Content-Type: application/dtmf-relay\nContent-Encoding: gzip\n", 415),
+        (9, "", 415),
+        (10, "Content-Type: application/x-nothing\nContent-Disposition: info;handling=optional\n", 200),
+    ] {
+        let lines = format!("{lines}Content-Length: 3\n");
+        let answer = answer_to(&mut net, &format!("{}abc", in_dialog(&ok, "INFO", cseq, &lines)));
+        assert_eq!(answer.status(), Some(status), "{lines}");
+        let accept: Vec<_> = answer.headers(Name::Accept).collect();
+        assert_eq!(accept == ["application/dtmf-relay"], status == 415, "{accept:?}");
+    }
+    assert_eq!(net.story(B), ["incoming", "confirmed", "info"]);
+    let b = net.session(B);
+    net.hangup(B, b);
+    net.run_for(secs(40));
+}
+
+#[test]
 fn an_info_that_is_refused_or_ignored_leaves_the_call_alone() {
     let mut net = Net::pair();
     let a = net.call(A, R);

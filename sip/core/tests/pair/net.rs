@@ -156,6 +156,7 @@ impl Net {
         let address = addr(at);
         let mut config =
             EndpointConfig::new(vec![Listener { transport, bound: address, advertised: address }]);
+        config.info_types = vec!["application/dtmf-relay".to_owned()];
         change(&mut config);
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.seed.to_be_bytes());
