@@ -198,6 +198,28 @@ impl Dialog {
         self.acks.iter_mut().find(|ack| ack.invite == invite)
     }
 
+    /// Whether its requests go back the way of the peer's, whatever it says of its address. A proxy that recorded a route
+    /// knows its own.
+    pub(crate) fn keeps_to(&self, path: &Path) -> bool {
+        path.is_flow && self.route_set.is_empty()
+    }
+
+    /// A request of the peer has come by this way. What a NAT has for its address is no more what it was when the call
+    /// began, or its connection is a new one.
+    pub(crate) fn follow(&mut self, way: Path) {
+        let is_flow = match &self.next_hop {
+            NextHop::Known(path) | NextHop::Unsought(path) => self.keeps_to(path),
+            NextHop::Asked { .. } => false,
+        };
+        if let NextHop::Known(path) | NextHop::Unsought(path) = &mut self.next_hop
+            && is_flow
+            && (path.remote, path.stream) != (way.remote, way.stream)
+        {
+            let advertised = if path.local == way.local { path.advertised } else { way.advertised };
+            *path = Path { advertised, is_flow, ..way };
+        }
+    }
+
     /// Host, port and transport of the next hop, and whether it must be secure (RFC 3261 section 8.1.2: the first Route, else the Request-URI).
     pub(crate) fn next_hop_uri(&self) -> Option<(Host, Option<u16>, Option<Transport>, bool)> {
         let uri = self.route_set.first().unwrap_or(&self.remote_target);

@@ -8,12 +8,12 @@ use smallvec::SmallVec;
 
 use super::requests::Errand;
 use super::*;
-use crate::Name;
 use crate::capability::Extensions;
 use crate::dialog::{NextHop, Waiting};
 use crate::endpoint::{ALLOW, Answer};
 use crate::transaction::{Asker, Located, User};
 use crate::transport::Destination;
+use crate::{Host, Name};
 
 /// Requests of one dialog that may wait for an address. PRACKs beyond it are left to their responses' repetitions.
 const MAX_WAITING: usize = 8;
@@ -26,9 +26,9 @@ impl Session {
         let Some(dialog) = self.dialog(at) else { return };
         let NextHop::Unsought(fallback) = &dialog.next_hop else { return };
         let fallback = fallback.clone();
-        let next_hop = dialog
-            .next_hop_uri()
-            .filter(|(host, _, transport, _)| !fallback.is_only_way_to(host, *transport));
+        let is_only_way =
+            |host: &Host, transport| dialog.keeps_to(&fallback) || fallback.is_only_way_to(host, transport);
+        let next_hop = dialog.next_hop_uri().filter(|(host, _, transport, _)| !is_only_way(host, *transport));
         let Some((host, port, transport, secure)) = next_hop else {
             dialog.next_hop = NextHop::Known(fallback);
             return;
@@ -237,6 +237,9 @@ impl Session {
         let number = request.cseq().map_or(0, |cseq| cseq.number);
         if !dialog.accept_cseq(number) {
             return layer.respond(now, server, &Answer::new(500));
+        }
+        if let Some(way) = layer.path_back(hop) {
+            dialog.follow(way);
         }
         let allow = [(Name::Allow, ALLOW)];
         if matches!(method, Method::Invite | Method::Update)

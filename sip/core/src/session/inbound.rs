@@ -5,9 +5,9 @@ use std::time::Instant;
 use bytestring::ByteString;
 
 use super::*;
-use crate::Name;
 use crate::endpoint::Answer;
 use crate::headers::RAck;
+use crate::{Name, Transport};
 use reliable::Provisionals;
 
 /// An inbound call without a final response of ours.
@@ -111,6 +111,7 @@ impl Session {
         }
         let (hop, request) = layer.request(server).ok_or(Error::WrongState)?;
         let path = layer.path_back(hop).ok_or(Error::NoListener)?;
+        let path = Path { is_flow: is_behind_nat(request, hop), ..path };
         let turn = if request.sdp().is_some() { Turn::Theirs(Carrier::Invite) } else { Turn::Open };
         let tag = format!("{:016x}", self.tag);
         let dialog = Dialog::of_invite(request, &tag, turn, path).ok_or(Error::WrongState)?;
@@ -442,4 +443,19 @@ impl Session {
         }
         self.retire(from);
     }
+}
+
+/// Whether a NAT stands between us and a caller who has not noticed: the request has come straight from it, not from where
+/// its Via says, and its Contact says the same as its Via.
+fn is_behind_nat(request: &Message, Hop { transport, remote, .. }: Hop) -> bool {
+    let mut vias = request.vias();
+    let (Some(Ok(via)), None) = (vias.next(), vias.next()) else { return false };
+    let Some(ip) = via.host().ip() else { return false };
+    // RFC 3581 section 3: who asks for rport over UDP receives at the address and port that it sends from.
+    let sends_from_there = transport == Transport::Udp && via.rport().is_some();
+    let port = via.port().unwrap_or(transport.default_port());
+    let has_come_from_there =
+        ip.to_canonical() == remote.ip().to_canonical() && (!sends_from_there || port == remote.port());
+    let contact = crate::dialog::contact(request);
+    !has_come_from_there && contact.and_then(|contact| contact.host()).and_then(|host| host.ip()) == Some(ip)
 }

@@ -94,6 +94,9 @@ pub(crate) struct Path {
     pub(crate) server_name: Option<ByteString>,
     /// Whether nobody has chosen the transport, so that a large request may take another.
     pub(crate) is_open: bool,
+    /// Whether it leads back to where a peer's request came from because the address that the peer knows itself by does
+    /// not lead there: behind a NAT.
+    pub(crate) is_flow: bool,
 }
 
 impl Path {
@@ -325,6 +328,7 @@ impl TransactionLayer {
             stream: stream.filter(|hop| transport.is_reliable() && hop.transport == transport),
             server_name: None,
             is_open: false,
+            is_flow: false,
         })
     }
 

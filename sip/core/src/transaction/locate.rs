@@ -114,7 +114,7 @@ impl TransactionLayer {
         let ip = target.public_ip.unwrap_or(path.advertised.ip());
         let advertised = SocketAddr::new(ip, path.advertised.port());
         let is_open = target.transport.is_none() && target.flow.is_none();
-        Some(Path { advertised, server_name: name, is_open, ..path })
+        Some(Path { advertised, server_name: name, is_open, is_flow: target.flow.is_some(), ..path })
     }
 
     pub(super) fn is_avoided(&self, now: Instant, destination: Destination) -> bool {

@@ -12,6 +12,7 @@ mod forks;
 mod headers;
 mod info;
 mod lossy;
+mod nat;
 mod negotiation;
 mod net;
 mod offers;
