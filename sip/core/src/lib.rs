@@ -107,7 +107,7 @@
 //! # What it does not do
 //!
 //! It opens no socket, looks up no name, reads no clock and no SDP, and is no proxy. What is covered of
-//! which RFC is in the crate's README.
+//! which RFC is in `docs/sip.md`.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 

@@ -48,7 +48,7 @@
 //! it, and the signer is a value that the shell makes and hands in; so it is left where it is safest.
 //!
 //! What it does not do: fetch, revocation lists, PASSporTs other than `shaken` (`div`, `rph`, RFC 8225's base), signing in
-//! compact form. See the README for a table of RFC sections.
+//! compact form. `docs/sip.md` has a table of RFC sections.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
