@@ -1,6 +1,6 @@
 //! Keys that the peer tells of by INFO: `application/dtmf-relay`, lines of which one is the signal, and
-//! `application/dtmf`, which is the signal alone. No standard has them; RFC 6086 section 7 (INFO without Info Packages)
-//! knows of their use, and this reads what gateways and softswitches send.
+//! `application/dtmf`, which is the signal alone. No standard has them; RFC 6086 section 2 (legacy INFO usage) knows
+//! of their use, and this reads what gateways and softswitches send.
 
 use media_core::Digit;
 

@@ -50,7 +50,7 @@ pub enum Party {
 }
 
 impl Party {
-    /// The party that a SIP URI names. A user part that reads as a number is one (RFC 8224 section 8.2 leaves the
+    /// The party that a SIP URI names. A user part that reads as a number is one (RFC 8224 section 8.1 leaves the
     /// decision to policy: carriers send numbers without `+` and without `user=phone`); else the URI counts, without
     /// port and parameters, its host in lower case (section 8.5).
     pub fn of_sip(user: Option<&str>, host: &str) -> Self {

@@ -235,7 +235,7 @@ mod tests {
         Party::Number(Number::canonical(text).unwrap())
     }
 
-    /// RFC 8588 section 7 shows a header and claims; section 6 has the order of the keys.
+    /// RFC 8588 section 6 shows a header and claims; section 8 has the order of the keys.
     #[test]
     fn the_example_of_rfc_8588() {
         let claims = Claims {

@@ -92,7 +92,7 @@ impl LiveCall {
         match verdict {
             Err(failure) if strict => {
                 self.emit_initiated(ctx);
-                // RFC 9410 section 4: the Reason says which failure it is where the status is another's too (403).
+                // RFC 9410 section 3: the Reason says which failure it is where the status is another's too (403).
                 let text = Some(failure.phrase().to_owned());
                 let reason = Reason { protocol: ReasonProtocol::Stir, cause: failure.status(), text };
                 self.refuse(ctx, failure.status(), Some(reason));

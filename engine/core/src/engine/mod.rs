@@ -250,7 +250,7 @@ impl Engine {
                 sip_core::Output::Resolve { query, question } => {
                     self.outputs.push_back(Output::Resolve { query, question });
                 }
-                // RFC 3891 §5: who may take a call over is to be authorized; nobody is.
+                // RFC 3891 §3, §8: who may take a call over is to be authorized; nobody is.
                 sip_core::Output::Event(Event::Session {
                     id,
                     event: SessionEvent::Incoming { replaces: Some(_), .. },
@@ -276,7 +276,7 @@ impl Engine {
                 sip_core::Output::Event(Event::Registration { id, event }) => {
                     self.trunks.on_registration(now, id, &event);
                 }
-                // No request outside dialogs is sent.
+                // The only requests outside dialogs that are sent are probes.
                 sip_core::Output::Event(Event::Response { id, outcome }) => {
                     self.trunks.probed(now, id, Sign::of_probe(&outcome), &mut self.random);
                 }

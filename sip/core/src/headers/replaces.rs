@@ -23,7 +23,7 @@ pub struct Replaces {
 }
 
 impl Replaces {
-    /// Reads a value. RFC 3891 section 6.1: "it contains exactly one to-tag and exactly one from-tag".
+    /// Reads a value. RFC 3891 section 6.1: it "MUST contain exactly one to-tag and exactly one from-tag".
     pub fn parse(text: ByteString) -> Result<Replaces, ParseError> {
         const REFUSED: ParseError = ParseError::Malformed(Name::Replaces);
         let at = find_outside(&text, |b| b == b';').ok_or(REFUSED)?;

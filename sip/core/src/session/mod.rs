@@ -84,7 +84,7 @@ pub enum SessionTimer {
     ReinviteTimeout,
     /// The subscription of a REFER ends, or its first NOTIFY has not come.
     Refer,
-    /// Half of the session interval is over, and the refresh is ours (RFC 4028 section 10).
+    /// Half of the session interval is over, and the refresh is ours (RFC 4028 section 7.2).
     Refresh,
     /// The session interval is nearly over, and nobody has refreshed.
     SessionExpiry,

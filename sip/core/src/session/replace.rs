@@ -22,8 +22,8 @@ impl Sessions {
             return Err(NO_MATCH);
         }
         match session.state {
-            // "If the Replaces header field matches a confirmed dialog" and has the flag, "it returns a 486 Busy Here
-            // response".
+            // Of early-only and a confirmed dialog: "If the flag is present, the UA rejects the request with a 486 Busy
+            // response."
             State::Established(_) | State::Answered(_) if replaces.early_only => Err((486, "")),
             State::Established(_) | State::Answered(_) => Ok(Some(session.id)),
             State::Inviting(_) => Ok(Some(session.id)),

@@ -246,13 +246,13 @@ impl TransactionLayer {
         self.seal.token(random)
     }
 
-    /// A branch of ours, sealed as [`Self::tag`] is, that no running transaction has.
     /// Our half of the Session-ID of a new call.
     pub(crate) fn uuid(&mut self) -> Option<u128> {
         let wanted = self.config.session_ids;
         wanted.then(|| SessionIdentifier::random(self.random(), self.random()).local)
     }
 
+    /// A branch of ours, sealed as [`Self::tag`] is, that no running transaction has.
     pub(crate) fn branch(&mut self) -> Branch {
         loop {
             let branch = Branch(self.tag());
