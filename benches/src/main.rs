@@ -4,6 +4,7 @@
 //! which alternates between them.
 #![forbid(unsafe_code)]
 
+mod calls;
 mod engine;
 mod floor;
 mod load;
@@ -30,8 +31,11 @@ static ALLOCATOR: alloc_count::Counting = alloc_count::Counting;
 #[command(name = "carillon-bench", version, about = "Measures the engine: one table")]
 struct Arguments {
     /// The engine to measure.
+    #[arg(long, required_unless_present = "micro")]
+    carillon: Option<PathBuf>,
+    /// Only what needs no engine: parser, writer, signalling.
     #[arg(long)]
-    carillon: PathBuf,
+    micro: bool,
     /// Another build to measure by turns with it.
     #[arg(long)]
     against: Option<PathBuf>,
@@ -54,7 +58,8 @@ fn main() -> anyhow::Result<()> {
     process::raise_file_limit()?;
     let cores = process::cores()?;
     let conditions = process::conditions(&cores, arguments.spin)?;
-    let subjects = [Some(arguments.carillon), arguments.against].into_iter().flatten().collect();
+    let engines = if arguments.micro { [None, None] } else { [arguments.carillon, arguments.against] };
+    let subjects = engines.into_iter().flatten().collect();
     let plan = Plan::new(subjects, arguments.calls, arguments.rates, cores, arguments.quick);
     let _spinners = arguments.spin.then(|| process::Spinners::start(&plan.cores)).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

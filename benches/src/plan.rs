@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use media_core::Codec;
 
+use crate::calls::{self, Signalling};
 use crate::micro::{self, Micro};
 use crate::peer::Peer;
 use crate::prompt;
@@ -34,6 +35,7 @@ pub(crate) struct Lengths {
     pub(crate) playing: Duration,
     pub(crate) placing: Duration,
     micro: Duration,
+    signalling: Duration,
 }
 
 /// What came out, in the order of the subjects.
@@ -41,6 +43,7 @@ pub(crate) struct Lengths {
 pub(crate) struct Results {
     pub(crate) subjects: Vec<Figures>,
     pub(crate) micro: Micro,
+    pub(crate) signalling: Signalling,
 }
 
 /// What came out for one engine.
@@ -70,6 +73,7 @@ impl Plan {
             playing: seconds(6, 3),
             placing: seconds(10, 3),
             micro: Duration::from_millis(if quick { 300 } else { 1000 }),
+            signalling: seconds(5, 1),
         };
         Plan { subjects, calls, rates, cores, lengths, repetitions: if quick { 1 } else { 3 } }
     }
@@ -96,7 +100,11 @@ impl Plan {
         let subjects = self.watch(&peer, &wav).await;
         // Where the far end failed, that is the reason for everything else.
         peer.stop().context("the far end")?;
-        Ok(Results { subjects: subjects?, micro: micro::measure(self.lengths.micro)? })
+        Ok(Results {
+            subjects: subjects?,
+            micro: micro::measure(self.lengths.micro)?,
+            signalling: calls::measure(self.lengths.signalling)?,
+        })
     }
 
     async fn watch(&self, peer: &Peer, wav: &[u8]) -> anyhow::Result<Vec<Figures>> {

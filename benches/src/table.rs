@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::micro::{Cost, Micro};
+use crate::calls::Share;
+use crate::micro::Cost;
 use crate::plan::{Figures, Results};
 use crate::rounds::{Playing, SetUp};
 use crate::spread::{Spread, median};
@@ -15,16 +16,23 @@ struct Row {
     values: Vec<String>,
 }
 
-/// The figures as a table in markdown.
+/// The figures as tables in markdown: the engines beside each other, and the core that this program was built with.
 pub(crate) fn render(results: &Results) -> String {
-    let mut text = String::from("| id | what | target |");
-    let mut rule = String::from("|---|---|--:|");
-    for figures in &results.subjects {
-        let _ = write!(text, " {} |", figures.program.display());
-        rule.push_str("--:|");
+    let engines = results.subjects.iter().map(|figures| figures.program.display().to_string()).collect();
+    let mut text = table(engines, rows(&results.subjects));
+    text += &table(vec!["the core by itself".into()], core_rows(results));
+    text
+}
+
+/// No subjects, no table.
+fn table(subjects: Vec<String>, rows: Vec<Row>) -> String {
+    if subjects.is_empty() {
+        return String::new();
     }
-    let _ = writeln!(text, "\n{rule}");
-    for Row { id, what, target, values } in rows(results) {
+    let mut text = format!("\n| id | what | target | {} |\n|---|---|--:|", subjects.join(" | "));
+    text += &"--:|".repeat(subjects.len());
+    text.push('\n');
+    for Row { id, what, target, values } in rows {
         let _ = writeln!(text, "| {id} | {what} | {target} | {} |", values.join(" | "));
     }
     text
@@ -35,9 +43,9 @@ struct Table<'r> {
     rows: Vec<Row>,
 }
 
-fn rows(results: &Results) -> Vec<Row> {
-    let Some(first) = results.subjects.first() else { return Vec::new() };
-    let mut table = Table { subjects: &results.subjects, rows: Vec::new() };
+fn rows(subjects: &[Figures]) -> Vec<Row> {
+    let Some(first) = subjects.first() else { return Vec::new() };
+    let mut table = Table { subjects, rows: Vec::new() };
     for (size, (calls, _)) in first.playing.iter().enumerate() {
         table.playing(size, *calls);
     }
@@ -50,7 +58,6 @@ fn rows(results: &Results) -> Vec<Row> {
         });
     }
     table.latencies();
-    table.micro(&results.micro);
     table.rows
 }
 
@@ -114,20 +121,39 @@ impl Table<'_> {
         row("200 OK → first RTP", "p99 ≤ 20", |round| &round.answer_to_rtp);
         self.row("P8", "200 calls/s: failed of placed", "0", |figures| failures(&figures.with_keys));
     }
+}
 
-    /// The parser that this program was built with, whatever the engines.
-    fn micro(&mut self, micro: &Micro) {
-        self.row("P10", "parse one INVITE, ns; allocations", "1000; 2", |_| cost(micro.parse));
-        self.row("P10", "validate it, ns; allocations", "–", |_| cost(micro.validate));
-        self.row("P10", "write one 200 with SDP, ns; allocations", "1000; 0", |_| cost(micro.respond));
-        if let Some((messages, parsing)) = micro.torture {
-            let what = format!("parse one of {messages} torture messages, ns; allocations");
-            self.row("P10", what, "–", |_| cost(parsing));
-        }
-        self.row("P11", "allocations per media packet", "0", |_| {
-            "proven by `cargo test -p media-core -p media-io`".into()
-        });
+/// The core that this program was built with, whatever the engines.
+fn core_rows(Results { micro, signalling, .. }: &Results) -> Vec<Row> {
+    const CALL: &str =
+        "set up and torn down, calls per second and core; µs, allocations, KB allocated per call";
+    let row = |id, what: &str, target, value| Row { id, what: what.into(), target, values: vec![value] };
+    let mut rows = vec![
+        row("P10", "parse one INVITE, ns; allocations", "1000; 2", cost(micro.parse)),
+        row("P10", "validate it, ns; allocations", "–", cost(micro.validate)),
+        row("P10", "write one 200 with SDP, ns; allocations", "1000; 0", cost(micro.respond)),
+    ];
+    if let Some((messages, parsing)) = micro.torture {
+        let what = format!("parse one of {messages} torture messages, ns; allocations");
+        rows.push(row("P10", &what, "–", cost(parsing)));
     }
+    rows.extend([
+        row("", &format!("SIP caller: {CALL}"), "–", share(signalling.caller)),
+        row("", &format!("SIP callee: {CALL}"), "–", share(signalling.callee)),
+        row("", "guard, one message of a call, ns; allocations", "–", cost(signalling.guard)),
+        row(
+            "P11",
+            "allocations per media packet",
+            "0",
+            "proven by `cargo test -p media-core -p media-io`".into(),
+        ),
+    ]);
+    rows
+}
+
+fn share(share: Share) -> String {
+    let per_second = 1e6 / share.us;
+    format!("{per_second:.0}; {:.1}; {:.0}; {:.1}", share.us, share.allocations, share.allocated_kb)
 }
 
 fn losses(rounds: &[Playing]) -> String {
