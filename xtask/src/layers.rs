@@ -112,9 +112,12 @@ fn allowed(from: Place, edge: &Edge, to: Place) -> bool {
             EdgeKind::Normal | EdgeKind::Dev,
             Place::Layer(_) | Place::Carrier | Place::Equipment,
         ) => true,
+        // Equipment too, though one that speaks SIP.
+        (Place::Carrier, EdgeKind::Normal, Place::Equipment) => true,
         // Tests use the equipment; what ships does not.
         (Place::Layer(_) | Place::Carrier, EdgeKind::Dev, Place::Carrier | Place::Equipment) => true,
-        (Place::Layer(_) | Place::Carrier, EdgeKind::Normal, Place::Carrier | Place::Equipment) => false,
+        (Place::Layer(_), EdgeKind::Normal, Place::Carrier | Place::Equipment)
+        | (Place::Carrier, EdgeKind::Normal, Place::Carrier) => false,
         (Place::Equipment | Place::Tool, EdgeKind::Normal | EdgeKind::Dev, _) => false,
         (_, EdgeKind::Normal | EdgeKind::Dev, Place::Bench | Place::Tool) => false,
     }
@@ -187,7 +190,7 @@ mod tests {
                 "sip-io: sip-core tokio",
                 "engine-runtime: engine-core sip-io tokio",
                 "carillon: engine-runtime control-api-server dev:carrier",
-                "carrier: sip-core sip-io media-io control-api-client",
+                "carrier: sip-core sip-io media-io control-api-client netem",
                 "carillon-benches: carillon carrier alloc-count",
             ],
             &[],

@@ -63,7 +63,7 @@ fn invite(n: u64) -> String {
 async fn calls_live_through_a_flood(from: Ipv4Addr, guard: &str) -> (u64, u64, Carillon) {
     let answers =
         |then: &[Act]| Behaviour::Answers(Answers { ring_ms: 20, then: then.to_vec(), ..Answers::default() });
-    let subscriber = |(number, does): (&str, Behaviour)| Subscriber { number: number.to_owned(), does };
+    let subscriber = |(number, does): (&str, Behaviour)| Subscriber::new(number, does);
     let customers = [("*7", answers(&[Act::WaitMs(3_000), Act::HangUp])), ("*", answers(&[]))];
     let config = CarrierConfig { customers: customers.map(subscriber).to_vec(), ..CarrierConfig::default() };
     let carrier = Carrier::start(config).await.unwrap();

@@ -357,7 +357,7 @@ pub(crate) async fn carrier() -> (Carrier, String) {
         ("*9", Behaviour::NeverAnswers),
         ("*", answers(&[])),
     ];
-    let subscriber = |(number, does): (&str, Behaviour)| Subscriber { number: number.to_owned(), does };
+    let subscriber = |(number, does): (&str, Behaviour)| Subscriber::new(number, does);
     let config = CarrierConfig { customers: customers.map(subscriber).to_vec(), ..CarrierConfig::default() };
     let carrier = Carrier::start(config).await.unwrap();
     let trunk =

@@ -18,7 +18,7 @@ async fn call(carillon: &Carillon, id: &str, trunk: &str) {
 /// A carrier that refuses every call with 503 and this cause.
 async fn refusing(q850: Option<u8>) -> Carrier {
     let refusal = Refusal { status: 503, q850, retry_after_s: None, after_ms: 0 };
-    let everybody = Subscriber { number: "*".to_owned(), does: Behaviour::Refuses(refusal) };
+    let everybody = Subscriber::new("*", Behaviour::Refuses(refusal));
     let config = CarrierConfig { customers: vec![everybody], ..CarrierConfig::default() };
     Carrier::start(config).await.unwrap()
 }

@@ -2,14 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use media_core::Codec;
+use netem::Impairments;
 use serde::Deserialize;
 use sip_core::Transport;
 use sip_core::digest::Hash;
 use sip_io::ListenAddr;
 
 use crate::customer::{Act, Answers, Behaviour, Refusal};
+use crate::quirks::Quirk;
 use crate::voice::Talk;
 
 /// Everything about a carrier. In TOML every key is optional and unknown ones are refused.
@@ -36,6 +39,8 @@ pub struct CarrierConfig {
     pub talk: Talk,
     /// Who lives behind which number; the first match counts.
     pub customers: Vec<Subscriber>,
+    /// What becomes of datagrams on their way to the caller.
+    pub network: Network,
     /// The folder for what is heard, one `<number>-<n>.wav` a call; nothing is recorded without.
     pub record: Option<PathBuf>,
     /// Most calls at once; beyond it they are refused with 503.
@@ -57,6 +62,7 @@ impl Default for CarrierConfig {
             codecs: vec![CodecName(Codec::Pcma), CodecName(Codec::Pcmu)],
             talk: Talk::Silence,
             customers: Self::town(),
+            network: Network::default(),
             record: None,
             max_calls: 10_000,
             max_reports: 100_000,
@@ -95,11 +101,11 @@ impl CarrierConfig {
             ),
             ("*", answers(false, &[])),
         ];
-        town.into_iter().map(|(number, does)| Subscriber { number: number.to_owned(), does }).collect()
+        town.into_iter().map(|(number, does)| Subscriber::new(number, does)).collect()
     }
 
-    pub(crate) fn behaviour(&self, called: &str) -> Option<&Behaviour> {
-        self.customers.iter().find(|subscriber| subscriber.has(called)).map(|subscriber| &subscriber.does)
+    pub(crate) fn subscriber(&self, called: &str) -> Option<&Subscriber> {
+        self.customers.iter().find(|subscriber| subscriber.has(called))
     }
 
     pub(crate) fn password(&self, username: &str) -> Option<&str> {
@@ -132,14 +138,64 @@ pub struct Subscriber {
     pub number: String,
     /// What happens then.
     pub does: Behaviour,
+    /// What is odd about the carrier that the number belongs to.
+    #[serde(default)]
+    pub quirks: Vec<Quirk>,
 }
 
 impl Subscriber {
+    /// Somebody whose carrier keeps to the rules.
+    pub fn new(number: impl Into<String>, does: Behaviour) -> Self {
+        Self { number: number.into(), does, quirks: Vec::new() }
+    }
+
     fn has(&self, called: &str) -> bool {
         match self.number.strip_prefix('*') {
             Some(end) => called.ends_with(end),
             None => called == self.number,
         }
+    }
+}
+
+/// What the way to the caller does to datagrams, of signalling and of media alike; shares are 0.0 to 1.0.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// Share of datagrams that are lost.
+    pub loss: f64,
+    /// Share of datagrams that arrive twice.
+    pub duplicate: f64,
+    /// How long each takes.
+    pub delay_ms: u32,
+    /// How much longer some take, in order.
+    pub jitter_ms: u32,
+    /// Share of datagrams that are held back by `hold_ms`, so that later ones overtake them.
+    pub reorder: f64,
+    /// For how long.
+    pub hold_ms: u32,
+}
+
+impl Default for Network {
+    /// A perfect one, and where anything is reordered, by 100 ms.
+    fn default() -> Self {
+        Self { loss: 0.0, duplicate: 0.0, delay_ms: 0, jitter_ms: 0, reorder: 0.0, hold_ms: 100 }
+    }
+}
+
+impl Network {
+    /// What to put between the carrier and the caller; nothing where it is perfect.
+    pub(crate) fn impairments(&self) -> Option<Impairments> {
+        let ms = |ms: u32| Duration::from_millis(u64::from(ms));
+        let perfect = Self { hold_ms: self.hold_ms, ..Self::default() };
+        (*self != perfect).then(|| Impairments {
+            loss: self.loss,
+            duplicate: self.duplicate,
+            delay: ms(self.delay_ms),
+            jitter: ms(self.jitter_ms),
+            reorder: self.reorder,
+            hold: ms(self.hold_ms),
+            ..Impairments::NONE
+        })
     }
 }
 
@@ -224,15 +280,22 @@ mod tests {
             talk = "tone"
             customers = [
                 { number = "100", does = "busy" },
-                { number = "*7", does = { answers = { then = [{ hear_ms = 20 }, { press = "5" }] } } },
+                { number = "*21", does = "busy", quirks = ["changed-to-tag", "no-contact"] },
+                { number = "*7", does = { answers = { then = [{ hear_ms = 20 }, { press = "5" }, "reinvite"] } } },
                 { number = "*", does = "invalid-number" },
             ]
+            network = { reorder = 0.5 }
             "#,
         )
         .unwrap();
-        assert_eq!(config.behaviour("100"), Some(&Behaviour::Busy));
-        assert!(matches!(config.behaviour("+62817"), Some(Behaviour::Answers(_))));
-        assert_eq!(config.behaviour("1100"), Some(&Behaviour::InvalidNumber));
+        let does = |called| &config.subscriber(called).unwrap().does;
+        assert_eq!(does("100"), &Behaviour::Busy);
+        assert!(matches!(does("+62817"), Behaviour::Answers(_)));
+        assert_eq!(does("1100"), &Behaviour::InvalidNumber);
+        assert_eq!(config.subscriber("121").unwrap().quirks, [Quirk::ChangedToTag, Quirk::NoContact]);
+        let impairments = config.network.impairments().unwrap();
+        assert_eq!((impairments.reorder, impairments.hold), (0.5, Duration::from_millis(100)));
+        assert_eq!(Network::default().impairments(), None);
         assert_eq!((config.password("trunk"), config.password("x")), (Some("secret"), None));
         assert!(!format!("{config:?}").contains("secret"));
     }
@@ -244,6 +307,8 @@ mod tests {
             r#"codecs = ["G729"]"#,
             r#"listen = ["tls:127.0.0.1:1"]"#,
             r#"listen = ["udp:here"]"#,
+            r#"customers = [{ number = "1", does = "busy", quirks = ["polite"] }]"#,
+            r#"network = { los = 0.5 }"#,
         ] {
             assert!(toml::from_str::<CarrierConfig>(wrong).is_err(), "{wrong}");
         }
@@ -252,7 +317,7 @@ mod tests {
     #[test]
     fn the_town_answers_every_number() {
         let config = CarrierConfig::default();
-        assert_eq!(config.behaviour("+628765403"), Some(&Behaviour::Busy));
-        assert!(matches!(config.behaviour("anybody"), Some(Behaviour::Answers(_))));
+        assert_eq!(config.subscriber("+628765403").unwrap().does, Behaviour::Busy);
+        assert!(matches!(config.subscriber("anybody").unwrap().does, Behaviour::Answers(_)));
     }
 }

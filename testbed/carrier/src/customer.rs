@@ -59,6 +59,9 @@ pub enum Act {
     HearMs(u32),
     /// Presses keys, sent as RFC 4733 events.
     Press(#[serde(deserialize_with = "keys")] Digits),
+    /// The carrier repeats its session description in a re-INVITE, as some do to see whether the caller is still there;
+    /// the customer goes on when the caller has agreed.
+    Reinvite,
     /// Hangs up.
     HangUp,
 }
@@ -112,6 +115,8 @@ pub(crate) enum Move {
     Refuse(Refusal),
     /// RFC 4733 events; [`Customer::handle_pressed`] when they are sent.
     Press(Digits),
+    /// A re-INVITE; [`Customer::handle_agreed`] when it is answered.
+    Reinvite,
     /// BYE.
     HangUp,
 }
@@ -140,6 +145,8 @@ enum State {
     Hearing { until_ms: u64 },
     /// The line sends the keys.
     Pressing,
+    /// A re-INVITE waits for its answer.
+    Reinviting,
     /// The script is done; or the call is refused or hung up.
     Idle,
 }
@@ -201,6 +208,29 @@ impl Customer {
         }
     }
 
+    /// The caller has agreed to the re-INVITE.
+    pub(crate) fn handle_agreed(&mut self, now: Instant, heard_ms: u64) {
+        if let State::Reinviting = self.state {
+            self.act(now, heard_ms);
+        }
+    }
+
+    /// Answers at once if the telephone rings.
+    pub(crate) fn pick_up(&mut self) {
+        match self.state {
+            State::Ringing { .. } | State::RingingForEver => {
+                self.state = State::Answered;
+                self.moves.push_back(Move::Answer);
+            }
+            State::Answered
+            | State::Waiting { .. }
+            | State::Hearing { .. }
+            | State::Pressing
+            | State::Reinviting
+            | State::Idle => {}
+        }
+    }
+
     /// The time of [`Customer::poll_timeout`] has come.
     pub(crate) fn handle_timeout(&mut self, now: Instant, heard_ms: u64) {
         match &self.state {
@@ -216,6 +246,7 @@ impl Customer {
             | State::Answered
             | State::Hearing { .. }
             | State::Pressing
+            | State::Reinviting
             | State::Idle => {}
         }
     }
@@ -229,6 +260,7 @@ impl Customer {
             | State::Answered
             | State::Hearing { .. }
             | State::Pressing
+            | State::Reinviting
             | State::Idle => None,
         }
     }
@@ -245,6 +277,10 @@ impl Customer {
             Some(Act::Press(keys)) => {
                 self.moves.push_back(Move::Press(keys));
                 State::Pressing
+            }
+            Some(Act::Reinvite) => {
+                self.moves.push_back(Move::Reinvite);
+                State::Reinviting
             }
             Some(Act::HangUp) => {
                 self.moves.push_back(Move::HangUp);
@@ -282,7 +318,7 @@ mod tests {
     #[test]
     fn an_answering_customer_follows_the_script() {
         let behaviour = parse(
-            r#"does = { answers = { ring_ms = 200, then = [{ hear_ms = 300 }, { press = "1#" }, { wait_ms = 50 }, "hang_up"] } }"#,
+            r#"does = { answers = { ring_ms = 200, then = [{ hear_ms = 300 }, { press = "1#" }, "reinvite", { wait_ms = 50 }, "hang_up"] } }"#,
         );
         let start = Instant::now();
         let mut customer = Customer::new(start, &behaviour);
@@ -302,6 +338,9 @@ mod tests {
         assert_eq!(moves(&mut customer), [Move::Press(digits("1#"))]);
         assert_eq!(customer.poll_timeout(), None, "until the keys are sent");
         customer.handle_pressed(answered, 320);
+        assert_eq!(moves(&mut customer), [Move::Reinvite]);
+        assert_eq!(customer.poll_timeout(), None, "until it is agreed to");
+        customer.handle_agreed(answered, 320);
         customer.handle_timeout(answered + ms(50), 320);
         assert_eq!(moves(&mut customer), [Move::HangUp]);
         assert_eq!(customer.poll_timeout(), None);
@@ -325,6 +364,21 @@ mod tests {
         assert_eq!(moves(&mut customer), [Move::Ring]);
         customer.handle_timeout(now + ms(10), 0);
         assert!(matches!(moves(&mut customer)[..], [Move::Refuse(Refusal { status: 606, q850: None, .. })]));
+    }
+
+    #[test]
+    fn picking_up_is_for_those_who_ring() {
+        let now = Instant::now();
+        for (behaviour, expected) in [
+            (Behaviour::NeverAnswers, vec![Move::Ring, Move::Answer]),
+            (Behaviour::Answers(Answers::default()), vec![Move::Ring, Move::Answer]),
+            (Behaviour::Busy, vec![Move::Refuse(Refusal::new(486, 17))]),
+        ] {
+            let mut customer = Customer::new(now, &behaviour);
+            customer.pick_up();
+            customer.pick_up();
+            assert_eq!(moves(&mut customer), expected, "{behaviour:?}");
+        }
     }
 
     #[test]

@@ -4,18 +4,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use media_core::sdp::LocalMedia;
-use media_core::{Direction, Ptime};
+use media_core::{Codec, Direction, Ptime};
+use netem::Link;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sip_core::{
-    Body, Endpoint, EndpointConfig, Event, FailureCause, Hangup, Hop, Input, Listener, Message, Method,
-    Reason, ReasonProtocol, RequestId, SessionEvent, SessionId, Side,
+    Body, Endpoint, EndpointConfig, Event, FailureCause, Hangup, Hop, Input, Listener, Message,
+    MessageBuilder, Method, Reason, ReasonProtocol, Reply, RequestId, SessionEvent, SessionId, Side,
+    Transmit,
 };
 
 use crate::config::CarrierConfig;
 use crate::customer::{Behaviour, Move, Refusal};
 use crate::line::{Line, called};
+use crate::quirks::{self, Quirk};
 use crate::registrar::{Admission, Registrar, Registration, Response};
 use crate::report::{CallReport, Histogram, Outcome, Totals};
 use crate::voice::MAX_PACKET;
@@ -40,6 +44,19 @@ enum Timer {
     Voice,
 }
 
+/// What datagrams pass on their way to the callers.
+#[derive(Debug)]
+struct Way {
+    sip: Link<Transmit>,
+    rtp: Link<(SocketAddr, Vec<u8>)>,
+}
+
+impl Way {
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.sip.poll_timeout().into_iter().chain(self.rtp.poll_timeout()).min()
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Exchange {
     config: CarrierConfig,
@@ -48,6 +65,10 @@ pub(crate) struct Exchange {
     lines: BTreeMap<SessionId, Line>,
     /// Whose RTP comes from this address. Only looked up, never iterated.
     by_remote: HashMap<SocketAddr, SessionId>,
+    /// Lines whose carriers have quirks, by Call-ID.
+    quirky: BTreeMap<String, SessionId>,
+    /// The way to the callers; `None` where it is perfect.
+    way: Option<Way>,
     timers: BTreeSet<(Instant, SessionId, Timer)>,
     outputs: VecDeque<Output>,
     media_addr: SocketAddr,
@@ -71,6 +92,10 @@ impl Exchange {
             bytes
         };
         let (nonces, sip) = (fresh(), fresh());
+        let way = config.network.impairments().map(|impairments| Way {
+            sip: Link::new(rng.next_u64(), impairments),
+            rtp: Link::new(rng.next_u64(), impairments),
+        });
         let mut endpoint = EndpointConfig::new(listeners);
         endpoint.user_agent = concat!("carillon-carrier/", env!("CARGO_PKG_VERSION")).to_owned();
         endpoint.max_sessions = config.max_calls;
@@ -80,6 +105,8 @@ impl Exchange {
             config,
             lines: BTreeMap::new(),
             by_remote: HashMap::new(),
+            quirky: BTreeMap::new(),
+            way,
             timers: BTreeSet::new(),
             outputs: VecDeque::new(),
             media_addr,
@@ -90,15 +117,46 @@ impl Exchange {
     }
 
     pub(crate) fn handle_sip(&mut self, now: Instant, input: Input) {
-        if let Input::Message { message, .. } = &input
-            && message.method() == Some(&Method::Invite)
-            && self.config.behaviour(&called(message)) == Some(&Behaviour::NoResponse)
-        {
-            self.totals.ignored += 1;
-            return;
+        if let Some(input) = self.taken(now, input) {
+            self.endpoint.handle_input(now, input);
         }
-        self.endpoint.handle_input(now, input);
         self.drain(now);
+    }
+
+    /// What the endpoint gets to see of an input: the carrier of the number called may have its own way with it.
+    fn taken(&mut self, now: Instant, input: Input) -> Option<Input> {
+        let Input::Message { hop, message } = input else { return Some(input) };
+        let (invites, cancels) =
+            (message.method() == Some(&Method::Invite), message.method() == Some(&Method::Cancel));
+        let subscriber = if invites || cancels { self.config.subscriber(&called(&message)) } else { None };
+        let Some(subscriber) = subscriber else { return Some(Input::Message { hop, message }) };
+        if invites && subscriber.does == Behaviour::NoResponse {
+            self.totals.ignored += 1;
+            return None;
+        }
+        if cancels && subscriber.quirks.contains(&Quirk::AnswersCancel) {
+            let line = message.call_id().ok().and_then(|call_id| self.quirky.get(&*call_id));
+            if let Some(id) = line.copied() {
+                self.answer_cancel(now, id, hop, &message);
+                return None;
+            }
+        }
+        Some(Input::Message { hop, message: quirks::taken(&subscriber.quirks, message) })
+    }
+
+    /// The CANCEL is taken, and the call answered all the same.
+    fn answer_cancel(&mut self, now: Instant, id: SessionId, hop: Hop, cancel: &Message) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        let tag = line.tag();
+        let reply = Reply { to_tag: tag.as_deref(), source: Some(hop.remote), ..Reply::new(200) };
+        let payload = MessageBuilder::reply(&mut BytesMut::new(), cancel, reply).finish();
+        line.customer.pick_up();
+        let Hop { transport, local, remote } = hop;
+        self.post(
+            now,
+            Transmit { transport, local, remote, payload, reply_on: Some(hop), server_name: None },
+        );
+        self.follow(now, id);
     }
 
     pub(crate) fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
@@ -140,7 +198,8 @@ impl Exchange {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let sip = self.endpoint.poll_timeout().map(|(at, _)| at);
         let own = self.timers.first().map(|(at, ..)| *at);
-        sip.into_iter().chain(own).min()
+        let way = self.way.as_ref().and_then(Way::poll_timeout);
+        sip.into_iter().chain(own).chain(way).min()
     }
 
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
@@ -154,6 +213,10 @@ impl Exchange {
         out: &mut [u8; MAX_PACKET],
     ) -> Option<(SocketAddr, usize)> {
         loop {
+            if let Some((remote, packet)) = self.way.as_mut().and_then(|way| way.rtp.recv(now)) {
+                out[..packet.len()].copy_from_slice(&packet);
+                return Some((remote, packet.len()));
+            }
             let timer =
                 self.timers.iter().take_while(|(at, ..)| *at <= now).find(|(.., t)| *t == Timer::Voice);
             let (at, id, _) = *timer?;
@@ -171,7 +234,10 @@ impl Exchange {
             self.drain(now);
             if len > 0 {
                 self.totals.rtp_sent += 1;
-                return Some((remote, len));
+                match &mut self.way {
+                    Some(way) => way.rtp.send(now, (remote, out[..len].to_vec())),
+                    None => return Some((remote, len)),
+                }
             }
         }
     }
@@ -203,10 +269,38 @@ impl Exchange {
                 sip_core::Output::Event(
                     Event::Registration { .. } | Event::Response { .. } | Event::Located { .. },
                 ) => {}
-                output @ (sip_core::Output::Transmit(_) | sip_core::Output::Resolve { .. }) => {
-                    self.outputs.push_back(Output::Sip(output));
-                }
+                sip_core::Output::Transmit(transmit) => self.send(now, transmit),
+                output @ sip_core::Output::Resolve { .. } => self.outputs.push_back(Output::Sip(output)),
             }
+        }
+        while let Some(transmit) = self.way.as_mut().and_then(|way| way.sip.recv(now)) {
+            self.outputs.push_back(Output::Sip(sip_core::Output::Transmit(transmit)));
+        }
+    }
+
+    /// Sends what the endpoint wants sent, as the carrier of the number would.
+    fn send(&mut self, now: Instant, transmit: Transmit) {
+        let Some(line) = self.quirky_line(&transmit) else { return self.post(now, transmit) };
+        for transmit in line.send(transmit) {
+            self.post(now, transmit);
+        }
+    }
+
+    fn quirky_line(&mut self, transmit: &Transmit) -> Option<&mut Line> {
+        // Nothing is read twice where all keep to the rules.
+        if self.quirky.is_empty() {
+            return None;
+        }
+        let message = Message::parse(transmit.payload.clone()).ok()?;
+        let id = self.quirky.get(&*message.call_id().ok()?)?;
+        self.lines.get_mut(id)
+    }
+
+    /// Puts a message on its way. Only datagrams get lost or overtake each other.
+    fn post(&mut self, now: Instant, transmit: Transmit) {
+        match &mut self.way {
+            Some(way) if !transmit.transport.is_reliable() => way.sip.send(now, transmit),
+            Some(_) | None => self.outputs.push_back(Output::Sip(sip_core::Output::Transmit(transmit))),
         }
     }
 
@@ -266,8 +360,13 @@ impl Exchange {
             SessionEvent::Referred(referred) => {
                 done(self.endpoint.refuse_refer(now, id, referred.refer, 603));
             }
+            SessionEvent::OfferAnswered { .. } => {
+                if let Some(line) = self.lines.get_mut(&id) {
+                    line.agree(now);
+                    self.follow(now, id);
+                }
+            }
             SessionEvent::OfferWithdrawn
-            | SessionEvent::OfferAnswered { .. }
             | SessionEvent::OfferRefused { .. }
             | SessionEvent::ReferProgress { .. }
             | SessionEvent::Info { .. }
@@ -283,37 +382,53 @@ impl Exchange {
             self.totals.challenged += u64::from(status == 407);
             return done(self.endpoint.reject(now, id, status, &headers));
         }
-        let Some(behaviour) = self.config.behaviour(&called(invite)) else {
+        let Some(subscriber) = self.config.subscriber(&called(invite)) else {
             return done(self.endpoint.reject(now, id, 404, &[]));
         };
-        self.lines.insert(id, Line::new(now, behaviour, invite));
+        let line = Line::new(now, subscriber, invite);
+        if !subscriber.quirks.is_empty() {
+            self.quirky.insert(line.call_id().to_owned(), id);
+        }
+        self.lines.insert(id, line);
         self.follow(now, id);
     }
 
     /// Does what the customer wants, and sets his timer.
     fn follow(&mut self, now: Instant, id: SessionId) {
-        while let Some(wanted) = self.lines.get_mut(&id).and_then(|line| line.customer.poll_move()) {
+        while let Some(line) = self.lines.get_mut(&id) {
+            let Some(wanted) = line.customer.poll_move() else { break };
             match wanted {
-                Move::Ring => done(self.endpoint.ring(now, id, 180, None)),
+                Move::Ring => {
+                    let status = if line.has(Quirk::ProgressWithoutSdp) { 183 } else { 180 };
+                    done(self.endpoint.ring(now, id, status, None));
+                }
                 Move::EarlyMedia => {
-                    if let Some(body) = self.open(now, id) {
+                    if let Some(body) = self.open(now, id, None) {
                         done(self.endpoint.ring(now, id, 183, Some(body)));
                     }
                 }
                 Move::Answer => {
-                    if let Some(body) = self.open(now, id) {
+                    let before = if line.has(Quirk::ChangedCodec) { line.close() } else { None };
+                    if let Some(body) = self.open(now, id, before) {
                         done(self.endpoint.answer(now, id, Some(body)));
                     }
                 }
                 Move::Refuse(refusal) => {
-                    let (status, headers) = response(refusal);
-                    done(self.endpoint.reject(now, id, status, &headers));
-                }
-                Move::Press(keys) => {
-                    if let Some(line) = self.lines.get_mut(&id) {
-                        line.press(now, keys);
+                    let bye = if line.has(Quirk::EarlyBye) { line.early_bye() } else { None };
+                    match bye {
+                        Some(bye) => self.post(now, bye),
+                        None => {
+                            let (status, headers) = response(refusal);
+                            done(self.endpoint.reject(now, id, status, &headers));
+                        }
                     }
                 }
+                Move::Reinvite => {
+                    if let Some(answer) = line.answer() {
+                        done(self.endpoint.offer(now, id, Some(Body::sdp(answer))));
+                    }
+                }
+                Move::Press(keys) => line.press(now, keys),
                 Move::HangUp => {
                     // Q.850 16, normal call clearing.
                     let reason = Reason { protocol: ReasonProtocol::Q850, cause: 16, text: None };
@@ -326,11 +441,13 @@ impl Exchange {
         }
     }
 
-    /// The SDP answer of a line whose media are open now; the call is refused with 488 when they cannot be.
-    fn open(&mut self, now: Instant, id: SessionId) -> Option<Body> {
+    /// The SDP answer of a line whose media are open now, in another codec than it had `before`; the call is refused with
+    /// 488 when they cannot be.
+    fn open(&mut self, now: Instant, id: SessionId, before: Option<Codec>) -> Option<Body> {
+        let codecs = self.config.codecs.iter().map(|name| name.0).filter(|&codec| Some(codec) != before);
         let local = LocalMedia {
             addr: self.media_addr,
-            codecs: self.config.codecs.iter().map(|name| name.0).collect(),
+            codecs: codecs.collect(),
             ptime: Ptime::DEFAULT,
             telephone_event: true,
             rtcp_mux: false,
@@ -345,6 +462,9 @@ impl Exchange {
             Ok(answer) => {
                 if let Some(negotiated) = line.negotiated().filter(|_| fresh) {
                     self.by_remote.insert(negotiated.remote, id);
+                    if before.is_some() {
+                        self.timers.retain(|(_, of, timer)| (*of, *timer) != (id, Timer::Voice));
+                    }
                     self.timers.insert((now, id, Timer::Voice));
                 }
                 Some(Body::sdp(answer))
@@ -364,6 +484,7 @@ impl Exchange {
         {
             self.by_remote.remove(&negotiated.remote);
         }
+        self.quirky.remove(line.call_id());
         // Its timers find no line and go.
         self.totals.ended += 1;
         let (mut report, recorded) = line.end(now, outcome);

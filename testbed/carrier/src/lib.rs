@@ -18,6 +18,18 @@
 //! The crate also runs the other peers of the test suite: [`sipp`] and [`kamailio`], and
 //! [`engine`], which is `carillon` itself.
 //!
+//! It is polite by itself. What real carriers do and should not are [`Quirk`]s of a number, any of them together, and what
+//! the way to the caller does is the [`Network`]:
+//!
+//! ```toml
+//! customers = [
+//!     { number = "*21", does = { answers = {} }, quirks = ["changed-to-tag", "no-contact"] },
+//!     { number = "*22", does = { answers = { then = [{ wait_ms = 500 }, "reinvite", "hang_up"] } } },
+//!     { number = "*23", does = { refuses = { status = 480, after_ms = 500 } }, quirks = ["early-bye"] },
+//! ]
+//! network = { reorder = 0.3, hold_ms = 100 }
+//! ```
+//!
 //! It places no calls (SIPp does), sends no RTCP, and takes no change of a session.
 #![forbid(unsafe_code)]
 
@@ -29,6 +41,7 @@ mod exchange;
 pub mod kamailio;
 mod line;
 pub mod process;
+mod quirks;
 mod reception;
 mod registrar;
 mod report;
@@ -36,8 +49,9 @@ pub mod sipp;
 mod voice;
 
 pub use carrier::{Carrier, Error, Progress};
-pub use config::{Account, CarrierConfig, CodecName, DigestAlgorithm, Listen, Subscriber};
+pub use config::{Account, CarrierConfig, CodecName, DigestAlgorithm, Listen, Network, Subscriber};
 pub use customer::{Act, Answers, Behaviour, Refusal};
+pub use quirks::Quirk;
 pub use reception::Heard;
 pub use registrar::Registration;
 pub use report::{CallReport, Outcome, Spread, Totals};

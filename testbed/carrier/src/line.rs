@@ -3,10 +3,14 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use media_core::sdp::{self, LocalMedia};
-use media_core::{Digits, Negotiated, SdpError};
+use media_core::{Codec, Digits, Negotiated, SdpError};
+use sip_core::{Message, NameAddr, Transmit, Uri};
 
-use crate::customer::{Behaviour, Customer};
+use crate::config::Subscriber;
+use crate::customer::Customer;
+use crate::quirks::{self, Quirk};
 use crate::reception::Reception;
 use crate::report::{CallReport, Outcome};
 use crate::voice::{MAX_PACKET, Talk, Voice};
@@ -16,6 +20,13 @@ pub(crate) struct Line {
     pub(crate) customer: Customer,
     pub(crate) called: String,
     caller: String,
+    caller_host: String,
+    /// What is odd about this call.
+    pub(crate) quirks: Vec<Quirk>,
+    /// Where the caller takes requests.
+    contact: Option<Uri>,
+    /// The last provisional response, where there are quirks.
+    ringing: Option<(Message, Transmit)>,
     call_id: String,
     offer: Bytes,
     media: Option<Media>,
@@ -34,14 +45,17 @@ struct Media {
 }
 
 impl Line {
-    pub(crate) fn new(now: Instant, behaviour: &Behaviour, invite: &sip_core::Message) -> Self {
-        let user = |addr: Result<sip_core::NameAddr, _>| {
-            addr.ok().and_then(|addr| addr.uri().user().map(str::to_owned)).unwrap_or_default()
-        };
+    pub(crate) fn new(now: Instant, subscriber: &Subscriber, invite: &Message) -> Self {
+        let from = invite.from().ok();
+        let from = from.as_ref().map(NameAddr::uri);
         Self {
-            customer: Customer::new(now, behaviour),
+            customer: Customer::new(now, &subscriber.does),
             called: called(invite),
-            caller: user(invite.from()),
+            caller: from.and_then(Uri::user).map(str::to_owned).unwrap_or_default(),
+            caller_host: from.and_then(Uri::host).map(|host| host.to_string()).unwrap_or_default(),
+            quirks: subscriber.quirks.clone(),
+            contact: invite.contacts().find_map(|contact| Some(contact.ok()?.addr()?.uri().clone())),
+            ringing: None,
             call_id: invite.call_id().map(|id| id.to_string()).unwrap_or_default(),
             offer: invite.sdp().unwrap_or_default(),
             media: None,
@@ -50,6 +64,51 @@ impl Line {
             sent: 0,
             keys_unsent: false,
         }
+    }
+
+    pub(crate) fn has(&self, quirk: Quirk) -> bool {
+        self.quirks.contains(&quirk)
+    }
+
+    pub(crate) fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    /// The endpoint sends this for the call: what leaves instead.
+    pub(crate) fn send(&mut self, transmit: Transmit) -> Vec<Transmit> {
+        let Ok(message) = Message::parse(transmit.payload.clone()) else { return vec![transmit] };
+        let sent = quirks::sent(&self.quirks, &message);
+        if message.status().is_some_and(|status| (101..200).contains(&status)) {
+            self.ringing = Some((message, transmit.clone()));
+        }
+        sent.into_iter().map(|payload| Transmit { payload, ..transmit.clone() }).collect()
+    }
+
+    /// The tag of our end, once it has rung.
+    pub(crate) fn tag(&self) -> Option<ByteString> {
+        self.ringing.as_ref()?.0.to_tag()
+    }
+
+    /// A BYE while it rings; none before.
+    pub(crate) fn early_bye(&self) -> Option<Transmit> {
+        let (ringing, transmit) = self.ringing.as_ref()?;
+        let payload = quirks::early_bye(ringing, self.contact.as_ref()?, transmit);
+        Some(Transmit { payload, ..transmit.clone() })
+    }
+
+    /// Forgets the media, but for the codec: those that are opened next are of another.
+    pub(crate) fn close(&mut self) -> Option<Codec> {
+        self.media.take().map(|media| media.negotiated.codec)
+    }
+
+    /// The session description that is in force.
+    pub(crate) fn answer(&self) -> Option<Bytes> {
+        self.media.as_ref().map(|media| media.answer.clone())
+    }
+
+    pub(crate) fn agree(&mut self, now: Instant) {
+        let heard_ms = self.heard_ms();
+        self.customer.handle_agreed(now, heard_ms);
     }
 
     /// Opens the media if they are not open, and gives the SDP answer.
@@ -129,6 +188,7 @@ impl Line {
             call_id: self.call_id,
             called: self.called,
             caller: self.caller,
+            caller_host: self.caller_host,
             outcome,
             duration_ms: ms_since(self.since),
             talk_ms: self.confirmed.map_or(0, ms_since),
@@ -146,6 +206,6 @@ impl Line {
 }
 
 /// The number called: the user part of the Request-URI.
-pub(crate) fn called(invite: &sip_core::Message) -> String {
+pub(crate) fn called(invite: &Message) -> String {
     invite.request_uri().ok().and_then(|uri| uri.user().map(str::to_owned)).unwrap_or_default()
 }

@@ -16,6 +16,8 @@ pub struct CallReport {
     pub called: String,
     /// The user part of From.
     pub caller: String,
+    /// The host of From.
+    pub caller_host: String,
     /// How it ended.
     pub outcome: Outcome,
     /// From the INVITE to the end.

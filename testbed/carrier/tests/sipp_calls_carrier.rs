@@ -17,7 +17,7 @@ async fn carrier(config: CarrierConfig) -> Carrier {
 
 fn everybody(then: Vec<Act>) -> Vec<Subscriber> {
     let does = Behaviour::Answers(Answers { ring_ms: 50, early_media: false, then });
-    vec![Subscriber { number: "*".to_owned(), does }]
+    vec![Subscriber::new("*", does)]
 }
 
 #[tokio::test(flavor = "multi_thread")]

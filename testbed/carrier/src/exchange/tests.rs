@@ -59,7 +59,7 @@ impl Town {
     }
 
     fn with(does: Behaviour) -> Self {
-        let customers = vec![Subscriber { number: "*".to_owned(), does }];
+        let customers = vec![Subscriber::new("*", does)];
         Self::new(CarrierConfig { customers, ..CarrierConfig::default() })
     }
 
@@ -273,7 +273,7 @@ fn no_response_is_none_at_all() {
 fn early_media_sounds_before_the_answer() {
     let answers = Answers { ring_ms: 400, early_media: true, then: vec![Act::WaitMs(500), Act::HangUp] };
     let mut config = CarrierConfig { talk: Talk::Tone, ..CarrierConfig::default() };
-    config.customers = vec![Subscriber { number: "*".to_owned(), does: Behaviour::Answers(answers) }];
+    config.customers = vec![Subscriber::new("*", Behaviour::Answers(answers))];
     let mut town = Town::new(config);
     town.call("1", None);
     town.run(200);
@@ -289,10 +289,10 @@ fn early_media_sounds_before_the_answer() {
 #[test]
 fn what_is_heard_is_recorded() {
     let mut config = CarrierConfig { record: Some("/nowhere".into()), ..CarrierConfig::default() };
-    config.customers = vec![Subscriber {
-        number: "*".to_owned(),
-        does: Behaviour::Answers(Answers { then: vec![Act::HearMs(100), Act::HangUp], ..Answers::default() }),
-    }];
+    config.customers = vec![Subscriber::new(
+        "*",
+        Behaviour::Answers(Answers { then: vec![Act::HearMs(100), Act::HangUp], ..Answers::default() }),
+    )];
     let mut town = Town::new(config);
     town.call("+621", None);
     town.run(500);
@@ -377,4 +377,19 @@ fn a_pause_of_the_machine_is_not_poured_out_later() {
     assert_eq!(burst(&mut town, 200), 10, "late ones follow");
     assert_eq!(burst(&mut town, 10_000), 1);
     assert_eq!(burst(&mut town, 20), 1);
+}
+
+#[test]
+fn a_network_that_reorders_loses_nothing() {
+    let answers = Answers { ring_ms: 300, then: vec![Act::WaitMs(1500), Act::HangUp], ..Answers::default() };
+    let customers = vec![Subscriber::new("*", Behaviour::Answers(answers))];
+    let network = crate::Network { reorder: 0.3, ..Default::default() };
+    let mut town = Town::new(CarrierConfig { customers, network, ..CarrierConfig::default() });
+    town.call("1", None);
+    town.run(3000);
+    assert_eq!(town.report().outcome, Outcome::CustomerHungUp);
+    let (_, reception, _) = town.leg.take().unwrap();
+    let heard = reception.report();
+    assert!(heard.reordered >= 5, "{heard:?}");
+    assert_eq!((heard.lost, heard.duplicates, heard.invalid), (0, 0, 0), "{heard:?}");
 }

@@ -6,5 +6,6 @@
 mod kamailio;
 mod lab;
 mod pesq;
+mod quirks;
 mod sipp;
 mod wire;

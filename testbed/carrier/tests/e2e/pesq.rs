@@ -22,10 +22,7 @@ async fn a_prompt_is_heard_as_well_as_the_codec_allows() {
         let folder = std::env::temp_dir().join(format!("carillon-test-pesq-{}", std::process::id()));
         let carrier = Carrier::start(CarrierConfig {
             codecs: vec![CodecName(codec)],
-            customers: vec![Subscriber {
-                number: "*".to_owned(),
-                does: Behaviour::Answers(Answers::default()),
-            }],
+            customers: vec![Subscriber::new("*", Behaviour::Answers(Answers::default()))],
             record: Some(folder.clone()),
             ..CarrierConfig::default()
         })

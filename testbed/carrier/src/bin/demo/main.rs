@@ -95,7 +95,7 @@ fn town() -> CarrierConfig {
         talk: Talk::Silence,
         customers: KINDS
             .iter()
-            .map(|kind| Subscriber { number: format!("*{}", kind.suffix), does: kind.behaviour() })
+            .map(|kind| Subscriber::new(format!("*{}", kind.suffix), kind.behaviour()))
             .collect(),
         ..CarrierConfig::default()
     }
