@@ -225,7 +225,9 @@ enum Rule {
     Unsuited,
     /// The caller gave up, and the callee was told so.
     Cancelled,
-    /// The answer was on its way when the caller gave up: the callee saw a call that was hung up on at once.
+    /// None of eleven CANCELs reached the callee, and the caller stopped waiting after 64*T1 (RFC 3261 section 9.1).
+    CancelLost,
+    /// The answer was on its way when the caller gave up: the callee saw a call that was over at once.
     AnswerCrossedCancel,
     /// The caller heard nothing at all, so that it could not even cancel (RFC 3261 section 9.1), whatever the callee did.
     Unheard,
@@ -261,7 +263,10 @@ impl Wire<'_> {
         let reason = match cause {
             EndCause::Bye | EndCause::OfferTimeout => true,
             EndCause::AckTimeout => self.unacknowledged(at, told.at),
-            EndCause::SessionExpired => self.silent(at, &["200 INVITE", "200 UPDATE"], told.at),
+            // Its own refresh failed, or the other's never came.
+            EndCause::SessionExpired => {
+                self.unanswered(at, told.at) || self.silent(at, &["200 INVITE", "200 UPDATE"], told.at)
+            }
             EndCause::Timeout => self.unanswered(at, told.at),
             EndCause::Forgotten => {
                 let forgets = |seen: &Seen| seen.to == at && seen.message.status() == Some(481);
@@ -316,11 +321,20 @@ impl Wire<'_> {
         callee: Option<Told>,
     ) -> Option<Rule> {
         let arrived = |label: &str| Self::first(&self.arrived, label, |_| true);
-        let to_caller = |seen: &&Seen| seen.to == from && seen.at < caller.at;
-        let heard = self.arrived.iter().copied().any(|seen| to_caller(&seen) && !seen.message.is_request());
+        // What the caller had heard before it told the end.
+        let heard = |least: u16| {
+            self.arrived.iter().any(|seen| {
+                seen.to == from
+                    && seen.at < caller.at
+                    && seen.message.status().is_some_and(|status| status >= least)
+            })
+        };
         match (caller.end, callee.map(|told| told.end)) {
-            (End::Failed(FailureCause::Timeout | FailureCause::Cancelled), _) if !heard => {
+            (End::Failed(FailureCause::Timeout | FailureCause::Cancelled), _) if !heard(100) => {
                 Some(Rule::Unheard)
+            }
+            (End::Failed(FailureCause::Cancelled), _) if !heard(200) && arrived("CANCEL").is_none() => {
+                Some(Rule::CancelLost)
             }
             (End::Failed(FailureCause::Response(status)), None) => {
                 matches!(status, 420 | 421).then_some(Rule::Unsuited)
@@ -331,9 +345,11 @@ impl Wire<'_> {
             (End::Failed(FailureCause::Cancelled), Some(End::Failed(FailureCause::Cancelled))) => {
                 Some(Rule::Cancelled)
             }
-            (End::Failed(FailureCause::Cancelled), Some(End::Ended(Side::Remote, EndCause::Bye))) => {
+            (End::Failed(FailureCause::Cancelled), Some(end @ End::Ended(..))) => {
                 let answered = Self::first(&self.sent, "200 INVITE", |_| true)?;
-                arrived("CANCEL").is_none_or(|came| came >= answered).then_some(Rule::AnswerCrossedCancel)
+                let crossed = arrived("CANCEL").is_none_or(|came| came >= answered);
+                let hung_up = end == End::Ended(Side::Remote, EndCause::Bye);
+                (crossed && (hung_up || self.ended_rightly(to, callee?))).then_some(Rule::AnswerCrossedCancel)
             }
             (End::Ended(Side::Local, cause), Some(End::Ended(Side::Remote, EndCause::Bye))) => {
                 self.ended_rightly(from, caller).then_some(Self::one_sided(cause))
