@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use control_api_server::Tokens;
 use control_api_types::{Fault, Reloaded};
-use engine_runtime::{Engine, Error, Refusal, Reload};
+use engine_runtime::{Engine, Error, HepSecret, Refusal, Reload};
+use sip_core::digest::Hash;
 
 use crate::config::{self, Config};
 
@@ -47,17 +48,24 @@ impl Reloader {
         let loaded = loaded.await.map_err(|error| other(&error))?;
         let Config { api, engine } = loaded.map_err(config::Faults::located)?;
         let needs_restart = Fixed::of(&api, &engine).changed_since(&self.fixed);
-        self.tokens.reload().map_err(|error| other(&error))?;
-        self.engine.reload_certificates().await.map_err(|error| other(&error))?;
         let count = |items: usize| u32::try_from(items).unwrap_or(u32::MAX);
         let (trunks, routes) = (count(engine.trunks.len()), count(engine.routes.len()));
         let reload =
             Reload { trunks: engine.trunks, routes: engine.routes, limits: engine.limits, stir: engine.stir };
-        match self.engine.reload(reload).await {
-            Ok(()) => Ok(Reloaded { trunks, routes, needs_restart }),
-            Err(Error::Refused(Refusal::Validation(faults))) => Err(faults),
-            Err(error) => Err(other(&error)),
-        }
+        // Everything is looked at before anything is taken.
+        self.engine.check_reload(&reload).await.map_err(refused)?;
+        self.tokens.check().map_err(|error| other(&error))?;
+        self.engine.reload_certificates().await.map_err(|error| other(&error))?;
+        self.tokens.reload().map_err(|error| other(&error))?;
+        self.engine.reload(reload).await.map_err(refused)?;
+        Ok(Reloaded { trunks, routes, needs_restart })
+    }
+}
+
+fn refused(error: Error) -> Vec<Fault> {
+    match error {
+        Error::Refused(Refusal::Validation(faults)) => faults,
+        error => other(&error),
     }
 }
 
@@ -72,12 +80,15 @@ pub(crate) struct Fixed([(&'static str, String); 7]);
 impl Fixed {
     pub(crate) fn of(api: &config::Api, engine: &engine_runtime::Config) -> Fixed {
         let sip = (&engine.sip_listen, &engine.sip_tls, &engine.guard, &engine.user_agent);
-        let sip = (sip, &engine.name_servers, &engine.trace);
+        // Secrets do not tell themselves.
+        let HepSecret(hep) = engine.trace.hep.iter().find_map(|hep| hep.password.clone()).unwrap_or_default();
+        let sip = (sip, &engine.name_servers, &engine.trace, hep);
+        let hashes: Vec<_> = engine.registrar.accounts.iter().map(|one| one.ha1.hex(Hash::Sha256)).collect();
         Fixed([
             ("[api]", format!("{api:?}")),
             ("[sip]", format!("{sip:?}")),
             ("[media]", format!("{:?}", (&engine.media, engine.media_public_ip))),
-            ("[[endpoints]]", format!("{:?}", engine.registrar)),
+            ("[[endpoints]]", format!("{:?}", (&engine.registrar, hashes))),
             ("[http]", format!("{:?}", engine.http)),
             ("[storage]", format!("{:?}", (&engine.database, &engine.media_dir))),
             ("[limits] cdr_retention_days", format!("{:?}", engine.cdr_retention)),

@@ -137,7 +137,7 @@ fn admit(app: &App, access: Access, request: &Request) -> Result<Option<Arc<Toke
         let detail = format!("the token {:?} lacks the scope {scope}", token.name);
         return Err(Failure::new(Code::Forbidden, detail));
     }
-    app.tokens.take(&token).map_err(|wait| {
+    app.tokens.spend(&token).map_err(|wait| {
         Failure::new(Code::RateLimited, "this token makes more requests than it may").retry_after(wait)
     })?;
     Ok(Some(token))
@@ -158,14 +158,26 @@ pub(crate) fn secret(request: &Request, query_counts: bool) -> Option<String> {
 
 async fn run(app: App, token: &Arc<Token>, mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(Caller(Arc::clone(token)));
-    if request.method() != Method::POST {
+    if request.method() == Method::GET || request.method() == Method::HEAD {
         return next.run(request).await;
     }
-    match idempotency::key(request.headers()) {
-        Ok(None) => next.run(request).await,
-        Ok(Some(key)) => idempotency::answer(app, Arc::clone(token), key, request, next).await,
-        Err(failure) => failure.into_response(),
-    }
+    let key = match request.method() == Method::POST {
+        true => idempotency::key(request.headers()),
+        false => Ok(None),
+    };
+    let token = Arc::clone(token);
+    // On its own task: what a caller has begun is not left half done when it hangs up.
+    let task = tokio::spawn(async move {
+        match key {
+            Ok(None) => next.run(request).await,
+            Ok(Some(key)) => idempotency::answer(&app, &token, &key, request, next).await,
+            Err(failure) => failure.into_response(),
+        }
+    });
+    task.await.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => crate::failure::panicked(panic),
+        Err(cancelled) => Failure::internal(&cancelled).into_response(),
+    })
 }
 
 /// The answer of a command that is carried out without waiting for the far side.

@@ -65,26 +65,12 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
 }
 
 /// Answers a keyed request: from the store, or by doing it.
-pub(crate) async fn answer(
-    app: App,
-    token: Arc<Token>,
-    key: String,
-    request: Request,
-    next: Next,
-) -> Response {
-    let Some(held) = app.in_flight.hold(&token, &key) else {
+pub(crate) async fn answer(app: &App, token: &Token, key: &str, request: Request, next: Next) -> Response {
+    let Some(_held) = app.in_flight.hold(token, key) else {
         let detail = "a request with this Idempotency-Key is being answered; repeat it in a moment";
         return Failure::new(Code::InProgress, detail).retry_after(Duration::from_secs(1)).into_response();
     };
-    // On its own task: a caller that hangs up half-way must find the answer when it comes again.
-    let task = tokio::spawn(async move {
-        let _held = held;
-        once(&app, &token, &key, request, next).await.unwrap_or_else(Failure::into_response)
-    });
-    task.await.unwrap_or_else(|error| match error.try_into_panic() {
-        Ok(panic) => crate::failure::panicked(panic),
-        Err(cancelled) => Failure::internal(&cancelled).into_response(),
-    })
+    once(app, token, key, request, next).await.unwrap_or_else(Failure::into_response)
 }
 
 async fn once(

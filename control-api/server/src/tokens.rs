@@ -158,8 +158,23 @@ struct Inner {
 /// Tells two versions of the file apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
-    modified: SystemTime,
+    /// When the file or its permissions changed last: seconds and nanoseconds since 1970.
+    changed: (i64, i64),
     length: u64,
+}
+
+impl Stamp {
+    /// `None`: there is no file.
+    fn of(path: &Path) -> Result<Option<Stamp>, TokenError> {
+        match std::fs::metadata(path) {
+            Ok(file) => {
+                use std::os::unix::fs::MetadataExt as _;
+                Ok(Some(Stamp { changed: (file.ctime(), file.ctime_nsec()), length: file.len() }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(TokenError::File { path: path.to_owned(), source }),
+        }
+    }
 }
 
 impl fmt::Debug for Tokens {
@@ -203,21 +218,34 @@ impl Tokens {
         self.0.bootstrap.is_none() && self.0.by_prefix.read().is_empty()
     }
 
-    /// Reads the token file if it has changed and says whether it had. Kept as it was if the file is faulty.
-    pub fn reload(&self) -> Result<bool, TokenError> {
+    /// Whether the token file could be taken now.
+    pub fn check(&self) -> Result<(), TokenError> {
+        self.0.path.as_deref().map_or(Ok(()), |path| read(path).map(drop))
+    }
+
+    /// Reads the token file. Kept as it was if the file is faulty.
+    pub fn reload(&self) -> Result<(), TokenError> {
+        let Some(path) = &self.0.path else { return Ok(()) };
+        let mut seen = self.0.seen.lock();
+        *seen = Stamp::of(path)?;
+        self.take(read(path)?.tokens);
+        Ok(())
+    }
+
+    /// Reads the token file if it has changed and says whether it had. A faulty file is reported once, not each time it is
+    /// looked at.
+    fn follow(&self) -> Result<bool, TokenError> {
         let Some(path) = &self.0.path else { return Ok(false) };
         let mut seen = self.0.seen.lock();
-        let stamp = match std::fs::metadata(path).and_then(|meta| Ok((meta.modified()?, meta.len()))) {
-            Ok((modified, length)) => Some(Stamp { modified, length }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(source) => return Err(TokenError::File { path: path.clone(), source }),
-        };
-        if *seen == stamp {
+        let stamp = Stamp::of(path)?;
+        if std::mem::replace(&mut *seen, stamp) == stamp {
             return Ok(false);
         }
-        // Remembered before reading: a faulty file is reported once, not each time it is looked at.
-        *seen = stamp;
-        let entries = read(path)?.tokens;
+        self.take(read(path)?.tokens);
+        Ok(true)
+    }
+
+    fn take(&self, entries: Vec<Entry>) {
         let mut by_prefix = self.0.by_prefix.write();
         let old = std::mem::take(&mut *by_prefix);
         for entry in entries {
@@ -235,7 +263,6 @@ impl Tokens {
             });
             by_prefix.insert(entry.prefix, token);
         }
-        Ok(true)
     }
 
     /// Follows the token file for ever.
@@ -244,7 +271,7 @@ impl Tokens {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             tick.tick().await;
-            match self.reload() {
+            match self.follow() {
                 Ok(true) => tracing::info!(target: "audit", "tokens reloaded"),
                 Ok(false) => {}
                 Err(error) => tracing::error!(%error, "tokens stay as they were"),
@@ -264,11 +291,16 @@ impl Tokens {
     /// Whether `token` still counts: long-lived streams ask now and then.
     pub(crate) fn is_current(&self, token: &Token) -> bool {
         self.0.bootstrap.as_ref().is_some_and(|bootstrap| std::ptr::eq(bootstrap.as_ref(), token))
-            || self.0.by_prefix.read().get(&token.id).is_some_and(|current| current.sha256 == token.sha256)
+            || self
+                .0
+                .by_prefix
+                .read()
+                .get(&token.id)
+                .is_some_and(|current| current.sha256 == token.sha256 && current.scopes == token.scopes)
     }
 
     /// Takes one request from the token's rate, or says how long to wait.
-    pub(crate) fn take(&self, token: &Token) -> Result<(), Duration> {
+    pub(crate) fn spend(&self, token: &Token) -> Result<(), Duration> {
         token.bucket.take(self.0.start.elapsed(), self.0.rate)
     }
 }
@@ -407,7 +439,7 @@ mod tests {
         let token = tokens.authenticate(&secret).unwrap();
         assert!(tokens.is_current(&token));
         std::fs::remove_file(folder.file()).unwrap();
-        assert!(tokens.reload().unwrap());
+        tokens.reload().unwrap();
         assert!(!tokens.is_current(&token) && tokens.authenticate(&secret).is_none());
         let bootstrap = tokens.authenticate("first-secret").unwrap();
         assert!(tokens.is_current(&bootstrap));
@@ -421,6 +453,8 @@ mod tests {
         std::fs::write(folder.file(), "[[tokens]]\nname = 7\n").unwrap();
         let error = tokens.reload().unwrap_err().to_string();
         assert!(error.contains("line 2"), "{error}");
+        assert_eq!(tokens.reload().unwrap_err().to_string(), error, "also when it has been looked at before");
+        assert!(tokens.follow().is_ok_and(|changed| !changed), "told once to whoever only watches");
         assert!(tokens.authenticate(&secret).is_some());
     }
 

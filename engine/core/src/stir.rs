@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use control_api_types::{Attestation, Stir, TrunkAttest, Verify, Verstat};
+use control_api_types::{Attestation, Fault, Stir, TrunkAttest, Verify, Verstat};
 use sip_core::{Message, Name, Scheme, Uri};
 use sip_stir::{
     Chain, Claims, Failure, NoChain, Number, Party, Pending, Request, Signer, SigningFailed, Verified,
@@ -26,6 +26,26 @@ impl Default for StirConfig {
     /// Neither.
     fn default() -> Self {
         Self { signing: None, verify: Verify::Off, settings: sip_stir::Settings::default() }
+    }
+}
+
+impl StirConfig {
+    /// What a trunk wants of it and does not get.
+    pub fn lacks(&self, trunk: &TrunkConfig) -> Vec<Fault> {
+        let fault = |pointer: &str, detail: &str| Fault { pointer: pointer.into(), detail: detail.into() };
+        let unsigned = match trunk.attest {
+            Some(TrunkAttest::Full | TrunkAttest::Partial | TrunkAttest::Gateway) => self.signing.is_none(),
+            Some(TrunkAttest::Off) | None => false,
+        };
+        let unbelieved = match trunk.verify {
+            Some(Verify::Permissive | Verify::Strict) => self.settings.anchors.is_empty(),
+            Some(Verify::Off) | None => false,
+        };
+        let key = unsigned.then(|| fault("/attest", "needs a key in [stir]"));
+        let anchors = unbelieved.then(|| {
+            fault("/verify", "needs trust_anchors = [\"ca.pem\"] in [stir]: nobody is believed without")
+        });
+        key.into_iter().chain(anchors).collect()
     }
 }
 

@@ -77,6 +77,7 @@ pub(crate) fn restore(journal: &Journal, core: &mut engine_core::Engine) -> Resu
                 is,
                 "the realm has changed: give the endpoint its password again"
             );
+            continue;
         }
         let Some(account) = kept.account(&name) else {
             tracing::error!(endpoint = name, "stored endpoint not usable: put it again");
@@ -84,7 +85,7 @@ pub(crate) fn restore(journal: &Journal, core: &mut engine_core::Engine) -> Resu
         };
         if core.account(&name).is_some() {
             tracing::warn!(endpoint = name, "the configuration file has this endpoint too, and that counts");
-        } else if let Err(error) = core.restore_endpoint(std::time::Instant::now(), account) {
+        } else if let Err(error) = core.put_account(std::time::Instant::now(), account) {
             tracing::error!(endpoint = name, %error, "stored endpoint not usable");
         }
     }
@@ -121,29 +122,33 @@ impl Engine {
 
     async fn change_endpoint(&self, name: String, put: PutEndpoint) -> Result<Endpoint, Error> {
         let key = name.clone();
-        let (account, realm, shown) = self
-            .ask(move |task, now| {
-                let account = task.core.put_endpoint(now, &key, &put)?;
-                let shown = task.core.endpoint(&key).ok_or(Refusal::NotFound)?;
-                Ok::<_, Refusal>((account, task.core.realm().to_owned(), shown))
+        let (account, realm) = self
+            .ask(move |task, _| {
+                Ok::<_, Refusal>((task.core.account_of(&key, &put)?, task.core.realm().to_owned()))
             })
             .await??;
         let json = serde_json::to_string(&Kept::of(&account, &realm))
             .map_err(|source| JournalError::Record { key: name.clone(), source })?;
-        self.shared.journal.put_endpoint(StoredEndpoint { name, json }).await?;
-        Ok(shown)
+        self.shared.journal.put_endpoint(StoredEndpoint { name: name.clone(), json }).await?;
+        self.ask(move |task, now| {
+            // It was checked, and whoever changes endpoints waits for us.
+            let _ = task.core.put_account(now, account);
+            task.core.endpoint(&name)
+        })
+        .await?
+        .ok_or(Error::Refused(Refusal::NotFound))
     }
 
     /// Forgets an endpoint and its contacts; its calls go on. `false` when there is none.
     pub async fn delete_endpoint(&self, name: &str) -> Result<bool, Error> {
         let _changing = self.shared.changing_endpoints.lock().await;
-        let key = name.to_owned();
-        match self.ask(move |task, now| task.core.delete_endpoint(now, &key)).await? {
-            Ok(()) => {}
-            Err(Refusal::NotFound) => return Ok(false),
-            Err(refusal) => return Err(refusal.into()),
+        match self.endpoint(name).await? {
+            None => return Ok(false),
+            Some(Endpoint { configured: true, .. }) => return Err(Refusal::Configured.into()),
+            Some(_) => {}
         }
         self.shared.journal.delete_endpoint(name.to_owned()).await?;
-        Ok(true)
+        let name = name.to_owned();
+        Ok(self.ask(move |task, now| task.core.delete_endpoint(now, &name)).await?.is_ok())
     }
 }

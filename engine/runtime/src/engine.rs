@@ -10,7 +10,7 @@ use control_api_types::{
     Call, CallId, CallStatus, CallTrace, CreateCall, Cursor, Drain, Fault, FlowResource, FlowSummary, Gather,
     HangupReason, Limits, LimitsPatch, Node, Page, Play, PlayId, Prompt, Timestamp, Trunk, TrunkSettings,
 };
-use engine_core::{ConfigError, Refusal};
+use engine_core::{ConfigError, Refusal, TrunkConfig};
 use sha2::Digest as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -338,9 +338,12 @@ impl Engine {
     pub async fn put_flow(&self, name: String, flow: Flow) -> Result<FlowResource, Error> {
         let _changing = self.shared.flows.changing.lock().await;
         let flow = Arc::new(flow);
-        let (key, document) = (name.clone(), Arc::clone(&flow));
-        self.ask(move |task, _| task.core.put_flow(&key, document)).await?.map_err(Refusal::Validation)?;
-        Ok(self.shared.flows.put(&name, flow, now()).await?)
+        let document = Arc::clone(&flow);
+        self.ask(move |task, _| task.core.check_flow(&document)).await?.map_err(Refusal::Validation)?;
+        let stored = self.shared.flows.put(&name, Arc::clone(&flow), now()).await?;
+        // A prompt of it that was deleted meanwhile is missed when it is to be played.
+        self.ask(move |task, _| task.core.put_flow(&name, flow)).await?.map_err(Refusal::Validation)?;
+        Ok(stored)
     }
 
     /// Checks a flow against what is stored here, without keeping it.
@@ -402,19 +405,13 @@ impl Engine {
     }
 
     async fn change_trunk(&self, settings: TrunkSettings) -> Result<Trunk, Error> {
-        self.run_trunk(&settings).await?;
+        let config = self.shared.trunks.config(&settings).map_err(Refusal::Validation)?;
+        let checked = config.clone();
+        self.ask(move |task, now| task.core.check_trunk(now, checked)).await?.map_err(refused)?;
         let name = settings.name.clone();
         self.shared.trunks.put(settings).await?;
+        self.ask(move |task, now| task.core.put_trunk(now, config)).await?.map_err(refused)?;
         self.trunk(&name).await?.ok_or(Error::Refused(Refusal::NotFound))
-    }
-
-    /// Lets the engine run a trunk with these settings.
-    async fn run_trunk(&self, settings: &TrunkSettings) -> Result<(), Error> {
-        let config = self.shared.trunks.config(settings).map_err(Refusal::Validation)?;
-        let taken = self.ask(move |task, now| task.core.put_trunk(now, config)).await?;
-        // What the settings say was checked; this is what remains.
-        let fault = |error: ConfigError| Fault { pointer: String::new(), detail: error.to_string() };
-        Ok(taken.map_err(|error| Refusal::Validation(vec![fault(error)]))?)
     }
 
     /// Forgets a trunk; its calls go on. `false` when there is none.
@@ -433,41 +430,52 @@ impl Engine {
         let _changing = self.shared.trunks.changing.lock().await;
         let Some((_, settings)) = self.shared.trunks.find(name) else { return Ok(None) };
         self.shared.trunks.enable(name, on).await?;
-        self.run_trunk(&settings).await?;
+        let config = self.shared.trunks.config(&settings).map_err(Refusal::Validation)?;
+        self.ask(move |task, now| task.core.put_trunk(now, config)).await?.map_err(refused)?;
         self.trunk(name).await
+    }
+
+    /// Whether [`reload`](Self::reload) would take it; faults begin with the trunk that they are about.
+    pub async fn check_reload(&self, reload: &Reload) -> Result<(), Error> {
+        self.trunks_of(reload).await.map(drop)
+    }
+
+    async fn trunks_of(&self, reload: &Reload) -> Result<Vec<TrunkConfig>, Error> {
+        let configs = self.shared.trunks.configs_of(reload).map_err(Refusal::Validation)?;
+        let checked = configs.clone();
+        self.ask(move |task, now| {
+            checked.into_iter().try_for_each(|config| task.core.check_trunk(now, config))
+        })
+        .await?
+        .map_err(refused)?;
+        Ok(configs)
     }
 
     /// Takes what the configuration file says now. Trunks of the file replace those that the API made or changed under
     /// their names; trunks that the file no longer has go. All of it or, if anything is wrong, nothing; calls go on.
     pub async fn reload(&self, reload: Reload) -> Result<(), Error> {
         let _changing = self.shared.trunks.changing.lock().await;
+        let configs = self.trunks_of(&reload).await?;
         let Reload { trunks: settings, routes, limits, stir } = reload;
-        let mut configs = Vec::new();
-        for settings in &settings {
-            configs.push(self.shared.trunks.config(settings).map_err(Refusal::Validation)?);
-        }
         let mut gone = self.shared.trunks.names_of_file();
         for settings in &settings {
             gone.remove(&settings.name);
         }
-        let taken = self
-            .ask(move |task, now| {
-                for config in configs {
-                    task.core.put_trunk(now, config)?;
-                }
-                for name in gone {
-                    task.core.delete_trunk(now, &name);
-                }
-                task.core.set_routes(now, routes);
-                task.core.set_limits(now, limits);
-                task.core.set_stir(stir);
-                Ok::<_, ConfigError>(())
-            })
-            .await?;
-        if let Err(error) = taken {
-            let fault = Fault { pointer: String::new(), detail: error.to_string() };
-            return Err(Refusal::Validation(vec![fault]).into());
-        }
+        self.shared.trunks.set_stir(stir.clone());
+        self.ask(move |task, now| {
+            for config in configs {
+                task.core.put_trunk(now, config)?;
+            }
+            for name in gone {
+                task.core.delete_trunk(now, &name);
+            }
+            task.core.set_routes(now, routes);
+            task.core.set_limits(now, limits);
+            task.core.set_stir(stir);
+            Ok::<_, ConfigError>(())
+        })
+        .await?
+        .map_err(refused)?;
         Ok(self.shared.trunks.put_file(settings).await?)
     }
 
@@ -585,6 +593,11 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// What only the engine could find wrong with a trunk.
+fn refused(error: ConfigError) -> Refusal {
+    Refusal::Validation(vec![Fault { pointer: String::new(), detail: error.to_string() }])
+}
+
 fn body_hash(request: &CreateCall) -> Result<[u8; 32], JournalError> {
     let body = serde_json::to_vec(request)
         .map_err(|source| JournalError::Record { key: "originate request".into(), source })?;
@@ -598,5 +611,7 @@ fn place(call: &Call) -> String {
 
 fn parse_place(cursor: &str) -> Result<(u64, String), Error> {
     let (at, id) = cursor.split_once('-').ok_or(Error::BadCursor)?;
-    Ok((at.parse().map_err(|_| Error::BadCursor)?, id.to_owned()))
+    // The journal counts in 63 bits.
+    let at = at.parse::<i64>().ok().and_then(|at| u64::try_from(at).ok());
+    Ok((at.ok_or(Error::BadCursor)?, id.to_owned()))
 }

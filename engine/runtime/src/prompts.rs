@@ -137,7 +137,7 @@ impl PromptStore {
         self.write_files(prepared, original).await?;
         let json = serde_json::to_string(&resource)
             .map_err(|source| JournalError::Record { key: name.clone(), source })?;
-        self.journal.insert_prompt(StoredPrompt { name: name.clone(), id, json }).await?;
+        self.journal.put_prompt(StoredPrompt { name: name.clone(), id, json }).await?;
         self.catalogue.write().insert(resource.clone(), encoded);
         Ok(resource)
     }
@@ -158,7 +158,11 @@ impl PromptStore {
         };
         if last_name {
             for path in files(&self.folder, &prompt.id) {
-                tokio::fs::remove_file(&path).await.map_err(at(&path))?;
+                match tokio::fs::remove_file(&path).await {
+                    // Somebody was faster, and it is gone all the same.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    result => result.map_err(at(&path))?,
+                }
             }
         }
         Ok(Some(prompt))

@@ -72,11 +72,21 @@ impl Engine {
         let prompts = PromptStore::open(&config.media_dir, journal.clone())?;
         let flows = FlowStore::open(journal.clone())?;
         let served = config.sip_listen.iter().map(|listener| listener.transport).collect();
-        let trunks = TrunkStore::open(journal.clone(), config.trunks, served)?;
+        let trunks = TrunkStore::open(journal.clone(), config.trunks, served, config.stir.clone())?;
         let mut trunk_configs = Vec::new();
-        for config in trunks.configs() {
-            match config {
-                Ok(config) => trunk_configs.push(config),
+        for trunk in trunks.configs() {
+            match trunk {
+                Ok(trunk) => {
+                    let lacks = config.stir.lacks(&trunk);
+                    if !lacks.is_empty() {
+                        tracing::error!(
+                            trunk = trunk.name,
+                            ?lacks,
+                            "made when [stir] had it: put the trunk again"
+                        );
+                    }
+                    trunk_configs.push(trunk);
+                }
                 // Those of the file were checked with it.
                 Err((trunk, faults)) => tracing::error!(trunk, ?faults, "trunk not usable: put it again"),
             }
@@ -226,7 +236,8 @@ async fn prune(journal: Journal, cdr_retention: Duration, mut stopped: watch::Re
         let before = now_ms.saturating_sub(u64::try_from(cdr_retention.as_millis()).unwrap_or(u64::MAX));
         let pruned = async {
             while journal.prune_cdrs(before, PRUNE_AT_ONCE).await? == PRUNE_AT_ONCE as usize {}
-            journal.prune_answers(now_ms).await
+            while journal.prune_answers(now_ms, PRUNE_AT_ONCE).await? == PRUNE_AT_ONCE as usize {}
+            Ok::<_, JournalError>(())
         };
         if let Err(error) = pruned.await {
             tracing::error!(%error, "old CDRs or idempotency keys not removed");

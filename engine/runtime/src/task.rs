@@ -29,7 +29,7 @@ const BATCH: usize = 64;
 /// How long ends that the journal refused wait before they are offered again.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 
-/// How long registrations may take to be withdrawn when the engine stops.
+/// How long peers may take to answer when the engine stops: BYE, CANCEL, and withdrawn registrations. And then the journal.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the journal's thread tells when a group is committed.
@@ -72,8 +72,10 @@ struct Accepting {
 enum Life {
     #[default]
     Running,
-    /// Calls are hung up; when the last is in the journal, or at this moment, the task ends.
+    /// Calls are hung up; when the last is in the journal, the task ends. At this moment nobody waits for peers any more.
     Stopping { until: Instant },
+    /// Ends go to the journal; when the last is in it, or at this moment, the task ends.
+    Leaving { until: Instant },
 }
 
 /// Everything the task owns.
@@ -171,7 +173,7 @@ impl Task {
         let core = self.core.poll_timeout().map(|(at, _)| at);
         let life = match self.state.life {
             Life::Running => None,
-            Life::Stopping { until } => Some(until),
+            Life::Stopping { until } | Life::Leaving { until } => Some(until),
         };
         [core, self.state.retry_unwritten, life].into_iter().flatten().min()
     }
@@ -243,6 +245,12 @@ impl Task {
             if catch_unwind(AssertUnwindSafe(|| self.core.handle_timeout(now))).is_err() {
                 self.panicked(now);
             }
+        }
+        if let Life::Stopping { until } = self.state.life
+            && until <= now
+        {
+            self.core.stop_waiting(now);
+            self.state.life = Life::Leaving { until: now + FAREWELL };
         }
         if self.state.retry_unwritten.is_some_and(|at| at <= now) {
             self.state.retry_unwritten = None;
@@ -562,7 +570,7 @@ impl Task {
                 self.state.life = Life::Stopping { until: now + FAREWELL };
                 self.core.stop(now);
             }
-            Life::Stopping { .. } => {}
+            Life::Stopping { .. } | Life::Leaving { .. } => {}
         }
     }
 
@@ -575,7 +583,8 @@ impl Task {
     fn finished(&self, now: Instant) -> bool {
         match self.state.life {
             Life::Running => false,
-            Life::Stopping { until } => (self.idle() && self.core.is_stopped()) || now >= until,
+            Life::Stopping { .. } => self.idle() && self.core.is_stopped(),
+            Life::Leaving { until } => self.idle() || now >= until,
         }
     }
 }

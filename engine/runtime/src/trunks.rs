@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use control_api_types::{Fault, Trunk, TrunkOrigin, TrunkSettings};
-use engine_core::TrunkConfig;
+use engine_core::{StirConfig, TrunkConfig};
 use parking_lot::RwLock;
 use sip_core::Transport;
 
+use crate::config::Reload;
 use crate::journal::{Journal, JournalError, StoredTrunk, from_json};
 
 /// Every trunk of this node; cheap to clone.
@@ -17,6 +18,8 @@ pub(crate) struct TrunkStore {
     known: Arc<RwLock<Known>>,
     /// Transports that there are listeners of.
     served: Arc<[Transport]>,
+    /// What calls are signed with and whose signatures are believed.
+    stir: Arc<RwLock<StirConfig>>,
     /// Changes one at a time, so that engine, journal and map agree.
     pub(crate) changing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -34,6 +37,7 @@ impl TrunkStore {
         journal: Journal,
         file: Vec<TrunkSettings>,
         served: Arc<[Transport]>,
+        stir: StirConfig,
     ) -> Result<TrunkStore, JournalError> {
         let mut known = Known::default();
         for settings in file {
@@ -56,7 +60,13 @@ impl TrunkStore {
                 Err(faults) => tracing::error!(trunk = name, ?faults, "stored trunk refused: put it again"),
             }
         }
-        Ok(TrunkStore { journal, known: Arc::new(RwLock::new(known)), served, changing: Arc::default() })
+        Ok(TrunkStore {
+            journal,
+            known: Arc::new(RwLock::new(known)),
+            served,
+            stir: Arc::new(RwLock::new(stir)),
+            changing: Arc::default(),
+        })
     }
 
     /// What the engine is to run.
@@ -70,7 +80,37 @@ impl TrunkStore {
 
     /// The settings as the engine takes them.
     pub(crate) fn config(&self, settings: &TrunkSettings) -> Result<TrunkConfig, Vec<Fault>> {
-        self.config_of(&self.known.read(), settings)
+        let config = self.config_of(&self.known.read(), settings)?;
+        let lacks = self.stir.read().lacks(&config);
+        if lacks.is_empty() { Ok(config) } else { Err(lacks) }
+    }
+
+    /// The trunks of a file that is to be taken, where those that the API has made can go on beside it.
+    pub(crate) fn configs_of(&self, reload: &Reload) -> Result<Vec<TrunkConfig>, Vec<Fault>> {
+        let known = self.known.read();
+        let mut faults = Vec::new();
+        let mut check = |settings: &TrunkSettings| {
+            let checked = self.config_of(&known, settings).and_then(|config| {
+                let lacks = reload.stir.lacks(&config);
+                if lacks.is_empty() { Ok(config) } else { Err(lacks) }
+            });
+            let about = |Fault { pointer, detail }| Fault {
+                pointer: format!("trunks/{}{pointer}", settings.name),
+                detail,
+            };
+            checked.map_err(|found| faults.extend(found.into_iter().map(about))).ok()
+        };
+        let configs: Vec<_> = reload.trunks.iter().filter_map(&mut check).collect();
+        let stay = known.trunks.values().filter(|(origin, settings)| {
+            *origin == TrunkOrigin::Api && reload.trunks.iter().all(|trunk| trunk.name != settings.name)
+        });
+        stay.for_each(|(_, settings)| drop(check(settings)));
+        if faults.is_empty() { Ok(configs) } else { Err(faults) }
+    }
+
+    /// What trunks may want of STIR from now on.
+    pub(crate) fn set_stir(&self, stir: StirConfig) {
+        *self.stir.write() = stir;
     }
 
     fn config_of(&self, known: &Known, settings: &TrunkSettings) -> Result<TrunkConfig, Vec<Fault>> {
@@ -99,7 +139,7 @@ impl TrunkStore {
         }
     }
 
-    // Changes: the caller holds `changing`, and the engine has taken them.
+    // Changes: the caller holds `changing`, and the engine has agreed to take them.
 
     /// Keeps what the API made, or changed: a trunk of the file only until the file is read again.
     pub(crate) async fn put(&self, settings: TrunkSettings) -> Result<(), JournalError> {
@@ -131,19 +171,23 @@ impl TrunkStore {
 
     /// The file was read again.
     pub(crate) async fn put_file(&self, trunks: Vec<TrunkSettings>) -> Result<(), JournalError> {
-        for name in self.names_of_file() {
-            self.known.write().trunks.remove(&name);
-        }
-        for settings in trunks {
-            let name = settings.name.clone();
-            if self.find(&name).is_some() {
-                tracing::warn!(
-                    trunk = name,
-                    "made by the API and now configured in the file: the file's settings count"
-                );
-                self.store(&name, None).await?;
+        let mut replaced = Vec::new();
+        {
+            let mut known = self.known.write();
+            known.trunks.retain(|_, (origin, _)| *origin == TrunkOrigin::Api);
+            for settings in trunks {
+                let name = settings.name.clone();
+                if known.trunks.insert(name.clone(), (TrunkOrigin::File, settings)).is_some() {
+                    replaced.push(name);
+                }
             }
-            self.known.write().trunks.insert(name, (TrunkOrigin::File, settings));
+        }
+        for name in replaced {
+            tracing::warn!(
+                trunk = name,
+                "made by the API and now configured in the file: the file's settings count"
+            );
+            self.store(&name, None).await?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! From the file to what the shells take; every value that is well-formed but wrong is reported where it stands.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,8 +60,7 @@ pub(super) fn check(
     stir::needs_anchors(&file.stir, file.stir.verify.as_ref(), &mut faults);
     let around = trunks::Around {
         served: sip_listen.iter().map(|listener| listener.transport).collect(),
-        signs: file.stir.key.is_some(),
-        has_anchors: !file.stir.trust_anchors.is_empty(),
+        stir: &stir,
     };
     let trunks = trunks::read(trunks, &around, folder, &mut faults);
     let registrar = endpoints::registrar(&file.sip, file.endpoints, folder, &mut faults);
@@ -245,12 +245,21 @@ pub(super) fn password(
     folder: &Path,
     faults: &mut Checks,
 ) -> Option<Option<String>> {
+    let mut bounded = |at: Range<usize>, password: String| {
+        // An empty one would let everybody in.
+        let is_sound = (1..=256).contains(&password.len());
+        if !is_sound {
+            faults
+                .fault(&Spanned::new(at, ()), format!("{what}: the password must have 1 to 256 characters"));
+        }
+        is_sound.then_some(password)
+    };
     match (password, file) {
-        (Some(password), None) => Some(Some(password.get_ref().clone())),
+        (Some(password), None) => Some(bounded(password.span(), password.get_ref().clone())),
         (None, Some(file)) => {
             let path = folder.join(file.get_ref());
             match std::fs::read_to_string(&path) {
-                Ok(text) => Some(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+                Ok(text) => Some(bounded(file.span(), text.trim_end_matches(['\r', '\n']).to_owned())),
                 Err(error) => {
                     faults.fault(file, format!("{what}: password_file {}: {error}", path.display()));
                     Some(None)

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
-use control_api_types::{Fault, Secret, TrunkAttest, TrunkSettings, Verify};
-use engine_core::TrunkConfig;
+use control_api_types::{Fault, Secret, TrunkSettings};
+use engine_core::{StirConfig, TrunkConfig};
 use serde_json::Value;
 use sip_core::Transport;
 use toml::Spanned;
@@ -15,19 +15,17 @@ use super::check::Checks;
 use super::fault::SpanFault;
 
 /// What trunks need of the rest of the file.
-pub(super) struct Around {
+pub(super) struct Around<'s> {
     /// Transports that there are listeners of.
     pub(super) served: Vec<Transport>,
-    /// Whether there is a key to sign calls with.
-    pub(super) signs: bool,
-    /// Whether there are certificates to believe signatures by.
-    pub(super) has_anchors: bool,
+    /// How calls are signed and verified.
+    pub(super) stir: &'s StirConfig,
 }
 
 /// The trunks of a file.
 pub(super) fn read(
     trunks: Option<Spanned<DeValue<'_>>>,
-    around: &Around,
+    around: &Around<'_>,
     folder: &Path,
     faults: &mut Checks,
 ) -> Vec<TrunkSettings> {
@@ -50,10 +48,10 @@ pub(super) fn read(
         let settings = TrunkSettings::from_file(&json).and_then(|settings| with_password(settings, folder));
         match settings {
             Ok(settings) => {
-                if let Err(found) = TrunkConfig::from_settings(&settings, &around.served) {
-                    note(found);
+                match TrunkConfig::from_settings(&settings, &around.served) {
+                    Ok(trunk) => note(around.stir.lacks(&trunk)),
+                    Err(found) => note(found),
                 }
-                note(unsupported(&settings, around));
                 if !names.insert(settings.name.clone()) {
                     note(vec![Fault { pointer: "/name".into(), detail: "is configured twice".into() }]);
                 }
@@ -63,24 +61,6 @@ pub(super) fn read(
         }
     }
     trunks
-}
-
-/// What a trunk wants of [stir] and does not get.
-fn unsupported(settings: &TrunkSettings, around: &Around) -> Vec<Fault> {
-    let fault = |pointer: &str, detail: &str| Fault { pointer: pointer.into(), detail: detail.into() };
-    let unsigned = match settings.attest {
-        Some(TrunkAttest::Full | TrunkAttest::Partial | TrunkAttest::Gateway) => !around.signs,
-        Some(TrunkAttest::Off) | None => false,
-    };
-    let unbelieved = match settings.verify {
-        Some(Verify::Permissive | Verify::Strict) => !around.has_anchors,
-        Some(Verify::Off) | None => false,
-    };
-    let key = unsigned.then(|| fault("/attest", "needs a key in [stir]"));
-    let anchors = unbelieved.then(|| {
-        fault("/verify", "needs trust_anchors = [\"ca.pem\"] in [stir]: nobody is believed without")
-    });
-    key.into_iter().chain(anchors).collect()
 }
 
 /// Reads the password from its file, if it stands in one.

@@ -99,6 +99,25 @@ async fn a_second_signal_does_not_wait() {
 }
 
 #[tokio::test]
+async fn a_carrier_that_says_nothing_costs_no_cdr() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let trunk = format!("[[trunks]]\nname = \"t\"\nuri = \"sip:{}\"\n", silent.local_addr().unwrap());
+    let carillon = Carillon::start(&trunk).await;
+    carillon.post("/v1/calls", &call("lost", "+62811")).await.ok(202);
+    carillon.until_call("lost", "initiated").await;
+    let mut events = Stream::open(carillon.request(Method::GET, "/v1/events")).await;
+    carillon.terminate();
+    events.until("engine.draining").await;
+    carillon.terminate();
+    let ended = events.until("call.ended").await["data"].clone();
+    assert_eq!((&ended["ended_by"], &ended["disposition"]), (&json!("engine"), &json!("limit-reached")));
+    let (status, folder, ports) = carillon.ended().await;
+    assert_eq!(status.code(), Some(0));
+    let again = Carillon::open(folder, ports).await;
+    assert_eq!(again.cdrs(0).await, [ended]);
+}
+
+#[tokio::test]
 async fn after_sigkill_the_next_start_ends_every_open_call_once() {
     let (carrier, trunk) = carrier().await;
     let carillon = Carillon::start(&format!("{trunk}[limits]\nmax_calls = 1\n")).await;

@@ -1,7 +1,8 @@
 //! Prompts and flows.
 
-use crate::app::{TestApp, wav};
+use crate::app::{Settings, TestApp, wav};
 use control_api_client::ClientError;
+use control_api_server::Rate;
 use control_api_types::{Code, flow::Flow};
 use reqwest::{Method, multipart};
 use serde_json::json;
@@ -24,6 +25,21 @@ async fn a_prompt_is_stored_shown_heard_and_forgotten() {
     app.get("/v1/prompts/tone").await.problem(404, "not-found");
     app.get("/v1/prompts/tone/audio").await.problem(404, "not-found");
     assert_eq!(client.delete_prompt("tone").await.unwrap_err().code(), Some(Code::NotFound));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_prompt_whose_files_are_lost_is_uploaded_again() {
+    let app = TestApp::start().await;
+    let prompt = app.client().upload_prompt("tone", wav()).await.unwrap();
+    let folder = app.stop().await;
+    for file in std::fs::read_dir(folder.0.join("prompts")).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    let settings = Settings { rate: Rate::default(), metrics_open: false };
+    let app = TestApp::start_with(settings, folder).await;
+    app.get("/v1/prompts/tone").await.problem(404, "not-found");
+    assert_eq!(app.client().upload_prompt("tone", wav()).await.unwrap().id, prompt.id);
     app.stop().await;
 }
 

@@ -61,6 +61,8 @@ async fn every_fault_of_a_trunk_is_told_and_nothing_is_made() {
     for (body, pointer) in [
         (json!({"name": "t", "uri": "192.0.2.1"}), "/uri"),
         (json!({"name": "t", "uri": "sips:192.0.2.1"}), "/uri"),
+        (json!({"name": "t", "uri": "sip:192.0.2.1", "attest": "A"}), "/attest"),
+        (json!({"name": "t", "uri": "sip:192.0.2.1", "verify": "strict"}), "/verify"),
         (
             json!({"name": "t", "uri": "sip:192.0.2.1", "username": "u", "password_file": "/etc/shadow"}),
             "/password_file",

@@ -159,8 +159,8 @@ impl LiveCall {
         }
     }
 
-    /// Puts out the CDR, the last event of the call.
-    pub(super) fn finish(&mut self, ctx: &mut Context<'_>) {
+    /// Puts out the CDR, the last event of the call, if it has ended.
+    pub(crate) fn finish(&mut self, ctx: &mut Context<'_>) {
         let State::Ending(evidence) = self.state else { return };
         ctx.timers.cancel_all(self.leg);
         cdr::close(&mut self.record, evidence, self.media.stats());

@@ -62,6 +62,16 @@ impl Engine {
         self.settle(now);
     }
 
+    /// Ends the calls that only wait for their peers' last words, with what is known of them: after [`stop`](Self::stop),
+    /// when there is no more time.
+    pub fn stop_waiting(&mut self, now: Instant) {
+        let legs: Vec<_> = self.calls.keys().copied().collect();
+        for leg in legs {
+            self.with_call(now, leg, LiveCall::finish);
+        }
+        self.settle(now);
+    }
+
     /// Whether no call is left, here or at the peer that has to hear of its end, and no registrar expects calls for us.
     pub fn is_stopped(&self) -> bool {
         self.calls.is_empty()

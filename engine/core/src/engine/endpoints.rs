@@ -56,8 +56,8 @@ impl Engine {
             .extend(changes.iter().map(|change| Output::NodeEvent { data: change.event(), at_unix_ms }));
     }
 
-    /// Adds an endpoint or changes one, and tells what to keep of it. With another password its contacts are forgotten.
-    pub fn put_endpoint(&mut self, now: Instant, name: &str, put: &PutEndpoint) -> Result<Account, Refusal> {
+    /// The account that an endpoint would have, to be kept and then given to [`put_account`](Self::put_account).
+    pub fn account_of(&self, name: &str, put: &PutEndpoint) -> Result<Account, Refusal> {
         let fault = |pointer: &str, detail: String| {
             Refusal::Validation(vec![Fault { pointer: pointer.into(), detail }])
         };
@@ -86,12 +86,12 @@ impl Engine {
             transports: put.transports.iter().copied().map(transport_from_api).collect(),
             configured: false,
         };
-        self.restore_endpoint(now, account.clone()).map_err(|taken| fault("/username", taken.to_string()))?;
+        self.registrar.check(&account).map_err(|taken| fault("/username", taken.to_string()))?;
         Ok(account)
     }
 
-    /// Takes an endpoint that an earlier [`Self::put_endpoint`] told.
-    pub fn restore_endpoint(&mut self, now: Instant, account: Account) -> Result<(), NameTaken> {
+    /// Adds an endpoint or changes one. With another password its contacts are forgotten.
+    pub fn put_account(&mut self, now: Instant, account: Account) -> Result<(), NameTaken> {
         let changes = self.registrar.put(account)?;
         self.expectations_changed();
         self.publish_contacts(now, &changes);

@@ -1,6 +1,7 @@
 //! Trunks as the API shows them, flows and prompts.
 
 use super::*;
+use crate::trunk::Trunk;
 
 impl Engine {
     /// Signs and verifies by these settings from now on. Calls whose certificate is being fetched are judged by them too.
@@ -20,6 +21,11 @@ impl Engine {
         self.expectations_changed();
         self.settle(now);
         result
+    }
+
+    /// Whether [`put_trunk`](Self::put_trunk) would take it.
+    pub fn check_trunk(&mut self, now: Instant, config: TrunkConfig) -> Result<(), ConfigError> {
+        Trunk::new(now, config, &mut self.random).map(drop)
     }
 
     /// Forgets a trunk; its calls go on, those in the queue fail. Whether it was there.

@@ -176,12 +176,8 @@ impl Registrar {
 
     /// Adds an endpoint or changes one; what it has registered stays, as far as it still may.
     pub(crate) fn put(&mut self, account: Account) -> Result<Vec<Change>, NameTaken> {
+        self.check(&account)?;
         let name: Arc<str> = account.name.as_str().into();
-        for user in [&account.name, &account.username] {
-            if self.users.get(user).is_some_and(|other| *other != name) {
-                return Err(NameTaken(user.clone()));
-            }
-        }
         let before = self.accounts.remove(&name);
         self.users.retain(|_, owner| *owner != name);
         self.users.insert(account.name.clone(), Arc::clone(&name));
@@ -195,6 +191,14 @@ impl Registrar {
         let changes = if keeps { Vec::new() } else { self.location.forget(&name) };
         self.accounts.insert(name, account);
         Ok(changes)
+    }
+
+    /// Whether [`put`](Self::put) would take it.
+    pub(crate) fn check(&self, account: &Account) -> Result<(), NameTaken> {
+        let taken = [&account.name, &account.username]
+            .into_iter()
+            .find(|user| self.users.get(*user).is_some_and(|owner| **owner != *account.name));
+        taken.map_or(Ok(()), |user| Err(NameTaken(user.clone())))
     }
 
     /// Removes an endpoint with what it has registered; `None` when there is none.

@@ -60,10 +60,14 @@ impl Journal {
         .await
     }
 
-    /// Forgets answers that are too old.
-    pub(crate) async fn prune_answers(&self, now_ms: u64) -> Result<usize, JournalError> {
+    /// Forgets the `most` oldest of the answers that are too old.
+    pub(crate) async fn prune_answers(&self, now_ms: u64, most: u32) -> Result<usize, JournalError> {
         self.write(move |db| {
-            db.execute("DELETE FROM answers WHERE stored_at <= ?1", params![now_ms.saturating_sub(KEPT_MS)])
+            db.execute(
+                "DELETE FROM answers WHERE (token, key) IN
+                 (SELECT token, key FROM answers WHERE stored_at <= ?1 ORDER BY stored_at LIMIT ?2)",
+                params![now_ms.saturating_sub(KEPT_MS), most],
+            )
         })
         .await
     }

@@ -60,10 +60,12 @@ impl Journal {
         })
     }
 
-    pub(crate) async fn insert_prompt(&self, prompt: StoredPrompt) -> Result<(), JournalError> {
+    /// Keeps a prompt; a row whose files were lost gives way to it.
+    pub(crate) async fn put_prompt(&self, prompt: StoredPrompt) -> Result<(), JournalError> {
         self.write(move |db| {
             db.execute(
-                "INSERT INTO prompts (name, id, prompt) VALUES (?1, ?2, ?3)",
+                "INSERT INTO prompts (name, id, prompt) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (name) DO UPDATE SET id = ?2, prompt = ?3",
                 params![prompt.name, prompt.id, prompt.json],
             )
         })

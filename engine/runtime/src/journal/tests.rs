@@ -127,7 +127,7 @@ async fn an_answer_is_replayed_for_a_day_and_stays_with_its_token() {
     assert_eq!(recall("u", 1000).await.unwrap(), None);
     journal.remember("t".into(), "k".into(), answer(201), 1000 + DAY).await.unwrap();
     assert_eq!(recall("t", 1000 + DAY).await.unwrap(), Some(answer(201)));
-    assert_eq!(journal.prune_answers(1000 + 2 * DAY).await.unwrap(), 1);
+    assert_eq!(journal.prune_answers(1000 + 2 * DAY, 9).await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -135,9 +135,9 @@ async fn prompts_and_flows_come_back_after_a_restart() {
     let folder = Folder::new("library");
     let journal = folder.open();
     let prompt = |name: &str| StoredPrompt { name: name.into(), id: "x".into(), json: "{}".into() };
-    journal.insert_prompt(prompt("b")).await.unwrap();
-    journal.insert_prompt(prompt("a")).await.unwrap();
-    assert!(matches!(journal.insert_prompt(prompt("a")).await, Err(JournalError::Sqlite(_))));
+    journal.put_prompt(prompt("b")).await.unwrap();
+    journal.put_prompt(prompt("a")).await.unwrap();
+    journal.put_prompt(prompt("a")).await.unwrap();
     journal.delete_prompt("b".into()).await.unwrap();
     let flow = |version| StoredFlow { name: "f".into(), version, updated_at_ms: 1, json: "{}".into() };
     journal.put_flow(flow(1)).await.unwrap();

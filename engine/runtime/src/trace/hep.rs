@@ -31,7 +31,7 @@ pub struct HepConfig {
 }
 
 /// A password that is in no log.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct HepSecret(pub String);
 
 impl std::fmt::Debug for HepSecret {

@@ -197,8 +197,10 @@ impl Trace {
         let key = Bytes::copy_from_slice(sip_call_id.as_bytes());
         if self.dialogs.contains_key(&key) {
             self.stand(&key, Standing::Live);
-            if let Some(dialog) = self.dialogs.get_mut(&key) {
-                dialog.call = Some(call.clone());
+            let former = self.dialogs.get_mut(&key).and_then(|dialog| dialog.call.replace(call.clone()));
+            // A peer that uses a Call-ID again, against RFC 3261 section 8.1.1.4: what is kept goes with it.
+            if let Some(former) = former.filter(|former| former != call) {
+                self.part(&former, &key);
             }
         } else {
             self.begin(key.clone(), Standing::Live, Some(call.clone()));
@@ -234,11 +236,18 @@ impl Trace {
             self.given_up += 1;
             let Some(id) = dialog.call else { continue };
             if let Some(call) = self.calls.get_mut(&id) {
-                call.dialogs.retain(|other| *other != key);
                 call.left_out += dialog.left_out + dialog.messages.len() as u64;
-                if call.dialogs.is_empty() {
-                    self.calls.remove(&id);
-                }
+            }
+            self.part(&id, &key);
+        }
+    }
+
+    /// A dialog is the call's no more, and a call without dialogs is forgotten.
+    fn part(&mut self, id: &CallId, key: &Bytes) {
+        if let Some(call) = self.calls.get_mut(id) {
+            call.dialogs.retain(|other| other != key);
+            if call.dialogs.is_empty() {
+                self.calls.remove(id);
             }
         }
     }

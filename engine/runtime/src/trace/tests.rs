@@ -54,6 +54,19 @@ fn an_inbound_call_has_the_invite_that_came_before_it_was_one() {
 }
 
 #[test]
+fn a_call_id_that_is_used_again_leaves_nothing_of_the_call_before() {
+    let mut trace = trace(8, 1 << 20);
+    for n in 0..100 {
+        let call = id(&format!("c{n}"));
+        trace.capture(captured("same", INVITE, n));
+        trace.belongs("same", &call);
+        trace.ended(&call);
+    }
+    assert_eq!((trace.calls.len(), trace.dialogs.len()), (1, 1));
+    assert!(trace.of(&id("c98")).is_none() && trace.of(&id("c99")).is_some());
+}
+
+#[test]
 fn what_is_of_no_call_is_not_kept() {
     let mut trace = trace(8, 1 << 20);
     trace.capture(captured("sip-1", "REGISTER sip:b SIP/2.0", 1));
