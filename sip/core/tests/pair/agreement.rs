@@ -229,6 +229,8 @@ enum Rule {
     CancelLost,
     /// The answer was on its way when the caller gave up: the callee saw a call that was over at once.
     AnswerCrossedCancel,
+    /// None of eleven 2xx reached the caller, and the callee hung up on a call that the caller knew to ring only.
+    AnswerLost,
     /// The caller heard nothing at all, so that it could not even cancel (RFC 3261 section 9.1), whatever the callee did.
     Unheard,
 }
@@ -344,6 +346,11 @@ impl Wire<'_> {
             }
             (End::Failed(FailureCause::Cancelled), Some(End::Failed(FailureCause::Cancelled))) => {
                 Some(Rule::Cancelled)
+            }
+            (End::Failed(_), Some(End::Ended(Side::Local, EndCause::AckTimeout)))
+                if arrived("200 INVITE").is_none() =>
+            {
+                Some(Rule::AnswerLost)
             }
             (End::Failed(FailureCause::Cancelled), Some(end @ End::Ended(..))) => {
                 let answered = Self::first(&self.sent, "200 INVITE", |_| true)?;
