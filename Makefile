@@ -7,7 +7,7 @@ export CARGO_TERM_COLOR ?= auto
 target := $(or $(CARGO_TARGET_DIR),target)
 cargo  := cargo --locked
 
-.PHONY: help demo test test-long run bench check fmt build packages pesq-venv
+.PHONY: help demo test test-long fuzz run bench check fmt build packages pesq-venv
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ test: packages check build pesq-venv
 ## test-long  the same with fifty times as many seeds; not in CI
 test-long: packages build pesq-venv
 	CARILLON_LONG=1 cargo test --locked --workspace --quiet -- --nocapture
+
+## fuzz       each fuzz target for a minute, or for `make fuzz seconds=N`; not in CI
+fuzz:
+	scripts/fuzz.sh $(or $(seconds),60)
 
 ## run        the engine with the example configuration
 run: build

@@ -1,6 +1,6 @@
 //! Reads any bytes as an Identity header of an INVITE, as a certificate chain, and as trust anchors.
 //!
-//! `RUSTC_BOOTSTRAP=1 cargo fuzz run identity fuzz/corpus/identity`
+//! `make fuzz`, or `cargo fuzz run identity` with a nightly compiler.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

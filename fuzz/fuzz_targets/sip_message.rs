@@ -1,6 +1,6 @@
 //! Reads any bytes as a SIP message, and answers what can be answered.
 //!
-//! `RUSTC_BOOTSTRAP=1 cargo fuzz run sip_message fuzz/corpus/sip_message sip/core/tests/data`
+//! `make fuzz`, or `cargo fuzz run sip_message fuzz/corpus/sip_message sip/core/tests/data` with a nightly compiler.
 #![no_main]
 
 use bytes::{Bytes, BytesMut};
