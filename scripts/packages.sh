@@ -6,6 +6,7 @@ packages=(
     gcc                     # SQLite is compiled from its bundled source
     sip-tester              # SIPp: registrar, callees and callers nobody here wrote
     kamailio                # digest SHA-256 from a registrar nobody here wrote
+    baresip-core            # phones that register, call and are called
     pocketsphinx-testdata   # natural speech for PESQ
     bind9                   # DNS zones from a name server nobody here wrote
     tshark                  # reads our capture files

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use control_api_types::{Identity, Limits, RedirectTo, TrunkAttest, Verify};
 use media_core::Codec;
-use sip_core::digest::Credentials;
+use sip_core::digest::{Credentials, Hash};
 use sip_core::{EndpointConfig, Host, Network, Reliable, Target};
 
 use crate::admission::Capacity;
@@ -44,13 +44,22 @@ pub struct RegistrarConfig {
     /// The domain that is ours in addresses of record, beside the listeners' addresses; `None`: whatever name the endpoints
     /// know us by.
     pub domain: Option<Host>,
+    /// What endpoints are challenged with, the most preferred first (RFC 8760 §2.4); each is a challenge of its own.
+    pub digest_algorithms: Vec<Hash>,
     /// The endpoints.
     pub accounts: Vec<Account>,
 }
 
 impl Default for RegistrarConfig {
     fn default() -> Self {
-        Self { realm: "carillon".to_owned(), domain: None, accounts: Vec::new() }
+        Self {
+            realm: "carillon".to_owned(),
+            domain: None,
+            // RFC 8760 §2.4 has a client pick among several, and phones of before cannot: JsSIP reads the first challenge
+            // only, and baresip 1 gives up at one that it does not know.
+            digest_algorithms: vec![Hash::Md5],
+            accounts: Vec::new(),
+        }
     }
 }
 

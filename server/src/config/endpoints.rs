@@ -5,7 +5,7 @@ use std::path::Path;
 
 use engine_core::{Account, RegistrarConfig};
 use media_core::Codec;
-use sip_core::digest::Ha1;
+use sip_core::digest::{Ha1, Hash};
 use sip_core::{Host, Transport};
 use toml::Spanned;
 
@@ -24,6 +24,9 @@ pub(super) fn registrar(
         let host = faults.parse::<Host>(domain, "a host name such as pbx.example.net");
         registrar.realm = host.as_ref().map_or(registrar.realm, Host::to_string);
         registrar.domain = host;
+    }
+    if let Some(listed) = &sip.digest_algorithms {
+        registrar.digest_algorithms = algorithms(listed, faults);
     }
     // Whose a name is.
     let mut users: BTreeMap<String, String> = BTreeMap::new();
@@ -51,6 +54,19 @@ pub(super) fn registrar(
         registrar.accounts.extend(account);
     }
     registrar
+}
+
+/// What is challenged with, in the order given.
+fn algorithms(listed: &Spanned<Vec<Spanned<String>>>, faults: &mut Checks) -> Vec<Hash> {
+    let mut hashes = Vec::new();
+    for entry in listed.get_ref() {
+        let known = Hash::ALL.into_iter().find(|hash| hash.name().eq_ignore_ascii_case(entry.get_ref()));
+        let names = Hash::ALL.map(Hash::name).join(", ");
+        faults.require(entry, known.is_some(), &format!("digest_algorithms has only {names}"));
+        hashes.extend(known.filter(|hash| !hashes.contains(hash)));
+    }
+    faults.require(listed, !listed.get_ref().is_empty(), "digest_algorithms must name one at least");
+    hashes
 }
 
 fn account(endpoint: file::Endpoint, realm: &str, folder: &Path, faults: &mut Checks) -> Option<Account> {

@@ -67,6 +67,8 @@ pub(super) struct Sip {
     pub(super) user_agent: String,
     /// The domain of endpoints, and the realm of their passwords.
     pub(super) domain: Option<Spanned<String>>,
+    /// What endpoints are challenged with.
+    pub(super) digest_algorithms: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) tls: Tls,
     /// Name servers; empty: those of /etc/resolv.conf.
     pub(super) dns: Vec<Spanned<String>>,
@@ -180,6 +182,7 @@ impl Default for Sip {
             public_ip: None,
             user_agent: concat!("Carillon/", env!("CARGO_PKG_VERSION")).into(),
             domain: None,
+            digest_algorithms: None,
             tls: Tls::default(),
             dns: Vec::new(),
             guard: Guard::default(),

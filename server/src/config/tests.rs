@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use control_api_types::Codec;
 use engine_core::RouteAction;
 use sip_core::Transport;
+use sip_core::digest::Hash;
 
 use super::{Config, parse};
 
@@ -289,9 +290,21 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
             "1: a route has exactly one of flow = \"name\", park = true, reject = STATUS, webhook = URL",
         ),
         (route("reject = 200"), "2: reject takes a SIP status from 300 to 699"),
+        (
+            "[sip]\ndigest_algorithms = [\"MD5\",\n\"SHA-1\"]".into(),
+            "3: digest_algorithms has only SHA-512-256, SHA-256, MD5",
+        ),
+        ("[sip]\ndigest_algorithms = []".into(), "2: digest_algorithms must name one at least"),
     ] {
         assert_eq!(fault(&text), told, "{text}");
     }
+}
+
+#[test]
+fn endpoints_are_challenged_as_configured() {
+    let config = check("[sip]\ndigest_algorithms = [\"SHA-256\", \"md5\", \"MD5\"]", &[]).unwrap();
+    assert_eq!(config.engine.registrar.digest_algorithms, [Hash::Sha256, Hash::Md5]);
+    assert_eq!(check("", &[]).unwrap().engine.registrar.digest_algorithms, [Hash::Md5]);
 }
 
 #[test]

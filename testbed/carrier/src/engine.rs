@@ -30,7 +30,17 @@ pub struct Engine {
     child: Child,
     client: Client,
     sip: SocketAddr,
+    secure: Option<Secure>,
     folder: PathBuf,
+}
+
+/// Where an engine takes SIP over TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct Secure {
+    /// TLS.
+    pub tls: SocketAddr,
+    /// Secure WebSocket.
+    pub wss: SocketAddr,
 }
 
 impl Engine {
@@ -38,13 +48,31 @@ impl Engine {
     ///
     /// `config` is TOML and must not have the sections `api`, `sip`, `media`, `limits` and `storage`.
     pub async fn start(config: &str) -> Result<Self, Error> {
+        Self::start_at(config, None).await
+    }
+
+    /// The same with listeners over TLS and secure WebSocket, which show this certificate; both are paths of PEM files.
+    pub async fn start_secure(config: &str, certificate: &Path, key: &Path) -> Result<Self, Error> {
+        let secure = Secure { tls: process::free_addr()?, wss: process::free_addr()? };
+        Self::start_at(config, Some((secure, certificate, key))).await
+    }
+
+    async fn start_at(config: &str, secure: Option<(Secure, &Path, &Path)>) -> Result<Self, Error> {
         let folder = process::run_folder("engine")?;
         let (api, sip) = (process::free_addr()?, process::free_addr()?);
+        let mut listen = format!(r#"listen = ["udp:{sip}", "tcp:{sip}"]"#);
+        if let Some((Secure { tls, wss }, certificate, key)) = secure {
+            let (certificate, key) = (certificate.display(), key.display());
+            listen = format!(
+                r#"listen = ["udp:{sip}", "tcp:{sip}", "tls:{tls}", "wss:{wss}"],
+                tls = {{ cert = "{certificate}", key = "{key}" }}"#
+            );
+        }
         let (first, last) = media_ports();
         let text = format!(
             r#"
             api = {{ listen = "{api}" }}
-            sip = {{ listen = ["udp:{sip}", "tcp:{sip}"] }}
+            sip = {{ {listen} }}
             media = {{ ip = "127.0.0.1", port_range = [{first}, {last}], shards = 1 }}
             limits = {{ drain_timeout_s = 5 }}
             storage = {{ database_url = "sqlite://{db}", media_dir = "{media}" }}
@@ -54,12 +82,17 @@ impl Engine {
             media = folder.join("media").display(),
         );
         std::fs::write(folder.join("carillon.toml"), text)?;
-        Self::open(folder, api, sip).await
+        Self::open(folder, api, sip, secure.map(|(secure, ..)| secure)).await
     }
 
     /// Where it takes SIP, over UDP and TCP.
     pub fn sip_addr(&self) -> SocketAddr {
         self.sip
+    }
+
+    /// Where it takes SIP over TLS, if it was started so.
+    pub fn secure(&self) -> Option<Secure> {
+        self.secure
     }
 
     /// A client of its API with every scope.
@@ -80,7 +113,12 @@ impl Engine {
         process::ended(&mut self.child, "carillon", DEADLINE).await
     }
 
-    async fn open(folder: PathBuf, api: SocketAddr, sip: SocketAddr) -> Result<Self, Error> {
+    async fn open(
+        folder: PathBuf,
+        api: SocketAddr,
+        sip: SocketAddr,
+        secure: Option<Secure>,
+    ) -> Result<Self, Error> {
         let program = program()?;
         let log = std::fs::File::options().create(true).append(true).open(folder.join("engine.log"))?;
         let mut command = Command::new(program);
@@ -110,7 +148,7 @@ impl Engine {
         tokio::time::timeout(DEADLINE, ready)
             .await
             .unwrap_or(Err(Error::Late { program: "carillon", deadline: DEADLINE }))?;
-        Ok(Self { child, client, sip, folder })
+        Ok(Self { child, client, sip, secure, folder })
     }
 }
 

@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 /// How long a program may take until it listens, on a machine that has other things to do.
@@ -66,6 +67,16 @@ pub enum Error {
         status: ExitStatus,
         /// What SIPp wrote.
         complaints: String,
+    },
+    /// It does not do as it is told, or what was waited for never came.
+    #[error("`{program}`: {complaint}; its output:\n{output}")]
+    Peer {
+        /// Its name.
+        program: &'static str,
+        /// What is wrong.
+        complaint: String,
+        /// What it wrote.
+        output: String,
     },
     /// The operating system refused something.
     #[error(transparent)]
@@ -131,6 +142,29 @@ pub(crate) async fn until_bound(
         }
     };
     tokio::time::timeout(START, bound).await.unwrap_or(Err(Error::Late { program, deadline: START }))
+}
+
+/// Connects to where a program listens, as soon as it does.
+pub(crate) async fn until_connected(
+    child: &mut Child,
+    program: &'static str,
+    addr: SocketAddr,
+) -> Result<TcpStream, Error> {
+    let connected = async {
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Err(Error::Ended { program, status });
+            }
+            match TcpStream::connect(addr).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    tokio::time::sleep(ASK).await
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    };
+    tokio::time::timeout(START, connected).await.unwrap_or(Err(Error::Late { program, deadline: START }))
 }
 
 pub(crate) async fn ended(

@@ -19,6 +19,7 @@ use control_api_types::{
 use media_core::{Codec, LegId};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
+use sip_core::digest::Verifier;
 use sip_core::{
     Endpoint, EndpointConfig, Event, Hop, Host, Message, Method, RequestId, SessionEvent, SessionId,
 };
@@ -380,7 +381,14 @@ fn registrar(
     random.fill_bytes(&mut secret);
     let addresses = sip.listeners.iter().flat_map(|listener| [listener.bound.ip(), listener.advertised.ip()]);
     let addresses = addresses.map(|ip| ip.to_canonical()).collect();
-    let mut registrar = Registrar::new(now, &config.realm, config.domain, addresses, secret);
+    let verifier = Verifier::new(
+        config.realm.as_str(),
+        secret,
+        now,
+        Registrar::NONCE_LIFETIME,
+        config.digest_algorithms,
+    );
+    let mut registrar = Registrar::new(&config.realm, config.domain, addresses, verifier);
     for account in config.accounts {
         let endpoint = account.name.clone();
         // Twice the same name would be taken for a change.

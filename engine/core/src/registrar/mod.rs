@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use control_api_types::{EndpointContact, SipTransport, Timestamp};
 use media_core::Codec;
-use sip_core::digest::{Authorization, Ha1, Hash, Verdict, Verifier};
+use sip_core::digest::{Authorization, Ha1, Verdict, Verifier};
 use sip_core::{Hop, Host, Message, Method, Name, NameAddr, Transport, Uri};
 
 pub(crate) use self::location::{Binding, Change};
@@ -20,9 +20,6 @@ use self::location::{Location, Refused};
 use self::request::{Fault, MIN_LIFETIME};
 use crate::call::{Branch, Group, Search};
 use crate::clock::Clock;
-
-/// How long a nonce is good for: a phone that registers every few minutes needs a new one now and then.
-const NONCE_LIFETIME: Duration = Duration::from_secs(300);
 
 /// Within this time a client sends a sign of life over its stream (RFC 5626 §4.4: "Flow-Timer").
 const FLOW_TIMER: &str = "120";
@@ -151,15 +148,16 @@ pub(crate) struct Outcome {
 }
 
 impl Registrar {
+    /// How long a nonce is good for: a phone that registers every few minutes needs a new one now and then.
+    pub(crate) const NONCE_LIFETIME: Duration = Duration::from_secs(300);
+
+    /// `verifier` is of the same realm.
     pub(crate) fn new(
-        now: Instant,
         realm: &str,
         domain: Option<Host>,
         addresses: BTreeSet<IpAddr>,
-        secret: [u8; 32],
+        verifier: Verifier,
     ) -> Self {
-        // RFC 8760 §2.4: "the server … SHOULD place them in order of preference, the most preferred first".
-        let hashes = vec![Hash::Sha512_256, Hash::Sha256, Hash::Md5];
         Self {
             realm: realm.to_owned(),
             domain,
@@ -167,7 +165,7 @@ impl Registrar {
             accounts: BTreeMap::new(),
             users: BTreeMap::new(),
             location: Location::default(),
-            verifier: Verifier::new(realm, secret, now, NONCE_LIFETIME, hashes),
+            verifier,
             counts: RegistrarCounts::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! The registrar as phones see it.
 
 use bytes::Bytes;
-use sip_core::digest::{Challenge, Credentials, Exchange, answer};
+use sip_core::digest::{Challenge, Credentials, Exchange, Hash, answer};
 
 use super::*;
 
@@ -72,7 +72,8 @@ impl Desk {
         let now = Instant::now();
         let domain = Some("pbx.example.com".parse().unwrap());
         let addresses = [[192, 0, 2, 1].into()].into();
-        let mut registrar = Registrar::new(now, REALM, domain, addresses, [3; 32]);
+        let verifier = Verifier::new(REALM, [3; 32], now, Registrar::NONCE_LIFETIME, Hash::ALL.into());
+        let mut registrar = Registrar::new(REALM, domain, addresses, verifier);
         let alice = Account {
             username: "1001".into(),
             ha1: Ha1::new("1001", REALM, "secret"),

@@ -95,6 +95,17 @@ fn at(world: &mut World, contacts: &[(&str, &str)]) {
     assert_eq!(register(world, udp(OFFICE), 1, &lines.join("\r\n")), 200);
 }
 
+/// JsSIP reads no other challenge than the first, and baresip 1 gives up at the first that it does not know.
+#[test]
+fn one_challenge_that_every_phone_knows_unless_others_are_wanted() {
+    let mut world = world(&[]);
+    register_as(&mut world, udp(OFFICE), 1, "guess", "Contact: <sip:alice@192.0.2.20>");
+    let reply = world.strays.iter().find(|sent| sent.payload.starts_with(b"SIP/2.0 401")).unwrap();
+    let reply = Message::parse(reply.payload.clone()).unwrap();
+    let challenges: Vec<_> = reply.headers(Name::WwwAuthenticate).collect();
+    assert!(matches!(challenges[..], [only] if only.contains("algorithm=MD5")), "{challenges:?}");
+}
+
 #[expect(clippy::wildcard_enum_match_arm, reason = "any other event is a failure")]
 fn told(world: &mut World) -> Vec<String> {
     let events = std::mem::take(&mut world.node_events).into_iter();

@@ -18,6 +18,9 @@ pub enum Hash {
 }
 
 impl Hash {
+    /// Every one, the strongest first.
+    pub const ALL: [Hash; 3] = [Hash::Sha512_256, Hash::Sha256, Hash::Md5];
+
     /// The hash of the parts put together, in lower-case hexadecimal.
     pub(super) fn hex(self, parts: &[&[u8]]) -> String {
         match self {
@@ -27,7 +30,8 @@ impl Hash {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// As a challenge names it.
+    pub fn name(self) -> &'static str {
         match self {
             Hash::Md5 => "MD5",
             Hash::Sha256 => "SHA-256",

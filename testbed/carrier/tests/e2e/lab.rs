@@ -51,7 +51,10 @@ impl Lab {
     }
 
     pub(crate) async fn new(config: &str) -> Self {
-        let engine = Engine::start(config).await.unwrap_or_else(|error| panic!("{error}"));
+        Self::with(Engine::start(config).await.unwrap_or_else(|error| panic!("{error}"))).await
+    }
+
+    pub(crate) async fn with(engine: Engine) -> Self {
         let events = engine.client().events(EventFilter::default()).await.unwrap();
         Self { engine, events, seen: Vec::new() }
     }
@@ -122,6 +125,17 @@ impl Lab {
             seen.iter().any(|event| event.call_id.as_ref() == Some(call) && event.data.kind() == kind)
         })
         .await;
+    }
+
+    /// Waits for an event that is not of a call, so many of them since the start.
+    pub(crate) async fn told(&mut self, kind: &str, count: usize) {
+        self.until(|seen| seen.iter().filter(|event| event.data.kind() == kind).count() >= count).await;
+    }
+
+    /// Waits for an event of a call, so many of them since the start.
+    pub(crate) async fn reached_again(&mut self, call: &CallId, kind: &str, count: usize) {
+        let of_call = |event: &&Event| event.call_id.as_ref() == Some(call) && event.data.kind() == kind;
+        self.until(|seen| seen.iter().filter(of_call).count() >= count).await;
     }
 
     /// Waits for a call from outside.

@@ -1,11 +1,14 @@
-//! `carillon` itself against real peers, through its own API: SIPp, Kamailio, and ears that know PESQ.
+//! `carillon` itself against real peers, through its own API: SIPp, Kamailio, baresip, a browser, and ears that know
+//! PESQ.
 //!
 //! A program that is missing is a failure that says how to get it, never a test that is passed over.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod baresip;
 mod kamailio;
 mod lab;
 mod pesq;
+mod pki;
 mod quirks;
 mod sipp;
 mod wire;
