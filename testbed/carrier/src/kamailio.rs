@@ -9,6 +9,17 @@ use tokio::process::{Child, Command};
 
 use crate::process::{self, Error};
 
+/// Whom the proxy stands between; each a URI such as `sip:127.0.0.1:5060;transport=tcp`.
+#[derive(Debug, Clone)]
+pub struct Neighbours {
+    /// Takes the calls of `100` and `200`.
+    pub engine: String,
+    /// Takes all others.
+    pub customer: String,
+    /// Takes those of numbers that end in 2, at the same time.
+    pub second: String,
+}
+
 /// A running Kamailio.
 #[derive(Debug)]
 pub struct Kamailio {
@@ -21,11 +32,30 @@ impl Kamailio {
     /// The account that it knows: user and password.
     pub const ACCOUNT: (&str, &str) = ("alice", "secret");
 
-    /// Starts it on a free port of 127.0.0.1 and waits until it listens.
+    /// Starts the registrar on a free port of 127.0.0.1 and waits until it listens.
     pub async fn start() -> Result<Self, Error> {
-        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../peers/kamailio.cfg");
-        let run = process::run_folder("kamailio")?;
         let addr = process::free_addr()?;
+        Self::run("kamailio.cfg", addr, &[format!("-ludp:{addr}")]).await
+    }
+
+    /// Starts the proxy at an address that is free, over UDP and TCP.
+    pub async fn proxy(addr: SocketAddr, neighbours: &Neighbours) -> Result<Self, Error> {
+        let Neighbours { engine, customer, second } = neighbours;
+        let arguments = [
+            format!("-ludp:{addr}"),
+            format!("-ltcp:{addr}"),
+            format!("-AENGINE=\"{engine}\""),
+            format!("-ACUSTOMER=\"{customer}\""),
+            format!("-ASECOND=\"{second}\""),
+        ];
+        let mut proxy = Self::run("proxy.cfg", addr, &arguments).await?;
+        process::until_listening(&mut proxy.child, "kamailio", addr).await?;
+        Ok(proxy)
+    }
+
+    async fn run(config: &str, addr: SocketAddr, arguments: &[String]) -> Result<Self, Error> {
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../peers").join(config);
+        let run = process::run_folder("kamailio")?;
         let mut command = Command::new("/usr/sbin/kamailio");
         command
             // In the foreground, logging to stderr, with little memory.
@@ -35,7 +65,7 @@ impl Kamailio {
             .arg(&run)
             .arg("-w")
             .arg(&run)
-            .args(["-l", &format!("udp:{addr}")])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());

@@ -94,7 +94,7 @@ pub(crate) fn run_folder(program: &str) -> io::Result<PathBuf> {
 
 /// An address of 127.0.0.1 that is free for UDP and TCP, and given to nobody else in this process. It is below the
 /// ports that the kernel gives to sockets without one, so that none of those takes it before it is used.
-pub(crate) fn free_addr() -> io::Result<SocketAddr> {
+pub fn free_addr() -> io::Result<SocketAddr> {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     const FIRST: u16 = 4_000;
     const PORTS: u32 = 6_000;
@@ -129,13 +129,32 @@ pub(crate) async fn until_bound(
     program: &'static str,
     addr: SocketAddr,
 ) -> Result<(), Error> {
-    let local = format!(":{:04X} ", addr.port());
+    until_listed(child, program, "/proc/net/udp", format!(":{:04X} ", addr.port())).await
+}
+
+/// Waits until somebody listens at this TCP address, without a connection, which might be taken for a caller.
+pub(crate) async fn until_listening(
+    child: &mut Child,
+    program: &'static str,
+    addr: SocketAddr,
+) -> Result<(), Error> {
+    // Local address, no remote one, the state LISTEN.
+    let local = format!(":{:04X} 00000000:0000 0A ", addr.port());
+    until_listed(child, program, "/proc/net/tcp", local).await
+}
+
+async fn until_listed(
+    child: &mut Child,
+    program: &'static str,
+    table: &str,
+    local: String,
+) -> Result<(), Error> {
     let bound = async {
         loop {
             if let Some(status) = child.try_wait()? {
                 return Err(Error::Ended { program, status });
             }
-            if std::fs::read_to_string("/proc/net/udp")?.contains(&local) {
+            if std::fs::read_to_string(table)?.contains(&local) {
                 return Ok(());
             }
             tokio::time::sleep(ASK).await;

@@ -18,6 +18,7 @@ pub struct Scenario {
     calls: u32,
     deadline: Duration,
     remote: Option<SocketAddr>,
+    tcp: bool,
 }
 
 impl Scenario {
@@ -29,6 +30,7 @@ impl Scenario {
             calls: 1,
             deadline: Duration::from_secs(30),
             remote: None,
+            tcp: false,
         }
     }
 
@@ -48,6 +50,12 @@ impl Scenario {
     #[must_use]
     pub fn towards(self, remote: SocketAddr) -> Self {
         Self { remote: Some(remote), ..self }
+    }
+
+    /// Over TCP, with one connection for all calls.
+    #[must_use]
+    pub fn tcp(self) -> Self {
+        Self { tcp: true, ..self.argument("-t").argument("t1") }
     }
 
     /// A keyword of the scenario, `[name]`.
@@ -95,7 +103,10 @@ impl Scenario {
         let child = process::spawn(&mut command, "sipp", "sip-tester")?;
         let mut sipp = Sipp { name: self.name, child, addr, run, deadline: self.deadline };
         if self.remote.is_none() {
-            process::until_bound(&mut sipp.child, "sipp", addr).await?;
+            match self.tcp {
+                true => process::until_listening(&mut sipp.child, "sipp", addr).await?,
+                false => process::until_bound(&mut sipp.child, "sipp", addr).await?,
+            }
         }
         Ok(sipp)
     }

@@ -9,6 +9,7 @@ mod kamailio;
 mod lab;
 mod pesq;
 mod pki;
+mod proxy;
 mod quirks;
 mod sipp;
 mod wire;

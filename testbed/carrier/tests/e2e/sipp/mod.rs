@@ -10,11 +10,11 @@ use serde_json::json;
 
 use crate::lab::Lab;
 
-async fn start(scenario: Scenario) -> Sipp {
+pub(crate) async fn start(scenario: Scenario) -> Sipp {
     scenario.start().await.unwrap_or_else(|error| panic!("{error}"))
 }
 
-async fn passed(sipp: Sipp) {
+pub(crate) async fn passed(sipp: Sipp) {
     sipp.passed().await.unwrap_or_else(|error| panic!("{error}"));
 }
 
