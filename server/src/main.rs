@@ -95,8 +95,14 @@ fn main() -> ExitCode {
     }
 }
 
+/// The environment, as far as it is text: what is not cannot be a setting of ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 fn with_config(path: &Path, run: impl FnOnce(config::Config) -> anyhow::Result<()>) -> ExitCode {
-    let config = match config::load(path, std::env::vars()) {
+    let config = match config::load(path, environment()) {
         Ok(config) => config,
         Err(faults) => {
             eprintln!("{faults}");

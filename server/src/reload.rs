@@ -44,7 +44,7 @@ impl Reloader {
 
     async fn take(&self) -> Result<Reloaded, Vec<Fault>> {
         let path = self.path.clone();
-        let loaded = tokio::task::spawn_blocking(move || config::load(&path, std::env::vars()));
+        let loaded = tokio::task::spawn_blocking(move || config::load(&path, crate::environment()));
         let loaded = loaded.await.map_err(|error| other(&error))?;
         let Config { api, engine } = loaded.map_err(config::Faults::located)?;
         let needs_restart = Fixed::of(&api, &engine).changed_since(&self.fixed);
@@ -63,10 +63,7 @@ impl Reloader {
 }
 
 fn refused(error: Error) -> Vec<Fault> {
-    match error {
-        Error::Refused(Refusal::Validation(faults)) => faults,
-        error => other(&error),
-    }
+    if let Error::Refused(Refusal::Validation(faults)) = error { faults } else { other(&error) }
 }
 
 /// Something wrong that has no line.

@@ -101,6 +101,8 @@ pub(crate) struct Shared {
     pub(crate) flows: FlowStore,
     pub(crate) changing_endpoints: Changing,
     pub(crate) trunks: TrunkStore,
+    /// Most calls that there are ports for.
+    pub(crate) room: usize,
     /// The certificates of SIP.
     pub(crate) tls_files: sip_io::TlsFiles,
     /// Turns true when the task has ended.
@@ -481,6 +483,11 @@ impl Engine {
 
     /// Changes the limits; live calls above a lower one go on.
     pub async fn set_limits(&self, patch: LimitsPatch) -> Result<Limits, Error> {
+        let room = self.shared.room;
+        if patch.max_calls.is_some_and(|calls| calls as usize > room) {
+            let detail = format!("must be at most {room}: [media] port_range has no ports for more");
+            return Err(Refusal::Validation(vec![Fault { pointer: "/max_calls".into(), detail }]).into());
+        }
         self.ask(move |task, now| {
             let limits = patch.apply(task.core.limits());
             task.core.set_limits(now, limits);

@@ -100,6 +100,7 @@ impl Engine {
         getrandom::fill(&mut guard_secret)?;
         transports.set_guard(Guard::new(Instant::now(), config.guard, guard_secret));
         let (media_sink, media_events) = mpsc::channel(MEDIA_EVENTS);
+        let room = config.media.max_legs;
         let media = media_io::Media::start(config.media, move |leg, event| {
             media_sink.try_send((leg, event)).is_ok()
         })?;
@@ -109,7 +110,7 @@ impl Engine {
         let mut sip_config = EndpointConfig::new(transports.listeners().to_vec());
         sip_config.user_agent = config.user_agent;
         // Never what stops a call that the limits allow: ended calls linger while their BYE is answered.
-        sip_config.max_sessions = sip_config.max_sessions.max(config.limits.max_calls as usize * 2);
+        sip_config.max_sessions = sip_config.max_sessions.max(room * 2);
         let core_config = EngineConfig {
             node: node.to_string(),
             clock: Clock::new(Instant::now(), now().unix_ms()),
@@ -179,6 +180,7 @@ impl Engine {
                 flows,
                 changing_endpoints: Arc::default(),
                 trunks,
+                room,
                 tls_files,
                 stopped,
                 drained,

@@ -104,6 +104,9 @@ async fn limits_are_patched() {
     assert_eq!((&patched.ok(200)["max_cps"], &patched.body["max_calls"]), (&json!(7), &before["max_calls"]));
     let refused = send(&app, Method::PATCH, "/v1/limits", &json!({"max_calls": 0, "colour": 1})).await;
     assert_eq!(refused.pointers(), ["/max_calls", "/colour"]);
+    // More than there are ports for.
+    let refused = send(&app, Method::PATCH, "/v1/limits", &json!({"max_calls": 1_000_000})).await;
+    assert_eq!(refused.pointers(), ["/max_calls"]);
     assert_eq!(app.get("/v1/limits").await.ok(200)["max_cps"], 7);
     app.stop().await;
 }

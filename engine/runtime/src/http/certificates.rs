@@ -79,21 +79,28 @@ impl Certificates {
 }
 
 async fn fetch(client: Client, turns: Arc<Semaphore>, url: String) -> (Outcome, Duration) {
+    let mut has_turn = false;
     let fetching = async {
         // The semaphore is never closed.
         let _turn = turns.acquire().await;
+        has_turn = true;
         client.send(&url, None, MAX_CHAIN).await
     };
-    match tokio::time::timeout(TIMEOUT, fetching).await.unwrap_or(Err(Failure::Timeout)) {
+    let fetched = tokio::time::timeout(TIMEOUT, fetching).await.unwrap_or(Err(Failure::Timeout));
+    if !has_turn {
+        // Nobody asked its server: the next call may.
+        return (Err(NoChain::Unavailable), Duration::ZERO);
+    }
+    match fetched {
         Ok((headers, body)) => match Chain::read(&body) {
             Ok(chain) => (Ok(Arc::new(chain)), lifetime(&headers)),
             Err(error) => {
-                tracing::warn!(url, %error, "no certificate of a caller's network");
+                tracing::debug!(url, %error, "no certificate of a caller's network");
                 (Err(NoChain::Unusable(error)), NEGATIVE)
             }
         },
         Err(error) => {
-            tracing::warn!(url, %error, "no certificate of a caller's network");
+            tracing::debug!(url, %error, "no certificate of a caller's network");
             (Err(NoChain::Unavailable), NEGATIVE)
         }
     }

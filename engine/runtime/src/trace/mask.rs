@@ -40,8 +40,8 @@ fn mask_head(head: &mut [u8]) {
             value
         };
         if credentials {
-            mask_parameter(value, b"response=");
-            mask_parameter(value, b"rspauth=");
+            mask_parameter(value, b"response");
+            mask_parameter(value, b"rspauth");
         }
     }
 }
@@ -50,7 +50,16 @@ fn mask_head(head: &mut [u8]) {
 fn mask_parameter(text: &mut [u8], name: &[u8]) {
     let mut from = 0;
     while let Some(at) = text[from..].windows(name.len()).position(|part| part.eq_ignore_ascii_case(name)) {
-        let begin = from + at + name.len();
+        let after = from + at + name.len();
+        // RFC 3261 section 25.1: white space may stand around the equals sign.
+        let skipped =
+            |from: usize| from + text[from..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let equals = skipped(after);
+        if text.get(equals) != Some(&b'=') {
+            from = after;
+            continue;
+        }
+        let begin = skipped(equals + 1);
         let quoted = text.get(begin) == Some(&b'"');
         let begin = begin + usize::from(quoted);
         let is_end =
@@ -102,6 +111,10 @@ mod tests {
             (
                 "Authorization: Digest a=b,\r\n response=\"12\"",
                 "Authorization: Digest a=b,\r\n response=\"**\"",
+            ),
+            (
+                "Authorization: Digest response = \"12\", nc=1",
+                "Authorization: Digest response = \"**\", nc=1",
             ),
             ("Authorization: Basic Ym9iOng=", "Authorization:***************"),
             ("Authentication-Info: rspauth=\"ff\", nc=1", "Authentication-Info: rspauth=\"**\", nc=1"),
