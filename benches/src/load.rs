@@ -185,6 +185,7 @@ fn note(course: &mut Course, at: u64, data: &EventData, tell: &watch::Sender<Pro
         | EventData::CallHeld { .. }
         | EventData::CallResumed { .. }
         | EventData::CallHoldFailed { .. }
+        | EventData::CallTransferProgress { .. }
         | EventData::CallNotify(_)
         | EventData::TrunkUp { .. }
         | EventData::TrunkDown { .. }

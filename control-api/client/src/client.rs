@@ -3,7 +3,8 @@
 use crate::{ClientError, EventFilter, Events};
 use control_api_types::{
     Call, CallId, CallStatus, CreateCall, Drain, Endpoint, FlowSummary, Gather, HangupReason, Limits, Node,
-    Page, Play, PlayId, PlayStarted, Prompt, PutEndpoint, Readiness, Reject, Timestamp, Trunk, flow::Flow,
+    Page, Play, PlayId, PlayStarted, Prompt, PutEndpoint, Readiness, Reject, Timestamp, Transfer, Trunk,
+    flow::Flow,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode, multipart};
 use serde::{Serialize, de::DeserializeOwned};
@@ -119,6 +120,11 @@ impl Client {
     /// Takes a held call back.
     pub async fn unhold(&self, id: &CallId) -> Result<Call, ClientError> {
         self.act(id, &["unhold"], None::<&()>).await
+    }
+
+    /// Hands an answered call over; `call.transfer.progress` tells how that goes.
+    pub async fn transfer(&self, id: &CallId, transfer: &Transfer) -> Result<Call, ClientError> {
+        self.act(id, &["transfer"], Some(transfer)).await
     }
 
     /// Refuses an inbound call with a SIP status.

@@ -14,7 +14,7 @@ use axum::{
 };
 use control_api_types::{
     Call, CallId, CallStatus, CallTrace, Code, CreateCall, Gather, HangupReason, Page, Play, PlayStarted,
-    Reject,
+    Reject, Transfer,
 };
 use engine_runtime::{CallQuery, CdrQuery};
 use ulid::Ulid;
@@ -144,6 +144,16 @@ pub(crate) async fn hold(State(app): State<App>, Element(id): Element) -> Result
 pub(crate) async fn unhold(State(app): State<App>, Element(id): Element) -> Result<Response, Failure> {
     let id = call_id(&id)?;
     app.engine.hold(&id, false).await?;
+    commanded(&app, &id).await
+}
+
+pub(crate) async fn transfer(
+    State(app): State<App>,
+    Element(id): Element,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Failure> {
+    let id = call_id(&id)?;
+    app.engine.transfer(&id, Transfer::from_json(&body)?).await?;
     commanded(&app, &id).await
 }
 

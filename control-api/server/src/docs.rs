@@ -179,6 +179,7 @@ mod tests {
             ("Play", json!(["prompt"])),
             ("Gather", json!(["max"])),
             ("Reject", Value::Null),
+            ("Transfer", json!(["to"])),
             ("Flow", json!(["start", "steps"])),
         ] {
             assert_eq!(schemas[schema].get("required").unwrap_or(&Value::Null), &required, "{schema}");

@@ -9,7 +9,7 @@ use crate::{
 use control_api_types::{
     Call, CallStatus, CallTrace, Code, CreateCall, Drain, Endpoint, Event, FlowResource, FlowSummary, Gather,
     HangupReason, Health, Limits, LimitsPatch, Node, Play, PlayStarted, Prompt, PutEndpoint, Readiness,
-    Reject, Reloaded, Scope, Trunk, TrunkSettings, flow::Flow,
+    Reject, Reloaded, Scope, Transfer, Trunk, TrunkSettings, flow::Flow,
 };
 use utoipa::openapi::Schema;
 
@@ -97,6 +97,15 @@ fn call_routes() -> Vec<Route> {
             .says("Calls", "unholdCall", "Takes a held call back")
             .more("call.resumed or call.hold_failed follows.")
             .answers::<Call>(202, "It is being taken back, or was.")
+            .problems(&live),
+        Route::post("/v1/calls/{id}/transfer", ORIGINATE, calls::transfer)
+            .says("Calls", "transferCall", "Hands an answered call over (REFER)")
+            .more(
+                "The far side is asked to call somebody else; call.transfer.progress tells how that goes. When it has \
+                 succeeded the call ends, otherwise it goes on. One transfer at a time.",
+            )
+            .body::<Transfer>()
+            .answers::<Call>(202, "The far side is being asked.")
             .problems(&live),
         Route::post("/v1/calls/{id}/reject", CONTROL, calls::reject)
             .says("Calls", "rejectCall", "Refuses an inbound call")

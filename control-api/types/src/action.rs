@@ -1,8 +1,9 @@
 //! What can be done to an answered call; the same fields serve the flow verbs of the same name.
 
 use crate::{
-    Fault, PlayId,
+    CallId, Fault, PlayId,
     call::words,
+    create::{is_number, is_sip_uri},
     fault::{self, Faults, Fields},
     variable::{NAME_RULE, is_name},
 };
@@ -83,6 +84,61 @@ impl Reject {
             fields.finish();
             Some(Self { status: u16::try_from(status).ok()? })
         })
+    }
+}
+
+/// Has the far side call somebody else, and leaves the call to them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Transfer {
+    /// Blind: a number, as the trunk is given it, or a `sip:` URI. Attended: the id of another answered call, whose far
+    /// side is to be called and to go on with this one instead of us.
+    #[schema(min_length = 1, max_length = 256)]
+    pub to: String,
+    /// How.
+    #[schema(required = false, default = "blind")]
+    pub mode: TransferMode,
+}
+
+impl Transfer {
+    /// Reads a request body.
+    pub fn from_json(body: &Value) -> Result<Self, Vec<Fault>> {
+        fault::read(body, |value, pointer, faults| {
+            let mut fields = Fields::new(value, pointer, faults);
+            let mode = fields.word("mode", TransferMode::ALL).unwrap_or(TransferMode::Blind);
+            let to = fields.str("to", 1..=256);
+            let to = fields.required("to", to);
+            let need = match mode {
+                TransferMode::Blind => {
+                    "must be a number (at most 32 digits, * and #, optionally + in front) or a sip: URI"
+                }
+                TransferMode::Attended => "must be the id of the call to hand over to",
+            };
+            let is_right = |to| match mode {
+                TransferMode::Blind => is_number(to) || is_sip_uri(to),
+                TransferMode::Attended => CallId::new(to).is_ok(),
+            };
+            if to.is_some_and(|to| !is_right(to)) {
+                fields.fault("to", need);
+            }
+            fields.finish();
+            Some(Self { to: to?.to_owned(), mode })
+        })
+    }
+
+    /// Whether [`Transfer::to`] is a SIP URI; otherwise it is a number, or a call's id.
+    #[must_use]
+    pub fn to_is_uri(&self) -> bool {
+        is_sip_uri(&self.to)
+    }
+}
+
+words! {
+    /// Ways to hand a call over.
+    TransferMode {
+        /// The far side is told whom to call.
+        Blind = "blind",
+        /// The far side is told to take the place of another call of ours.
+        Attended = "attended",
     }
 }
 

@@ -222,7 +222,7 @@ fn endpoint(text: &str) -> Option<&str> {
     text.strip_prefix("endpoint:").filter(|name| is_id(name))
 }
 
-fn is_number(text: &str) -> bool {
+pub(crate) fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix('+').unwrap_or(text);
     (1..=32).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'*' | b'#'))
 }
@@ -237,7 +237,7 @@ pub(crate) fn is_caller_id(text: &str) -> bool {
 }
 
 /// A first look: the scheme and nothing that could break out of a header; the SIP side parses the rest.
-fn is_sip_uri(text: &str) -> bool {
+pub(crate) fn is_sip_uri(text: &str) -> bool {
     text.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sip:"))
         && text.len() > 4
         && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b'"'))

@@ -80,6 +80,13 @@ pub enum EventData {
         /// How it refused.
         sip_status: u16,
     },
+    /// A transfer goes on. 1xx: the far side tries. 2xx: it has reached whom it was sent to, and this call ends. Other
+    /// statuses: it has not (408: it tells no outcome), and this call goes on.
+    #[serde(rename = "call.transfer.progress")]
+    CallTransferProgress {
+        /// Of the call that the far side makes, or of its refusal to make one.
+        sip_status: u16,
+    },
     /// A digit was pressed.
     #[serde(rename = "call.dtmf")]
     CallDtmf {
@@ -194,6 +201,7 @@ impl EventData {
         "call.held",
         "call.resumed",
         "call.hold_failed",
+        "call.transfer.progress",
         "call.dtmf",
         "call.gather.ended",
         "call.play.started",
@@ -221,6 +229,7 @@ impl EventData {
             Self::CallHeld { .. } => "call.held",
             Self::CallResumed { .. } => "call.resumed",
             Self::CallHoldFailed { .. } => "call.hold_failed",
+            Self::CallTransferProgress { .. } => "call.transfer.progress",
             Self::CallDtmf { .. } => "call.dtmf",
             Self::CallGatherEnded { .. } => "call.gather.ended",
             Self::CallPlayStarted { .. } => "call.play.started",
@@ -352,6 +361,7 @@ mod tests {
             EventData::CallHeld { by: HoldBy::Remote },
             EventData::CallResumed { by: HoldBy::Local },
             EventData::CallHoldFailed { sip_status: 488 },
+            EventData::CallTransferProgress { sip_status: 180 },
             EventData::CallNotify(json!({"any": 1})),
             EventData::EngineDraining {},
             EventData::EventsDropped { count: 2 },

@@ -35,7 +35,7 @@ mod trace;
 mod trunk;
 mod variable;
 
-pub use action::{Gather, HangupReason, Play, PlayStarted, Reject};
+pub use action::{Gather, HangupReason, Play, PlayStarted, Reject, Transfer, TransferMode};
 pub use call::{Call, CallStatus, Codec, Direction, Disposition, EndedBy, MediaSummary};
 pub use create::{CreateCall, EarlyMedia, FlowRef};
 pub use endpoint::{Endpoint, EndpointContact, PutEndpoint, SipTransport};

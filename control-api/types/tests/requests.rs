@@ -1,7 +1,7 @@
 //! Request bodies: what is accepted, and the pointer and words of each fault.
 
 use control_api_types::{
-    Codec, CreateCall, Fault, FlowRef, Gather, HangupReason, Play,
+    Codec, CreateCall, Fault, FlowRef, Gather, HangupReason, Play, Transfer, TransferMode,
     flow::{Flow, Outcome, Test, Verb},
 };
 use serde_json::{Value, json};
@@ -116,6 +116,28 @@ fn play_and_gather() {
         &faults.unwrap_err(),
         &[("/min", "greater"), ("/terminators", "0-9"), ("/retries", "0 to 10"), ("/save_as", "letter")],
     );
+}
+
+#[test]
+fn transfers() {
+    for (body, mode) in [
+        (json!({"to": "+628761234"}), TransferMode::Blind),
+        (json!({"to": "sip:bob@192.0.2.7", "mode": "blind"}), TransferMode::Blind),
+        (json!({"to": "call-7", "mode": "attended"}), TransferMode::Attended),
+    ] {
+        let transfer = Transfer::from_json(&body).unwrap();
+        assert_eq!(transfer, Transfer { to: body["to"].as_str().unwrap().into(), mode });
+    }
+    for (body, faults) in [
+        (json!({"mode": "warm"}), &[("/mode", "blind, attended"), ("/to", "required")][..]),
+        (json!({"to": "call-7"}), &[("/to", "a number")]),
+        (json!({"to": "endpoint:bob"}), &[("/to", "a number")]),
+        (json!({"to": "sip:a>b"}), &[("/to", "sip: URI")]),
+        (json!({"to": "sip:bob@192.0.2.7", "mode": "attended"}), &[("/to", "id of the call")]),
+        (json!({"to": "1", "calls": 2}), &[("/calls", "allowed")]),
+    ] {
+        check(&Transfer::from_json(&body).unwrap_err(), faults);
+    }
 }
 
 #[test]

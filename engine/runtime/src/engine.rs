@@ -8,7 +8,8 @@ use bytes::Bytes;
 use control_api_types::flow::Flow;
 use control_api_types::{
     Call, CallId, CallStatus, CallTrace, CreateCall, Cursor, Drain, Fault, FlowResource, FlowSummary, Gather,
-    HangupReason, Limits, LimitsPatch, Node, Page, Play, PlayId, Prompt, Timestamp, Trunk, TrunkSettings,
+    HangupReason, Limits, LimitsPatch, Node, Page, Play, PlayId, Prompt, Timestamp, Transfer, Trunk,
+    TrunkSettings,
 };
 use engine_core::{ConfigError, Refusal, TrunkConfig};
 use sha2::Digest as _;
@@ -259,6 +260,11 @@ impl Engine {
     /// Holds a call, or takes it back.
     pub async fn hold(&self, id: &CallId, on: bool) -> Result<(), Error> {
         self.command(id, move |task, now, id| task.core.hold(now, id, on)).await
+    }
+
+    /// Hands a call over.
+    pub async fn transfer(&self, id: &CallId, transfer: Transfer) -> Result<(), Error> {
+        self.command(id, move |task, now, id| task.core.transfer(now, id, &transfer)).await
     }
 
     /// Refuses an inbound call.

@@ -49,6 +49,7 @@ const CONTRACT: &[&str] = &[
     "POST /v1/calls/{id}/play/stop",
     "POST /v1/calls/{id}/reject",
     "POST /v1/calls/{id}/ring",
+    "POST /v1/calls/{id}/transfer",
     "POST /v1/calls/{id}/unhold",
     "POST /v1/drain",
     "POST /v1/endpoints",

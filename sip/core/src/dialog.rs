@@ -274,6 +274,11 @@ impl Dialog {
         }
     }
 
+    /// Where the peer says that it is.
+    pub(crate) fn target(&self) -> Uri {
+        self.remote_target.to_request_uri()
+    }
+
     /// The Request-URI of the dialog's requests.
     pub(crate) fn request_uri(&self) -> Uri {
         self.request_uri_and_route().0

@@ -16,6 +16,7 @@ mod hunt;
 mod media;
 mod screening;
 mod setup;
+mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -33,8 +34,8 @@ use media_core::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 use sip_core::{
-    Body, Endpoint, Error, Failure, FailureCause, Hangup, Reason, ReasonProtocol, SessionEvent, SessionId,
-    Side,
+    Body, Endpoint, Error, Failure, FailureCause, Hangup, Reason, ReasonProtocol, Refer, ReferId,
+    ReferProgress, ReferTo, SessionEvent, SessionId, Side,
 };
 
 use self::exchange::Exchange;
@@ -43,6 +44,7 @@ use self::hunt::{Hunt, Verdict};
 use self::media::{Activity, Media, Programs};
 pub(crate) use self::screening::Questions;
 use self::screening::Screening;
+use self::transfer::Transfer;
 use crate::cdr;
 use crate::clock::Clock;
 use crate::dial::{Called, Dial, to_api};
@@ -120,6 +122,7 @@ pub(crate) struct LiveCall {
     sessions: BTreeSet<SessionId>,
     /// Offer and answer, once both sides have described the media.
     exchange: Option<Box<Exchange>>,
+    transfer: Option<Transfer>,
     media: Media,
     programs: Programs,
     /// Number of the last event.
@@ -275,6 +278,7 @@ impl LiveCall {
             state,
             sessions,
             exchange: None,
+            transfer: None,
             media: Media::None,
             programs: Programs::default(),
             seq: 0,
@@ -340,8 +344,9 @@ impl LiveCall {
                     self.pressed(ctx, key);
                 }
             }
-            // We ask for no transfer, and send no INFO.
-            SessionEvent::ReferProgress { .. } | SessionEvent::InfoAnswered { .. } => {}
+            SessionEvent::ReferProgress { refer, progress } => self.transfer_progress(ctx, refer, progress),
+            // We send no INFO.
+            SessionEvent::InfoAnswered { .. } => {}
             SessionEvent::Failed(failure) => {
                 self.session_over(ctx, id);
                 match &mut self.state {

@@ -6,6 +6,7 @@ mod endpoints;
 mod expected;
 mod inbound;
 mod resources;
+mod transfers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

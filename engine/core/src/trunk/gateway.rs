@@ -43,6 +43,11 @@ impl Gateway {
 }
 
 impl Gateway {
+    /// Who has this number.
+    pub(super) fn uri(&self, number: &str) -> Uri {
+        Uri::sip(Some(number), &self.host, self.config.target.port)
+    }
+
     /// The request that asks if it is there.
     pub(super) fn probe(&self, domain: &Host, proxy: Option<&Target>, route: &[NameAddr]) -> Outgoing {
         let uri = Uri::sip(None, &self.host, self.config.target.port);

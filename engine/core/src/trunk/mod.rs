@@ -200,7 +200,7 @@ impl Trunk {
         }
         let way = |gateway: &Gateway| {
             let uri = match called {
-                Called::Number(user) => Uri::sip(Some(user), &gateway.host, gateway.config.target.port),
+                Called::Number(user) => gateway.uri(user),
                 Called::Uri(uri) => uri.clone(),
             };
             let branch = Branch {
@@ -215,6 +215,13 @@ impl Trunk {
             Group { branches: vec![branch], search: Search::Gateways }
         };
         Ok(gateway::order(gateways, random).into_iter().map(way).collect())
+    }
+
+    /// Who has this number, as the trunk wants it, for the gateway of that name or the first.
+    pub(crate) fn uri(&self, number: &str, gateway: Option<&str>) -> Uri {
+        let named = self.gateways.iter().find(|known| Some(&*known.name) == gateway);
+        let gateway = named.or(self.gateways.first());
+        gateway.map_or_else(|| Uri::sip(Some(number), &self.domain, None), |gateway| gateway.uri(number))
     }
 
     /// Where a call that was redirected to `uri` goes on, if it may: by the gateway of that host, or else by the one that

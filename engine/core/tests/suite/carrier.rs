@@ -8,8 +8,8 @@ use bytes::Bytes;
 use media_core::{Codec, Direction, LocalMedia, Ptime, sdp};
 use sip_core::digest::Credentials;
 use sip_core::{
-    Body, Endpoint, EndpointConfig, Event, Hangup, Invite, Listener, Message, Output, Reliable, SessionEvent,
-    SessionId, Transmit, Transport,
+    Body, Endpoint, EndpointConfig, Event, Hangup, Invite, Listener, Message, Output, ReferId, ReferTo,
+    Reliable, SessionEvent, SessionId, Transmit, Transport,
 };
 
 /// What a customer does, at a time after the INVITE reached him.
@@ -31,9 +31,21 @@ pub(crate) enum Act {
     Press(char),
     /// Sends an INFO of this type.
     Info(&'static str, &'static str),
+    /// Tells what has come of a transfer.
+    Notify(ReferId, u16),
     /// Offers anew in mid-call.
     Offer(Change),
     Hangup,
+}
+
+/// What the engine's wish for a transfer is answered with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Transfers {
+    Refused(u16),
+    /// Accepted, and what comes of it by NOTIFY, as long as it takes.
+    Taken(&'static [(u64, u16)]),
+    /// Not answered at all.
+    Ignored,
 }
 
 /// What an offer in mid-call changes.
@@ -125,6 +137,9 @@ pub(crate) struct Carrier {
     pub(crate) owes_answers: bool,
     /// How offers came out: the status, or 200 with the direction that the answer or the offer of the engine's says.
     pub(crate) offers: Vec<String>,
+    /// What is done about transfers, and whom customers were asked to call.
+    pub(crate) transfers: Transfers,
+    pub(crate) referred: Vec<ReferTo>,
     /// How its INFOs were answered.
     pub(crate) infos: Vec<u16>,
     /// The Identity headers of its INVITEs.
@@ -165,6 +180,8 @@ impl Carrier {
             refuses_offers: None,
             owes_answers: false,
             offers: Vec::new(),
+            transfers: Transfers::Refused(603),
+            referred: Vec::new(),
             infos: Vec::new(),
             identities: Vec::new(),
             caller: "+62811".to_owned(),
@@ -249,9 +266,13 @@ impl Carrier {
 
     fn schedule(&mut self, now: Instant, session: SessionId, script: Script) {
         for &(ms, act) in script {
-            self.steps += 1;
-            self.agenda.insert((now + Duration::from_millis(ms), self.steps), (session, act));
+            self.plan(now, session, ms, act);
         }
+    }
+
+    fn plan(&mut self, now: Instant, session: SessionId, ms: u64, act: Act) {
+        self.steps += 1;
+        self.agenda.insert((now + Duration::from_millis(ms), self.steps), (session, act));
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -364,7 +385,20 @@ impl Carrier {
                 }
             }
             SessionEvent::Referred(referred) => {
-                let _ = self.endpoint.refuse_refer(now, id, referred.refer, 603);
+                let refer = referred.refer;
+                self.referred.push(referred.to);
+                match self.transfers {
+                    Transfers::Refused(status) => {
+                        self.endpoint.refuse_refer(now, id, refer, status).unwrap();
+                    }
+                    Transfers::Taken(progress) => {
+                        self.endpoint.accept_refer(now, id, refer).unwrap();
+                        for &(ms, status) in progress {
+                            self.plan(now, id, ms, Act::Notify(refer, status));
+                        }
+                    }
+                    Transfers::Ignored => {}
+                }
             }
             SessionEvent::InfoAnswered { status } => self.infos.push(status),
             SessionEvent::ReferProgress { .. } | SessionEvent::Info { .. } => {}
@@ -435,6 +469,9 @@ impl Carrier {
             Act::Info(content_type, body) => {
                 let body = Body { content_type: content_type.into(), bytes: body.into() };
                 let _ = endpoint.info(now, session, body);
+            }
+            Act::Notify(refer, status) => {
+                let _ = endpoint.refer_progress(now, session, refer, status, "");
             }
             Act::Offer(change) => {
                 let offer = customer.change(change);

@@ -577,6 +577,7 @@ fn line(data: &EventData) -> String {
         EventData::CallHeld { by } => format!("held by {by}"),
         EventData::CallResumed { by } => format!("resumed by {by}"),
         EventData::CallHoldFailed { sip_status } => format!("hold failed {sip_status}"),
+        EventData::CallTransferProgress { sip_status } => format!("transfer {sip_status}"),
         EventData::CallDtmf { digit, duration_ms, method: DtmfMethod::Rfc4733 } => {
             format!("dtmf {digit} {duration_ms}")
         }

@@ -26,7 +26,7 @@ use crate::session::{
 use crate::transaction::{Asker, Report, ServerId, TimerKey, TransactionLayer, User};
 use crate::transport::Destination;
 use crate::watch::{WatchId, Watches};
-use crate::{ByteString, Name, Replaces};
+use crate::{ByteString, Name, ReferTo};
 
 /// A SIP user agent without sockets, clock or threads: transactions, dialogs, INVITE sessions and registrations.
 ///
@@ -281,9 +281,10 @@ impl Endpoint {
         self.command(id, |session, layer| session.refer_progress(layer, now, refer, status, reason))
     }
 
-    /// How the peer of an answered call would be told to replace it: for the Refer-To of an attended transfer.
-    pub fn replaces(&self, id: SessionId) -> Option<Replaces> {
-        self.sessions.replaces(id)
+    /// How somebody would be told to call the peer of an answered call and take our place in it: the Refer-To of an
+    /// attended transfer.
+    pub fn refer_to(&self, id: SessionId) -> Option<ReferTo> {
+        self.sessions.refer_to(id)
     }
 
     /// Inbound: refuses with 300 to 699 and these header fields (a challenge, a Retry-After, a Contact).

@@ -41,7 +41,7 @@ pub struct ReferId(pub u32);
 #[derive(Debug, Clone)]
 pub struct Refer {
     /// Whom, and in whose place: a [`Replaces`](crate::Replaces) makes it an attended transfer; see
-    /// [`Endpoint::replaces`](crate::Endpoint::replaces). Only a sip or sips URI can carry one.
+    /// [`Endpoint::refer_to`](crate::Endpoint::refer_to). Only a sip or sips URI can carry one.
     pub to: ReferTo,
     /// Who asks for it (RFC 3892); the new call tells it to its callee.
     pub referred_by: Option<NameAddr>,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::*;
-use crate::{ParseError, Replaces};
+use crate::{NameAddr, ParseError, ReferTo, Replaces};
 
 impl Sessions {
     /// The call that an INVITE is to take the place of; where it cannot, the status and reason phrase to refuse it with
@@ -35,18 +35,20 @@ impl Sessions {
         }
     }
 
-    /// How the peer of an answered call is told to replace it.
-    pub(crate) fn replaces(&self, id: SessionId) -> Option<Replaces> {
+    /// How somebody is told to take our place in an answered call: at the Contact of its peer, which knows the dialog (RFC
+    /// 5589 section 7).
+    pub(crate) fn refer_to(&self, id: SessionId) -> Option<ReferTo> {
         let session = self.session(id)?;
         let at = session.call_dialog().ok()?;
         let dialog = session.dialogs.iter().find(|dialog| dialog.id == at)?;
-        Some(Replaces {
+        let replaces = Replaces {
             call_id: session.call_id.clone(),
             // Section 6.1: zero stands for the tag that peers of RFC 2543 do not have.
             to_tag: dialog.remote_tag().unwrap_or("0").into(),
             from_tag: format!("{:016x}", session.tag).into(),
             early_only: false,
-        })
+        };
+        Some(ReferTo { address: NameAddr::new(dialog.target()), replaces: Some(replaces) })
     }
 
     /// A call is answered: the one in whose place it is goes.

@@ -145,15 +145,15 @@ fn an_attended_transfer_from_end_to_end() {
     net.run_for(secs(0));
     let invite = net.expect_raw(R, "INVITE");
     net.send_raw(R, B, &response_to(&invite, 200, "r1", &format!("Contact: <sip:r@{R}>\n")));
-    let replaces = net.phone(B).endpoint.replaces(consultation);
+    let to = net.phone(B).endpoint.refer_to(consultation).unwrap();
     let expected = Replaces {
         call_id: invite.call_id().unwrap(),
         to_tag: "r1".into(),
         from_tag: invite.from_tag().unwrap(),
         early_only: false,
     };
-    assert_eq!(replaces, Some(expected.clone()));
-    let to = ReferTo { address: NameAddr::new(uri(&format!("sip:r@{R}"))), replaces };
+    let address = NameAddr::new(uri(&format!("sip:r@{R}")));
+    assert_eq!(to, ReferTo { address, replaces: Some(expected.clone()) });
     net.act(B, |endpoint, now| endpoint.refer(now, b, Refer::new(to.clone())).unwrap());
     net.run_for(secs(0));
     let Some((_, Event::Session { event: SessionEvent::Referred(referred), .. })) =

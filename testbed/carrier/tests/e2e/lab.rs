@@ -119,10 +119,15 @@ impl Lab {
         }
     }
 
-    /// Waits for an event of a call.
+    /// Waits for an event of a call of this kind.
     pub(crate) async fn reached(&mut self, call: &CallId, kind: &str) {
+        self.told(call, |data| data.kind() == kind).await;
+    }
+
+    /// Waits for an event of a call.
+    pub(crate) async fn told(&mut self, call: &CallId, is_it: impl Fn(&EventData) -> bool) {
         self.until(|seen| {
-            seen.iter().any(|event| event.call_id.as_ref() == Some(call) && event.data.kind() == kind)
+            seen.iter().any(|event| event.call_id.as_ref() == Some(call) && is_it(&event.data))
         })
         .await;
     }

@@ -55,7 +55,13 @@ async fn offers_that_cannot_be_talked_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_wants_us_to_call_somebody_is_declined() {
+    check("refers", "100", 1, Disposition::Answered, EndedBy::Remote).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_that_are_refused_leave_no_call() {
+    check("replaces_nothing", "100", 0, Disposition::Answered, EndedBy::Remote).await;
     check("unknown_methods", "100", 0, Disposition::Answered, EndedBy::Remote).await;
     check("required_extension", "100", 0, Disposition::Answered, EndedBy::Remote).await;
     check("wrong_number", "300", 0, Disposition::Answered, EndedBy::Remote).await;

@@ -3,6 +3,7 @@
 mod callers;
 mod customers;
 mod offers;
+mod transfers;
 
 use carrier::sipp::{Scenario, Sipp};
 use control_api_types::{Disposition, EndedBy, EventData, HangupReason, TrunkState};

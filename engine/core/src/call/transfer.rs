@@ -1,0 +1,67 @@
+//! Handing an answered call over by REFER (RFC 3515, RFC 5589): the peer calls somebody else, and tells how that goes.
+
+use super::*;
+
+/// A transfer under way.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    refer: ReferId,
+    /// What was told of it last.
+    told: Option<u16>,
+}
+
+impl LiveCall {
+    /// Asks the peer to call somebody, perhaps in our place in another call.
+    pub(crate) fn transfer(&mut self, ctx: &mut Context<'_>, to: ReferTo) -> Result<(), Refusal> {
+        let (State::Connected(_), Some(session)) = (&self.state, self.session()) else {
+            return Err(self.wrong_state("only an answered call can be transferred"));
+        };
+        if self.transfer.is_some() {
+            return Err(self.wrong_state("a transfer of it is under way"));
+        }
+        // The dialog takes requests once the caller has acknowledged our answer.
+        let refer = ctx.endpoint.refer(ctx.now, session, Refer::new(to));
+        let refer = refer.map_err(|_| self.wrong_state("the far side takes no requests just now"))?;
+        self.transfer = Some(Transfer { refer, told: None });
+        Ok(())
+    }
+
+    /// How somebody is told to take our place in this call.
+    pub(crate) fn refer_to(&self, endpoint: &Endpoint) -> Option<ReferTo> {
+        let State::Connected(_) = self.state else { return None };
+        endpoint.refer_to(self.session()?)
+    }
+
+    /// The peer tells what has come of it so far.
+    pub(super) fn transfer_progress(
+        &mut self,
+        ctx: &mut Context<'_>,
+        refer: ReferId,
+        progress: ReferProgress,
+    ) {
+        let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.refer == refer) else {
+            return;
+        };
+        let status = match progress {
+            // It will tell.
+            ReferProgress::Accepted => return,
+            ReferProgress::Trying(status) | ReferProgress::Done(status) | ReferProgress::Refused(status) => {
+                status
+            }
+            // It may have succeeded; a customer who is still there is worth more than one hung up on in error.
+            ReferProgress::Unknown => 408,
+        };
+        let is_new = transfer.told.replace(status) != Some(status);
+        if progress.is_final() {
+            self.transfer = None;
+        }
+        if is_new || progress.is_final() {
+            self.emit(ctx, EventData::CallTransferProgress { sip_status: status });
+        }
+        // RFC 5589 section 6.1: the transferor has nothing more to do with who has found somebody else to talk to, and
+        // hangs up.
+        if let ReferProgress::Done(200..=299) = progress {
+            self.hangup(ctx, HangupReason::Normal, EndedBy::Api, Evidence::Api);
+        }
+    }
+}
