@@ -83,6 +83,29 @@ impl Exchange {
         Ok(Body::sdp(body))
     }
 
+    /// What a peer is told that takes the place of the one before: the answer to its offer or, where it makes none, ours.
+    pub(super) fn begin_anew(&mut self, offer: Option<&[u8]>) -> Result<Body, SdpError> {
+        match offer {
+            Some(offer) => {
+                let body = self.answer(offer)?;
+                (self.offered, self.wish) = (None, None);
+                Ok(body)
+            }
+            None => {
+                let local = self.next(self.local.direction);
+                let body = Bytes::from(sdp::offer(&local));
+                self.offered = Some(Offered { local, body: body.clone(), motive: Motive::Asked });
+                self.wish = None;
+                Ok(Body::sdp(body))
+            }
+        }
+    }
+
+    /// Whether an offer of ours waits for its answer.
+    pub(super) fn is_offering(&self) -> bool {
+        self.offered.is_some()
+    }
+
     fn agree(&mut self, local: LocalMedia, sent: Bytes, negotiated: Negotiated) {
         self.local = local;
         self.sent = sent;
@@ -223,7 +246,7 @@ impl LiveCall {
     }
 
     /// Brings the media in line with what is agreed, and tells when the peer holds us or takes us back.
-    fn apply(&mut self, ctx: &mut Context<'_>) {
+    pub(super) fn apply(&mut self, ctx: &mut Context<'_>) {
         let (negotiated, change) = match (&mut self.state, &mut self.exchange) {
             (State::Inviting(inviting), _) => match &inviting.early {
                 Some(Early { exchange: Some(exchange), runs: true, .. }) => {

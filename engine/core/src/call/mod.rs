@@ -16,6 +16,7 @@ mod hunt;
 mod media;
 mod screening;
 mod setup;
+mod takeover;
 mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

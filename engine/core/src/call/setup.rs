@@ -353,13 +353,19 @@ impl LiveCall {
                     Err(error) => self.give_up(ctx, error),
                 }
             }
+            state @ State::Connected(_) => {
+                self.state = state;
+                // Who has taken the peer's place without an offer answers ours here at last.
+                if self.exchange.as_ref().is_some_and(|exchange| exchange.is_offering()) {
+                    self.offer_answered(ctx, Some(answer.unwrap_or_default()));
+                }
+            }
             state @ (State::Accepting(_)
             | State::Queued(_)
             | State::Opening(_)
             | State::Inviting(_)
             | State::Screening(_)
             | State::Offered(_)
-            | State::Connected(_)
             | State::Ending(_)
             | State::Over) => self.state = state,
         }

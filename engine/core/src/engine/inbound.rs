@@ -4,9 +4,21 @@ use super::*;
 use crate::registrar::Reply;
 
 impl Engine {
-    /// Somebody calls. What no route wants is refused before anything is kept of it.
-    pub(super) fn incoming(&mut self, now: Instant, session: SessionId, hop: Hop, request: &Message) {
-        match self.take(now, session, hop, request) {
+    /// Somebody calls, or wants to take the place of a call's peer. What no route wants is refused before anything is kept
+    /// of it.
+    pub(super) fn incoming(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        hop: Hop,
+        request: &Message,
+        replaces: Option<SessionId>,
+    ) {
+        let taken = match replaces {
+            Some(replaced) => self.take_over(now, session, hop, request, replaced),
+            None => self.take(now, session, hop, request),
+        };
+        match taken {
             Ok(()) => {}
             Err(refused) => {
                 let retry_after = [("Retry-After".to_owned(), RETRY_AFTER.to_owned())];
@@ -34,17 +46,55 @@ impl Engine {
         caller.map_err(Refused::Unproven)
     }
 
+    /// The endpoint that calls, if it is one.
+    fn claimant(&mut self, now: Instant, hop: Hop, request: &Message) -> Result<Option<Arc<str>>, Refused> {
+        let claimed = !self.registrar.is_empty()
+            && (self.registrar.is_flow(hop)
+                || !self.comes_by_trunk(hop) && self.registrar.is_claimed(hop, request));
+        claimed.then(|| self.caller(now, hop, request)).transpose()
+    }
+
+    fn comes_by_trunk(&self, hop: Hop) -> bool {
+        self.trunks.iter().any(|(_, trunk)| trunk.sends_from(hop.remote.ip()))
+    }
+
+    /// A call goes on with somebody else. RFC 3891 §3: "the UA MUST verify that the initiator of the new INVITE is
+    /// authorized to replace the matched dialog": who comes by the same trunk, or is the same endpoint.
+    fn take_over(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        hop: Hop,
+        request: &Message,
+        replaced: SessionId,
+    ) -> Result<(), Refused> {
+        let endpoint = self.claimant(now, hop, request)?;
+        if endpoint.is_none() && !self.comes_by_trunk(hop) {
+            return Err(Refused::Stranger);
+        }
+        // §3: of a dialog that is over "the UA SHOULD decline the request with a 603".
+        let leg = *self.sessions.get(&replaced).ok_or(Refused::With(603))?;
+        let call = self.calls.get(&leg).ok_or(Refused::With(603))?;
+        let is_its_own = match endpoint {
+            Some(endpoint) => call.record().endpoint.as_deref() == Some(&*endpoint),
+            None => {
+                let trunk = call.trunk().and_then(|id| self.trunks.get(id));
+                trunk.is_some_and(|trunk| trunk.sends_from(hop.remote.ip()))
+            }
+        };
+        if !is_its_own {
+            return Err(Refused::With(403));
+        }
+        let offer = request.sdp();
+        let taken = self.with_call(now, leg, |call, ctx| Some(call.take_over(ctx, session, replaced, offer)));
+        taken.unwrap_or(Err(603)).map_err(Refused::With)
+    }
+
     fn take(&mut self, now: Instant, session: SessionId, hop: Hop, request: &Message) -> Result<(), Refused> {
         let source = hop.remote.ip();
         let uri = request.request_uri().map_err(|_| Refused::With(400))?;
         let called = uri.user().unwrap_or_default().to_owned();
-        let from_any_trunk = self.trunks.iter().any(|(_, trunk)| trunk.sends_from(source));
-        let claimed = !self.registrar.is_empty()
-            && (self.registrar.is_flow(hop) || !from_any_trunk && self.registrar.is_claimed(hop, request));
-        let endpoint = match claimed {
-            true => Some(self.caller(now, hop, request)?),
-            false => None,
-        };
+        let endpoint = self.claimant(now, hop, request)?;
         let from_trunk = |name: &str| {
             let named = self.trunks.find(name).and_then(|id| self.trunks.get(id));
             endpoint.is_none() && named.is_some_and(|trunk| trunk.sends_from(source))

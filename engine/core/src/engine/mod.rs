@@ -252,19 +252,11 @@ impl Engine {
                 sip_core::Output::Resolve { query, question } => {
                     self.outputs.push_back(Output::Resolve { query, question });
                 }
-                // RFC 3891 §3, §8: who may take a call over is to be authorized; nobody is.
                 sip_core::Output::Event(Event::Session {
                     id,
-                    event: SessionEvent::Incoming { replaces: Some(_), .. },
+                    event: SessionEvent::Incoming { hop, request, replaces },
                 }) => {
-                    // An error means that the call is over already.
-                    let _ = self.endpoint.reject(now, id, 403, &[]);
-                }
-                sip_core::Output::Event(Event::Session {
-                    id,
-                    event: SessionEvent::Incoming { hop, request, replaces: None },
-                }) => {
-                    self.incoming(now, id, hop, &request);
+                    self.incoming(now, id, hop, &request, replaces);
                 }
                 sip_core::Output::Event(Event::Session { id, event }) => {
                     if let Some(&leg) = self.sessions.get(&id) {

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use media_core::{Codec, Direction, LocalMedia, Ptime, sdp};
 use sip_core::digest::Credentials;
 use sip_core::{
-    Body, Endpoint, EndpointConfig, Event, Hangup, Invite, Listener, Message, Output, ReferId, ReferTo,
-    Reliable, SessionEvent, SessionId, Transmit, Transport,
+    Body, ByteString, Endpoint, EndpointConfig, Event, Hangup, Invite, Listener, Message, Output, ReferId,
+    ReferTo, Reliable, Replaces, SessionEvent, SessionId, Transmit, Transport,
 };
 
 /// What a customer does, at a time after the INVITE reached him.
@@ -148,6 +148,10 @@ pub(crate) struct Carrier {
     pub(crate) caller: String,
     /// Headers of calls from here.
     pub(crate) headers: Vec<(String, String)>,
+    /// The dialog that the next call from here is to take the place of.
+    pub(crate) replaces: Option<Replaces>,
+    /// The tags of its customers who ring.
+    pub(crate) ringing: Vec<ByteString>,
     /// As whom calls from here are made, and what proves it; a customer by default.
     pub(crate) account: Option<(String, Credentials)>,
 }
@@ -155,11 +159,16 @@ pub(crate) struct Carrier {
 impl Carrier {
     pub(crate) fn new(address: SocketAddr) -> Self {
         let listener = Listener { transport: Transport::Udp, bound: address, advertised: address };
+        // Tags and Call-IDs of its own.
+        let mut seed = [9; 32];
+        if let std::net::IpAddr::V4(ip) = address.ip() {
+            seed[..4].copy_from_slice(&ip.octets());
+        }
         Self {
             // Most carriers send provisional responses once, so that a 200 may differ from an early answer.
             endpoint: Endpoint::new(
                 EndpointConfig { reliable: Reliable::Off, ..EndpointConfig::new(vec![listener]) },
-                [9; 32],
+                seed,
             ),
             address,
             customers: BTreeMap::new(),
@@ -186,6 +195,8 @@ impl Carrier {
             identities: Vec::new(),
             caller: "+62811".to_owned(),
             headers: Vec::new(),
+            replaces: None,
+            ringing: Vec::new(),
             account: None,
         }
     }
@@ -196,6 +207,16 @@ impl Carrier {
 
     pub(crate) fn bindings(&self) -> usize {
         self.contacts.len()
+    }
+
+    /// The last of the calls that stand.
+    pub(crate) fn session(&self) -> SessionId {
+        *self.live.last_key_value().expect("a call stands").0
+    }
+
+    /// How somebody takes the place of this customer in his call.
+    pub(crate) fn place_of(&self, session: SessionId) -> Option<Replaces> {
+        self.endpoint.refer_to(session)?.replaces
     }
 
     pub(crate) fn live(&self) -> usize {
@@ -236,7 +257,7 @@ impl Carrier {
                     body: Some(Body::sdp(body.unwrap_or_else(|| sdp::offer(&local(media)))))
                         .filter(|b| !b.bytes.is_empty()),
                     reliable: Reliable::Supported,
-                    replaces: None,
+                    replaces: self.replaces.take(),
                     session_interval: None,
                     expires: None,
                     credentials: account.map(|account| account.1),
@@ -291,7 +312,13 @@ impl Carrier {
         self.endpoint.handle_timeout(now);
         while let Some(output) = self.endpoint.poll_output() {
             match output {
-                Output::Transmit(transmit) => errands.push(Errand::Transmit(transmit)),
+                Output::Transmit(transmit) => {
+                    if transmit.payload.starts_with(b"SIP/2.0 180") {
+                        let ringing = Message::parse(transmit.payload.clone()).unwrap();
+                        self.ringing.extend(ringing.to_tag());
+                    }
+                    errands.push(Errand::Transmit(transmit));
+                }
                 Output::Resolve { question, .. } => {
                     panic!("the carrier uses addresses only, not {question:?}")
                 }

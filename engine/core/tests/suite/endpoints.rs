@@ -284,6 +284,31 @@ fn call(world: &mut World, number: &str, caller: Option<(&str, &str, &str)>) -> 
 }
 
 #[test]
+fn a_call_of_an_endpoint_is_taken_over_by_its_other_phones_only() {
+    let mut world = world(&[(DESK, &[]), (SOFT, &[])]);
+    let (_, id) = call(&mut world, "100", Some(("sip:alice@192.0.2.1", "alice", "secret")));
+    let id = world.id(&id.unwrap());
+    world.engine.answer(world.now, &id).unwrap();
+    world.run_for(100);
+    let place = world.phones[0].place_of(world.phones[0].session());
+    assert!(place.is_some());
+    let mut takes = |name: &str, password: &str| {
+        let phone = &mut world.phones[1];
+        phone.account = Some((format!("sip:{name}@192.0.2.1"), Credentials::new(name, password)));
+        phone.replaces = place.clone();
+        let session = phone.call(world.now, ENGINE.parse().unwrap(), "100", None, &[(1_000, Hangup)]);
+        world.run_for(100);
+        world.phones[1].outcomes.get(&session).copied()
+    };
+    assert_eq!(takes("bob", "secret"), Some(403));
+    assert_eq!(takes("alice", "guess"), Some(401));
+    assert_eq!(takes("alice", "secret"), Some(200));
+    world.run();
+    assert_eq!(world.phones[0].byes, 1);
+    assert_eq!(world.stories[&id].lines.last().unwrap(), "ended completed answered by remote 200");
+}
+
+#[test]
 fn endpoints_call_by_their_routes_once_they_have_proven_who_they_are() {
     let alice = |host: &str| format!("sip:alice@{host}");
     let (ours, other) = (alice("192.0.2.1"), alice("192.0.2.99"));

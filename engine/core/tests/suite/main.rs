@@ -15,6 +15,7 @@ mod random;
 mod redirects;
 mod registration;
 mod stir;
+mod takeover;
 mod transfers;
 mod trunks;
 mod webhooks;

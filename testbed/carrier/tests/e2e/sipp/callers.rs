@@ -55,6 +55,11 @@ async fn offers_that_cannot_be_talked_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_goes_on_with_who_replaces_its_caller() {
+    check("replaces", "100", 1, Disposition::Answered, EndedBy::Remote).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_wants_us_to_call_somebody_is_declined() {
     check("refers", "100", 1, Disposition::Answered, EndedBy::Remote).await;
 }
