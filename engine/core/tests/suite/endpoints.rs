@@ -369,15 +369,16 @@ fn endpoints_are_managed_while_they_are_used() {
     let mut world = world(&[]);
     let now = world.now;
     let put = PutEndpoint::new("carol", "pass");
-    let made = world.engine.put_endpoint(now, "carol", &put).unwrap();
+    let made = world.engine.account_of("carol", &put).unwrap();
+    world.engine.put_account(now, made.clone()).unwrap();
     assert_eq!((made.name.as_str(), made.configured), ("carol", false));
     let changed = PutEndpoint { password: None, caller_id: Some("+62".into()), ..put };
-    let changed = world.engine.put_endpoint(now, "carol", &changed).unwrap();
+    let changed = world.engine.account_of("carol", &changed).unwrap();
     assert_eq!((changed.ha1, changed.caller_id.as_deref()), (made.ha1, Some("+62")));
     let nobody = PutEndpoint { password: None, ..PutEndpoint::new("dave", "") };
-    assert!(matches!(world.engine.put_endpoint(now, "dave", &nobody), Err(Refusal::Validation(_))));
+    assert!(matches!(world.engine.account_of("dave", &nobody), Err(Refusal::Validation(_))));
     let taken = PutEndpoint { username: Some("alice".into()), ..PutEndpoint::new("dave", "x") };
-    assert!(matches!(world.engine.put_endpoint(now, "dave", &taken), Err(Refusal::Validation(_))));
+    assert!(matches!(world.engine.account_of("dave", &taken), Err(Refusal::Validation(_))));
     assert_eq!(world.engine.delete_endpoint(now, "carol"), Ok(()));
     assert_eq!(world.engine.delete_endpoint(now, "carol"), Err(Refusal::NotFound));
 }
