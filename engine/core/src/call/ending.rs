@@ -197,3 +197,18 @@ impl LiveCall {
         }
     }
 }
+
+/// What the CDR says of a call that has ended in another way than by a BYE of either side.
+pub(super) fn words(cause: EndCause) -> Option<&'static str> {
+    match cause {
+        EndCause::Bye => None,
+        EndCause::Timeout => Some("No Response"),
+        EndCause::Transport => Some("Transport Failure"),
+        EndCause::AckTimeout => Some("No ACK"),
+        EndCause::OfferTimeout => Some("Offer Not Answered"),
+        // RFC 3261 §21.4.19.
+        EndCause::Forgotten => Some("Call Does Not Exist"),
+        EndCause::SessionExpired => Some("Session Expired"),
+        EndCause::Replaced => Some("Replaced"),
+    }
+}

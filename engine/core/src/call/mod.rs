@@ -35,7 +35,7 @@ use media_core::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 use sip_core::{
-    Body, Endpoint, Error, Failure, FailureCause, Hangup, Reason, ReasonProtocol, Refer, ReferId,
+    Body, EndCause, Endpoint, Error, Failure, FailureCause, Hangup, Reason, ReasonProtocol, Refer, ReferId,
     ReferProgress, ReferTo, SessionEvent, SessionId, Side,
 };
 
@@ -366,11 +366,14 @@ impl LiveCall {
                     State::Connected(_) | State::Ending(_) | State::Over => self.failed(ctx, failure),
                 }
             }
-            SessionEvent::Ended { by, q850, .. } => {
+            SessionEvent::Ended { by, q850, cause, .. } => {
                 self.session_over(ctx, id);
                 self.record.q850_cause = q850.or(self.record.q850_cause);
                 if let State::Ending(_) = self.state {
                     return self.finish_if_released(ctx);
+                }
+                if let Some(words) = ending::words(cause) {
+                    self.record.sip_reason = Some(words.to_owned());
                 }
                 let by = match by {
                     Side::Remote => EndedBy::Remote,

@@ -123,3 +123,24 @@ fn an_engine_that_stops_waits_for_the_answer_to_its_bye() {
     assert!(world.engine.is_stopped());
     assert_eq!(world.carrier.live(), 0);
 }
+
+#[test]
+fn a_call_whose_peer_falls_silent_ends_when_its_session_expires() {
+    let route = Route { matches: RouteMatch::default(), action: RouteAction::Flow("wait".into()) };
+    let mut world = World::with_routes(vec![route]);
+    world.put_flow("wait", json!({"start": "wait", "steps": {"wait": {"verb": "park"}}})).unwrap();
+    world.call("outbound", &[(100, Answer(Good))], json!({}));
+    world.carrier.call(world.now, ENGINE.parse().unwrap(), "100", None, &[]);
+    // Both are refreshed as long as they are heard of.
+    world.run_for(4_000_000);
+    assert_eq!(world.engine.calls().count(), 2);
+    world.lose(1.0);
+    world.run();
+    for story in world.stories.values() {
+        let cdr = story.ended.as_ref().unwrap();
+        assert_eq!(cdr.sip_reason.as_deref(), Some("Session Expired"), "{:?}", cdr.direction);
+        assert_eq!(story.lines.last().unwrap(), "ended completed answered by engine 200");
+        let lasted = cdr.ended_at.unwrap().unix_ms() - cdr.answered_at.unwrap().unix_ms();
+        assert!((4_000_000..4_000_000 + 1_800_000).contains(&lasted), "{lasted}");
+    }
+}
