@@ -24,6 +24,11 @@ pub enum CallTimer {
     Release,
 }
 
+impl CallTimer {
+    const ALL: [Self; 7] =
+        [Self::Queue, Self::Ring, Self::Failover, Self::Duration, Self::Offer, Self::Pause, Self::Release];
+}
+
 type Key = (LegId, CallTimer);
 
 /// Every pending deadline. Setting one again replaces it.
@@ -50,14 +55,7 @@ impl Timers {
     }
 
     pub(crate) fn cancel_all(&mut self, leg: LegId) {
-        for timer in [
-            CallTimer::Queue,
-            CallTimer::Ring,
-            CallTimer::Failover,
-            CallTimer::Duration,
-            CallTimer::Pause,
-            CallTimer::Release,
-        ] {
+        for timer in CallTimer::ALL {
             self.cancel(leg, timer);
         }
     }
@@ -92,7 +90,9 @@ mod tests {
         timers.set(LegId(1), CallTimer::Ring, at(5));
         timers.set(LegId(2), CallTimer::Queue, at(3));
         timers.set(LegId(1), CallTimer::Ring, at(2));
-        timers.set(LegId(3), CallTimer::Pause, at(1));
+        for timer in CallTimer::ALL {
+            timers.set(LegId(3), timer, at(1));
+        }
         timers.cancel_all(LegId(3));
         assert_eq!(timers.next(), Some((at(2), CallTimer::Ring)));
         assert_eq!(timers.pop_due(at(1)), None);

@@ -121,9 +121,7 @@ impl Exchange {
 impl LiveCall {
     /// Holds the peer (it hears what is played and is not heard), or takes it back.
     pub(crate) fn hold(&mut self, ctx: &mut Context<'_>, on: bool) -> Result<(), Refusal> {
-        let (State::Connected(_), Some(exchange), Some(session)) =
-            (&self.state, &mut self.exchange, self.sessions.first().copied())
-        else {
+        let (State::Connected(_), Some(exchange)) = (&self.state, &self.exchange) else {
             return Err(self.wrong_state("only an answered call can be held and taken back"));
         };
         if exchange.offered.is_some() || exchange.wish.is_some() {
@@ -133,14 +131,24 @@ impl LiveCall {
             return Ok(());
         }
         let direction = if on { Direction::SendOnly } else { Direction::SendRecv };
-        let sent = exchange
-            .offer(direction, Motive::Hold { tries: TRIES })
-            .is_ok_and(|body| ctx.endpoint.offer(ctx.now, session, Some(body)).is_ok());
-        if !sent {
-            exchange.offered = None;
+        if !self.offer(ctx, Wish { direction, tries: TRIES }) {
+            if let Some(exchange) = &mut self.exchange {
+                exchange.offered = None;
+            }
             return Err(self.wrong_state("the peer changes its media just now"));
         }
         Ok(())
+    }
+
+    /// Makes an offer of ours; whether it could be sent.
+    fn offer(&mut self, ctx: &mut Context<'_>, wish: Wish) -> bool {
+        let Wish { direction, tries } = wish;
+        let (Some(exchange), Some(session)) = (&mut self.exchange, self.sessions.first().copied()) else {
+            return false;
+        };
+        exchange
+            .offer(direction, Motive::Hold { tries })
+            .is_ok_and(|body| ctx.endpoint.offer(ctx.now, session, Some(body)).is_ok())
     }
 
     /// The peer offers, or asks for an offer.
@@ -206,12 +214,8 @@ impl LiveCall {
     /// It is time for another try.
     pub(super) fn offer_again(&mut self, ctx: &mut Context<'_>) {
         let Some(exchange) = &mut self.exchange else { return };
-        let Some(Wish { direction, tries }) = exchange.wish.take() else { return };
-        let Some(session) = self.sessions.first().copied() else { return };
-        let sent = exchange
-            .offer(direction, Motive::Hold { tries })
-            .is_ok_and(|body| ctx.endpoint.offer(ctx.now, session, Some(body)).is_ok());
-        if !sent {
+        let Some(wish) = exchange.wish.take() else { return };
+        if !self.offer(ctx, wish) {
             self.offer_refused(ctx, 491);
         }
     }

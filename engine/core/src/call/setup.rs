@@ -5,19 +5,20 @@ use super::*;
 impl LiveCall {
     /// The journal has the call.
     pub(crate) fn accepted(&mut self, ctx: &mut Context<'_>) {
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Accepting(Origin::Outbound(dial)) => self.state = State::Queued(dial),
-            State::Accepting(Origin::Inbound(offer)) => self.screen(ctx, offer),
-            state @ (State::Queued(_)
-            | State::Opening(_)
-            | State::Inviting(_)
-            | State::Screening(_)
-            | State::Offered(_)
-            | State::Answering(_)
-            | State::Connected(_)
-            | State::Ending(_)
-            | State::Over) => self.state = state,
+        match self.leave(|state| {
+            if let State::Accepting(of) = state { (Some(of), State::Over) } else { (None, state) }
+        }) {
+            Some(Origin::Outbound(dial)) => self.state = State::Queued(dial),
+            Some(Origin::Inbound(offer)) => self.screen(ctx, offer),
+            None => {}
         }
+    }
+
+    /// Takes out what a state holds, for the next state to be put in; others stay.
+    fn leave<T>(&mut self, part: impl FnOnce(State) -> (Option<T>, State)) -> Option<T> {
+        let (left, state) = part(std::mem::replace(&mut self.state, State::Over));
+        self.state = state;
+        left
     }
 
     /// Its turn has come.
@@ -68,18 +69,12 @@ impl LiveCall {
 
     /// The media port is open.
     pub(super) fn opened(&mut self, ctx: &mut Context<'_>, addr: SocketAddr) {
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Opening(Origin::Outbound(dial)) => self.invite(ctx, *dial, addr),
-            State::Opening(Origin::Inbound(offer)) => self.accept_offer(ctx, *offer, addr),
-            state @ (State::Accepting(_)
-            | State::Queued(_)
-            | State::Inviting(_)
-            | State::Screening(_)
-            | State::Offered(_)
-            | State::Answering(_)
-            | State::Connected(_)
-            | State::Ending(_)
-            | State::Over) => self.state = state,
+        match self.leave(
+            |state| if let State::Opening(of) = state { (Some(of), State::Over) } else { (None, state) },
+        ) {
+            Some(Origin::Outbound(dial)) => self.invite(ctx, *dial, addr),
+            Some(Origin::Inbound(offer)) => self.accept_offer(ctx, *offer, addr),
+            None => {}
         }
     }
 
@@ -341,33 +336,24 @@ impl LiveCall {
 
     /// The caller has acknowledged our answer, and answers the offer in it where it made none.
     pub(super) fn confirmed(&mut self, ctx: &mut Context<'_>, answer: Option<Bytes>) {
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Answering(ours) => {
-                let (local, body) = *ours;
-                let agreed = match &answer {
-                    Some(answer) => sdp::accept_answer(&local, answer),
-                    None => Err(SdpError::NoAudio),
-                };
-                match agreed {
-                    Ok(negotiated) => self.agreed(ctx, local, body, negotiated),
-                    Err(error) => self.give_up(ctx, error),
-                }
-            }
-            state @ State::Connected(_) => {
-                self.state = state;
-                // Who has taken the peer's place without an offer answers ours here at last.
-                if self.exchange.as_ref().is_some_and(|exchange| exchange.is_offering()) {
-                    self.offer_answered(ctx, Some(answer.unwrap_or_default()));
-                }
-            }
-            state @ (State::Accepting(_)
-            | State::Queued(_)
-            | State::Opening(_)
-            | State::Inviting(_)
-            | State::Screening(_)
-            | State::Offered(_)
-            | State::Ending(_)
-            | State::Over) => self.state = state,
+        if let Some(ours) = self.leave(|state| {
+            if let State::Answering(ours) = state { (Some(ours), State::Over) } else { (None, state) }
+        }) {
+            let (local, body) = *ours;
+            let agreed = match &answer {
+                Some(answer) => sdp::accept_answer(&local, answer),
+                None => Err(SdpError::NoAudio),
+            };
+            return match agreed {
+                Ok(negotiated) => self.agreed(ctx, local, body, negotiated),
+                Err(error) => self.give_up(ctx, error),
+            };
+        }
+        // Who has taken the peer's place without an offer answers ours.
+        if let (State::Connected(_), Some(exchange)) = (&self.state, &self.exchange)
+            && exchange.is_offering()
+        {
+            self.offer_answered(ctx, Some(answer.unwrap_or_default()));
         }
     }
 
@@ -439,25 +425,15 @@ impl LiveCall {
 
     /// Answers an inbound call as soon as its media port is open.
     pub(crate) fn answer(&mut self, ctx: &mut Context<'_>) -> Result<(), Refusal> {
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Offered(offer) => {
-                self.state = State::Opening(Origin::Inbound(offer));
-                self.open_media(ctx);
-                Ok(())
-            }
-            state @ (State::Accepting(_)
-            | State::Queued(_)
-            | State::Opening(_)
-            | State::Inviting(_)
-            | State::Answering(_)
-            | State::Screening(_)
-            | State::Connected(_)
-            | State::Ending(_)
-            | State::Over) => {
-                self.state = state;
-                Err(self.wrong_state("only an unanswered inbound call can be answered"))
-            }
-        }
+        let offer = self.leave(|state| {
+            if let State::Offered(offer) = state { (Some(offer), State::Over) } else { (None, state) }
+        });
+        let Some(offer) = offer else {
+            return Err(self.wrong_state("only an unanswered inbound call can be answered"));
+        };
+        self.state = State::Opening(Origin::Inbound(offer));
+        self.open_media(ctx);
+        Ok(())
     }
 
     /// Refuses an inbound call with `status`.

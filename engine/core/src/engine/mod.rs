@@ -288,24 +288,12 @@ impl Engine {
         leg: LegId,
         handle: impl FnOnce(&mut LiveCall, &mut Context<'_>) -> R,
     ) -> R {
-        let Some(call) = self.calls.get_mut(&leg) else { return R::default() };
+        let Some(call) = self.calls.get(&leg) else { return R::default() };
         self.current = Some(call.record().id.clone());
-        let mut ctx = Context {
-            now,
-            clock: &self.clock,
-            endpoint: &mut self.endpoint,
-            sessions: &mut self.sessions,
-            outputs: &mut self.outputs,
-            timers: &mut self.timers,
-            trunks: &mut self.trunks,
-            registrar: &self.registrar,
-            random: &mut self.random,
-            flows: &self.flows,
-            prompts: &self.prompts,
-            identities: &mut self.identities,
-        };
-        let result = handle(call, &mut ctx);
+        let (calls, mut ctx) = self.context(now);
+        let result = calls.get_mut(&leg).map(|call| handle(call, &mut ctx)).unwrap_or_default();
         self.current = None;
+        let Some(call) = self.calls.get(&leg) else { return result };
         if !call.is_waiting() && self.waiting.remove(&leg) {
             self.queue.remove(call.trunk(), leg);
         }
@@ -336,6 +324,11 @@ impl Engine {
 
     fn new_leg(&mut self, now: Instant) -> (LegId, Context<'_>) {
         self.last_leg += 1;
+        (LegId(self.last_leg), self.context(now).1)
+    }
+
+    /// The calls, and what a call touches outside itself.
+    fn context(&mut self, now: Instant) -> (&mut BTreeMap<LegId, LiveCall>, Context<'_>) {
         let ctx = Context {
             now,
             clock: &self.clock,
@@ -350,7 +343,7 @@ impl Engine {
             prompts: &self.prompts,
             identities: &mut self.identities,
         };
-        (LegId(self.last_leg), ctx)
+        (&mut self.calls, ctx)
     }
 
     fn insert(&mut self, leg: LegId, call: LiveCall) {
