@@ -23,7 +23,8 @@ pub struct DialogId(pub u32);
 /// Whether provisional responses are acknowledged by PRACK (RFC 3262).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reliable {
-    /// Not offered. A peer that insists all the same is understood when it answers, and refused with 420 when it calls.
+    /// Not offered. A peer that insists all the same is understood when it answers, called again with it when it refuses
+    /// with 421, and refused with 420 when it calls.
     Off,
     /// Where the peer can. Of our own provisional responses those with a body are sent so, and all where the caller
     /// requires it.

@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use smallvec::SmallVec;
 
 use super::*;
-use crate::capability::{Extension, Extensions};
+use crate::capability::{Extension, Extensions, unsupported};
 use crate::dialog::{Ack, Caller, Waiting};
 use crate::endpoint::{ALLOW, QueryId};
 use crate::grammar::is_token;
@@ -154,6 +154,15 @@ pub(super) fn begin(
         bye_headers: Vec::new(),
         transactions: 0,
     })
+}
+
+impl Inviting {
+    /// Whether reliable provisional responses, which the INVITE did not offer, are what a 421 wants.
+    fn lacked(&self, response: &Message) -> bool {
+        self.invite.reliable == Reliable::Off
+            && Extensions::named(response, Name::Require).has(Extension::Reliable)
+            && unsupported(response).is_empty()
+    }
 }
 
 impl Session {
@@ -614,6 +623,13 @@ impl Session {
             }
             // RFC 4028 section 7.3: "the UAC … MAY retry the request" with what the 422 wants, in a new transaction.
             Phase::Calling | Phase::Proceeding if status == 422 && self.refresh.raise(response) => {
+                inviting.cseq += 1;
+                self.send_invite(layer, now, path);
+            }
+            // RFC 3261 section 21.4.17: "Extension Required", and what is required "is not listed in a Supported header
+            // field in the request"; a user that only does not offer it has it all the same.
+            Phase::Calling | Phase::Proceeding if status == 421 && inviting.lacked(response) => {
+                inviting.invite.reliable = Reliable::Supported;
                 inviting.cseq += 1;
                 self.send_invite(layer, now, path);
             }

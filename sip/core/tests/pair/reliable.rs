@@ -110,12 +110,67 @@ fn who_cannot_what_is_required_is_told_so() {
     let text = invite_of_caller("Require: 100rel\n", "r offer").replace(B, A);
     net.send_raw(R, A, &text);
     assert_eq!(net.expect_raw(R, "420 INVITE").header(Name::Unsupported), Some("100rel"));
+}
+
+/// A calls R with what it says of reliable responses; the INVITE.
+fn call_r_with(net: &mut Net, reliable: Reliable) -> Message {
+    let mut call = invite(R);
+    call.reliable = reliable;
+    net.act(A, |endpoint, now| endpoint.invite(now, call).unwrap());
+    net.run_for(ms(0));
+    net.expect_raw(R, "INVITE")
+}
+
+#[test]
+fn a_callee_that_requires_it_is_called_again_with_it() {
+    let mut net = Net::new();
+    net.add(A, Transport::Udp);
+    net.add_with(B, Transport::Udp, |config| config.reliable = Reliable::Required);
+    ring_with(&mut net, B, &[(183, "early")], 1_000);
     let mut call = invite(B);
     call.reliable = Reliable::Off;
-    net.act(A, |endpoint, now| endpoint.invite(now, call).unwrap());
-    net.run_for(secs(1));
-    assert_eq!(net.story(A), ["failed Response(421)"]);
-    assert!(net.story(B).is_empty());
+    let a = net.act(A, |endpoint, now| endpoint.invite(now, call).unwrap());
+    net.run_for(secs(2));
+    assert_eq!(
+        net.ladder()[..7],
+        ["> INVITE", "< 421 INVITE", "> ACK", "> INVITE", "< 100 INVITE", "< 183 INVITE", "> PRACK"]
+    );
+    assert_eq!(net.story(A), ["183 with body", "answered"]);
+    let again = net.last("INVITE");
+    assert_eq!((again.cseq().unwrap().number, again.header(Name::Require)), (2, None));
+    assert!(again.headers(Name::Supported).any(|tag| tag == "100rel"));
+    net.hangup(A, a);
+    net.run_until_quiet();
+}
+
+#[test]
+fn a_421_that_makes_no_sense_fails_the_call() {
+    for (reliable, more) in [
+        (Reliable::Off, ""),
+        (Reliable::Off, "Require: timer\n"),
+        (Reliable::Off, "Require: 100rel, x-unknown\n"),
+        // It has what it asks for.
+        (Reliable::Supported, "Require: 100rel\n"),
+        (Reliable::Required, "Require: 100rel\n"),
+    ] {
+        let mut net = Net::pair();
+        let invite = call_r_with(&mut net, reliable);
+        net.send_raw(R, A, &response_to(&invite, 421, "r1", more));
+        assert_eq!(net.story(A), ["failed Response(421)"], "{more}");
+        net.run_until_quiet();
+    }
+    // One that asks again for what it got is not asked for ever.
+    let mut net = Net::pair();
+    let mut invite = call_r_with(&mut net, Reliable::Off);
+    for (to_tag, story) in [("r1", &[][..]), ("r2", &["failed Response(421)".to_owned()])] {
+        net.send_raw(R, A, &response_to(&invite, 421, to_tag, "Require: 100rel\n"));
+        assert_eq!(net.story(A), story);
+        net.expect_raw(R, "ACK");
+        if story.is_empty() {
+            invite = net.expect_raw(R, "INVITE");
+        }
+    }
+    net.run_until_quiet();
 }
 
 #[test]
