@@ -40,14 +40,19 @@ impl Story {
 impl Lab {
     /// An engine with one trunk, `t`, that needs no registration.
     pub(crate) async fn calling(peer: SocketAddr) -> Self {
-        Self::new(&format!("[[trunks]]\nname = \"t\"\nuri = \"sip:{peer}\"\nregister = false\n")).await
+        Self::calling_with(peer, "").await
+    }
+
+    /// The same with further settings of the trunk.
+    pub(crate) async fn calling_with(peer: SocketAddr, settings: &str) -> Self {
+        Self::new(&format!("[[trunks]]\nname = \"t\"\nuri = \"sip:{peer}\"\nregister = false\n{settings}"))
+            .await
     }
 
     /// The same with an account for challenges.
     pub(crate) async fn calling_as(peer: SocketAddr, username: &str, password: &str) -> Self {
         let account = format!("username = \"{username}\"\npassword = \"{password}\"\n");
-        Self::new(&format!("[[trunks]]\nname = \"t\"\nuri = \"sip:{peer}\"\nregister = false\n{account}"))
-            .await
+        Self::calling_with(peer, &account).await
     }
 
     pub(crate) async fn new(config: &str) -> Self {

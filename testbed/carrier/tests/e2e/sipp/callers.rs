@@ -34,7 +34,7 @@ async fn calls_that_are_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn offers_that_come_late_or_change() {
-    for scenario in ["late_offer", "holds", "requires_100rel"] {
+    for scenario in ["late_offer", "holds", "requires_100rel", "short_session_timer"] {
         check(scenario, "100", 1, Disposition::Answered, EndedBy::Remote).await;
     }
     check("late_offer_without_answer", "100", 1, Disposition::Incompatible, EndedBy::Engine).await;
