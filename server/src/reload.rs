@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use control_api_server::Tokens;
 use control_api_types::{Fault, Reloaded};
 use engine_runtime::{Engine, Error, HepSecret, Refusal, Reload};
-use sip_core::digest::Hash;
 
 use crate::config::{self, Config};
 
@@ -50,8 +49,13 @@ impl Reloader {
         let needs_restart = Fixed::of(&api, &engine).changed_since(&self.fixed);
         let count = |items: usize| u32::try_from(items).unwrap_or(u32::MAX);
         let (trunks, routes) = (count(engine.trunks.len()), count(engine.routes.len()));
-        let reload =
-            Reload { trunks: engine.trunks, routes: engine.routes, limits: engine.limits, stir: engine.stir };
+        let reload = Reload {
+            trunks: engine.trunks,
+            routes: engine.routes,
+            limits: engine.limits,
+            stir: engine.stir,
+            registrar: engine.registrar,
+        };
         // Everything is looked at before anything is taken.
         self.engine.check_reload(&reload).await.map_err(refused)?;
         self.tokens.check().map_err(|error| other(&error))?;
@@ -72,7 +76,7 @@ fn other(error: &dyn std::error::Error) -> Vec<Fault> {
 }
 
 /// Sections that are taken at the start only, as text to be compared.
-pub(crate) struct Fixed([(&'static str, String); 7]);
+pub(crate) struct Fixed([(&'static str, String); 6]);
 
 impl Fixed {
     pub(crate) fn of(api: &config::Api, engine: &engine_runtime::Config) -> Fixed {
@@ -80,12 +84,12 @@ impl Fixed {
         // Secrets do not tell themselves.
         let HepSecret(hep) = engine.trace.hep.iter().find_map(|hep| hep.password.clone()).unwrap_or_default();
         let sip = (sip, &engine.name_servers, &engine.trace, hep);
-        let hashes: Vec<_> = engine.registrar.accounts.iter().map(|one| one.ha1.hex(Hash::Sha256)).collect();
+        let registrar = (&engine.registrar.realm, &engine.registrar.domain);
+        let sip = (sip, registrar);
         Fixed([
             ("[api]", format!("{api:?}")),
             ("[sip]", format!("{sip:?}")),
             ("[media]", format!("{:?}", (&engine.media, engine.media_public_ip))),
-            ("[[endpoints]]", format!("{:?}", (&engine.registrar, hashes))),
             ("[http]", format!("{:?}", engine.http)),
             ("[storage]", format!("{:?}", (&engine.database, &engine.media_dir))),
             ("[limits] cdr_retention_days", format!("{:?}", engine.cdr_retention)),

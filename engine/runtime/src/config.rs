@@ -64,4 +64,6 @@ pub struct Reload {
     pub limits: Limits,
     /// How calls are signed and verified.
     pub stir: StirConfig,
+    /// Who registers here. Another realm needs a restart, and the endpoints with it.
+    pub registrar: RegistrarConfig,
 }

@@ -11,7 +11,7 @@ use control_api_types::{
     HangupReason, Limits, LimitsPatch, Node, Page, Play, PlayId, Prompt, Timestamp, Transfer, Trunk,
     TrunkSettings,
 };
-use engine_core::{ConfigError, Refusal, TrunkConfig};
+use engine_core::{Refusal, TrunkConfig};
 use sha2::Digest as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -450,12 +450,13 @@ impl Engine {
 
     async fn trunks_of(&self, reload: &Reload) -> Result<Vec<TrunkConfig>, Error> {
         let configs = self.shared.trunks.configs_of(reload).map_err(Refusal::Validation)?;
-        let checked = configs.clone();
+        let (checked, registrar) = (configs.clone(), reload.registrar.clone());
         self.ask(move |task, now| {
-            checked.into_iter().try_for_each(|config| task.core.check_trunk(now, config))
+            task.core.check_endpoints(&registrar).map_err(refused)?;
+            let mut trunks = checked.into_iter();
+            trunks.try_for_each(|config| task.core.check_trunk(now, config)).map_err(refused)
         })
-        .await?
-        .map_err(refused)?;
+        .await??;
         Ok(configs)
     }
 
@@ -463,16 +464,18 @@ impl Engine {
     /// their names; trunks that the file no longer has go. All of it or, if anything is wrong, nothing; calls go on.
     pub async fn reload(&self, reload: Reload) -> Result<(), Error> {
         let _changing = self.shared.trunks.changing.lock().await;
+        let _changing_endpoints = self.shared.changing_endpoints.lock().await;
         let configs = self.trunks_of(&reload).await?;
-        let Reload { trunks: settings, routes, limits, stir } = reload;
+        let Reload { trunks: settings, routes, limits, stir, registrar } = reload;
         let mut gone = self.shared.trunks.names_of_file();
         for settings in &settings {
             gone.remove(&settings.name);
         }
         self.shared.trunks.set_stir(stir.clone());
         self.ask(move |task, now| {
+            task.core.set_endpoints(now, registrar).map_err(refused)?;
             for config in configs {
-                task.core.put_trunk(now, config)?;
+                task.core.put_trunk(now, config).map_err(refused)?;
             }
             for name in gone {
                 task.core.delete_trunk(now, &name);
@@ -480,10 +483,9 @@ impl Engine {
             task.core.set_routes(now, routes);
             task.core.set_limits(now, limits);
             task.core.set_stir(stir);
-            Ok::<_, ConfigError>(())
+            Ok::<_, Refusal>(())
         })
-        .await?
-        .map_err(refused)?;
+        .await??;
         Ok(self.shared.trunks.put_file(settings).await?)
     }
 
@@ -606,8 +608,8 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// What only the engine could find wrong with a trunk.
-fn refused(error: ConfigError) -> Refusal {
+/// What only the engine could find wrong with a trunk or an endpoint.
+fn refused(error: impl std::fmt::Display) -> Refusal {
     Refusal::Validation(vec![Fault { pointer: String::new(), detail: error.to_string() }])
 }
 

@@ -33,7 +33,7 @@ pub(super) fn registrar(
     for endpoint in endpoints {
         let name = endpoint.name.get_ref().clone();
         let username = endpoint.username.as_ref().unwrap_or(&endpoint.name);
-        for user in [&endpoint.name, username] {
+        for user in std::iter::once(&endpoint.name).chain(&endpoint.username) {
             let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
             let sound = user.get_ref().bytes().all(plain) && (1..=64).contains(&user.get_ref().len());
             faults.require(user, sound, "an endpoint's name is 1 to 64 characters of A-Z a-z 0-9 _ . -");

@@ -308,6 +308,58 @@ fn endpoints_are_challenged_as_configured() {
 }
 
 #[test]
+fn endpoints_that_are_wrong_are_refused_where_they_stand() {
+    let with = |lines: &str| format!("[[endpoints]]\nname = \"ann\"\npassword = \"p\"\n{lines}");
+    let named = |name: &str| format!("[[endpoints]]\npassword = \"p\"\nname = \"{name}\"");
+    let letters = "3: an endpoint's name is 1 to 64 characters of A-Z a-z 0-9 _ . -";
+    for (text, told) in [
+        ("[[endpoints]]\npassword = \"p\"".into(), "1: missing field `name`"),
+        ("[[endpoints]]\nname = \"ann\"".into(), "2: endpoint \"ann\" needs a password or a password_file"),
+        (named(""), letters),
+        (named("ann smith"), letters),
+        (named(&"x".repeat(65)), letters),
+        (with("username = \"a@b\""), "4: an endpoint's name is 1 to 64 characters of A-Z a-z 0-9 _ . -"),
+        (with(&with("")), "5: endpoint \"ann\" is configured twice"),
+        (
+            with(&(named("bob") + "\nusername = \"ann\"")),
+            "7: endpoint \"bob\": \"ann\" has the name or username \"ann\"",
+        ),
+        (
+            with("username = \"bob\"\n[[endpoints]]\npassword = \"p\"\nname = \"bob\""),
+            "7: endpoint \"bob\": \"ann\" has the name or username \"bob\"",
+        ),
+        (with("password_file = \"f\""), "4: endpoint \"ann\": password and password_file exclude each other"),
+        (
+            "[[endpoints]]\nname = \"ann\"\npassword_file = \"none\"".into(),
+            "3: endpoint \"ann\": password_file /etc/none: No such file or directory (os error 2)",
+        ),
+        (with("max_contacts = 0"), "4: max_contacts must be 1 to 100"),
+        (with("max_contacts = 101"), "4: max_contacts must be 1 to 100"),
+        (with("codecs = []"), "4: codecs must name at least one codec"),
+        (
+            with("codecs = [\"PCMU\",\n\"G729\"]"),
+            "5: endpoint \"ann\": unknown codec \"G729\"; there are PCMA, PCMU",
+        ),
+        (
+            with("transports = [\"tls\",\n\"sctp\"]"),
+            "5: endpoint \"ann\": unknown transport \"sctp\"; there are udp, tcp, tls, ws, wss",
+        ),
+        (
+            with("expires = 60"),
+            "4: unknown field `expires`, expected one of `name`, `username`, `password`, `password_file`, `caller_id`, \
+             `max_contacts`, `codecs`, `transports`",
+        ),
+        (
+            with("[[routes]]\npark = true\nmatch = { endpoint = \"bob\" }"),
+            "6: route: there is no endpoint \"bob\"; \"*\" is any, those of the API too",
+        ),
+        ("[sip]\ndomain = \"a b\"".into(), "2: \"a b\": expected a host name such as pbx.example.net"),
+    ] {
+        assert_eq!(fault(&text), told, "{text}");
+    }
+}
+
+#[test]
 fn a_listener_has_what_is_its_own_and_else_what_all_have() {
     let Config { engine, .. } = check(
         r#"

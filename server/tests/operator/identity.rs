@@ -97,15 +97,13 @@ async fn a_call_is_signed_here_and_verified_there() {
     folder.write("anchors.pem", &signer.authority);
     folder.write("web.pem", &server.authority);
     let from = Ports::free();
-    folder.write(
-        "carillon.toml",
-        &ports.config(&format!(
+    let strict = ports.config(&format!(
             "[stir]\nverify = \"strict\"\ntrust_anchors = [\"anchors.pem\"]\n\
              [http]\nca_file = \"web.pem\"\nallow_private = [\"127.0.0.1\", \"::1\"]\n\
              [[trunks]]\nname = \"from\"\nuri = \"sip:{}\"\n[[routes]]\nmatch = {{ trunk = \"from\" }}\npark = true\n",
             from.sip
-        )),
-    );
+        ));
+    folder.write("carillon.toml", &strict);
     let there = Carillon::open(folder, ports).await;
 
     let folder = Folder::new();
@@ -143,6 +141,14 @@ async fn a_call_is_signed_here_and_verified_there() {
     let sent = here.cdrs(2).await;
     let outcome = |id: &str| sent.iter().find(|cdr| cdr["id"] == id).unwrap()["disposition"].clone();
     assert_eq!((outcome("signed"), outcome("unsigned")), (json!("busy"), json!("blocked")));
+
+    // The file says another thing by now.
+    there.folder.write("carillon.toml", &strict.replace("\"strict\"", "\"off\""));
+    there.reload();
+    there.logged("configuration reloaded").await;
+    place("late", "unsigned", json!({})).await;
+    let page = there.until("/v1/calls?status=initiated", |page| page["items"][0].is_object()).await;
+    assert_eq!(page["items"][0]["stir"], Value::Null, "taken, and not verified");
     there.check_no_panic().await;
     here.check_no_panic().await;
 }

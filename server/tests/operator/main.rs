@@ -6,6 +6,7 @@
 mod bad_input;
 mod command_line;
 mod documents;
+mod endpoints;
 mod events;
 mod flood;
 mod identity;

@@ -305,6 +305,16 @@ impl Carillon {
         self.signal(Signal::HUP);
     }
 
+    /// Waits until its log has this.
+    pub(crate) async fn logged(&self, text: &str) {
+        let logged = async {
+            while !self.folder.read("log").contains(text) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(DEAD, logged).await.unwrap_or_else(|_| panic!("{text:?} is not in the log"));
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().unwrap() as i32).unwrap();
         kill_process(pid, signal).unwrap();

@@ -98,6 +98,22 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether [`Self::set_endpoints`] would take these.
+    pub fn check_endpoints(&self, config: &RegistrarConfig) -> Result<(), NameTaken> {
+        self.registrar.users_with(&config.accounts).map(drop)
+    }
+
+    /// Takes the endpoints of a configuration that was read again; those that the API has made stay. Passwords that are
+    /// hashed for another realm than this engine's wait for the restart that another realm needs.
+    pub fn set_endpoints(&mut self, now: Instant, config: RegistrarConfig) -> Result<(), NameTaken> {
+        if config.realm == self.registrar.realm() {
+            let changes = self.registrar.configure(config.accounts)?;
+            self.expectations_changed();
+            self.publish_contacts(now, &changes);
+        }
+        Ok(())
+    }
+
     /// Removes an endpoint and its contacts. Its calls go on.
     pub fn delete_endpoint(&mut self, now: Instant, name: &str) -> Result<(), Refusal> {
         if self.registrar.account(name).is_some_and(|known| known.configured) {

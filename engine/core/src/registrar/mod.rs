@@ -176,10 +176,47 @@ impl Registrar {
     pub(crate) fn put(&mut self, account: Account) -> Result<Vec<Change>, NameTaken> {
         self.check(&account)?;
         let name: Arc<str> = account.name.as_str().into();
-        let before = self.accounts.remove(&name);
         self.users.retain(|_, owner| *owner != name);
         self.users.insert(account.name.clone(), Arc::clone(&name));
         self.users.insert(account.username.clone(), Arc::clone(&name));
+        Ok(self.settle(name, account))
+    }
+
+    /// Takes the endpoints of the configuration as they are now: those that it has no more go, those that were made
+    /// otherwise stay. Where two would be known by one name nothing changes.
+    pub(crate) fn configure(&mut self, accounts: Vec<Account>) -> Result<Vec<Change>, NameTaken> {
+        let users = self.users_with(&accounts)?;
+        let is_wanted = |known: &Account| accounts.iter().any(|account| account.name == known.name);
+        let gone = self.accounts.values().filter(|known| known.configured && !is_wanted(known));
+        let gone: Vec<_> = gone.map(|known| known.name.clone()).collect();
+        let mut changes: Vec<_> = gone.iter().filter_map(|name| self.remove(name)).flatten().collect();
+        self.users = users;
+        for account in accounts {
+            changes.extend(self.settle(account.name.as_str().into(), account));
+        }
+        Ok(changes)
+    }
+
+    /// Whose each name is once these are the endpoints of the configuration.
+    pub(crate) fn users_with(&self, accounts: &[Account]) -> Result<BTreeMap<String, Arc<str>>, NameTaken> {
+        let is_wanted = |known: &Account| accounts.iter().any(|account| account.name == known.name);
+        let others = self.accounts.values().filter(|known| !known.configured && !is_wanted(known));
+        let mut users: BTreeMap<String, Arc<str>> = BTreeMap::new();
+        for account in accounts.iter().chain(others) {
+            let name: Arc<str> = account.name.as_str().into();
+            for user in [&account.name, &account.username] {
+                let owner = users.entry(user.clone()).or_insert_with(|| Arc::clone(&name));
+                if *owner != name {
+                    return Err(NameTaken(user.clone()));
+                }
+            }
+        }
+        Ok(users)
+    }
+
+    /// The endpoint is this now; its names are [known](Self::users).
+    fn settle(&mut self, name: Arc<str>, account: Account) -> Vec<Change> {
+        let before = self.accounts.remove(&name);
         // Whoever knows only the old password is out.
         let keeps = before.is_none_or(|before| {
             (before.username, before.ha1) == (account.username.clone(), account.ha1.clone())
@@ -188,7 +225,7 @@ impl Registrar {
         });
         let changes = if keeps { Vec::new() } else { self.location.forget(&name) };
         self.accounts.insert(name, account);
-        Ok(changes)
+        changes
     }
 
     /// Whether [`put`](Self::put) would take it.

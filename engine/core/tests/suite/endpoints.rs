@@ -365,6 +365,47 @@ fn other_requests_are_answered_as_they_should_be() {
 }
 
 #[test]
+fn a_configuration_read_again_changes_its_own_endpoints_only() {
+    let mut world = world(&[]);
+    let now = world.now;
+    let configured = |name: &str, password: &str| Account {
+        configured: true,
+        ..Account::new(name, &RegistrarConfig::default().realm, password)
+    };
+    let config = |accounts| RegistrarConfig { accounts, ..RegistrarConfig::default() };
+    let names = |world: &World| world.engine.endpoints().map(|shown| shown.name).collect::<Vec<_>>();
+    let alice = configured("alice", "secret");
+    world.engine.set_endpoints(now, config(vec![alice.clone(), configured("old", "x")])).unwrap();
+    world.engine.put_endpoint(now, "carol", &PutEndpoint::new("carol", "pass")).unwrap();
+    at(&mut world, &[(DESK, "")]);
+    told(&mut world);
+
+    // Who takes another's name over has it, in whichever order they stand.
+    let swapped = Account { username: "old".into(), ..configured("new", "x") };
+    world.engine.set_endpoints(now, config(vec![swapped, alice.clone()])).unwrap();
+    world.pump();
+    assert_eq!(names(&world), ["alice", "bob", "carol", "new"]);
+    assert_eq!(told(&mut world), [""; 0], "alice is where she was");
+
+    let taken = Account { username: "carol".into(), ..configured("dave", "x") };
+    world.engine.set_endpoints(now, config(vec![taken])).unwrap_err();
+    assert_eq!(names(&world), ["alice", "bob", "carol", "new"], "all of it or nothing");
+    let elsewhere = RegistrarConfig { realm: "pbx.example".into(), ..RegistrarConfig::default() };
+    world.engine.set_endpoints(now, elsewhere).unwrap();
+    assert_eq!(names(&world), ["alice", "bob", "carol", "new"], "another realm waits for a restart");
+
+    world
+        .engine
+        .set_endpoints(now, config(vec![configured("alice", "another"), configured("carol", "y")]))
+        .unwrap();
+    world.pump();
+    assert_eq!(told(&mut world), ["alice deleted sip:alice@192.0.2.21:5060"], "by the old password");
+    assert!(world.engine.endpoint("carol").unwrap().configured, "what the file has is the file's");
+    world.engine.set_endpoints(now, config(Vec::new())).unwrap();
+    assert_eq!(names(&world), ["bob"], "the configuration did not make him");
+}
+
+#[test]
 fn endpoints_are_managed_while_they_are_used() {
     let mut world = world(&[]);
     let now = world.now;
