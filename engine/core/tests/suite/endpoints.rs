@@ -376,7 +376,8 @@ fn a_configuration_read_again_changes_its_own_endpoints_only() {
     let names = |world: &World| world.engine.endpoints().map(|shown| shown.name).collect::<Vec<_>>();
     let alice = configured("alice", "secret");
     world.engine.set_endpoints(now, config(vec![alice.clone(), configured("old", "x")])).unwrap();
-    world.engine.put_endpoint(now, "carol", &PutEndpoint::new("carol", "pass")).unwrap();
+    let carol = world.engine.account_of("carol", &PutEndpoint::new("carol", "pass")).unwrap();
+    world.engine.put_account(now, carol).unwrap();
     at(&mut world, &[(DESK, "")]);
     told(&mut world);
 

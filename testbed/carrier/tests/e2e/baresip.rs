@@ -31,7 +31,7 @@ impl Desk {
     async fn new(transport: SipTransport) -> Self {
         let mut desk = Self::unregistered(transport).await;
         desk.register("secret").await;
-        desk.lab.told("endpoint.registered", 1).await;
+        desk.lab.happened("endpoint.registered", 1).await;
         let endpoint = desk.lab.engine.client().endpoint("alice").await.unwrap();
         let [contact] = endpoint.contacts.as_slice() else { panic!("one contact: {:?}", endpoint.contacts) };
         assert_eq!(contact.transport, transport);
@@ -101,7 +101,7 @@ impl Desk {
     /// Ends both; the phone unregisters.
     async fn close(mut self) {
         self.phone.quit().await.unwrap();
-        self.lab.told("endpoint.unregistered", 1).await;
+        self.lab.happened("endpoint.unregistered", 1).await;
         assert_eq!(self.lab.engine.client().endpoint("alice").await.unwrap().contacts, []);
         self.lab.stop().await;
     }
@@ -226,7 +226,7 @@ async fn calls_end_while_they_ring() {
         assert_eq!(ended(&desk.lab.story(&call).await), (Some(Disposition::Busy), Some(EndedBy::Remote)));
         // It gives up.
         desk.tell("dial", "200").await;
-        desk.lab.told("call.initiated", 3).await;
+        desk.lab.happened("call.initiated", 3).await;
         let calls = desk.lab.engine.client().calls(&Default::default()).await.unwrap();
         let call = calls.items[0].id.clone();
         desk.lab.engine.client().ring(&call).await.unwrap();

@@ -138,7 +138,7 @@ impl Lab {
     }
 
     /// Waits for an event that is not of a call, so many of them since the start.
-    pub(crate) async fn told(&mut self, kind: &str, count: usize) {
+    pub(crate) async fn happened(&mut self, kind: &str, count: usize) {
         self.until(|seen| seen.iter().filter(|event| event.data.kind() == kind).count() >= count).await;
     }
 
@@ -146,6 +146,21 @@ impl Lab {
     pub(crate) async fn reached_again(&mut self, call: &CallId, kind: &str, count: usize) {
         let of_call = |event: &&Event| event.call_id.as_ref() == Some(call) && event.data.kind() == kind;
         self.until(|seen| seen.iter().filter(of_call).count() >= count).await;
+    }
+
+    /// The first event of this kind, which has [happened](Self::happened).
+    pub(crate) fn first(&self, kind: &str) -> EventData {
+        let first = self.seen.iter().find(|event| event.data.kind() == kind);
+        first.map(|event| event.data.clone()).unwrap()
+    }
+
+    /// How many contacts of endpoints there are by what the events have told.
+    pub(crate) async fn contacts_told(&mut self) -> usize {
+        let told = |seen: &[Event], kind: &str| seen.iter().filter(|event| event.data.kind() == kind).count();
+        // A drain is the last thing to be told, after all that was.
+        self.engine.client().drain().await.unwrap();
+        self.happened("engine.draining", 1).await;
+        told(&self.seen, "endpoint.registered") - told(&self.seen, "endpoint.unregistered")
     }
 
     /// Waits for a call from outside.

@@ -12,4 +12,5 @@ mod pki;
 mod proxy;
 mod quirks;
 mod sipp;
+mod table;
 mod wire;

@@ -107,6 +107,8 @@ async fn forks() {
 async fn progress_of_every_kind() {
     check("progress_without_sdp", json!({}), TALK, Answered, Api).await;
     check("queued", json!({}), TALK, Answered, Api).await;
+    check("rings_then_unavailable", json!({}), Then::Wait, NoAnswer, Remote).await;
+    check("no_response", json!({}), Then::Wait, NoAnswer, Remote).await;
     check("rings_then_refuses", json!({}), Then::Wait, Rejected, Remote).await;
 }
 
@@ -129,6 +131,7 @@ async fn answers_that_are_odd_are_understood() {
 async fn routes_are_followed() {
     check("record_route", json!({}), TALK, Answered, Api).await;
     check("strict_route", json!({}), TALK, Answered, Api).await;
+    check("behind_alg", json!({}), TALK, Answered, Api).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,6 +139,7 @@ async fn challenges() {
     check("stale_nonce", json!({}), TALK, Answered, Api).await;
     check("auth_int", json!({}), TALK, Answered, Api).await;
     check("two_challenges", json!({}), TALK, Answered, Api).await;
+    check("two_proxy_challenges", json!({}), TALK, Answered, Api).await;
     check("wrong_password", json!({}), Then::Wait, Blocked, Remote).await;
 }
 
@@ -158,6 +162,28 @@ async fn every_refusal_has_its_disposition() {
     ] {
         check(scenario, json!({}), Then::Wait, disposition, Remote).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_has_failed_is_passed_over() {
+    let (silent, customer) =
+        (start(Scenario::new("callee/silent")).await, start(Scenario::new("callee/answer")).await);
+    let gateways = format!(
+        "failover_ms = 500\ngateways = [{{ uri = \"sip:{}\", priority = 1 }}, {{ uri = \"sip:{}\", priority = 2 }}]\n",
+        silent.addr(),
+        customer.addr()
+    );
+    let mut lab = Lab::calling_with(customer.addr(), &gateways).await;
+    let call = lab.place(json!({})).await;
+    lab.reached(&call, "call.answered").await;
+    lab.engine.client().hangup(&call, HangupReason::Normal).await.unwrap();
+    let story = lab.story(&call).await;
+    assert_eq!(story.kinds(), ["call.initiated", "call.ringing", "call.answered", "call.ended"]);
+    assert_eq!(tried(&story), (2, Some(200)));
+    assert_eq!(story.cdr.gateway, Some(format!("sip:{}", customer.addr())));
+    passed(silent).await;
+    passed(customer).await;
+    lab.stop().await;
 }
 
 /// How many places a call was sent to, and the status that it ended with.

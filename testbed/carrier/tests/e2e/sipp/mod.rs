@@ -3,6 +3,7 @@
 mod callers;
 mod customers;
 mod offers;
+mod phones;
 mod transfers;
 
 use carrier::sipp::{Scenario, Sipp};
