@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+/// Most digits of a number: E.164 has 15; prefixes that choose a route or an account come before them.
+pub const MAX_DIGITS: usize = 32;
+
 /// What a call does once it is answered.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
@@ -61,7 +64,8 @@ pub struct CreateCall {
     /// Codecs to offer, best first; without them the trunk's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codecs: Option<Vec<Codec>>,
-    /// Further SIP headers of the INVITE; those that the engine writes itself are refused.
+    /// Further SIP headers of the INVITE. Those that the engine writes itself are refused, and so are identity headers with
+    /// a number that is none of the trunk's `caller_ids`, where it has any.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// What is done with audio before the answer.
@@ -162,7 +166,10 @@ impl CreateCall {
         if to.is_some_and(|to| !is_number(to) && !is_sip_uri(to) && endpoint(to).is_none()) {
             fields.fault(
                 "to",
-                "must be a number (at most 32 digits, * and #, optionally + in front), a sip: URI or endpoint:NAME",
+                format_args!(
+                    "must be a number (at most {MAX_DIGITS} digits, * and #, optionally + in front), a sip: URI or \
+                     endpoint:NAME"
+                ),
             );
         }
         let from = fields.str("from", 1..=256).map(str::to_owned);
@@ -224,7 +231,8 @@ fn endpoint(text: &str) -> Option<&str> {
 
 pub(crate) fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix('+').unwrap_or(text);
-    (1..=32).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'*' | b'#'))
+    (1..=MAX_DIGITS).contains(&digits.len())
+        && digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'*' | b'#'))
 }
 
 /// Whether `text` may be a caller id.

@@ -37,7 +37,7 @@ mod variable;
 
 pub use action::{Gather, HangupReason, Play, PlayStarted, Reject, Transfer, TransferMode};
 pub use call::{Call, CallStatus, Codec, Direction, Disposition, EndedBy, MediaSummary};
-pub use create::{CreateCall, EarlyMedia, FlowRef};
+pub use create::{CreateCall, EarlyMedia, FlowRef, MAX_DIGITS};
 pub use endpoint::{Endpoint, EndpointContact, PutEndpoint, SipTransport};
 pub use event::{EndpointGone, Event, EventData};
 pub use fault::{Fault, Faults, Fields};

@@ -7,11 +7,13 @@ use media_core::Codec;
 use sip_core::{Host, NameAddr, Reliable, Target, Transport, Uri};
 use sip_stir::{Number, Party, origid};
 
-use crate::call::{Branch, Group, Search, Template};
+use crate::call::{self, Branch, Group, Search, Template};
 use crate::config::TrunkConfig;
+use crate::number;
 use crate::registrar::Account;
 use crate::stir::{self, Assertion, Identities};
 use crate::trunk::Trunk;
+use crate::variables::escape;
 
 /// User part of our From when nobody says who calls.
 pub(crate) const ANONYMOUS: &str = "anonymous";
@@ -76,10 +78,14 @@ impl<'a> Via<'a> {
 pub(crate) fn plan(create: &CreateCall, via: Via<'_>, local: &Host, faults: &mut Faults) -> Option<Dial> {
     let trunk = via.trunk();
     let called = match via {
-        Via::Trunk(trunk, _) if !create.to_is_uri() => number(create, trunk, faults).map(Called::Number),
+        Via::Trunk(trunk, _) if create.to_is_uri() => uri_through(create, trunk, faults).map(Called::Uri),
+        Via::Trunk(trunk, _) => number(create, trunk, faults).map(Called::Number),
         Via::Endpoint(account) => Some(Called::Uri(Uri::sip(Some(&account.name), local, None))),
-        Via::Trunk(..) | Via::Nobody => uri(&create.to, "/to", faults).map(Called::Uri),
+        Via::Nobody => uri(&create.to, "/to", faults).map(Called::Uri),
     };
+    if let Some(trunk) = trunk {
+        check_identity(create, trunk, faults);
+    }
     let caller = caller(create, via, local, faults);
     let codecs = codecs(create, via.codecs(), faults);
     let called = called?;
@@ -89,23 +95,18 @@ pub(crate) fn plan(create: &CreateCall, via: Via<'_>, local: &Host, faults: &mut
         (Called::Number(_) | Called::Uri(_), _) => Vec::new(),
     };
     let Caller { text, from, mut headers } = caller?;
-    let asked = create.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
-    let general = trunk.map(|trunk| trunk.config.headers.clone()).unwrap_or_default();
+    let asked: Vec<_> = create.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     // What the request says comes before what is said of every call, and that before what is written unasked.
-    let given: Vec<_> = asked.chain(general).collect();
-    let is_given = |name: &str, before: &[(String, String)]| {
-        before.iter().any(|(other, _)| other.eq_ignore_ascii_case(name))
-    };
-    headers.retain(|(name, _)| !is_given(name, &given));
-    for (at, header) in given.iter().enumerate() {
-        if !is_given(&header.0, &given[..at]) {
-            headers.push(header.clone());
-        }
+    for (name, value) in trunk.iter().flat_map(|trunk| &trunk.config.headers) {
+        headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        headers.push((name.clone(), value.clone()));
     }
+    headers.retain(|(name, _)| !asked.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)));
     Some(Dial {
         template: Template {
             from,
             headers,
+            asked,
             reliable: trunk.map_or(Reliable::Supported, |trunk| trunk.config.reliable),
             session_interval: trunk.and_then(|trunk| trunk.config.session_interval),
         },
@@ -160,7 +161,8 @@ fn caller_of(template: &Template) -> Party {
     let shown = stir::party(template.from.uri());
     let told = || {
         let is_told = |name: &str| name.eq_ignore_ascii_case("P-Asserted-Identity");
-        let (_, value) = template.headers.iter().find(|(name, _)| is_told(name))?;
+        let mut headers = template.asked.iter().chain(&template.headers);
+        let (_, value) = headers.find(|(name, _)| is_told(name))?;
         let told = value.parse::<NameAddr>().ok()?;
         Some(stir::party(told.uri())).filter(|told| told.number().is_some())
     };
@@ -177,6 +179,35 @@ fn number(create: &CreateCall, trunk: &Trunk, faults: &mut Faults) -> Option<Str
         Err(error) => {
             faults.push("/to", format_args!("{:?} {error}", create.to));
             None
+        }
+    }
+}
+
+/// A URI whose user the trunk may call: what may not be dialled as a number may not be as a URI either.
+fn uri_through(create: &CreateCall, trunk: &Trunk, faults: &mut Faults) -> Option<Uri> {
+    let uri = uri(&create.to, "/to", faults)?;
+    if let Err(error) = trunk.config.number_format.check_user(uri.user().unwrap_or_default()) {
+        faults.push("/to", format_args!("{:?} {error}", create.to));
+    }
+    Some(uri)
+}
+
+/// Where `caller_ids` says who may be shown, the headers of a request show nobody else.
+fn check_identity(create: &CreateCall, trunk: &Trunk, faults: &mut Faults) {
+    let allowed = &trunk.config.caller_ids;
+    if allowed.is_empty() {
+        return;
+    }
+    let is_allowed = |value: &str| {
+        let Ok(told) = value.parse::<NameAddr>() else { return false };
+        let user = told.uri().user().map(number::number_of).unwrap_or_default();
+        let bare = |number: &str| number.strip_prefix('+').unwrap_or(number).to_owned();
+        !user.is_empty() && allowed.iter().any(|id| bare(id) == bare(&user))
+    };
+    for (name, value) in create.headers.iter().filter(|(name, _)| call::tells_caller(name)) {
+        if !is_allowed(value) {
+            let fault = format_args!("{value:?} names none of the trunk's caller_ids").to_string();
+            faults.push(format!("/headers/{}", escape(name)), fault);
         }
     }
 }
@@ -368,7 +399,7 @@ mod tests {
         assert_eq!(branch.request_uri.to_string(), "sip:62876@sip.example.com:5070");
         assert_eq!(branch.target.host, "sip.example.com");
         assert_eq!(dial.template.from.uri().to_string(), "sip:+62211@pbx.example.net");
-        assert_eq!(dial.template.headers, [("X-Job".to_owned(), "7".to_owned())]);
+        assert_eq!(dial.template.asked, [("X-Job".to_owned(), "7".to_owned())]);
         assert_eq!((dial.from.as_str(), dial.codecs), ("+62211", vec![Codec::Pcma]));
         assert_eq!(dial.ring_timeout, Duration::from_secs(9));
     }
@@ -376,10 +407,10 @@ mod tests {
     #[test]
     fn a_uri_with_and_without_a_trunk() {
         let trunk = trunk();
-        let body = json!({"to": "sip:bob@10.0.0.9:5099;transport=tcp", "from": "+62212", "trunk": "jkt"});
+        let body = json!({"to": "sip:62@10.0.0.9:5099;transport=tcp", "from": "+62212", "trunk": "jkt"});
         let through = branch(&trunk, &plan(body, Some(&trunk)).unwrap());
         assert_eq!(through.target.host, "sip.example.com");
-        assert_eq!(through.request_uri.to_string(), "sip:bob@10.0.0.9:5099;transport=tcp");
+        assert_eq!(through.request_uri.to_string(), "sip:62@10.0.0.9:5099;transport=tcp");
         let direct = plan(json!({"to": "sip:bob@10.0.0.9:5099;transport=tcp"}), None).unwrap();
         let expected = Target {
             host: "10.0.0.9".into(),
@@ -441,15 +472,52 @@ mod tests {
         trunk.config.identity = Identity::Pai;
         trunk.config.headers = vec![("X-Job".into(), "0".into()), ("X-Site".into(), "jkt".into())];
         let body = json!({"to": "+62876", "trunk": "jkt",
-            "headers": {"x-job": "7", "p-asserted-identity": "<sip:boss@example.net>"}});
-        let told = plan(body, Some(&trunk)).unwrap().template.headers;
+            "headers": {"x-job": "7", "p-asserted-identity": "<sip:+62212@example.net>"}});
+        let template = plan(body, Some(&trunk)).unwrap().template;
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let expected = [
-            header("p-asserted-identity", "<sip:boss@example.net>"),
-            header("x-job", "7"),
-            header("X-Site", "jkt"),
-        ];
-        assert_eq!(told, expected);
+        assert_eq!(template.headers, [header("X-Site", "jkt")]);
+        let asked = [header("p-asserted-identity", "<sip:+62212@example.net>"), header("x-job", "7")];
+        assert_eq!(template.asked, asked);
+    }
+
+    #[test]
+    fn headers_show_no_caller_that_the_trunk_may_not_show() {
+        let trunk = trunk();
+        for name in ["P-Asserted-Identity", "p-preferred-identity", "Remote-Party-ID"] {
+            for (value, may) in [
+                ("<sip:+62212@x>", true),
+                ("\"Sales\" <sip:%2B62212@x;user=phone>;party=calling", true),
+                ("<tel:+62-212>", true),
+                ("<sip:+12025550100@x>", false),
+                ("<sip:+62212@x>, <tel:+12025550100>", false),
+                ("<sip:x>", false),
+                ("+62212", false),
+            ] {
+                let body =
+                    json!({"to": "+62876", "trunk": "jkt", "from": "anonymous", "headers": {name: value}});
+                let planned = plan(body, Some(&trunk));
+                let faults = planned.err().unwrap_or_default();
+                let at: Vec<_> = faults.iter().map(|fault| fault.pointer.clone()).collect();
+                let expected = if may { vec![] } else { vec![format!("/headers/{name}")] };
+                assert_eq!(at, expected, "{name}: {value}");
+            }
+        }
+        let mut open = self::trunk();
+        open.config.caller_ids.clear();
+        let body = json!({"to": "+62876", "trunk": "jkt", "headers": {"P-Asserted-Identity": "<sip:a@b>"}});
+        assert!(plan(body, Some(&open)).is_ok(), "without caller_ids any may be shown");
+    }
+
+    #[test]
+    fn a_number_that_may_not_be_dialled_may_not_be_as_a_uri() {
+        let trunk = trunk();
+        for to in ["sip:+1900555@x", "sip:%31900555@x", "sip:1-900-555@x", "sip:1900555;a=b@x", "sip:bob@x"] {
+            let faults = plan(json!({"to": to, "trunk": "jkt"}), Some(&trunk)).unwrap_err();
+            assert_eq!(faults[0].pointer, "/to", "{to}");
+            assert!(faults[0].detail.contains("number_format.allow"), "{}", faults[0].detail);
+        }
+        assert!(plan(json!({"to": "sip:62-876@x", "trunk": "jkt"}), Some(&trunk)).is_ok());
+        assert!(plan(json!({"to": "sip:1900555@x"}), None).is_ok(), "without a trunk there is no rule");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Numbers: what a trunk may dial, and the form in which it wants them.
 
-/// Most digits of a number: E.164 has 15, local prefixes add a few.
-const MAX_DIGITS: usize = 24;
+use control_api_types::MAX_DIGITS;
+use sip_core::unescape;
 
 /// How a trunk wants numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +33,9 @@ pub enum NumberError {
     /// A pattern of `number_format.deny` matches.
     #[error("matches a pattern of the trunk's number_format.deny")]
     Denied,
+    /// The user of a URI begins like a number and is none, so that no pattern can tell what a gateway makes of it.
+    #[error("names no number, and the trunk's number_format.deny cannot be held against it")]
+    Doubtful,
 }
 
 impl NumberFormat {
@@ -51,15 +54,33 @@ impl NumberFormat {
 }
 
 impl NumberFormat {
-    /// Whether a call may be redirected to this user. The number is in the carrier's form, so that what `allow` does not
-    /// know is refused; a name is no number, and so is allowed where all numbers are.
-    pub fn may_redirect(&self, user: &str) -> bool {
-        match self.dial(user) {
-            Ok(_) => true,
-            Err(NumberError::NotANumber) => self.allow.is_empty(),
-            Err(NumberError::TooLong | NumberError::NotAllowed | NumberError::Denied) => false,
+    /// Whether a call may go to this user of a URI, escapes and all: one that the API names, or a redirection. A number is
+    /// in the carrier's form, so that what `allow` does not know is refused; a name is no number, and so is allowed where
+    /// all numbers are.
+    pub fn check_user(&self, user: &str) -> Result<(), NumberError> {
+        let number = number_of(user);
+        match self.dial(&number) {
+            Ok(_) => Ok(()),
+            Err(NumberError::NotANumber) if !self.allow.is_empty() => Err(NumberError::NotAllowed),
+            Err(NumberError::NotANumber) => {
+                let is_name = number.chars().next().is_none_or(|first| first.is_ascii_alphabetic());
+                if self.deny.is_empty() || is_name { Ok(()) } else { Err(NumberError::Doubtful) }
+            }
+            Err(error) => Err(error),
         }
     }
+}
+
+/// What a gateway dials for the user part of a URI: without parameters (RFC 3261 §19.1.6), escapes undone, and without
+/// the visual separators of RFC 3966 §5.1.1.
+pub(crate) fn number_of(user: &str) -> String {
+    let number = user.split(';').next().unwrap_or_default();
+    let mut number = unescape(number);
+    let is_dialled = |c: char| c.is_ascii_digit() || matches!(c, '+' | '*' | '#' | '-' | '.' | '(' | ')');
+    if number.chars().all(is_dialled) {
+        number.retain(|c| !matches!(c, '-' | '.' | '(' | ')'));
+    }
+    number
 }
 
 /// The digits of a number; `*` and `#` are dialled by service codes.
@@ -139,14 +160,44 @@ mod tests {
         assert_eq!(format.dial("62876"), Ok("0062876".into()));
         assert_eq!(format.dial("+1555"), Err(NumberError::NotAllowed));
         assert_eq!(format.dial("+629001"), Err(NumberError::Denied));
-        for (user, may) in [("+62876", true), ("1555", false), ("62900123", false), ("bob", false)] {
-            assert_eq!(format.may_redirect(user), may, "{user}");
-        }
-        assert!(NumberFormat::default().may_redirect("bob") && NumberFormat::default().may_redirect("1555"));
         assert_eq!(NumberFormat::default().dial("+62876"), Ok("+62876".into()));
         for bad in ["", "+", "12 34", "+62-876", "abc", "1@evil", "1\r\n2"] {
             assert_eq!(NumberFormat::default().dial(bad), Err(NumberError::NotANumber), "{bad}");
         }
-        assert_eq!(NumberFormat::default().dial(&"1".repeat(25)), Err(NumberError::TooLong));
+        assert_eq!(NumberFormat::default().dial(&"1".repeat(MAX_DIGITS + 1)), Err(NumberError::TooLong));
+    }
+
+    #[test]
+    fn users_of_uris_are_held_against_the_same_patterns_however_they_are_written() {
+        use NumberError::{Denied, Doubtful, NotAllowed, TooLong};
+        let format = |allow: &[&str], deny: &[&str]| NumberFormat {
+            allow: allow.iter().map(ToString::to_string).collect(),
+            deny: deny.iter().map(ToString::to_string).collect(),
+            ..NumberFormat::default()
+        };
+        let (open, allow, deny) = (format(&[], &[]), format(&["62*"], &[]), format(&[], &["1900*"]));
+        for (user, of_allow, of_deny) in [
+            ("+62876", Ok(()), Ok(())),
+            ("62876;npdi=yes", Ok(()), Ok(())),
+            ("+1900123", Err(NotAllowed), Err(Denied)),
+            ("+1900123;phone-context=example.com", Err(NotAllowed), Err(Denied)),
+            ("%31900123", Err(NotAllowed), Err(Denied)),
+            ("%2B1%39%30%30123", Err(NotAllowed), Err(Denied)),
+            ("1-900-123", Err(NotAllowed), Err(Denied)),
+            ("+1(900)1.23", Err(NotAllowed), Err(Denied)),
+            // What a gateway makes of these, nobody knows.
+            ("1%20900123", Err(NotAllowed), Err(Doubtful)),
+            ("1900123%3Bx", Err(NotAllowed), Err(Doubtful)),
+            ("%20", Err(NotAllowed), Err(Doubtful)),
+            ("++1900123", Err(NotAllowed), Err(Doubtful)),
+            ("-", Err(NotAllowed), Ok(())),
+            ("bob", Err(NotAllowed), Ok(())),
+            ("", Err(NotAllowed), Ok(())),
+        ] {
+            assert_eq!(allow.check_user(user), of_allow, "{user} under allow");
+            assert_eq!(deny.check_user(user), of_deny, "{user} under deny");
+            assert_eq!(open.check_user(user), Ok(()), "{user}");
+        }
+        assert_eq!(open.check_user(&"1".repeat(MAX_DIGITS + 1)), Err(TooLong));
     }
 }

@@ -62,20 +62,30 @@ impl Branch {
 
 impl Branch {
     /// RFC 3325 §7 has P-Asserted-Identity taken off before a message leaves those who trust each other. A host that a
-    /// redirection chose is nobody we know, and the other headers tell the same.
+    /// redirection chose is nobody we know: it gets what the request says, less what tells who calls.
     fn headers(&self, template: &Template) -> Vec<(String, String)> {
-        const TRUSTED: [&str; 3] = ["P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID"];
-        let is_kept =
-            |name: &str| !self.is_foreign || !TRUSTED.iter().any(|own| own.eq_ignore_ascii_case(name));
-        template.headers.iter().filter(|(name, _)| is_kept(name)).cloned().collect()
+        match self.is_foreign {
+            true => template.asked.iter().filter(|(name, _)| !tells_caller(name)).cloned().collect(),
+            false => template.asked.iter().chain(&template.headers).cloned().collect(),
+        }
     }
+}
+
+/// Whether a header tells, beside From, who calls.
+pub(crate) fn tells_caller(name: &str) -> bool {
+    ["P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID"]
+        .iter()
+        .any(|other| other.eq_ignore_ascii_case(name))
 }
 
 /// What the INVITEs of all branches share.
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
     pub(crate) from: NameAddr,
+    /// Those of every call through the trunk, and what tells the carrier who calls.
     pub(crate) headers: Vec<(String, String)>,
+    /// Those that the request asks for.
+    pub(crate) asked: Vec<(String, String)>,
     pub(crate) reliable: Reliable,
     /// `Some(0)`: none is asked for; `None`: as the endpoint does.
     pub(crate) session_interval: Option<Duration>,
@@ -434,9 +444,11 @@ mod tests {
 
     #[test]
     fn hosts_that_a_redirection_chose_are_not_told_who_calls() {
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let template = Template {
             from: NameAddr::new("sip:a@b".parse().unwrap()),
-            headers: vec![("p-asserted-identity".into(), "<sip:a@b>".into()), ("X-Job".into(), "7".into())],
+            headers: vec![header("P-Asserted-Identity", "<sip:a@b>"), header("X-Account", "secret")],
+            asked: vec![header("p-preferred-identity", "<sip:a@b>"), header("X-Job", "7")],
             reliable: Reliable::Off,
             session_interval: None,
         };
@@ -444,7 +456,7 @@ mod tests {
             let branch = Branch { is_foreign, ..branch(1) };
             branch.invite(&template, Body::sdp("")).headers
         };
-        assert_eq!(sent(false), template.headers);
-        assert_eq!(sent(true), template.headers[1..]);
+        assert_eq!(sent(false), [&template.asked[..], &template.headers].concat());
+        assert_eq!(sent(true), template.asked[1..]);
     }
 }

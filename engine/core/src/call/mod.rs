@@ -40,7 +40,7 @@ use sip_core::{
 };
 
 use self::exchange::Exchange;
-pub(crate) use self::hunt::{Branch, Group, Search, Template};
+pub(crate) use self::hunt::{Branch, Group, Search, Template, tells_caller};
 use self::hunt::{Hunt, Verdict};
 use self::media::{Activity, Media, Programs};
 pub(crate) use self::screening::Questions;

@@ -121,11 +121,12 @@ impl LiveCall {
         let mut sent = Err(Error::TooManySessions);
         for branch in branches {
             let mut invite = branch.invite(&inviting.template, inviting.offer.clone());
-            // Each branch anew: another call is not believed with the same token, nor any after a minute.
-            let signed = inviting
-                .assertion
-                .as_ref()
-                .map_or(Ok(None), |assertion| ctx.identities.identity(assertion, ctx.clock.unix_ms(ctx.now)));
+            // Each branch anew: another call is not believed with the same token, nor any after a minute. It has the
+            // caller's number, which is not for hosts that nobody here has chosen.
+            let signed =
+                inviting.assertion.as_ref().filter(|_| !branch.is_foreign).map_or(Ok(None), |assertion| {
+                    ctx.identities.identity(assertion, ctx.clock.unix_ms(ctx.now))
+                });
             match signed {
                 Ok(identity) => invite.headers.extend(identity.map(|value| ("Identity".to_owned(), value))),
                 Err(failed) => {

@@ -229,15 +229,14 @@ impl Trunk {
     pub(crate) fn redirect(&self, from: &Branch, uri: &Uri) -> Option<Branch> {
         let host = uri.host().filter(|_| matches!(uri.scheme(), Scheme::Sip | Scheme::Sips))?;
         // A number that may not be dialled may not be redirected to: that is how calls to costly numbers are made.
-        let user = uri.user().and_then(|user| user.split(';').next()).unwrap_or_default();
-        if !self.config.number_format.may_redirect(user) {
-            return None;
-        }
+        self.config.number_format.check_user(uri.user().unwrap_or_default()).ok()?;
         let to = Branch { request_uri: uri.clone(), ..from.clone() };
         let is_there = |gateway: &&Gateway| gateway.host == host && gateway.config.target.port == uri.port();
         if let Some(gateway) = self.gateways.iter().find(is_there) {
-            let target = self.next_hop(&gateway.config.target);
-            return Some(Branch { target, gateway: Some(gateway.name.clone()), ..to });
+            // Also from a host that is not the trunk's own.
+            let (route, credentials) = (self.route(), self.config.credentials.clone());
+            let (target, gateway) = (self.next_hop(&gateway.config.target), Some(gateway.name.clone()));
+            return Some(Branch { target, route, credentials, gateway, is_foreign: false, ..to });
         }
         match self.config.redirect_to {
             RedirectTo::Trunk => Some(to),

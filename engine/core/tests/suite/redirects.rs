@@ -88,9 +88,35 @@ fn another_host_is_called_only_if_the_trunk_says_so_and_is_told_nothing() {
 
 #[test]
 fn a_number_that_may_not_be_dialled_may_not_be_redirected_to() {
-    let mut world = world("<sip:900123@h>", |trunk| trunk.number_format.deny = vec!["900*".into()]);
-    world.carrier.customer("900123", GOOD);
-    check(&mut world, REFUSED, 1);
+    for (contact, user) in [
+        ("<sip:900123@h>", "900123"),
+        ("<sip:%39%30%30123@h>", "%39%30%30123"),
+        ("<sip:9-00-123@h>", "9-00-123"),
+        ("<sip:+900.123;npdi@h>", "+900.123;npdi"),
+    ] {
+        let mut world = world(contact, |trunk| trunk.number_format.deny = vec!["900*".into()]);
+        world.carrier.customer(user, GOOD);
+        check(&mut world, REFUSED, 1);
+    }
+}
+
+#[test]
+fn a_redirection_back_to_the_trunk_has_what_its_gateways_are_given() {
+    let mut world = world("<sip:2@192.0.2.3:5060>", |trunk| {
+        trunk.gateways.truncate(1);
+        trunk.redirect_to = RedirectTo::Anywhere;
+        trunk.headers = vec![("X-Account".into(), "secret".into())];
+    });
+    world.backup.customer("2", &[(50, Redirect("<sip:3@192.0.2.2:5060>"))]);
+    world.carrier.customer("3", GOOD);
+    check(&mut world, ANSWERED, 3);
+    let identity = Name::parse("P-Asserted-Identity");
+    let has = |request: &sip_core::Message| {
+        (request.header(identity).is_some(), request.header(Name::parse("X-Account")).is_some())
+    };
+    assert_eq!(world.carrier.requests.iter().map(has).collect::<Vec<_>>(), [(true, true); 2]);
+    assert_eq!(has(&world.backup.requests[0]), (false, false));
+    assert_eq!(world.cdr("c1").gateway.as_deref(), Some("sip:192.0.2.2:5060"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use control_api_types::{Attestation, HangupReason, Stir, TrunkAttest, Verify, Verstat};
+use control_api_types::{Attestation, HangupReason, RedirectTo, Stir, TrunkAttest, Verify, Verstat};
 use engine_core::{
     EngineConfig, Input, Refusal, Route, RouteAction, RouteMatch, Signing, StirConfig, TrunkConfig,
 };
@@ -129,6 +129,22 @@ fn calls_are_signed_by_trunk_and_by_call() {
     check_signed(&mut world, "f", call(json!({})), None);
     let refused = world.originate("g", call(json!({"attest": "A"}))).unwrap_err();
     assert!(matches!(refused, Refusal::Validation(faults) if faults[0].pointer == "/attest"));
+}
+
+#[test]
+fn a_host_that_a_redirection_chose_is_not_shown_who_is_withheld() {
+    let mut world = signing_world(|config| {
+        config.trunks[0].caller_ids = vec!["+62211".into()];
+        config.trunks[0].redirect_to = RedirectTo::Anywhere;
+    });
+    world.carrier.customer("6281101", &[(50, Redirect("<sip:6281100@192.0.2.3:5060>"))]);
+    world.backup.customer("6281100", GOOD);
+    world.originate("a", json!({"to": "6281101", "from": "anonymous", "trunk": "jkt"})).unwrap();
+    world.run();
+    assert!(world.cdr("a").answered_at.is_some());
+    assert_eq!((world.carrier.identities.len(), world.backup.identities.len()), (1, 0));
+    let told = world.backup.requests[0].as_bytes();
+    assert!(!String::from_utf8_lossy(told).contains("62211"), "{}", String::from_utf8_lossy(told));
 }
 
 #[test]
