@@ -521,6 +521,23 @@ mod tests {
     }
 
     #[test]
+    fn a_request_sets_no_header_that_the_endpoint_writes_itself() {
+        let letters = ('a'..='z').map(String::from);
+        let compact = letters.filter(|letter| {
+            let name = sip_core::Name::parse(letter);
+            sip_core::own_in_invite().any(|own| own == name)
+        });
+        let names: Vec<_> =
+            sip_core::own_in_invite().map(|name| name.as_str().to_owned()).chain(compact).collect();
+        assert!(names.len() > 20 && names.contains(&"v".to_owned()), "{names:?}");
+        for name in names {
+            let faults =
+                CreateCall::from_json(&json!({"to": "sip:a@b", "headers": {&name: "1"}})).unwrap_err();
+            assert_eq!(faults[0].pointer, format!("/headers/{name}"));
+        }
+    }
+
+    #[test]
     fn every_fault_at_once() {
         let trunk = trunk();
         let body = json!({"to": "+1555", "trunk": "jkt", "from": "+1", "codecs": ["PCMU"]});

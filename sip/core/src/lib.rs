@@ -153,7 +153,7 @@ pub use params::Params;
 pub use registration::{Outbound, Register, RegistrationEvent, RegistrationId};
 pub use session::{
     Body, DialogId, EndCause, Failure, FailureCause, Hangup, Invite, Refer, ReferId, ReferProgress, Referred,
-    Reliable, SessionEvent, SessionId, SessionRefresh, SessionTimer, Side, Target,
+    Reliable, SessionEvent, SessionId, SessionRefresh, SessionTimer, Side, Target, own_in_invite,
 };
 pub use timers::Timers;
 pub use transaction::Timer;

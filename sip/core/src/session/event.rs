@@ -248,7 +248,9 @@ pub enum FailureCause {
     Transport,
     /// The target's name has no address.
     Resolve,
-    /// Given up by the caller: us (outbound; confirmed by 487, or 64*T1 passed) or the peer's CANCEL (inbound).
+    /// Given up by the caller: us (outbound; confirmed by 487, or 64*T1 passed since the CANCEL) or the peer's CANCEL
+    /// (inbound). An INVITE that was given up and that nobody answers at all fails of [`Timeout`](Self::Timeout) or
+    /// [`Transport`](Self::Transport).
     Cancelled,
 }
 

@@ -53,6 +53,7 @@ use exchange::Carrier;
 use inbound::{Answered, Invited};
 use ours::Ours;
 use outbound::Inviting;
+pub use outbound::own_in_invite;
 pub(crate) use outbound::{check_headers, check_request_headers};
 use refer::Refers;
 use requests::Requests;

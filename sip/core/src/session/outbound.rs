@@ -86,6 +86,11 @@ const OWN_IN_REQUEST: [Name<'static>; 8] = [
     Name::ProxyAuthorization,
 ];
 
+/// Header fields that an [`Invite`] cannot give, for the endpoint writes them itself.
+pub fn own_in_invite() -> impl Iterator<Item = Name<'static>> {
+    [&OWN[..], &OWN_IN_REQUEST, &OWN_IN_INVITE].into_iter().flatten().copied()
+}
+
 /// Whether header fields of the user's can be sent as they are: in a response, Contact is the user's, for the bindings
 /// of a registrar or where else to ask (RFC 3261 sections 10.3 and 21.3).
 pub(crate) fn check_headers(headers: &[(String, String)]) -> Result<(), Error> {
@@ -663,7 +668,9 @@ impl Session {
                 inviting.cseq += 1;
                 self.try_next(layer, now, Failure::new(cause));
             }
-            Phase::CancelLater { .. } | Phase::Cancelling { .. } => {
+            // Nobody has said anything: that the user has given up meanwhile is not what the call failed of.
+            Phase::CancelLater { .. } => self.fail(layer, now, Failure::new(cause)),
+            Phase::Cancelling { .. } => {
                 let cause = self.given_up();
                 self.fail(layer, now, Failure::new(cause));
             }

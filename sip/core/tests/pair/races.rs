@@ -44,7 +44,7 @@ fn hanging_up_a_call_that_nobody_takes_ends_with_timer_b() {
     net.hangup(A, a);
     net.run_until_quiet();
     assert_eq!(net.count("CANCEL"), 0);
-    assert_eq!(net.story(A), ["failed Cancelled"]);
+    assert_eq!(net.story(A), ["failed Timeout"]);
 }
 
 #[test]
