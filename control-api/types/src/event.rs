@@ -47,10 +47,10 @@ pub enum EventData {
         /// The trunk.
         trunk: Option<String>,
     },
-    /// The far side rings.
+    /// The far side rings, or makes progress without audio: each status is told once.
     #[serde(rename = "call.ringing")]
     CallRinging {
-        /// 180, or another provisional status.
+        /// 180; 181: the call is forwarded, 182: it is queued, 183: something else happens.
         sip_status: u16,
     },
     /// Audio before the answer.

@@ -172,9 +172,11 @@ pub struct LimitsPatch {
     /// Most calls begun in a second.
     #[schema(minimum = 1)]
     pub max_cps: Option<u32>,
-    /// Most calls waiting for their turn.
+    /// Most calls waiting for their turn; every outbound call waits at least for the journal.
+    #[schema(minimum = 1)]
     pub max_queued: Option<u32>,
     /// Longest wait for a turn.
+    #[schema(minimum = 1)]
     pub queue_timeout_s: Option<u32>,
     /// How long a drain waits for live calls.
     pub drain_timeout_s: Option<u32>,
@@ -188,8 +190,8 @@ impl LimitsPatch {
             let patch = Self {
                 max_calls: fields.u32_in("max_calls", 1..=1_000_000),
                 max_cps: fields.u32_in("max_cps", 1..=100_000),
-                max_queued: fields.u32_in("max_queued", 0..=1_000_000),
-                queue_timeout_s: fields.u32_in("queue_timeout_s", 0..=86_400),
+                max_queued: fields.u32_in("max_queued", 1..=1_000_000),
+                queue_timeout_s: fields.u32_in("queue_timeout_s", 1..=86_400),
                 drain_timeout_s: fields.u32_in("drain_timeout_s", 0..=86_400),
             };
             fields.finish();

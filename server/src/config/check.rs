@@ -216,8 +216,8 @@ fn limits(limits: &file::Limits, faults: &mut Checks) -> Limits {
     Limits {
         max_calls: at_least_one(&limits.max_calls, "max_calls", faults),
         max_cps: at_least_one(&limits.max_cps, "max_cps", faults),
-        max_queued: limits.max_queued,
-        queue_timeout_s: limits.queue_timeout_s,
+        max_queued: at_least_one(&limits.max_queued, "max_queued", faults),
+        queue_timeout_s: at_least_one(&limits.queue_timeout_s, "queue_timeout_s", faults),
         drain_timeout_s: limits.drain_timeout_s,
     }
 }

@@ -218,8 +218,8 @@ impl Default for Media {
 pub(super) struct Limits {
     pub(super) max_calls: Spanned<u32>,
     pub(super) max_cps: Spanned<u32>,
-    pub(super) max_queued: u32,
-    pub(super) queue_timeout_s: u32,
+    pub(super) max_queued: Spanned<u32>,
+    pub(super) queue_timeout_s: Spanned<u32>,
     pub(super) drain_timeout_s: u32,
     pub(super) cdr_retention_days: Spanned<u32>,
 }
@@ -229,8 +229,8 @@ impl Default for Limits {
         Limits {
             max_calls: Spanned::new(0..0, 2000),
             max_cps: Spanned::new(0..0, 200),
-            max_queued: 10_000,
-            queue_timeout_s: 60,
+            max_queued: Spanned::new(0..0, 10_000),
+            queue_timeout_s: Spanned::new(0..0, 60),
             drain_timeout_s: 300,
             cdr_retention_days: Spanned::new(0..0, 30),
         }

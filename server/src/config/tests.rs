@@ -215,6 +215,8 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
         ),
         ("[limits]\nmax_calls = 0".into(), "2: max_calls must be at least 1"),
         ("[limits]\nmax_cps = 0".into(), "2: max_cps must be at least 1"),
+        ("[limits]\nmax_queued = 0".into(), "2: max_queued must be at least 1"),
+        ("[limits]\nqueue_timeout_s = 0".into(), "2: queue_timeout_s must be at least 1"),
         ("[limits]\ncdr_retention_days = 0".into(), "2: cdr_retention_days must be 1 to 3650"),
         (
             "[storage]\ndatabase_url = \"mysql://x\"".into(),

@@ -65,7 +65,12 @@ impl LiveCall {
     }
 
     pub(super) fn failed(&mut self, ctx: &mut Context<'_>, failure: Failure) {
-        let Failure { cause, reason_phrase, q850, .. } = failure;
+        let gave_up = matches!(self.state, State::Ending(_));
+        if let (true, Some(gateway), Some(sign)) = (gave_up, &self.record.gateway, Sign::of_silence(&failure))
+        {
+            ctx.sign(self.trunk, gateway, sign);
+        }
+        let Failure { cause, reason_phrase, q850, message, .. } = failure;
         let (evidence, by) = match cause {
             FailureCause::Response(status) => {
                 self.record.sip_status = Some(status);
@@ -75,21 +80,17 @@ impl LiveCall {
             FailureCause::Timeout | FailureCause::Transport | FailureCause::Resolve => {
                 (Evidence::Network, EndedBy::Engine)
             }
-            // Nothing came back, not even to the INVITE that we gave up.
-            FailureCause::Cancelled if reason_phrase.is_empty() && self.is_unheard() => {
-                if let Some(gateway) = &self.record.gateway {
-                    ctx.sign(self.trunk, gateway, Sign::silence());
-                }
-                (Evidence::Network, EndedBy::Engine)
-            }
-            // RFC 3261 §9.2: a canceled INVITE is answered 487.
+            // RFC 3261 §9.2: a canceled INVITE is answered 487, a caller's by us. What never left, or was answered before
+            // anything else was said, has no status.
             FailureCause::Cancelled => {
-                self.record.sip_status = Some(487);
+                let is_caller = self.marks.invited.is_none();
+                if is_caller || message.is_some() || self.record.sip_status.is_some() {
+                    self.record.sip_status = Some(487);
+                }
                 (Evidence::CallerGaveUp, EndedBy::Remote)
             }
         };
         let words = match cause {
-            FailureCause::Cancelled if evidence == Evidence::Network => Some("No Response".to_owned()),
             FailureCause::Response(_) | FailureCause::Cancelled if reason_phrase.is_empty() => None,
             FailureCause::Response(_) | FailureCause::Cancelled => Some(reason_phrase),
             FailureCause::Timeout => Some("No Response".to_owned()),
@@ -114,11 +115,6 @@ impl LiveCall {
             (State::Ending(_), _) => self.finish_if_released(ctx),
             (_, evidence) => self.end(ctx, evidence, by),
         }
-    }
-
-    /// Whether no response beyond 100 Trying has come for our INVITE.
-    fn is_unheard(&self) -> bool {
-        self.marks.invited.is_some() && self.record.sip_status.is_none()
     }
 
     /// The session of an inbound or an answered call.

@@ -10,9 +10,10 @@
 //!   are canceled
 //! ```
 //!
-//! Two kinds of groups follow two rules. [`Search::Gateways`]: ways to one customer. Another is tried only for what a
-//! gateway does ([`fails_over`]), and never once the customer may have been disturbed. [`Search::Contacts`]: places
-//! where a user may be (RFC 3261 §16.6, §8.1.3.4). Another is tried whatever the one before said, 6xx excepted.
+//! Groups follow rules of their own. [`Search::Gateways`]: ways to one customer. Another is tried only for what a gateway
+//! does ([`fails_over`]), and never once the customer may have been disturbed. [`Search::Contacts`] and
+//! [`Search::Redirected`]: places where a user may be (RFC 3261 §16.6, §8.1.3.4). Another is tried whatever the one before
+//! said, 6xx excepted.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -103,8 +104,34 @@ pub(crate) struct Group {
 pub(crate) enum Search {
     /// Ways to one customer.
     Gateways,
-    /// Places where a user may be.
+    /// Places where a user may be: each rings for its share of the time.
     Contacts,
+    /// Places that a redirection has named. One that rings is left to ring, for the next may be the same phone.
+    Redirected,
+}
+
+/// How a branch failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// As the SIP endpoint tells.
+    Failed(Failure),
+    /// It rang for its share of the time.
+    RangOut,
+    /// Its INVITE could not be sent.
+    Unsent {
+        reason: String,
+        /// There are too many calls, or it is our own fault.
+        full: bool,
+    },
+}
+
+/// A branch that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) loss: Loss,
+    pub(crate) gateway: Option<GatewayName>,
+    /// Unless it was not sent.
+    pub(crate) sip_call_id: Option<String>,
 }
 
 /// What becomes of the hunt.
@@ -115,7 +142,7 @@ pub(crate) enum Verdict {
     /// [`Hunt::next`] has another group.
     Next,
     /// Nobody was reached. Branches that are still under way are of no use any more.
-    Over(Failure),
+    Over(Lost),
 }
 
 /// The branches of one call.
@@ -124,15 +151,22 @@ pub(crate) struct Hunt {
     groups: VecDeque<Group>,
     /// Of the group under way.
     search: Search,
-    under_way: BTreeMap<SessionId, Branch>,
+    under_way: BTreeMap<SessionId, Sent>,
     /// Whether somebody may have heard his phone.
     disturbed: bool,
     /// The failure so far that says most.
-    failure: Option<Failure>,
+    failure: Option<Lost>,
     /// How many redirections may still be followed.
     redirects: u32,
     /// The Request-URIs that calls were sent to, while redirections are followed.
     visited: BTreeSet<String>,
+}
+
+/// A branch that is under way.
+#[derive(Debug)]
+struct Sent {
+    branch: Branch,
+    sip_call_id: Option<String>,
 }
 
 /// Most places of one redirection that are tried: each is a call that somebody else has asked for.
@@ -172,14 +206,20 @@ impl Hunt {
     fn may_go_on(&self) -> bool {
         match self.search {
             Search::Gateways => !self.disturbed,
-            Search::Contacts => true,
+            Search::Contacts | Search::Redirected => true,
         }
     }
 
     /// The INVITE of this branch is out.
-    pub(crate) fn sent(&mut self, session: SessionId, branch: Branch) {
+    pub(crate) fn sent(&mut self, session: SessionId, branch: Branch, sip_call_id: Option<String>) {
         self.visited.insert(branch.request_uri.to_string());
-        self.under_way.insert(session, branch);
+        self.under_way.insert(session, Sent { branch, sip_call_id });
+    }
+
+    /// The INVITE of this branch could not be sent. [`Hunt::verdict`] tells what becomes of it.
+    pub(crate) fn unsent(&mut self, branch: &Branch, reason: String, full: bool) {
+        let loss = Loss::Unsent { reason, full };
+        self.note(Lost { loss, gateway: branch.gateway.clone(), sip_call_id: None });
     }
 
     /// One branch was redirected: these are the places that it may go to, best first. `None`: there is nowhere to go, and
@@ -199,14 +239,14 @@ impl Hunt {
             self.groups.clear();
         }
         for place in places.into_iter().rev() {
-            self.groups.push_front(Group { branches: vec![place], search: Search::Contacts });
+            self.groups.push_front(Group { branches: vec![place], search: Search::Redirected });
         }
         // The order is the redirecting server's, one at a time, so that no two phones ring for one call.
         Some(if self.under_way.is_empty() { Verdict::Next } else { Verdict::Wait })
     }
 
     pub(crate) fn branch(&self, session: SessionId) -> Option<&Branch> {
-        self.under_way.get(&session)
+        self.under_way.get(&session).map(|sent| &sent.branch)
     }
 
     /// A provisional response beyond 100 has come: a phone rings, or an announcement plays.
@@ -222,21 +262,36 @@ impl Hunt {
     }
 
     /// One branch has failed, or was given up.
-    pub(crate) fn failed(&mut self, session: SessionId, failure: Failure) -> Verdict {
-        if self.under_way.remove(&session).is_none() {
+    pub(crate) fn failed(&mut self, session: SessionId, loss: Loss) -> Verdict {
+        let Some(Sent { branch, sip_call_id }) = self.under_way.remove(&session) else {
             return Verdict::Wait;
-        }
-        let goes_on = match self.search {
-            Search::Gateways => self.may_go_on() && fails_over(&failure),
-            // RFC 3261 §16.7 item 5: after a 6xx a proxy "MUST NOT create any new branches in this context".
-            Search::Contacts => !matches!(failure.cause, FailureCause::Response(600..)),
         };
+        let goes_on = match (self.search, &loss) {
+            (Search::Gateways, Loss::Failed(failure)) => self.may_go_on() && fails_over(failure),
+            (Search::Gateways, Loss::RangOut | Loss::Unsent { .. }) => self.may_go_on(),
+            // RFC 3261 §16.7 item 5: after a 6xx a proxy "MUST NOT create any new branches in this context".
+            (Search::Contacts | Search::Redirected, Loss::Failed(failure)) => {
+                !matches!(failure.cause, FailureCause::Response(600..))
+            }
+            (Search::Contacts | Search::Redirected, Loss::RangOut | Loss::Unsent { .. }) => true,
+        };
+        let lost = Lost { loss, gateway: branch.gateway, sip_call_id };
         if !goes_on {
-            return Verdict::Over(failure);
+            return Verdict::Over(lost);
         }
-        if self.failure.as_ref().is_none_or(|before| weight(&failure) >= weight(before)) {
-            self.failure = Some(failure);
+        self.note(lost);
+        self.verdict()
+    }
+
+    /// Keeps the failure that says most; the later one of two alike.
+    fn note(&mut self, lost: Lost) {
+        if self.failure.as_ref().is_none_or(|before| weight(&lost.loss) >= weight(&before.loss)) {
+            self.failure = Some(lost);
         }
+    }
+
+    /// What becomes of the hunt, as its branches are.
+    pub(crate) fn verdict(&mut self) -> Verdict {
         match (self.under_way.is_empty(), self.groups.is_empty()) {
             (false, _) => Verdict::Wait,
             (true, false) => Verdict::Next,
@@ -282,13 +337,18 @@ pub(crate) fn fails_over(failure: &Failure) -> bool {
 }
 
 /// How much a failure says about the call when several branches have failed: congestion only if every gateway has it.
-fn weight(failure: &Failure) -> u8 {
+fn weight(loss: &Loss) -> u8 {
+    let failure = match loss {
+        Loss::Unsent { .. } => return 0,
+        // Nobody was there; another place may have known better.
+        Loss::RangOut => return 3,
+        Loss::Failed(failure) => failure,
+    };
     match failure.cause {
         FailureCause::Response(300..=399) | FailureCause::Cancelled => 0,
         FailureCause::Response(500 | 503 | 504) => 1,
         FailureCause::Response(502) | FailureCause::Timeout => 2,
         FailureCause::Transport | FailureCause::Resolve => 2,
-        // Nobody was there; another place may have known better.
         FailureCause::Response(404 | 408 | 430 | 480 | 487) => 3,
         FailureCause::Response(600..) => 5,
         FailureCause::Response(_) => 4,
@@ -340,37 +400,60 @@ mod tests {
         fn next(&mut self) {
             for branch in self.hunt.next().expect("there is another group") {
                 self.sent += 1;
-                self.hunt.sent(SessionId(self.sent), branch);
+                self.hunt.sent(SessionId(self.sent), branch, Some(self.sent.to_string()));
             }
         }
 
         #[track_caller]
-        fn fails(&mut self, session: u64, failure: Failure, expected: Verdict) {
-            assert_eq!(self.hunt.failed(SessionId(session), failure), expected);
-            if expected == Verdict::Next {
+        fn fails(&mut self, session: u64, failure: Failure, expected: Told) {
+            self.is_lost(session, Loss::Failed(failure), expected);
+        }
+
+        #[track_caller]
+        fn is_lost(&mut self, session: u64, loss: Loss, expected: Told) {
+            let told = match self.hunt.failed(SessionId(session), loss) {
+                Verdict::Wait => Told::Wait,
+                Verdict::Next => Told::Next,
+                Verdict::Over(lost) => Told::Over(lost.sip_call_id.unwrap().parse().unwrap(), lost.loss),
+            };
+            assert_eq!(told, expected);
+            if expected == Told::Next {
                 self.next();
             }
         }
+    }
+
+    /// What the hunt came to: when it is over, by which session and how.
+    #[derive(Debug, PartialEq)]
+    enum Told {
+        Wait,
+        Next,
+        Over(u64, Loss),
+    }
+
+    fn over(session: u64, failure: Failure) -> Told {
+        Told::Over(session, Loss::Failed(failure))
     }
 
     #[test]
     fn gateways_are_tried_in_turn_and_the_failure_that_says_most_is_told() {
         use FailureCause::{Resolve, Timeout, Transport};
         for (first, second, told) in [
-            (status(503), status(500), status(500)),
-            (status(503), failure(Timeout), failure(Timeout)),
-            (failure(Transport), status(503), failure(Transport)),
-            (failure(Resolve), status(408), status(408)),
-            (status(408), status(503), status(408)),
+            (status(503), status(500), 2),
+            (status(503), failure(Timeout), 2),
+            (failure(Transport), status(503), 1),
+            (failure(Resolve), status(408), 2),
+            (status(408), status(503), 1),
             // What the customer says decides, whatever came before.
-            (status(408), status(486), status(486)),
-            (status(503), status(603), status(603)),
+            (status(408), status(486), 2),
+            (status(503), status(603), 2),
         ] {
+            let expected = over(told, if told == 1 { first.clone() } else { second.clone() });
             let mut trial = Trial::new(Search::Gateways, &[1, 1]);
             assert!(trial.hunt.has_next());
-            trial.fails(1, first, Verdict::Next);
+            trial.fails(1, first, Told::Next);
             assert!(!trial.hunt.has_next());
-            trial.fails(2, second, Verdict::Over(told));
+            trial.fails(2, second, expected);
         }
     }
 
@@ -399,33 +482,58 @@ mod tests {
         let mut trial = Trial::new(Search::Gateways, &[1, 1]);
         trial.hunt.progressed();
         assert!(!trial.hunt.has_next());
-        trial.fails(1, status(503), Verdict::Over(status(503)));
+        trial.fails(1, status(503), over(1, status(503)));
     }
 
     #[test]
     fn contacts_ring_at_once_and_the_best_refusal_is_told() {
         let mut trial = Trial::new(Search::Contacts, &[3, 1]);
         trial.hunt.progressed();
-        trial.fails(2, status(486), Verdict::Wait);
-        trial.fails(1, status(404), Verdict::Wait);
-        trial.fails(1, status(404), Verdict::Wait);
-        trial.fails(3, failure(FailureCause::Timeout), Verdict::Next);
-        trial.fails(4, status(480), Verdict::Over(status(486)));
+        trial.fails(2, status(486), Told::Wait);
+        trial.fails(1, status(404), Told::Wait);
+        trial.fails(1, status(404), Told::Wait);
+        trial.fails(3, failure(FailureCause::Timeout), Told::Next);
+        trial.fails(4, status(480), over(2, status(486)));
+    }
+
+    #[test]
+    fn ringing_out_says_as_much_as_nobody_being_there() {
+        let mut trial = Trial::new(Search::Contacts, &[2, 1]);
+        trial.fails(1, status(503), Told::Wait);
+        trial.is_lost(2, Loss::RangOut, Told::Next);
+        trial.fails(3, failure(FailureCause::Timeout), Told::Over(2, Loss::RangOut));
+    }
+
+    #[test]
+    fn what_cannot_be_sent_holds_up_nobody() {
+        let unsent = || Loss::Unsent { reason: "no".into(), full: true };
+        let mut trial = Trial::new(Search::Contacts, &[1, 1]);
+        trial.hunt.unsent(&branch(9), "no".into(), true);
+        assert_eq!(trial.hunt.verdict(), Verdict::Wait, "the other one rings");
+        trial.fails(1, status(503), Told::Next);
+        trial.hunt.unsent(&branch(9), "no".into(), true);
+        trial.fails(2, status(500), over(2, status(500)));
+
+        let mut alone = Hunt::new(vec![Group { branches: vec![branch(1)], search: Search::Gateways }], 0);
+        let branches = alone.next().unwrap();
+        alone.unsent(&branches[0], "no".into(), true);
+        let lost = Lost { loss: unsent(), gateway: None, sip_call_id: None };
+        assert_eq!(alone.verdict(), Verdict::Over(lost));
     }
 
     #[test]
     fn a_contact_that_speaks_for_all_ends_the_hunt() {
         let mut trial = Trial::new(Search::Contacts, &[2, 1]);
-        trial.fails(1, status(603), Verdict::Over(status(603)));
+        trial.fails(1, status(603), over(1, status(603)));
     }
 
     #[test]
     fn the_first_answer_wins_and_the_others_are_named() {
         let mut trial = Trial::new(Search::Contacts, &[3, 1]);
-        trial.fails(1, status(486), Verdict::Wait);
+        trial.fails(1, status(486), Told::Wait);
         assert_eq!(trial.hunt.answered(SessionId(3)), [SessionId(2)]);
         assert!(!trial.hunt.has_next());
-        trial.fails(2, status(487), Verdict::Wait);
+        trial.fails(2, status(487), Told::Wait);
     }
 
     #[test]
@@ -434,12 +542,12 @@ mod tests {
         let verdict = trial.hunt.redirected(SessionId(1), vec![branch(5), branch(1), branch(6)]);
         assert_eq!(verdict, Some(Verdict::Next));
         trial.next();
-        trial.fails(2, status(480), Verdict::Next);
+        trial.fails(2, status(480), Told::Next);
         assert_eq!(trial.hunt.redirected(SessionId(3), vec![branch(5), branch(6)]), None, "a loop");
         assert_eq!(trial.hunt.redirected(SessionId(3), vec![branch(7)]), Some(Verdict::Next));
         trial.next();
         assert_eq!(trial.hunt.redirected(SessionId(4), vec![branch(8)]), None, "two are enough");
-        trial.fails(4, status(302), Verdict::Over(status(480)));
+        trial.fails(4, status(302), over(2, status(480)));
     }
 
     #[test]

@@ -40,8 +40,8 @@ use sip_core::{
 };
 
 use self::exchange::Exchange;
-pub(crate) use self::hunt::{Branch, Group, Search, Template, tells_caller};
-use self::hunt::{Hunt, Verdict};
+pub(crate) use self::hunt::{Branch, Group, Search, Template, fails_over, tells_caller};
+use self::hunt::{Hunt, Loss, Lost, Verdict};
 use self::media::{Activity, Media, Programs};
 pub(crate) use self::screening::Questions;
 use self::screening::Screening;
@@ -151,6 +151,8 @@ struct Marks {
     tried: Option<Instant>,
     /// First ringing, progress or answer.
     progress: Option<Instant>,
+    /// The provisional statuses that `call.ringing` has told.
+    rung: Vec<u16>,
 }
 
 #[derive(Debug)]
@@ -315,6 +317,11 @@ impl LiveCall {
         matches!(self.state, State::Over)
     }
 
+    /// Whether its trunk was tried: an INVITE has left, or has come.
+    pub(crate) fn is_telling(&self) -> bool {
+        self.marks.invited.is_some()
+    }
+
     /// From the INVITE to the first sign of life beyond 100 Trying.
     pub(crate) fn post_dial_delay(&self) -> Option<Duration> {
         Some(self.marks.progress?.saturating_duration_since(self.marks.invited?))
@@ -350,9 +357,9 @@ impl LiveCall {
             SessionEvent::InfoAnswered { .. } => {}
             SessionEvent::Failed(failure) => {
                 self.session_over(ctx, id);
-                match &mut self.state {
-                    State::Inviting(inviting) => {
-                        let verdict = setup::branch_failed(inviting, ctx, self.trunk, id, failure);
+                match &self.state {
+                    State::Inviting(_) => {
+                        let verdict = self.branch_failed(ctx, id, Loss::Failed(failure));
                         self.follow(ctx, verdict);
                     }
                     State::Accepting(_)
@@ -360,10 +367,10 @@ impl LiveCall {
                     | State::Opening(_)
                     | State::Screening(_)
                     | State::Offered(_)
-                    | State::Answering(_) => {
-                        self.failed(ctx, failure);
-                    }
-                    State::Connected(_) | State::Ending(_) | State::Over => self.failed(ctx, failure),
+                    | State::Answering(_)
+                    | State::Connected(_)
+                    | State::Ending(_)
+                    | State::Over => self.failed(ctx, failure),
                 }
             }
             SessionEvent::Ended { by, q850, cause, .. } => {

@@ -23,9 +23,21 @@ impl LiveCall {
 
     /// Its turn has come.
     pub(crate) fn begin(&mut self, ctx: &mut Context<'_>) {
-        let State::Queued(mut dial) = std::mem::replace(&mut self.state, State::Over) else {
-            debug_assert!(false, "only queued calls are given a turn");
-            return;
+        let mut dial = match std::mem::replace(&mut self.state, State::Over) {
+            State::Queued(dial) => dial,
+            state @ (State::Accepting(_)
+            | State::Opening(_)
+            | State::Inviting(_)
+            | State::Screening(_)
+            | State::Offered(_)
+            | State::Answering(_)
+            | State::Connected(_)
+            | State::Ending(_)
+            | State::Over) => {
+                debug_assert!(false, "only queued calls are given a turn");
+                self.state = state;
+                return;
+            }
         };
         self.marks.admitted = Some(ctx.now);
         ctx.timers.cancel(self.leg, CallTimer::Queue);
@@ -110,61 +122,64 @@ impl LiveCall {
         self.try_next(ctx);
     }
 
-    /// Sends the INVITEs of the next group.
+    /// Sends the INVITEs of the next group that any can be sent of.
     fn try_next(&mut self, ctx: &mut Context<'_>) {
-        let State::Inviting(inviting) = &mut self.state else { return };
-        let branches = inviting.hunt.next().unwrap_or_default();
-        // What others have said tells nothing of these.
-        self.record.sip_status = None;
-        self.record.sip_reason = None;
-        self.record.q850_cause = None;
-        let mut sent = Err(Error::TooManySessions);
-        for branch in branches {
-            let mut invite = branch.invite(&inviting.template, inviting.offer.clone());
-            // Each branch anew: another call is not believed with the same token, nor any after a minute. It has the
-            // caller's number, which is not for hosts that nobody here has chosen.
-            let signed =
-                inviting.assertion.as_ref().filter(|_| !branch.is_foreign).map_or(Ok(None), |assertion| {
-                    ctx.identities.identity(assertion, ctx.clock.unix_ms(ctx.now))
-                });
-            match signed {
-                Ok(identity) => invite.headers.extend(identity.map(|value| ("Identity".to_owned(), value))),
-                Err(failed) => {
-                    self.record.sip_reason = Some(failed.to_string());
-                    self.release_sessions(ctx, None, None);
-                    return self.end(ctx, Evidence::Internal, EndedBy::Engine);
+        loop {
+            let State::Inviting(inviting) = &mut self.state else { return };
+            let Some(branches) = inviting.hunt.next() else { return };
+            // What others have said tells nothing of these.
+            self.record.sip_status = None;
+            self.record.sip_reason = None;
+            self.record.q850_cause = None;
+            for branch in branches {
+                self.send(ctx, branch);
+            }
+            let State::Inviting(inviting) = &mut self.state else { return };
+            match inviting.hunt.verdict() {
+                Verdict::Next => {}
+                Verdict::Over(lost) => return self.lost(ctx, lost),
+                Verdict::Wait => {
+                    match inviting.hunt.has_next() {
+                        true => ctx.timers.set(self.leg, CallTimer::Failover, ctx.now + inviting.failover),
+                        false => ctx.timers.cancel(self.leg, CallTimer::Failover),
+                    }
+                    self.marks.tried = Some(ctx.now);
+                    if self.marks.invited.is_none() {
+                        self.marks.invited = Some(ctx.now);
+                        self.emit_initiated(ctx);
+                    }
+                    return;
                 }
             }
-            sent = ctx.endpoint.invite(ctx.now, invite).map(|session| {
+        }
+    }
+
+    /// Sends the INVITE of one branch.
+    fn send(&mut self, ctx: &mut Context<'_>, branch: Branch) {
+        let State::Inviting(inviting) = &mut self.state else { return };
+        let mut invite = branch.invite(&inviting.template, inviting.offer.clone());
+        // Each branch anew: another call is not believed with the same token, nor any after a minute. It has the caller's
+        // number, which is not for hosts that nobody here has chosen.
+        let assertion = inviting.assertion.as_ref().filter(|_| !branch.is_foreign);
+        let signed = assertion
+            .map_or(Ok(None), |assertion| ctx.identities.identity(assertion, ctx.clock.unix_ms(ctx.now)));
+        match signed {
+            Ok(identity) => invite.headers.extend(identity.map(|value| ("Identity".to_owned(), value))),
+            Err(failed) => return inviting.hunt.unsent(&branch, failed.to_string(), false),
+        }
+        match ctx.endpoint.invite(ctx.now, invite) {
+            Ok(session) => {
                 ctx.attach(session, self.leg, &self.record.id);
                 self.sessions.insert(session);
+                let sip_call_id = ctx.endpoint.session_call_id(session).map(|id| id.to_string());
                 self.record.attempts += 1;
                 self.record.gateway = branch.gateway.as_deref().map(str::to_owned);
-                self.record.sip_call_id = ctx.endpoint.session_call_id(session).map(|id| id.to_string());
-                inviting.hunt.sent(session, branch);
-            });
-            if sent.is_err() {
-                break;
-            }
-        }
-        match inviting.hunt.has_next() {
-            true => ctx.timers.set(self.leg, CallTimer::Failover, ctx.now + inviting.failover),
-            false => ctx.timers.cancel(self.leg, CallTimer::Failover),
-        }
-        self.marks.tried = Some(ctx.now);
-        let first = self.marks.invited.is_none();
-        match sent {
-            Ok(()) => {
-                if first {
-                    self.marks.invited = Some(ctx.now);
-                    self.emit_initiated(ctx);
-                }
+                self.record.sip_call_id.clone_from(&sip_call_id);
+                inviting.hunt.sent(session, branch, sip_call_id);
             }
             Err(error) => {
                 let full = matches!(error, Error::TooManySessions | Error::TooManyTransactions);
-                self.record.sip_reason = Some(error.to_string());
-                self.release_sessions(ctx, None, None);
-                self.end(ctx, if full { Evidence::Limit } else { Evidence::Internal }, EndedBy::Engine);
+                inviting.hunt.unsent(&branch, error.to_string(), full);
             }
         }
     }
@@ -174,33 +189,74 @@ impl LiveCall {
         match verdict {
             Verdict::Wait => {}
             Verdict::Next => self.try_next(ctx),
-            Verdict::Over(failure) => {
+            Verdict::Over(lost) => {
                 // Their 487 is not how the call came out.
                 for session in self.sessions.clone() {
                     drop_session(&mut self.sessions, ctx, session, None);
                 }
-                self.failed(ctx, failure);
+                self.lost(ctx, lost);
+            }
+        }
+    }
+
+    /// Nobody was reached: ends the call by the branch that says most.
+    fn lost(&mut self, ctx: &mut Context<'_>, lost: Lost) {
+        let Lost { loss, gateway, sip_call_id } = lost;
+        self.record.gateway = gateway.as_deref().map(str::to_owned);
+        self.record.sip_call_id = sip_call_id;
+        match loss {
+            Loss::Failed(failure) => self.failed(ctx, failure),
+            Loss::RangOut => self.end(ctx, Evidence::RingTimeout, EndedBy::Engine),
+            Loss::Unsent { reason, full } => {
+                self.record.sip_reason = Some(reason);
+                self.end(ctx, if full { Evidence::Limit } else { Evidence::Internal }, EndedBy::Engine);
             }
         }
     }
 
     /// Gives up the branches that have been silent for too long, and contacts that have rung long enough.
     pub(super) fn fail_over(&mut self, ctx: &mut Context<'_>) {
-        let State::Inviting(inviting) = &mut self.state else { return };
+        let State::Inviting(inviting) = &self.state else { return };
         let search = inviting.hunt.search();
         let mut verdict = Verdict::Wait;
         for session in self.sessions.clone() {
-            let cause = match (ctx.endpoint.is_unheard(session), search) {
-                (true, Search::Gateways | Search::Contacts) => FailureCause::Timeout,
-                // RFC 3261 §16.8: a proxy whose timer C has fired "MUST behave as if the transaction received a 408".
-                (false, Search::Contacts) => FailureCause::Response(408),
-                (false, Search::Gateways) => continue,
+            let loss = match (ctx.endpoint.is_unheard(session), search) {
+                (true, _) => Loss::Failed(Failure::new(FailureCause::Timeout)),
+                (false, Search::Contacts) => Loss::RangOut,
+                (false, Search::Gateways | Search::Redirected) => continue,
             };
-            let failure = Failure::new(cause);
-            verdict = branch_failed(inviting, ctx, self.trunk, session, failure);
+            verdict = self.branch_failed(ctx, session, loss);
             drop_session(&mut self.sessions, ctx, session, None);
         }
         self.follow(ctx, verdict);
+    }
+
+    /// One branch has failed: its gateway's health and the hunt take note.
+    pub(super) fn branch_failed(&mut self, ctx: &mut Context<'_>, session: SessionId, loss: Loss) -> Verdict {
+        let State::Inviting(inviting) = &mut self.state else { return Verdict::Wait };
+        // What it has sent early is over; another branch's is listened to.
+        if inviting.early.take_if(|early| early.session == session).is_some() {
+            self.record.status = match self.record.ringing_at {
+                Some(_) => CallStatus::Ringing,
+                None => CallStatus::Initiated,
+            };
+        }
+        let Loss::Failed(failure) = &loss else { return inviting.hunt.failed(session, loss) };
+        let gateway = inviting.hunt.branch(session).and_then(|branch| branch.gateway.as_ref());
+        if let (Some(gateway), Some(sign)) = (gateway, Sign::of_call(failure)) {
+            ctx.sign(self.trunk, gateway, sign);
+        }
+        if let FailureCause::Response(300..=399) = failure.cause
+            && let Some(branch) = inviting.hunt.branch(session)
+            && let Some(trunk) = self.trunk.and_then(|id| ctx.trunks.get(id))
+        {
+            let places = failure.contacts.iter().filter_map(|contact| trunk.redirect(branch, contact.uri()));
+            let places = places.collect();
+            if let Some(verdict) = inviting.hunt.redirected(session, places) {
+                return verdict;
+            }
+        }
+        inviting.hunt.failed(session, loss)
     }
 
     pub(super) fn emit_initiated(&mut self, ctx: &mut Context<'_>) {
@@ -226,6 +282,7 @@ impl LiveCall {
         if matches!(status, 180..=183) {
             self.marks.progress.get_or_insert(ctx.now);
         }
+        let is_described = body.is_some();
         let early = body.filter(|_| inviting.early.is_none());
         let mut start = None;
         if let Some(sdp) = &early {
@@ -239,9 +296,17 @@ impl LiveCall {
             };
             inviting.early = Some(Early { session, sdp: sdp.clone(), exchange, runs: start.is_some() });
         }
-        if status == 180 && self.record.ringing_at.is_none() {
-            self.record.ringing_at = Some(ctx.timestamp());
-            self.record.status = CallStatus::Ringing;
+        let is_heard = inviting.early.is_some();
+        // RFC 3261 §21.1: it rings, is forwarded or queued, or makes progress of which nothing is heard. Each is told once.
+        let rings = status == 180 || matches!(status, 181..=183) && !is_described;
+        if rings && !self.marks.rung.contains(&status) {
+            self.marks.rung.push(status);
+            if self.record.ringing_at.is_none() {
+                self.record.ringing_at = Some(ctx.timestamp());
+            }
+            if !is_heard {
+                self.record.status = CallStatus::Ringing;
+            }
             self.emit(ctx, EventData::CallRinging { sip_status: status });
         }
         if early.is_some() {
@@ -446,31 +511,6 @@ impl LiveCall {
         self.end(ctx, Evidence::Response { status, q850: None }, EndedBy::Api);
         Ok(())
     }
-}
-
-/// One branch has failed: its gateway's health and the hunt take note.
-pub(super) fn branch_failed(
-    inviting: &mut Inviting,
-    ctx: &mut Context<'_>,
-    trunk: Option<TrunkId>,
-    session: SessionId,
-    failure: Failure,
-) -> Verdict {
-    let gateway = inviting.hunt.branch(session).and_then(|branch| branch.gateway.as_ref());
-    if let (Some(gateway), Some(sign)) = (gateway, Sign::of_call(&failure)) {
-        ctx.sign(trunk, gateway, sign);
-    }
-    if let FailureCause::Response(300..=399) = failure.cause
-        && let Some(branch) = inviting.hunt.branch(session)
-        && let Some(trunk) = trunk.and_then(|id| ctx.trunks.get(id))
-    {
-        let places = failure.contacts.iter().filter_map(|contact| trunk.redirect(branch, contact.uri()));
-        let places = places.collect();
-        if let Some(verdict) = inviting.hunt.redirected(session, places) {
-            return verdict;
-        }
-    }
-    inviting.hunt.failed(session, failure)
 }
 
 /// Gives up a branch; the endpoint cancels it, or hangs up its late answer, and nobody wants to hear of it.

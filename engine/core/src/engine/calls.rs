@@ -6,6 +6,7 @@ use sip_core::Uri;
 
 use crate::dial::Via;
 use crate::registrar::Account;
+use crate::trunk::Trunk;
 
 impl Engine {
     /// Takes an outbound call. It is journalled first ([`Output::Accept`]); its INVITE leaves when the journal has it
@@ -17,7 +18,7 @@ impl Engine {
         if self.by_id.contains_key(&id) {
             return Err(Refusal::Conflict);
         }
-        if self.waiting.len() >= self.limits.max_queued.max(1) as usize {
+        if self.waiting.len() >= self.limits.max_queued as usize {
             return Err(Refusal::QueueFull { retry_after: self.retry_after() });
         }
         let mut faults = Faults::default();
@@ -37,10 +38,8 @@ impl Engine {
         };
         let flow = self.flow_of(create.flow.as_ref(), &mut faults);
         let withheld_or_open = create.from.as_ref().is_none_or(|from| from == dial::ANONYMOUS);
-        let shown = trunk
-            .filter(|_| withheld_or_open)
-            .and_then(|id| self.trunks.get_mut(id))
-            .and_then(|trunk| trunk.next_caller_id());
+        let shown =
+            trunk.filter(|_| withheld_or_open).and_then(|id| self.trunks.get(id)).and_then(Trunk::caller_id);
         let its = trunk.and_then(|id| self.trunks.get(id));
         let attest = dial::attest(&create, its, &self.identities, &mut faults);
         let endpoint = self.endpoint_of(&create, &mut faults);
@@ -53,6 +52,9 @@ impl Engine {
         let dial = via.and_then(|via| dial::plan(&create, via, &self.local, &mut faults));
         let endpoint = endpoint.map(|account| account.name.clone());
         let mut dial = faults.into_result(dial).map_err(Refusal::Validation)?;
+        if let Some(trunk) = trunk.filter(|_| withheld_or_open).and_then(|id| self.trunks.get_mut(id)) {
+            trunk.caller_id_shown();
+        }
         dial.assertion = attest.map(|attest| dial::assertion(attest, &create, &dial, &self.node));
 
         let at = self.timestamp(now);

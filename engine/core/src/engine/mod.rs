@@ -314,9 +314,7 @@ impl Engine {
             if call.is_admitted() {
                 trunk.gate.leave();
             }
-            if let (Direction::Outbound, Some(disposition)) =
-                (call.record().direction, call.record().disposition)
-            {
+            if let (true, Some(disposition)) = (call.is_telling(), call.record().disposition) {
                 trunk.record(Outcome { disposition, post_dial_delay: call.post_dial_delay() });
             }
         }

@@ -16,6 +16,7 @@ use control_api_types::GatewayState;
 use rand_core::Rng;
 use sip_core::{Failure, FailureCause, OutgoingId, OutgoingOutcome};
 
+use crate::call::fails_over;
 use crate::config::Probing;
 
 /// How many failures of calls in a row take a gateway out that is not probed. One may be chance, and each costs a
@@ -65,24 +66,29 @@ impl Sign {
         }
     }
 
-    /// What the failure of a call tells.
+    /// What the failure of a call tells: what leads to the next gateway is this one's failure.
     pub(crate) fn of_call(failure: &Failure) -> Option<Self> {
         match (failure.cause, failure.retry_after) {
             (FailureCause::Response(503), Some(after)) => Some(Self::Busy(after)),
-            (FailureCause::Response(503), None) => {
-                Some(Self::Failed(format!("503 {} to INVITE", sip_core::reason_phrase(503))))
+            (FailureCause::Response(status), _) if fails_over(failure) => {
+                Some(Self::Failed(format!("{status} {} to INVITE", sip_core::reason_phrase(status))))
             }
             (FailureCause::Response(_), _) => Some(Self::Alive),
-            (FailureCause::Timeout, _) => Some(Self::silence()),
-            (FailureCause::Transport, _) => Some(Self::Failed(UNREACHABLE.to_owned())),
-            (FailureCause::Resolve, _) => Some(Self::Failed(NO_ADDRESS.to_owned())),
+            (FailureCause::Timeout | FailureCause::Transport | FailureCause::Resolve, _) => {
+                Self::of_silence(failure)
+            }
             (FailureCause::Cancelled, _) => None,
         }
     }
 
-    /// An INVITE that nobody answered.
-    pub(crate) fn silence() -> Self {
-        Self::Failed("no answer to INVITE".to_owned())
+    /// What it tells that nobody has answered.
+    pub(crate) fn of_silence(failure: &Failure) -> Option<Self> {
+        match failure.cause {
+            FailureCause::Timeout => Some(Self::Failed("no answer to INVITE".to_owned())),
+            FailureCause::Transport => Some(Self::Failed(UNREACHABLE.to_owned())),
+            FailureCause::Resolve => Some(Self::Failed(NO_ADDRESS.to_owned())),
+            FailureCause::Response(_) | FailureCause::Cancelled => None,
+        }
     }
 }
 

@@ -123,15 +123,19 @@ impl Trunk {
     }
 
     /// The caller id whose turn it is: one of the trunk's, or else its user.
-    pub(crate) fn next_caller_id(&mut self) -> Option<String> {
+    pub(crate) fn caller_id(&self) -> Option<String> {
         let ids = &self.config.caller_ids;
         let turn = match self.config.caller_ids_in_turn {
             true => self.caller_ids_shown % ids.len().max(1),
             false => 0,
         };
-        self.caller_ids_shown = self.caller_ids_shown.wrapping_add(1);
         let user = || self.config.credentials.as_ref().map(|credentials| credentials.username.to_string());
         ids.get(turn).cloned().or_else(user)
+    }
+
+    /// A call shows it: the next one's turn.
+    pub(crate) fn caller_id_shown(&mut self) {
+        self.caller_ids_shown = self.caller_ids_shown.wrapping_add(1);
     }
 
     /// Whether a registrar has, or may have, a binding of ours.
@@ -174,7 +178,7 @@ impl Trunk {
     }
 
     /// The ways to call somebody, in the order in which this call tries them. Gateways that are down are a last resort;
-    /// those that asked to be left alone are.
+    /// those that asked to be left alone are left alone.
     pub(crate) fn ways(&self, called: &Called, random: &mut impl Rng) -> Result<Vec<Group>, NoWay> {
         if !self.config.enabled {
             return Err(NoWay { evidence: Evidence::TrunkRejected, reason: "Trunk Disabled" });

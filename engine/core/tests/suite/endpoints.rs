@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use control_api_types::{EventData, PutEndpoint};
+use control_api_types::{CallStatus, EventData, PutEndpoint};
 use engine_core::{Account, Input, Refusal, RegistrarConfig, Route, RouteAction, RouteMatch};
 use serde_json::json;
 use sip_core::digest::{Credentials, Exchange, answer, strongest_of_each_realm};
@@ -229,6 +229,43 @@ fn preferred_contacts_ring_first_for_their_share_of_the_time() {
     assert_eq!(world.cancels[0].header(Name::Reason), None, "nobody has answered");
     world.run();
     world.check("c", "initiated\nringing 180\nanswered PCMA\nended completed answered by remote 200");
+}
+
+#[test]
+fn everybody_rings_out() {
+    let mut world = world(&[(DESK, &[(100, Ring)]), (SOFT, &[(100, Reject(503))])]);
+    at(&mut world, &[(DESK, ";q=0.9"), (SOFT, ";q=0.2")]);
+    world.originate("c", json!({"to": "endpoint:alice", "timeout_s": 20})).unwrap();
+    world.run();
+    // Nobody has said so: it was our own clock.
+    world.check("c", "initiated\nringing 180\nended no-answer no-answer by engine");
+}
+
+#[test]
+fn the_early_media_of_a_phone_that_refuses_makes_room_for_another_ones() {
+    let mut world = world(&[
+        (DESK, &[(100, EarlyMedia), (500, Reject(486))]),
+        (SOFT, &[(1_000, EarlyMedia), (2_000, Answer(Answer::Good)), (3_000, Hangup)]),
+    ]);
+    at(&mut world, &[(DESK, ""), (SOFT, "")]);
+    world.originate("c", json!({"to": "endpoint:alice", "early_media": "connect"})).unwrap();
+    let status = |world: &World| world.engine.call(&world.id("c")).unwrap().status;
+    let heard = |world: &World| world.media.remote(1).unwrap().1.ip().to_string();
+    world.run_for(400);
+    assert_eq!((status(&world), heard(&world)), (CallStatus::EarlyMedia, "192.0.2.21".to_owned()));
+    world.run_for(400);
+    assert_eq!(status(&world), CallStatus::Initiated);
+    world.run_for(600);
+    assert_eq!((status(&world), heard(&world)), (CallStatus::EarlyMedia, "192.0.2.22".to_owned()));
+    world.run();
+    world.check(
+        "c",
+        "initiated
+        early-media
+        early-media
+        answered PCMA
+        ended completed answered by remote 200",
+    );
 }
 
 #[test]

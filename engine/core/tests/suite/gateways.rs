@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use control_api_types::{EventData, GatewayState, Trunk, TrunkState};
+use control_api_types::{EventData, GatewayState, HangupReason, Trunk, TrunkState};
 use engine_core::Probing;
 use serde_json::json;
 
 use crate::carrier::{Act::*, Answer::*, Script};
-use crate::world::{BACKUP, CARRIER, World, trunk_over};
+use crate::world::{BACKUP, CARRIER, PENDING, World, trunk_over};
 
 const SHORT: Script = &[(100, Answer(Good)), (500, Hangup)];
 const PROBING: Probing = Probing { interval: Duration::from_secs(10), down_after: 3, up_after: 2 };
@@ -150,4 +150,55 @@ fn a_trunk_whose_only_gateway_asks_to_be_left_alone_rests() {
     assert_eq!(call(&mut world), answered_at(CARRIER, 1));
     let reason = format!("sip:{CARRIER}: 503, asked to be left alone");
     assert_eq!(world.node_events, [down(&reason), up()]);
+}
+
+#[test]
+fn what_leads_to_the_next_gateway_takes_this_one_out() {
+    for (status, script) in
+        [(500, &[(50, Reject(500))]), (502, &[(50, Reject(502))]), (408, &[(50, Reject(408))])]
+    {
+        let mut world = two(None, script);
+        for _ in 0..3 {
+            assert_eq!(call(&mut world), answered_at(BACKUP, 2));
+        }
+        assert_eq!(states(&world).1, [GatewayState::Down, GatewayState::Unmonitored], "{status}");
+        assert_eq!(call(&mut world), answered_at(BACKUP, 1), "{status}");
+    }
+    // What the customer does says nothing against the gateway.
+    let mut world = two(None, &[(50, RejectBecause(503, 17))]);
+    for _ in 0..5 {
+        assert_eq!(call(&mut world), ("busy".to_owned(), Some(CARRIER.to_owned()), 1));
+    }
+    assert_eq!(states(&world).1[0], GatewayState::Unmonitored);
+}
+
+#[test]
+fn a_call_that_is_taken_back_says_nothing_against_its_gateway() {
+    // The 200 crosses our CANCEL, and no ringing came before it.
+    let mut world = over(&[CARRIER], None, &[(50, Answer(Good))]);
+    for n in 0..5 {
+        let id = format!("c{n}");
+        world.originate(&id, json!({"to": "1", "trunk": "two"})).unwrap();
+        world.run_for(65);
+        let (now, of) = (world.now, world.id(&id));
+        world.engine.hangup(now, &of, HangupReason::Normal).unwrap();
+        world.run_for(1_000);
+        assert_eq!(world.cdr(&id).sip_reason, None);
+    }
+    assert_eq!((world.carrier.byes, world.carrier.live()), (5, 0));
+    assert_eq!(states(&world).1, [GatewayState::Unmonitored]);
+
+    // Nothing was sent: its name is being looked up.
+    let mut unresolved = World::with(|config| {
+        config.trunks = vec![trunk_over("two", &[CARRIER])];
+        config.trunks[0].gateways[0].target.host = PENDING.into();
+    });
+    for n in 0..5 {
+        let id = format!("c{n}");
+        unresolved.originate(&id, json!({"to": "1", "trunk": "two", "timeout_s": 1})).unwrap();
+        unresolved.run_for(1_000);
+        unresolved.check(&id, "initiated\nended no-answer no-answer by engine");
+        assert_eq!(unresolved.cdr(&id).sip_reason, None);
+    }
+    assert_eq!(states(&unresolved).1, [GatewayState::Unmonitored]);
 }

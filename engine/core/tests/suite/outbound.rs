@@ -1,5 +1,6 @@
 //! Outbound calls: every kind of customer, and what the engine tells of them.
 
+use control_api_types::CallStatus;
 use engine_core::{Input, MediaInput};
 use media_core::LegId;
 use serde_json::json;
@@ -108,6 +109,17 @@ fn canceled_by_the_api_in_every_state_before_the_answer() {
 }
 
 #[test]
+fn ringing_after_early_media_does_not_take_it_back() {
+    let mut world = World::new();
+    world.call("c1", &[(50, EarlyMedia), (100, Ring), (150, Progress), (900, Reject(486))], json!({}));
+    world.run_for(300);
+    let call = world.engine.call(&world.id("c1")).unwrap();
+    assert_eq!((call.status, call.ringing_at.is_some()), (CallStatus::EarlyMedia, true));
+    world.run();
+    world.check("c1", "initiated\nearly-media\nringing 180\nringing 183\nended busy busy by remote 486");
+}
+
+#[test]
 fn early_media_is_told_once_and_connected_on_demand() {
     let mut world = World::new();
     // Each response differs from the one before, so that none is a repetition to the SIP side.
@@ -144,11 +156,11 @@ fn early_media_is_told_once_and_connected_on_demand() {
 }
 
 #[test]
-fn progress_without_audio_is_no_event_but_ends_the_post_dial_delay() {
+fn progress_without_audio_is_told_with_its_status_and_ends_the_post_dial_delay() {
     let mut world = World::new();
     world.call("c1", &[(300, Progress), (900, Reject(486))], json!({}));
     world.run();
-    world.check("c1", "initiated\nended busy busy by remote 486");
+    world.check("c1", "initiated\nringing 183\nended busy busy by remote 486");
     assert_eq!(world.engine.trunks(world.now).next().unwrap().pdd_ms, Some(320));
 }
 

@@ -59,6 +59,28 @@ fn the_best_contact_is_tried_first_and_the_next_when_it_fails() {
 }
 
 #[test]
+fn a_contact_that_rings_is_left_to_ring_and_a_silent_one_is_not_waited_for() {
+    // Longer than a gateway may be silent.
+    let mut world = world("<sip:2@h>;q=0.9, <sip:3@h>;q=0.1", |_| {});
+    world.carrier.customer("2", &[(100, Ring), (6_000, Answer(Good)), (7_000, Hangup)]);
+    world.carrier.customer("3", GOOD);
+    check(&mut world, ANSWERED, 2);
+    assert_eq!(world.cancels.len(), 0);
+
+    let mut silent = self::world("<sip:2@192.0.2.66:5060>;q=0.9, <sip:3@h>;q=0.1", |trunk| {
+        trunk.redirect_to = RedirectTo::Anywhere;
+    });
+    silent.backup.customer("3", GOOD);
+    silent.carrier.customer("3", GOOD);
+    silent.originate("c1", json!({"to": "1", "trunk": "two"})).unwrap();
+    silent.run_for(3_900);
+    assert_eq!(silent.carrier.requests.len(), 1);
+    silent.run_for(200);
+    assert_eq!(silent.strays.iter().filter(|sent| sent.payload.starts_with(b"INVITE sip:2@")).count(), 4);
+    silent.run();
+}
+
+#[test]
 fn a_contact_that_names_a_gateway_of_the_trunk_goes_there() {
     let mut world = world("<sip:2@192.0.2.3:5060>", |_| {});
     world.backup.customer("2", GOOD);

@@ -121,6 +121,21 @@ fn a_refused_registration_is_told_once_and_tried_again_on_demand() {
 }
 
 #[test]
+fn calls_that_never_left_count_in_no_ratio() {
+    let mut world = World::new();
+    world.carrier.registrar = 403;
+    put(&mut world, registering("wrong"));
+    world.run_for(1_000);
+    for id in ["a", "b"] {
+        world.call(id, SHORT, json!({}));
+        world.run_for(100);
+        world.check(id, "ended failed blocked by engine");
+    }
+    let view = world.engine.trunks(world.now).find(|trunk| trunk.name == "jkt").unwrap();
+    assert_eq!((view.asr, view.ner), (None, None));
+}
+
+#[test]
 fn a_change_that_the_registrar_need_not_know_registers_nothing() {
     let mut world = World::new();
     put(&mut world, registering("secret"));
@@ -151,8 +166,13 @@ fn caller_ids_in_turn_identity_and_headers_are_on_the_wire() {
         })
         .collect();
     assert_eq!(shown, ["+6221", "+6222", "+6221"]);
+    for _ in 0..3 {
+        world.originate("refused", json!({"to": "1", "trunk": "jkt", "flow": "missing"})).unwrap_err();
+    }
+    world.call("d", SHORT, json!({}));
+    assert_eq!(world.engine.call(&world.id("d")).unwrap().from, "+6222", "what is refused takes no turn");
     world.run_for(100);
-    let invite = world.carrier.requests.last().unwrap();
+    let invite = &world.carrier.requests[2];
     assert_eq!(invite.header(sip_core::Name::parse("X-Site")), Some("jkt"));
     let asserted = invite.header(sip_core::Name::parse("P-Asserted-Identity"));
     assert_eq!(asserted, Some("<sip:+6221@192.0.2.2>"));

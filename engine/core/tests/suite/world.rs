@@ -27,6 +27,8 @@ pub(crate) const CARRIER: &str = "192.0.2.2:5060";
 pub(crate) const BACKUP: &str = "192.0.2.3:5060";
 /// A name for the carrier.
 pub(crate) const NAME: &str = "sip.carrier.example";
+/// A name that is never looked up to the end.
+pub(crate) const PENDING: &str = "sip.pending.example";
 /// Nobody answers there.
 pub(crate) const DEAD: &str = "192.0.2.66:5060";
 /// One way.
@@ -347,6 +349,7 @@ impl World {
                         self.to_carrier.send(self.now, transmit);
                     }
                 }
+                Output::Resolve { question, .. } if question.host == PENDING => {}
                 Output::Resolve { query, question } => {
                     let destination =
                         Destination { transport: Transport::Udp, address: self.carrier.address };
