@@ -23,8 +23,15 @@ impl Engine {
         let call = self.calls.get(&leg).ok_or(Refusal::NotFound)?;
         let trunk = call.trunk().and_then(|id| self.trunks.get(id));
         let uri = match (transfer.to_is_uri(), trunk) {
-            (true, _) => {
-                to.parse().map_err(|_| fault(format!("{to:?} is no SIP URI (RFC 3261 section 19.1)")))
+            (true, trunk) => {
+                let uri: Uri =
+                    to.parse().map_err(|_| fault(format!("{to:?} is no SIP URI (RFC 3261 section 19.1)")))?;
+                if let Some(trunk) = trunk {
+                    let user = uri.user().unwrap_or_default();
+                    let format = &trunk.config.number_format;
+                    format.check_user(user).map_err(|error| fault(format!("{to:?} {error}")))?;
+                }
+                Ok(uri)
             }
             (false, Some(trunk)) => match trunk.config.number_format.dial(to) {
                 Ok(user) => Ok(trunk.uri(&user, call.record().gateway.as_deref())),

@@ -135,7 +135,7 @@ fn when_no_gateway_helps_the_failure_that_is_true_of_all_is_told() {
         let mut world = two(first, second);
         call(&mut world);
         world.run();
-        let told_by_first = first == &[(50, Reject(502))];
+        let told_by_first = *first == [(50, Reject(502))];
         check(&world, &format!("initiated\nended {story}"), 2, if told_by_first { CARRIER } else { BACKUP });
         let dialogs = &world.dialogs[&world.id("c1")];
         assert_eq!(world.cdr("c1").sip_call_id.as_ref(), Some(&dialogs[usize::from(!told_by_first)]));

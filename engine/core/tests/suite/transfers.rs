@@ -141,8 +141,10 @@ fn a_number_that_the_trunk_does_not_dial_is_no_target() {
     });
     world.call("a", ANSWERED, json!({}));
     world.run_for(300);
-    let number = world.transfer("a", json!({"to": "0900123"}));
-    assert!(matches!(number, Err(Refusal::Validation(_))), "{number:?}");
+    for to in ["0900123", "sip:0900123@192.0.2.2", "sip:%30900-123@192.0.2.2"] {
+        let number = world.transfer("a", json!({"to": to}));
+        assert!(matches!(number, Err(Refusal::Validation(_))), "{to}: {number:?}");
+    }
     hang_up(&mut world, "a");
     world.run();
 }
