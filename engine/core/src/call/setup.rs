@@ -23,21 +23,11 @@ impl LiveCall {
 
     /// Its turn has come.
     pub(crate) fn begin(&mut self, ctx: &mut Context<'_>) {
-        let mut dial = match std::mem::replace(&mut self.state, State::Over) {
-            State::Queued(dial) => dial,
-            state @ (State::Accepting(_)
-            | State::Opening(_)
-            | State::Inviting(_)
-            | State::Screening(_)
-            | State::Offered(_)
-            | State::Answering(_)
-            | State::Connected(_)
-            | State::Ending(_)
-            | State::Over) => {
-                debug_assert!(false, "only queued calls are given a turn");
-                self.state = state;
-                return;
-            }
+        let Some(mut dial) = self.leave(|state| {
+            if let State::Queued(dial) = state { (Some(dial), State::Over) } else { (None, state) }
+        }) else {
+            debug_assert!(false, "only queued calls are given a turn");
+            return;
         };
         self.marks.admitted = Some(ctx.now);
         ctx.timers.cancel(self.leg, CallTimer::Queue);
