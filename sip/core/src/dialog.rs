@@ -205,7 +205,8 @@ impl Dialog {
     }
 
     /// A request of the peer has come by this way. What a NAT has for its address is no more what it was when the call
-    /// began, or its connection is a new one.
+    /// began, or its connection is a new one. By another transport it proves less: whoever has seen the tags of a call over
+    /// TLS would have the rest of it, and its keys, in clear.
     pub(crate) fn follow(&mut self, way: Path) {
         let is_flow = match &self.next_hop {
             NextHop::Known(path) | NextHop::Unsought(path) => self.keeps_to(path),
@@ -213,10 +214,10 @@ impl Dialog {
         };
         if let NextHop::Known(path) | NextHop::Unsought(path) = &mut self.next_hop
             && is_flow
+            && path.transport == way.transport
             && (path.remote, path.stream) != (way.remote, way.stream)
         {
-            let advertised = if path.local == way.local { path.advertised } else { way.advertised };
-            *path = Path { advertised, is_flow, ..way };
+            *path = Path { is_flow, ..way };
         }
     }
 

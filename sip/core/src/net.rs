@@ -1,7 +1,7 @@
 //! Networks as they are configured, and what one peer is by its address.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What is counted as one peer: an IPv4 address, or an IPv6 /64, for a host has as many addresses in its own as it likes
 /// (RFC 8981).
@@ -80,6 +80,33 @@ impl Network {
     }
 }
 
+/// The network that an address belongs to which means something only within it.
+pub fn private_network(address: IpAddr) -> Option<Network> {
+    const fn v4(a: u8, b: u8, prefix: u8) -> Network {
+        Network { address: IpAddr::V4(Ipv4Addr::new(a, b, 0, 0)), prefix }
+    }
+    const fn v6(first: u16, prefix: u8) -> Network {
+        Network { address: IpAddr::V6(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0)), prefix }
+    }
+    const PRIVATE: [Network; 10] = [
+        // RFC 1918 section 3.
+        v4(10, 0, 8),
+        v4(172, 16, 12),
+        v4(192, 168, 16),
+        // RFC 6598: for carrier-grade NATs.
+        v4(100, 64, 10),
+        // Link-local, loopback and "this network".
+        v4(169, 254, 16),
+        v4(127, 0, 8),
+        v4(0, 0, 8),
+        // Unique local, link-local; loopback and the unspecified address.
+        v6(0xfc00, 7),
+        v6(0xfe80, 10),
+        v6(0, 127),
+    ];
+    PRIVATE.into_iter().find(|network| network.contains(address))
+}
+
 fn same_prefix(a: u128, b: u128, bits: u8) -> bool {
     (a ^ b).leading_zeros() >= u32::from(bits)
 }
@@ -107,6 +134,29 @@ mod tests {
         }
         for bad in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "host", "10.0.0.0/"] {
             assert_eq!(bad.parse::<Network>(), Err(NotANetwork), "{bad}");
+        }
+    }
+
+    #[test]
+    fn networks_that_end_at_a_router() {
+        for (address, network) in [
+            ("10.1.2.3", Some("10.0.0.0/8")),
+            ("::ffff:10.1.2.3", Some("10.0.0.0/8")),
+            ("172.31.0.1", Some("172.16.0.0/12")),
+            ("172.32.0.1", None),
+            ("192.168.1.5", Some("192.168.0.0/16")),
+            ("192.169.1.5", None),
+            ("100.127.0.1", Some("100.64.0.0/10")),
+            ("100.128.0.1", None),
+            ("203.0.113.5", None),
+            ("fd00::1", Some("fc00::/7")),
+            ("fe80::1", Some("fe80::/10")),
+            ("::1", Some("::/127")),
+            ("::2", None),
+            ("2001:db8::1", None),
+        ] {
+            let network = network.map(|network| network.parse().unwrap());
+            assert_eq!(private_network(address.parse().unwrap()), network, "{address}");
         }
     }
 

@@ -154,6 +154,11 @@ impl Engine {
         // Only a trunk's calls have passed somebody who signs.
         let identity = its.and_then(|trunk| self.identities.read(trunk.config.verify, at.unix_ms(), request));
         let questions = Questions { identity, webhook };
+        let public_ip = its.and_then(|trunk| trunk.config.public_ip);
+        if let Some(ip) = public_ip.filter(|ip| ip.is_ipv4() == hop.remote.is_ipv4()) {
+            // The call is new and unanswered, and so it takes it.
+            let _ = self.endpoint.set_public_ip(session, ip);
+        }
         self.gate.enter_unpaced();
         if let Some(trunk) = trunk.and_then(|id| self.trunks.get_mut(id)) {
             trunk.gate.enter_unpaced();

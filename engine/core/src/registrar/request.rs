@@ -1,9 +1,10 @@
 //! Reading a REGISTER (RFC 3261 §10.2 and §10.3, RFC 3327, RFC 5626 §6).
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use sip_core::{ByteString, Contact, Hop, Host, Message, Name, NameAddr, Transport, Uri, unquote};
+use sip_core::{
+    ByteString, Contact, Hop, Host, Message, Name, NameAddr, Transport, Uri, private_network, unquote,
+};
 
 use super::location::{Contacts, FlowId, Update, Wanted, Way};
 
@@ -198,7 +199,7 @@ impl Reader<'_> {
                 let same_place = same_host && port == remote.port();
                 // RFC 3581: who asks for rport sends and receives by the same port, and expects a NAT.
                 let asks_for_rport = self.request.top_via().is_ok_and(|via| via.rport().is_some());
-                let elsewhere = ip.is_some_and(|ip| !same_host && is_private(ip));
+                let elsewhere = ip.is_some_and(|ip| !same_host && private_network(ip).is_some());
                 same_place || !(asks_for_rport || elsewhere || is_invalid(contact))
             }
             Transport::Tls | Transport::Ws | Transport::Wss => false,
@@ -214,21 +215,6 @@ fn is_invalid(contact: &Uri) -> bool {
             name.rsplit('.').next().is_some_and(|top| top.eq_ignore_ascii_case("invalid"))
         }
         Some(Host::Ip(_)) | None => false,
-    }
-}
-
-/// Whether an address means something in its own network only.
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            // RFC 6598: 100.64.0.0/10 is for carrier-grade NATs.
-            let shared = a == 100 && (64..128).contains(&b);
-            ip.is_private() || ip.is_link_local() || ip.is_loopback() || ip.is_unspecified() || shared
-        }
-        IpAddr::V6(ip) => {
-            ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback() || ip.is_unspecified()
-        }
     }
 }
 

@@ -123,6 +123,8 @@ pub(crate) struct Carrier {
     pub(crate) invites: Vec<Instant>,
     /// And the INVITEs themselves.
     pub(crate) requests: Vec<Message>,
+    /// The answers to its calls.
+    pub(crate) answers: Vec<Message>,
     /// REGISTERs that came, refreshes and all.
     pub(crate) registers: u32,
     /// Contacts that are registered now.
@@ -182,6 +184,7 @@ impl Carrier {
             most_live: 0,
             invites: Vec::new(),
             requests: Vec::new(),
+            answers: Vec::new(),
             registers: 0,
             contacts: BTreeSet::new(),
             unoffered: BTreeSet::new(),
@@ -371,7 +374,8 @@ impl Carrier {
                 self.most_live = self.most_live.max(self.live.len());
                 self.schedule(now, id, script);
             }
-            SessionEvent::Answered { body, .. } => {
+            SessionEvent::Answered { body, response, .. } => {
+                self.answers.push(response);
                 self.outcomes.insert(id, 200);
                 if self.unoffered.remove(&id) {
                     // The engine offers; the answer goes into the ACK, if any.

@@ -72,6 +72,19 @@ fn the_door_is_told_who_the_routes_and_trunks_are_for() {
 }
 
 #[test]
+fn a_trunk_with_a_public_address_of_ours_is_told_it_when_it_calls() {
+    let mut world = World::with(|config| {
+        config.trunks[0].public_ip = Some("198.51.100.7".parse().unwrap());
+        config.routes = vec![route(Some("100"), RouteAction::Flow("menu".into()))];
+    });
+    world.put_flow("menu", json!({"start": "end", "steps": {"end": {"verb": "hangup"}}})).unwrap();
+    call(&mut world, "100", &[]);
+    world.run();
+    let contact = world.carrier.answers[0].header(sip_core::Name::Contact).unwrap();
+    assert_eq!(contact, "<sip:100@198.51.100.7:5060>");
+}
+
+#[test]
 fn a_route_answers_into_a_flow() {
     let mut world = world();
     let (session, id) = call(&mut world, "100", &[(1_500, Press('5'))]);

@@ -6,6 +6,7 @@ mod error;
 mod io;
 mod receive;
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 pub use answer::ALLOW;
@@ -188,6 +189,13 @@ impl Endpoint {
         let result = self.sessions.command(&mut self.layer, id, act);
         self.settle();
         result
+    }
+
+    /// Inbound: the address that the caller is told in Via and Contact instead of the one that the listener advertises, as
+    /// [`Target::public_ip`](crate::Target::public_ip) is for calls of ours. Before [`ring`](Self::ring) and
+    /// [`answer`](Self::answer).
+    pub fn set_public_ip(&mut self, id: SessionId, public_ip: IpAddr) -> Result<(), Error> {
+        self.command(id, |session, _| session.set_public_ip(public_ip))
     }
 
     /// Inbound: sends a provisional response, 101 to 199, perhaps with early media. Whether it is a reliable one (RFC 3262)

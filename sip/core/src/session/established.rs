@@ -1,5 +1,6 @@
 //! Requests in dialogs, early and confirmed: how ours find their way, and which part of a call the peer's are for.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ const MAX_WAITING: usize = 8;
 impl Session {
     /// Looks for the next hop of a dialog that has only the way its first message took.
     pub(super) fn find_next_hop(&mut self, layer: &mut TransactionLayer, at: DialogId) {
-        let id = self.id;
+        let (id, public_ip) = (self.id, self.public_ip);
         let Some(dialog) = self.dialog(at) else { return };
         let NextHop::Unsought(fallback) = &dialog.next_hop else { return };
         let fallback = fallback.clone();
@@ -37,7 +38,9 @@ impl Session {
         // called over TCP and leaves the parameter out means TCP.
         let transport = transport.unwrap_or(fallback.transport);
         dialog.next_hop = match layer.locate(Asker::Dialog(id, at), &host, port, Some(transport), secure) {
-            Located::At(destination) => NextHop::Known(path_to(layer, destination, None, fallback)),
+            Located::At(destination) => {
+                NextHop::Known(path_to(layer, destination, None, fallback, public_ip))
+            }
             Located::Asked(_) => {
                 let name = host.to_string().into();
                 NextHop::Asked { name, fallback, waiting: Vec::new() }
@@ -52,12 +55,13 @@ impl Session {
         at: DialogId,
         result: Result<Destinations, ResolveError>,
     ) {
+        let public_ip = self.public_ip;
         let Some(dialog) = self.dialog(at) else { return };
         let NextHop::Asked { name, fallback, waiting } = &mut dialog.next_hop else { return };
         let (name, fallback, waiting) = (name.clone(), fallback.clone(), std::mem::take(waiting));
         // A name that cannot be looked up must not leave a call without ACK or BYE: the way the first message took will do.
         let path = match result.ok().and_then(|found| layer.in_order(now, found.list).pop_front()) {
-            Some(destination) => path_to(layer, destination, Some(name), fallback),
+            Some(destination) => path_to(layer, destination, Some(name), fallback, public_ip),
             None => fallback,
         };
         dialog.next_hop = NextHop::Known(path);
@@ -239,7 +243,7 @@ impl Session {
             return layer.respond(now, server, &Answer::new(500));
         }
         if let Some(way) = layer.path_back(hop) {
-            dialog.follow(way);
+            dialog.follow(told(way, self.public_ip));
         }
         let allow = [(Name::Allow, ALLOW)];
         if matches!(method, Method::Invite | Method::Update)
@@ -319,7 +323,7 @@ impl Session {
 
     /// The Contact of our responses to what came this way.
     pub(super) fn contact_back(&self, layer: &TransactionLayer, hop: Hop) -> Option<ByteString> {
-        layer.path_back(hop).map(|path| contact(self.user.as_deref(), &path).into())
+        self.path_back(layer, hop).map(|path| contact(self.user.as_deref(), &path).into())
     }
 }
 
@@ -336,19 +340,18 @@ fn in_dialog(refresh: &Refresh) -> Extensions {
 }
 
 /// The path to a destination; over the stream of the `fallback` where that leads to the same host, and all of the
-/// `fallback` where no listener suits. From the same listener the peer is told the same address as before.
+/// `fallback` where no listener suits.
 fn path_to(
     layer: &TransactionLayer,
     to: Destination,
     server_name: Option<ByteString>,
     fallback: Path,
+    public_ip: Option<IpAddr>,
 ) -> Path {
     let Destination { transport, address } = to;
     let stream = fallback.stream.filter(|stream| stream.remote.ip() == address.ip());
     let Some(path) = layer.path(transport, address, Some(fallback.local), stream) else { return fallback };
-    let same_listener = (path.transport, path.local) == (fallback.transport, fallback.local);
-    let advertised = if same_listener { fallback.advertised } else { path.advertised };
     // A numeric host of the same address is the peer whose name is known already.
     let server_name = server_name.or(fallback.server_name.filter(|_| fallback.remote.ip() == address.ip()));
-    Path { advertised, server_name, is_open: fallback.is_open, ..path }
+    Path { server_name, is_open: fallback.is_open, ..told(path, public_ip) }
 }

@@ -1,5 +1,6 @@
 //! The callee's side up to the ACK: ringing, answering, refusing, CANCEL, a 2xx repeated until it is acknowledged.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use bytestring::ByteString;
@@ -7,7 +8,7 @@ use bytestring::ByteString;
 use super::*;
 use crate::endpoint::Answer;
 use crate::headers::RAck;
-use crate::{Name, Transport};
+use crate::{Name, Transport, private_network};
 use reliable::Provisionals;
 
 /// An inbound call without a final response of ours.
@@ -65,6 +66,7 @@ pub(super) fn begin(
         uuid: layer.uuid(),
         caller: Side::Remote,
         user: uri.and_then(|uri| uri.user().map(ByteString::from)),
+        public_ip: None,
         auth: Authenticator::new(None),
         state: State::Invited(Box::new(invited)),
         invite: None,
@@ -93,6 +95,16 @@ impl Session {
         }
     }
 
+    /// Before any response of ours that has a Contact.
+    pub(crate) fn set_public_ip(&mut self, public_ip: IpAddr) -> Result<(), Error> {
+        self.invited()?;
+        if !self.dialogs.is_empty() {
+            return Err(Error::WrongState);
+        }
+        self.public_ip = Some(public_ip);
+        Ok(())
+    }
+
     /// Tells of the call, and watches how long it is meant to be valid.
     pub(super) fn arrive(&mut self, layer: &mut TransactionLayer, now: Instant, hop: Hop, request: Message) {
         // RFC 3261 section 13.3.1: "the UAS core sets a timer for the number of seconds indicated in the header field value.
@@ -110,7 +122,7 @@ impl Session {
             return Ok(dialog.id);
         }
         let (hop, request) = layer.request(server).ok_or(Error::WrongState)?;
-        let path = layer.path_back(hop).ok_or(Error::NoListener)?;
+        let path = self.path_back(layer, hop).ok_or(Error::NoListener)?;
         let path = Path { is_flow: is_behind_nat(request, hop), ..path };
         let turn = if request.sdp().is_some() { Turn::Theirs(Carrier::Invite) } else { Turn::Open };
         let tag = format!("{:016x}", self.tag);
@@ -450,12 +462,17 @@ impl Session {
 fn is_behind_nat(request: &Message, Hop { transport, remote, .. }: Hop) -> bool {
     let mut vias = request.vias();
     let (Some(Ok(via)), None) = (vias.next(), vias.next()) else { return false };
-    let Some(ip) = via.host().ip() else { return false };
-    // RFC 3581 section 3: who asks for rport over UDP receives at the address and port that it sends from.
-    let sends_from_there = transport == Transport::Udp && via.rport().is_some();
+    let Some(ip) = via.host().ip().map(|ip| ip.to_canonical()) else { return false };
+    let source = remote.ip().to_canonical();
     let port = via.port().unwrap_or(transport.default_port());
-    let has_come_from_there =
-        ip.to_canonical() == remote.ip().to_canonical() && (!sends_from_there || port == remote.port());
+    // RFC 3581 section 3: who asks for rport over UDP receives at the address and port that it sends from. Who does not,
+    // and has an address that is good everywhere, may send by another than it receives by.
+    let receives_there = transport == Transport::Udp && via.rport().is_some();
+    let is_hidden = match receives_there {
+        true => (ip, port) != (source, remote.port()),
+        false => private_network(ip).is_some_and(|network| !network.contains(source)),
+    };
     let contact = crate::dialog::contact(request);
-    !has_come_from_there && contact.and_then(|contact| contact.host()).and_then(|host| host.ip()) == Some(ip)
+    let contact = contact.and_then(|contact| contact.host()).and_then(|host| host.ip());
+    is_hidden && contact.map(|ip| ip.to_canonical()) == Some(ip)
 }

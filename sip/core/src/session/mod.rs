@@ -29,6 +29,7 @@ mod requests;
 mod sessions;
 mod theirs;
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
@@ -117,8 +118,12 @@ impl SessionTimer {
 /// RFC 3261 section 13.3.1.1: "the UAS MUST send a non-100 provisional response at every minute".
 const PROVISIONAL_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Dialogs that one INVITE may make by forking. Beyond it a 2xx is left to its sender's own timeout.
+/// Dialogs that are kept of those that one INVITE makes by forking. Beyond it a provisional response makes none, and a 2xx
+/// is hung up at once.
 const MAX_FORKS: usize = 16;
+
+/// Transactions of one call beyond which a 2xx of still another fork is left to its sender's own timeout.
+const MAX_HANGING_UP: u32 = 64;
 
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -132,6 +137,8 @@ pub(crate) struct Session {
     caller: Side,
     /// The user of our Contact.
     user: Option<ByteString>,
+    /// The address that the peer is told in Via and Contact, where it is not the one that the listener advertises.
+    public_ip: Option<IpAddr>,
     auth: Authenticator,
     state: State,
     /// What answers to the first INVITE need, where it is ours, as long as they may come.
@@ -233,6 +240,12 @@ impl Session {
         self.drop_refers(layer, now);
     }
 
+    /// The way back to where a message of the peer's came from, with the address that it is told.
+    fn path_back(&self, layer: &TransactionLayer, hop: Hop) -> Option<Path> {
+        let path = layer.path_back(hop)?;
+        Some(told(path, self.public_ip))
+    }
+
     fn set_timer(&self, layer: &mut TransactionLayer, timer: SessionTimer, deadline: Instant) {
         layer.timers.set(TimerKey::Session(self.id, timer), deadline);
     }
@@ -309,6 +322,12 @@ impl Session {
             SessionTimer::SessionExpiry => self.session_expired(layer, now),
         }
     }
+}
+
+/// The path with this address in its Via and Contact.
+fn told(path: Path, public_ip: Option<IpAddr>) -> Path {
+    let ip = public_ip.unwrap_or(path.advertised.ip());
+    Path { advertised: SocketAddr::new(ip, path.advertised.port()), ..path }
 }
 
 /// The Contact of this end of `path`.

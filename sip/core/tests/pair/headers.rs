@@ -8,7 +8,7 @@ use sip_core::*;
 fn both_halves_of_the_session_id_stay_through_the_call() {
     let mut net = Net::pair();
     let (a, b) = net.established();
-    net.act(A, |endpoint, now| endpoint.info(now, a, Body::sdp("x")).unwrap());
+    net.act(A, |endpoint, now| endpoint.info(now, a, crate::info::relay()).unwrap());
     net.run_for(secs(0));
     net.hangup(B, b);
     net.run_until_quiet();

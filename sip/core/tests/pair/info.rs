@@ -4,7 +4,7 @@ use crate::net::*;
 use crate::requests::{answer_to, called_by_r, in_dialog};
 use sip_core::*;
 
-fn relay() -> Body {
+pub(crate) fn relay() -> Body {
     Body { content_type: "application/dtmf-relay".into(), bytes: "Signal=5\r\nDuration=160\r\n".into() }
 }
 

@@ -17,6 +17,7 @@ mod negotiation;
 mod net;
 mod offers;
 mod outgoing;
+mod public_ip;
 mod races;
 mod refer;
 mod registration;

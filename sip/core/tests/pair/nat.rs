@@ -95,6 +95,11 @@ fn a_caller_behind_a_nat_is_hung_up_where_it_called_from() {
         ("10.0.0.3:5999;rport".to_owned(), "sip:r@10.0.0.3:5999", "", R),
         // Without rport that is no NAT, but somebody who sends by another port than he receives by.
         ("10.0.0.3:5999".to_owned(), "sip:r@10.0.0.3:5999", "", "10.0.0.3:5999"),
+        // Nor is that one, with an address that is good everywhere: a cluster that sends by another than it receives by.
+        ("203.0.113.5".to_owned(), "sip:r@203.0.113.5", "", "203.0.113.5:5060"),
+        ("203.0.113.5;rport".to_owned(), "sip:r@203.0.113.5", "", R),
+        // And that one is of our own network.
+        ("10.9.0.3".to_owned(), "sip:r@10.9.0.3", "", "10.9.0.3:5060"),
         // Somebody who knows his address, or has a proxy that does.
         (format!("{PRIVATE};rport"), elsewhere, "", "10.0.0.7:5060"),
         (R.to_owned(), elsewhere, "", "10.0.0.7:5060"),
@@ -125,6 +130,25 @@ fn a_phone_that_gets_another_address_in_mid_call_is_followed() {
     net.hangup(A, id);
     let bye = net.expect_raw(MOVED, "BYE");
     net.send_raw(MOVED, A, &response_to(&bye, 200, "", ""));
+    net.run_until_quiet();
+}
+
+#[test]
+fn nothing_moves_a_call_to_another_transport() {
+    let mut net = Net::new();
+    net.add_with(A, Transport::Tls, |config| {
+        config.listeners.push(Listener { transport: Transport::Udp, ..config.listeners[0] });
+    });
+    let (id, invite) = called(&mut net, Transport::Tls, "sip:bob@192.168.1.5:5061;transport=tls");
+    let here = "Contact: <sip:bob@192.168.1.5:5061;transport=tls>\n";
+    say(&mut net, A, Transport::Tls, &response_with(&invite, 200, "phone", here, "answer"));
+    net.expect_raw(R, "ACK");
+    net.send_raw(MOVED, A, &of_callee(&invite, "phone", "INFO", 7, "", ""));
+    net.last("200 INFO");
+    net.hangup(A, id);
+    let bye = net.expect_raw(R, "BYE");
+    assert!(bye.header(Name::Via).unwrap().starts_with("SIP/2.0/TLS "));
+    say(&mut net, A, Transport::Tls, &response_to(&bye, 200, "", ""));
     net.run_until_quiet();
 }
 
