@@ -470,12 +470,17 @@ impl LiveCall {
         let (State::Offered(_), Some(session)) = (&self.state, self.session()) else {
             return Err(self.wrong_state("only an unanswered inbound call can ring"));
         };
-        if self.record.ringing_at.is_none() && ctx.endpoint.ring(ctx.now, session, 180, None).is_ok() {
-            self.record.ringing_at = Some(ctx.timestamp());
-            self.record.status = CallStatus::Ringing;
-            self.record.sip_status = Some(180);
-            self.emit(ctx, EventData::CallRinging { sip_status: 180 });
+        if self.record.ringing_at.is_some() {
+            return Ok(());
         }
+        if ctx.endpoint.ring(ctx.now, session, 180, None).is_err() {
+            // RFC 3262 §5: it would have to carry our offer, and there is no media port before the answer.
+            return Err(self.wrong_state("this caller takes no ringing without our offer: answer or reject"));
+        }
+        self.record.ringing_at = Some(ctx.timestamp());
+        self.record.status = CallStatus::Ringing;
+        self.record.sip_status = Some(180);
+        self.emit(ctx, EventData::CallRinging { sip_status: 180 });
         Ok(())
     }
 

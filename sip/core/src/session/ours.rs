@@ -145,7 +145,8 @@ impl Session {
         let (at, carrier) = match &self.state {
             State::Established(at) => (*at, Carrier::Invite),
             State::Inviting(_) | State::Invited(_) => {
-                // RFC 3311 section 5.1: an UPDATE "can be sent … within an early dialog"; of several, in the latest.
+                // RFC 3311 section 5.1 of an UPDATE: "It MAY be sent for both early and confirmed dialogs"; of several early
+                // ones, in the latest.
                 let dialog = self.dialogs.last().ok_or(Error::WrongState)?;
                 if body.is_none() || !dialog.peer.allows(&Method::Update) {
                     return Err(Error::WrongState);
@@ -157,7 +158,10 @@ impl Session {
             State::Answered(_) => return Err(Error::OfferPending),
             State::Over => return Err(Error::WrongState),
         };
-        if !self.theirs.is_idle() {
+        // RFC 3311 section 5.1 has a callee wait with its UPDATE until it "has received a PRACK for that reliable provisional
+        // response", the one with its answer.
+        let is_unconfirmed = self.invited().is_ok_and(|invited| invited.provisionals.holds_answer());
+        if is_unconfirmed || !self.theirs.is_idle() {
             return Err(Error::OfferPending);
         }
         let dialog = self.dialog(at).filter(|dialog| dialog.exchange.is_agreed());
@@ -408,7 +412,7 @@ impl Session {
         }
     }
 
-    /// The dialog of an offer is gone, where another fork answered.
+    /// The dialog of an offer is gone: another fork answered, it hung up, or its INVITE was refused.
     pub(super) fn forsake_ours(&mut self, layer: &mut TransactionLayer) {
         let Ours::Sent(sent) = &self.ours else { return };
         let at = sent.dialog;

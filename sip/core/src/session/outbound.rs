@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::*;
 use crate::capability::{Extension, Extensions, unsupported};
-use crate::dialog::{Ack, Caller, Waiting};
+use crate::dialog::{Ack, Caller, NextHop, Waiting};
 use crate::endpoint::{ALLOW, QueryId};
 use crate::grammar::is_token;
 use crate::headers::RAck;
@@ -144,6 +144,7 @@ pub(super) fn begin(
         uuid: layer.uuid(),
         caller: Side::Local,
         user: inviting.invite.from.uri().user().map(ByteString::from),
+        public_ip: inviting.invite.target.public_ip,
         auth: Authenticator::new(inviting.invite.credentials.clone()),
         state: State::Inviting(Box::new(inviting)),
         invite: None,
@@ -215,6 +216,7 @@ impl Session {
     fn send_invite(&mut self, layer: &mut TransactionLayer, now: Instant, path: Path) {
         // What an INVITE before this one made is over with its final response.
         self.dialogs.clear();
+        self.forsake(layer, now);
         let State::Inviting(inviting) = &mut self.state else { return };
         inviting.early.clear();
         let invite = &inviting.invite;
@@ -488,15 +490,25 @@ impl Session {
 
     /// The dialog that a response to our INVITE is from, made if it is new (RFC 3261 section 12.1.2).
     fn dialog_of(&mut self, hop: Hop, response: &Message) -> Option<DialogId> {
-        let sent = self.invite.as_ref()?;
-        let path = Path { stream: sent.path.transport.is_reliable().then_some(hop), ..sent.path.clone() };
+        let path = self.way_of(hop)?;
         let tag = response.to_tag();
         if let Some(dialog) = self.dialogs.iter_mut().find(|dialog| dialog.remote_tag() == tag.as_deref()) {
             return dialog.relearn(response, path).then_some(dialog.id);
         }
-        if self.dialogs.len() + self.gone.len() >= MAX_FORKS {
+        if self.is_full_of_forks() {
             return None;
         }
+        self.new_dialog(path, response)
+    }
+
+    /// The way back to whom a response to our INVITE is from, where it names no other.
+    fn way_of(&self, hop: Hop) -> Option<Path> {
+        let path = &self.invite.as_ref()?.path;
+        Some(Path { stream: path.transport.is_reliable().then_some(hop), ..path.clone() })
+    }
+
+    fn new_dialog(&mut self, path: Path, response: &Message) -> Option<DialogId> {
+        let sent = self.invite.as_ref()?;
         let id = DialogId(self.next_dialog);
         let caller = Caller { call_id: &self.call_id, from: &sent.from, cseq: sent.cseq };
         let turn = if sent.offered { Turn::Ours(Carrier::Invite) } else { Turn::Open };
@@ -504,6 +516,40 @@ impl Session {
         self.add_dialog(dialog);
         self.next_dialog += 1;
         Some(id)
+    }
+
+    fn is_full_of_forks(&self) -> bool {
+        self.dialogs.len() + self.gone.len() >= MAX_FORKS
+    }
+
+    /// Makes room for an answer: a dialog that is early is known by its tag again when it answers too.
+    fn drop_early(&mut self, layer: &mut TransactionLayer, now: Instant) -> bool {
+        let Some(at) = self.dialogs.iter().position(|dialog| dialog.acks.is_empty()) else { return false };
+        let dropped = self.dialogs.remove(at).id;
+        if let State::Inviting(inviting) = &mut self.state {
+            inviting.early.retain(|early| early.dialog != Some(dropped));
+        }
+        self.forsake(layer, now);
+        true
+    }
+
+    /// One answer more than are kept: it gets its ACK and its BYE by the way that it came, and again when it comes again.
+    fn hang_up_unkept(&mut self, layer: &mut TransactionLayer, now: Instant, hop: Hop, response: &Message) {
+        // Whoever answers once with so many tags is left to its own timeout.
+        if self.transactions >= MAX_HANGING_UP {
+            return;
+        }
+        let Some(sent) = &self.invite else { return };
+        let (invite, cseq, authorization) = (sent.key, sent.cseq, sent.authorization.clone());
+        let at = self.way_of(hop).and_then(|path| self.new_dialog(path, response));
+        let Some(dialog) = at.and_then(|at| self.dialog(at)) else { return };
+        if let NextHop::Unsought(path) = &dialog.next_hop {
+            dialog.next_hop = NextHop::Known(path.clone());
+        }
+        let at = dialog.id;
+        self.send_in_dialog(layer, now, at, Waiting::Ack { invite, cseq, authorization, body: None });
+        self.send_bye(layer, now, at, None);
+        self.dialogs.retain(|dialog| dialog.id != at);
     }
 
     /// Any 2xx: the first, its repetitions, those of other forks.
@@ -533,6 +579,10 @@ impl Session {
             State::Inviting(_) => true,
             State::Invited(_) | State::Answered(_) | State::Established(_) | State::Over => false,
         };
+        let is_known = self.dialogs.iter().any(|dialog| dialog.remote_tag() == tag.as_deref());
+        if !is_known && self.is_full_of_forks() && !self.drop_early(layer, now) {
+            return self.hang_up_unkept(layer, now, hop, response);
+        }
         let Some(at) = self.dialog_of(hop, response) else {
             // Without a tag, a target or a sound route there is no dialog to send an ACK or a BYE in.
             if is_inviting {

@@ -42,8 +42,9 @@ struct Pending {
 }
 
 impl Provisionals {
-    /// RFC 3262 section 3: "a value of the RSeq header field … The value … for the first … is chosen uniformly between 1
-    /// and 2**31 - 1", and each next one is one higher.
+    /// RFC 3262 section 3: "The value of the header field for the first reliable provisional response in a transaction MUST
+    /// be between 1 and 2**31 - 1. It is RECOMMENDED that it be chosen uniformly in this range." Each next one is one
+    /// higher.
     fn next(&mut self, random: u64) -> u32 {
         let next = match self.last {
             Some(last) => last.wrapping_add(1).max(1),
@@ -54,8 +55,8 @@ impl Provisionals {
         next
     }
 
-    /// Whether the 2xx has to wait: "If the UAS … any unacknowledged reliable provisional responses contained a session
-    /// description … it MUST NOT send a 2xx" before their PRACK.
+    /// Whether the 2xx has to wait, where one of "the unacknowledged reliable provisional responses contained a session
+    /// description. In that case, it MUST NOT send a final response until those provisional responses are acknowledged."
     pub(super) fn holds_answer(&self) -> bool {
         self.pending.as_ref().is_some_and(|pending| pending.described)
     }
@@ -124,8 +125,14 @@ impl Session {
             Reliable::Supported => body.is_some(),
             Reliable::Required => true,
         };
-        let reliable = required || wanted && dialog.peer.supports(Extension::Reliable);
         let turn = dialog.exchange.turn();
+        // RFC 3262 section 5: "If the INVITE did not contain an offer", "one MUST appear in that reliable provisional
+        // response" which is the first.
+        let owes_offer = turn == Turn::Open && body.is_none();
+        if required && owes_offer {
+            return Err(Error::WrongState);
+        }
+        let reliable = required || wanted && !owes_offer && dialog.peer.supports(Extension::Reliable);
         // What a description means depends on whose turn it is. In an unreliable response it is a foretaste of the answer,
         // and cannot be an offer: RFC 3261 section 13.2.1 wants that "in the first reliable non-failure message".
         let (body, offer) = match (turn, body) {
@@ -211,8 +218,8 @@ impl Session {
             }
             State::Answered(_) | State::Inviting(_) | State::Established(_) | State::Over => None,
         };
-        // "If … the PRACK request does not match any unacknowledged reliable provisional response, the UAS responds to the
-        // PRACK with a 481".
+        // For one that "does not match any unacknowledged reliable provisional response, the UAS MUST respond to the PRACK
+        // with a 481 response".
         let Some(pending) = pending else { return layer.respond(now, server, &Answer::new(481)) };
         self.cancel_timer(layer, SessionTimer::RepeatReliable);
         self.cancel_timer(layer, SessionTimer::PrackTimeout);

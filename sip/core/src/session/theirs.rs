@@ -447,7 +447,7 @@ impl Session {
         self.theirs = Theirs::Idle;
     }
 
-    /// The dialog of an offer is gone, where another fork answered.
+    /// The dialog of an offer is gone: another fork answered, it hung up, or its INVITE was refused.
     pub(super) fn forsake_theirs(&mut self, layer: &mut TransactionLayer, now: Instant) {
         let gone = match &self.theirs {
             Theirs::Asked { dialog, .. } => {
@@ -456,9 +456,18 @@ impl Session {
             }
             Theirs::Unacknowledged { .. } | Theirs::Idle => false,
         };
-        if gone {
-            self.withdraw(layer, now, 481);
+        if !gone {
+            return;
         }
+        let Some((_, source, _)) = self.take_asked(layer) else { return };
+        match source {
+            Source::Invite { server, .. } | Source::Request { server } => {
+                layer.respond(now, server, &Answer { to_tag: Some(self.tag), ..Answer::new(481) });
+            }
+            // Other forks may still ring.
+            Source::Provisional { .. } | Source::Success { .. } => {}
+        }
+        self.emit(layer, SessionEvent::OfferWithdrawn);
     }
 }
 

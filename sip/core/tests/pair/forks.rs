@@ -200,3 +200,117 @@ fn a_new_invite_after_a_challenge_has_new_early_dialogs() {
     assert_eq!(net.expect_raw(R, "PRACK").header(Name::RAck), Some("3 2 INVITE"));
     assert_eq!(net.story(A), ["183", "180"]);
 }
+
+/// Answers what `a` asks of its forks until it asks nothing more, and counts the BYEs.
+fn hung_up(net: &mut Net) -> usize {
+    let mut byes = 0;
+    while let Some(request) = net.receive_raw(R) {
+        if request.method() == Some(&Method::Bye) {
+            byes += 1;
+            net.send_raw(R, A, &response_to(&request, 200, "", ""));
+        }
+    }
+    byes
+}
+
+#[test]
+fn a_late_fork_that_answers_wins_and_more_than_are_kept_are_hung_up() {
+    let mut net = Net::pair();
+    let a = net.call(A, R);
+    net.run_for(secs(0));
+    let invite = net.expect_raw(R, "INVITE");
+    let here = format!("Contact: <sip:{R}>\n");
+    for n in 0..20 {
+        net.send_raw(R, A, &response_to(&invite, 180, &format!("f{n}"), &here));
+    }
+    net.send_raw(R, A, &response_with(&invite, 200, "f19", &here, "answer"));
+    assert_eq!(net.story(A).last().unwrap(), "answered");
+    assert_eq!(net.expect_raw(R, "ACK").to_tag().as_deref(), Some("f19"));
+    for n in 0..40 {
+        net.send_raw(R, A, &response_with(&invite, 200, &format!("late{n}"), &here, "answer"));
+    }
+    assert_eq!((net.count("ACK"), hung_up(&mut net)), (41, 40));
+    // Without end only for who answers the BYEs.
+    net.run_for(secs(10));
+    for n in 0..200 {
+        net.send_raw(R, A, &response_with(&invite, 200, &format!("rude{n}"), &here, "answer"));
+    }
+    assert!(net.count("ACK") < 120, "{}", net.count("ACK"));
+    hung_up(&mut net);
+    net.hangup(A, a);
+    assert_eq!(hung_up(&mut net), 1);
+    net.run_until_quiet();
+}
+
+#[test]
+fn a_late_fork_that_answers_a_cancelled_call_is_hung_up() {
+    let mut net = Net::pair();
+    let a = net.call(A, R);
+    net.run_for(secs(0));
+    let invite = net.expect_raw(R, "INVITE");
+    let here = format!("Contact: <sip:{R}>\n");
+    for n in 0..20 {
+        net.send_raw(R, A, &response_to(&invite, 180, &format!("f{n}"), &here));
+    }
+    net.hangup(A, a);
+    let cancel = net.expect_raw(R, "CANCEL");
+    net.send_raw(R, A, &response_to(&cancel, 200, "f1", ""));
+    for n in (0..20).rev() {
+        net.send_raw(R, A, &response_with(&invite, 200, &format!("f{n}"), &here, "answer"));
+    }
+    assert_eq!((net.count("ACK"), hung_up(&mut net)), (20, 20));
+    assert_eq!(net.story(A).last().unwrap(), "failed Cancelled");
+    net.run_until_quiet();
+}
+
+/// An INVITE without a body, and a fork that offers reliably.
+fn offered_by_f1(net: &mut Net) -> Message {
+    net.act(A, |endpoint, now| endpoint.invite(now, Invite { body: None, ..invite(R) }).unwrap());
+    net.run_for(secs(0));
+    let invite = net.expect_raw(R, "INVITE");
+    net.send_raw(R, A, &response_with(&invite, 183, "f1", &reliable(1, R), "f1 offer"));
+    assert_eq!(net.story(A).last().unwrap(), "offered: f1 offer");
+    invite
+}
+
+#[test]
+fn a_fork_that_hangs_up_while_its_offer_waits_leaves_the_others_ringing() {
+    let mut net = Net::pair();
+    let invite = offered_by_f1(&mut net);
+    net.send_raw(R, A, &response_to(&invite, 180, "f2", &format!("Contact: <sip:{R}>\n")));
+    net.send_raw(R, A, &of_callee(&invite, "f1", "BYE", 1, "", ""));
+    net.expect_raw(R, "200 BYE");
+    net.run_for(secs(20));
+    assert_eq!(net.story(A).last().unwrap(), "withdrawn");
+    assert_eq!((net.count("CANCEL"), net.count("PRACK")), (0, 0));
+    net.send_raw(R, A, &response_with(&invite, 200, "f2", &format!("Contact: <sip:{R}>\n"), "f2 offer"));
+    assert_eq!(net.story(A).last().unwrap(), "answered");
+}
+
+#[test]
+fn an_offer_of_the_invite_before_does_not_cancel_the_one_after() {
+    let mut net = Net::pair();
+    let first = offered_by_f1(&mut net);
+    let challenge = "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\"\n";
+    net.send_raw(R, A, &response_to(&first, 407, "f1", challenge));
+    assert_eq!(net.story(A).last().unwrap(), "withdrawn");
+    let second = net.expect_raw(R, "INVITE");
+    net.send_raw(R, A, &response_with(&second, 183, "g1", &reliable(1, R), "g1 offer"));
+    assert_eq!(net.story(A).last().unwrap(), "offered: g1 offer");
+}
+
+#[test]
+fn our_offer_to_a_fork_of_the_invite_before_is_refused() {
+    let mut net = Net::pair();
+    let a = net.call(A, R);
+    net.run_for(secs(0));
+    let first = net.expect_raw(R, "INVITE");
+    net.send_raw(R, A, &response_with(&first, 183, "f1", &reliable(1, R), "answer"));
+    let prack = net.expect_raw(R, "PRACK");
+    net.send_raw(R, A, &response_to(&prack, 200, "", ""));
+    net.offer(A, a, "again");
+    net.expect_raw(R, "UPDATE");
+    let challenge = "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\"\n";
+    net.send_raw(R, A, &response_to(&first, 407, "f1", challenge));
+    assert_eq!(net.story(A).last().unwrap(), "offer refused 481");
+}

@@ -419,6 +419,49 @@ fn before_the_answer_either_side_offers_by_update() {
 }
 
 #[test]
+fn an_update_of_the_callee_waits_for_the_prack_of_its_answer() {
+    let mut net = Net::pair();
+    ring_only(&mut net, B);
+    let more = "Supported: 100rel\nAllow: UPDATE\n";
+    net.send_raw(R, B, &invite_of_caller(more, "offer"));
+    let b = net.session(B);
+    net.act(B, |endpoint, now| endpoint.ring(now, b, 183, Some(sdp("answer"))).unwrap());
+    let early = net.act(B, |endpoint, now| endpoint.offer(now, b, Some(sdp("again"))));
+    assert_eq!(early, Err(Error::OfferPending));
+    net.run_for(secs(0));
+    let ringing = net.expect_raw(R, "183 INVITE");
+    let rack = format!("RAck: {} 1 INVITE\n", ringing.header(Name::RSeq).unwrap());
+    net.send_raw(R, B, &of_caller(&ringing, "PRACK", 2, &rack, ""));
+    net.offer(B, b, "again");
+    net.expect_raw(R, "UPDATE");
+}
+
+#[test]
+fn the_first_reliable_response_to_an_invite_without_an_offer_has_one() {
+    for (asks, refused) in [("Supported", false), ("Require", true)] {
+        let mut net = Net::new();
+        net.add_with(B, Transport::Udp, |config| config.reliable = Reliable::Required);
+        net.send_raw(R, B, &invite_of_caller(&format!("{asks}: 100rel\n"), ""));
+        let b = net.session(B);
+        let bare = net.act(B, |endpoint, now| endpoint.ring(now, b, 180, None));
+        assert_eq!(bare, if refused { Err(Error::WrongState) } else { Ok(()) });
+        net.act(B, |endpoint, now| endpoint.ring(now, b, 183, Some(sdp("offer"))).unwrap());
+        net.run_for(secs(0));
+        assert_eq!(net.count("180 INVITE"), usize::from(!refused));
+        assert!(
+            net.wire
+                .iter()
+                .filter(|seen| seen.label() == "180 INVITE")
+                .all(|seen| seen.message.header(Name::RSeq).is_none())
+        );
+        let ringing = net.last("183 INVITE");
+        assert_eq!((ringing.header(Name::Require), &ringing.body()[..]), (Some("100rel"), &b"offer"[..]));
+        net.hangup(B, b);
+        net.expect_raw(R, "603 INVITE");
+    }
+}
+
+#[test]
 fn an_update_that_crosses_the_answer_is_answered_after_it() {
     let (mut net, a, b) = ringing();
     net.offer(A, a, "new");
