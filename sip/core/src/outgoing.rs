@@ -236,6 +236,7 @@ impl Running {
 
     fn send(&mut self, layer: &mut TransactionLayer, now: Instant, path: Path) {
         let Outgoing { method, request_uri, to, from, route, headers, body, .. } = &self.outgoing;
+        let secure = request_uri.scheme() == Scheme::Sips;
         let octets = body.as_ref().map_or(&[][..], |body| &body.bytes);
         let authorization = self.auth.lines(method, request_uri.as_str(), octets);
         self.cseq += 1;
@@ -250,7 +251,7 @@ impl Running {
             .header(Name::To, to.clone().without_param("tag"))
             .header(Name::CallId, &self.call_id)
             .header(Name::CSeq, format_args!("{} {method}", self.cseq))
-            .header(Name::Contact, contact(from.uri().user(), &path))
+            .header(Name::Contact, contact(from.uri().user(), &path, secure))
             .header(Name::UserAgent, &layer.config.user_agent);
         // RFC 3261 section 11.1: "An Accept header field SHOULD be included to indicate the type of message body the UAC
         // wishes to receive in the response."

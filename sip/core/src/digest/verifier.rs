@@ -183,12 +183,9 @@ impl Verifier {
         let nc = answer.counted.map_or(1, |counted| match counted.qop {
             Qop::Auth | Qop::AuthInt => counted.nc,
         });
-        if self.used.entry(nonce).or_default().take(nc) {
-            self.forget_surplus();
-            Verdict::Accepted
-        } else {
-            Verdict::Stale
-        }
+        let is_new = self.used.entry(nonce).or_default().take(nc);
+        self.forget_surplus();
+        if is_new { Verdict::Accepted } else { Verdict::Stale }
     }
 
     fn forget_surplus(&mut self) {

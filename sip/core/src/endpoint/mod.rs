@@ -157,8 +157,11 @@ impl Endpoint {
         }
     }
 
-    /// Lets go of sessions whose last transaction is over.
+    /// Hangs up calls whose place another has taken, and lets go of sessions whose last transaction is over.
     fn settle(&mut self) {
+        while let Some((now, replaced)) = self.layer.pop_displaced() {
+            self.sessions.give_place(&mut self.layer, now, replaced);
+        }
         while let Some((user, key)) = self.layer.pop_ended() {
             match user {
                 User::Invite(id) | User::Cancel(id) | User::Dialog(id, ..) => {
@@ -215,10 +218,7 @@ impl Endpoint {
     /// Inbound: sends the 200, with the answer, or with our offer where the INVITE has none. It waits for the PRACK of a
     /// provisional response that described before.
     pub fn answer(&mut self, now: Instant, id: SessionId, body: Option<Body>) -> Result<(), Error> {
-        self.command(id, |session, layer| session.answer(layer, now, body.as_ref()))?;
-        self.sessions.give_place(&mut self.layer, now, id);
-        self.settle();
-        Ok(())
+        self.command(id, |session, layer| session.answer(layer, now, body.as_ref()))
     }
 
     /// Offers anew: by re-INVITE in an answered call, by UPDATE before, where the first exchange is over and the peer takes

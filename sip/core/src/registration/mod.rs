@@ -24,10 +24,12 @@ pub use event::{Outbound, Register, RegistrationEvent, RegistrationId};
 
 use crate::authenticator::Authenticator;
 use crate::endpoint::{Destinations, Error, Event, ResolveError};
+use crate::headers::expires;
+use crate::session::reached_by;
 use crate::transaction::{
     Asker, ClientKey, Located, Outcome, Path, StatusClass, TimerKey, TransactionLayer, User, compose,
 };
-use crate::transport::Destination;
+use crate::transport::{Destination, Hop};
 use crate::{Contact, Host, Message, Method, Name, NameAddr, Rport, Scheme, Uri};
 
 /// The wait after the first failure: short, since most are a registrar's restart.
@@ -241,7 +243,7 @@ impl Registration {
         self.auth.begin();
         self.adjustments = 0;
         self.destinations.clear();
-        let secure = self.register.aor.scheme() == Scheme::Sips;
+        let secure = self.is_secure();
         match layer.locate_target(Asker::Register(self.id), &self.register.registrar, secure) {
             None => self.failed(layer, now, goal, None, None),
             Some(Located::At(destination)) => {
@@ -340,14 +342,23 @@ impl Registration {
         let aor = &self.register.aor;
         let host = aor.host().or_else(|| self.register.registrar.host.parse().ok());
         // A registrar whose host does not parse was refused by `begin`.
-        host.map_or_else(|| aor.clone(), |host| Uri::sip(None, &host, aor.port()))
+        let uri = if self.is_secure() { Uri::sips } else { Uri::sip };
+        host.map_or_else(|| aor.clone(), |host| uri(None, &host, aor.port()))
+    }
+
+    fn is_secure(&self) -> bool {
+        self.register.aor.scheme() == Scheme::Sips
     }
 
     fn contact(&self, path: &Path) -> Uri {
         let seen_at = self.seen_at.filter(|_| self.register.contact_as_seen);
         let at = seen_at.unwrap_or(path.advertised);
-        let contact = Uri::sip(Some(&self.register.contact_user), &Host::from(at), Some(at.port()));
-        match path.transport.uri_parameter() {
+        // RFC 3261 section 10.2.1: where the To has a SIPS URI, "any Contact header field values in the request SHOULD also
+        // be SIPS URIs".
+        let (scheme, transport) = reached_by(path, self.is_secure());
+        let uri = if scheme == Scheme::Sips { Uri::sips } else { Uri::sip };
+        let contact = uri(Some(&self.register.contact_user), &Host::from(at), Some(at.port()));
+        match transport {
             None => contact,
             Some(transport) => contact.with_param("transport", transport),
         }
@@ -360,13 +371,13 @@ impl Registration {
         }
         let (path, goal) = (path.clone(), *goal);
         match outcome {
-            Outcome::Response { response, .. } => {
+            Outcome::Response { hop, response } => {
                 let status = response.status().unwrap_or_default();
                 match StatusClass::of(status) {
                     StatusClass::Provisional => {}
-                    StatusClass::Success => self.succeeded(layer, now, path, goal, &response),
+                    StatusClass::Success => self.succeeded(layer, now, hop, path, goal, &response),
                     StatusClass::Failure => {
-                        self.notice_where_seen(&path, &response);
+                        self.notice_where_seen(&path, hop, &response);
                         self.rejected(layer, now, path, goal, status, &response);
                     }
                 }
@@ -381,6 +392,7 @@ impl Registration {
         &mut self,
         layer: &mut TransactionLayer,
         now: Instant,
+        hop: Hop,
         path: Path,
         goal: Goal,
         response: &Message,
@@ -394,7 +406,7 @@ impl Registration {
                     return self.failed(layer, now, goal, response.status(), None);
                 }
                 let sent = self.contact(&path);
-                self.notice_where_seen(&path, response);
+                self.notice_where_seen(&path, hop, response);
                 let misleads = sent != self.contact(&path);
                 self.bound = Some(sent);
                 if misleads && self.may_adjust() {
@@ -433,12 +445,12 @@ impl Registration {
     }
 
     /// Takes the address that a response says it was sent to (RFC 3581 section 4: `received` and `rport`). That of a stream
-    /// has a port of its own, which nobody can connect to.
-    fn notice_where_seen(&mut self, path: &Path, response: &Message) {
+    /// has a port of its own, which nobody can connect to; and a large REGISTER may have taken one instead of a datagram.
+    fn notice_where_seen(&mut self, path: &Path, hop: Hop, response: &Message) {
         let Ok(via) = response.top_via() else { return };
         let ip = via.received().unwrap_or(path.advertised.ip());
         let port = match via.rport() {
-            Some(Rport::Port(port)) if !path.transport.is_reliable() => port,
+            Some(Rport::Port(port)) if !hop.transport.is_reliable() => port,
             Some(Rport::Port(_) | Rport::Asked) | None => path.advertised.port(),
         };
         self.seen_at = Some(SocketAddr::new(ip, port)).filter(|seen| *seen != path.advertised);
@@ -461,11 +473,8 @@ impl Registration {
                 let mut all = contacts().filter_map(addr);
                 all.next().filter(|_| all.next().is_none())
             });
-        let of_contact = binding.and_then(|addr| addr.params().get("expires")?.parse::<u32>().ok());
-        of_contact
-            .map(|secs| Duration::from_secs(u64::from(secs)))
-            .or_else(|| response.expires().ok().flatten())
-            .unwrap_or(self.expires)
+        let of_contact = binding.and_then(|addr| expires(addr.params().get("expires")?).ok());
+        of_contact.or_else(|| response.expires().ok().flatten()).unwrap_or(self.expires)
     }
 
     fn rejected(
@@ -553,7 +562,7 @@ impl Registration {
         }
     }
 
-    /// RFC 5626 section 4.4: "When a flow to a particular URI in the outbound-proxy-set fails, the UA needs to form a new
+    /// RFC 5626 section 4.5: "When a flow to a particular URI in the outbound-proxy-set fails, the UA needs to form a new
     /// flow to replace the old flow".
     fn stream_broke(&mut self, layer: &mut TransactionLayer, now: Instant, to: Destination) {
         let State::Registered { path, since } = &self.state else { return };
@@ -570,6 +579,10 @@ impl Registration {
         };
         self.state = State::Waiting;
         layer.timers.set(TimerKey::Registration(self.id), now + wait);
+        // Until then no call comes; that of a moment is not worth telling.
+        if wait > REPLACE {
+            self.emit(layer, RegistrationEvent::Failed { status: None, retry_in: Some(wait) });
+        }
     }
 
     fn leave(&mut self, layer: &mut TransactionLayer, now: Instant) {

@@ -144,7 +144,7 @@ impl Session {
                 let octets = body.as_ref().map_or(&[][..], |body| &body.bytes);
                 let authorization = self.auth.lines(&method, dialog.request_uri().as_str(), octets);
                 let mut headers = authorization.clone();
-                headers.push((Name::Contact, contact(self.user.as_deref(), &path).into()));
+                headers.push((Name::Contact, contact(self.user.as_deref(), &path, self.secure).into()));
                 headers.push((Name::Allow, ByteString::from_static(ALLOW)));
                 // Without 100rel: nobody rings in a call that stands, and a re-INVITE needs no provisional responses.
                 headers.push((Name::Supported, in_dialog(&self.refresh).value().into()));
@@ -162,7 +162,7 @@ impl Session {
                 let mut headers = self.auth.lines(&method, dialog.request_uri().as_str(), octets);
                 // REFER, NOTIFY and UPDATE refresh the peer's idea of where we are; INFO does not.
                 if method != Method::Info {
-                    headers.push((Name::Contact, contact(self.user.as_deref(), &path).into()));
+                    headers.push((Name::Contact, contact(self.user.as_deref(), &path, self.secure).into()));
                 }
                 headers.push(user_agent);
                 if request.errand == Errand::Refresh {
@@ -323,7 +323,7 @@ impl Session {
 
     /// The Contact of our responses to what came this way.
     pub(super) fn contact_back(&self, layer: &TransactionLayer, hop: Hop) -> Option<ByteString> {
-        self.path_back(layer, hop).map(|path| contact(self.user.as_deref(), &path).into())
+        self.path_back(layer, hop).map(|path| contact(self.user.as_deref(), &path, self.secure).into())
     }
 }
 

@@ -171,7 +171,7 @@ pub enum SessionEvent {
     /// Our offer is refused, and what was agreed before goes on.
     OfferRefused {
         /// The status; 491 where an offer of the peer's came first: when that is answered, look at what is in force and
-        /// offer anew. 503 where the transport failed.
+        /// offer anew; or where the peer has refused it so again and again. 503 where the transport failed.
         status: u16,
     },
     /// An INFO of the peer's (RFC 6086) that is of one of the

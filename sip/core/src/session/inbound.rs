@@ -67,6 +67,7 @@ pub(super) fn begin(
         caller: Side::Remote,
         user: uri.and_then(|uri| uri.user().map(ByteString::from)),
         public_ip: None,
+        secure: is_secure(request),
         auth: Authenticator::new(None),
         state: State::Invited(Box::new(invited)),
         invite: None,
@@ -196,6 +197,9 @@ impl Session {
         let interval = layer.config.timers.t1;
         let answered = Answered { server, cseq, interval, offer, provisional, hangup: None };
         self.state = State::Answered(answered);
+        if let Some(replaced) = self.replaces.take() {
+            layer.displace(now, replaced);
+        }
         for timer in [
             SessionTimer::Expires,
             SessionTimer::RepeatProvisional,
@@ -455,6 +459,15 @@ impl Session {
         }
         self.retire(from);
     }
+}
+
+/// RFC 3261 section 12.1.1: "If the request that initiated the dialog contained a SIPS URI in the Request-URI or in the top
+/// Record-Route header field value, if there was any, or the Contact header field if there was no Record-Route header
+/// field, the Contact header field in the response MUST be a SIPS URI."
+fn is_secure(request: &Message) -> bool {
+    let routes = crate::dialog::routes(request).unwrap_or_default();
+    let back = routes.into_iter().next().or_else(|| crate::dialog::contact(request));
+    request.request_uri().is_ok_and(|uri| asks_for_sips(&uri, &back))
 }
 
 /// Whether a NAT stands between us and a caller who has not noticed: the request has come straight from it, not from where

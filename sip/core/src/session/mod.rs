@@ -48,8 +48,8 @@ use crate::authenticator::{Authenticator, Lines};
 use crate::dialog::Dialog;
 use crate::endpoint::{Destinations, Error, Event, ResolveError, Transmit};
 use crate::transaction::{ClientKey, Outcome, Path, ServerId, TimerKey, TransactionLayer};
-use crate::transport::Hop;
-use crate::{Message, Method, Reason, ReasonProtocol};
+use crate::transport::{Hop, Transport};
+use crate::{Message, Method, Reason, ReasonProtocol, Scheme, Uri};
 use exchange::Carrier;
 use inbound::{Answered, Invited};
 use ours::Ours;
@@ -139,6 +139,8 @@ pub(crate) struct Session {
     user: Option<ByteString>,
     /// The address that the peer is told in Via and Contact, where it is not the one that the listener advertises.
     public_ip: Option<IpAddr>,
+    /// Whether our Contact is a SIPS URI.
+    secure: bool,
     auth: Authenticator,
     state: State,
     /// What answers to the first INVITE need, where it is ours, as long as they may come.
@@ -330,12 +332,30 @@ fn told(path: Path, public_ip: Option<IpAddr>) -> Path {
     Path { advertised: SocketAddr::new(ip, path.advertised.port()), ..path }
 }
 
-/// The Contact of this end of `path`.
-pub(crate) fn contact(user: Option<&str>, path: &Path) -> String {
+/// The Contact of this end of `path`. RFC 3261 section 8.1.1.8: "If the Request-URI or top Route header field value contains
+/// a SIPS URI, the Contact header field MUST contain a SIPS URI as well", which is `secure`.
+pub(crate) fn contact(user: Option<&str>, path: &Path, secure: bool) -> String {
     let at = if user.is_some() { "@" } else { "" };
     let user = user.unwrap_or_default();
-    match path.transport.uri_parameter() {
-        None => format!("<sip:{user}{at}{}>", path.advertised),
-        Some(transport) => format!("<sip:{user}{at}{};transport={transport}>", path.advertised),
+    let (scheme, transport) = reached_by(path, secure);
+    let scheme = if scheme == Scheme::Sips { "sips" } else { "sip" };
+    match transport {
+        None => format!("<{scheme}:{user}{at}{}>", path.advertised),
+        Some(transport) => format!("<{scheme}:{user}{at}{};transport={transport}>", path.advertised),
     }
+}
+
+/// The scheme of a URI of ours that leads back by `path`, and its `transport` parameter. A SIPS URI says TLS already; a
+/// listener without it is not named by one.
+pub(crate) fn reached_by(path: &Path, secure: bool) -> (Scheme, Option<&'static str>) {
+    match (secure && path.transport.is_secure(), path.transport) {
+        (true, Transport::Tls) => (Scheme::Sips, None),
+        (true, transport) => (Scheme::Sips, transport.uri_parameter()),
+        (false, transport) => (Scheme::Sip, transport.uri_parameter()),
+    }
+}
+
+/// Whether a message that begins a dialog asks for SIPS on the way back: by its target, or by the first hop that it names.
+fn asks_for_sips<'u>(target: &Uri, first_hop: impl IntoIterator<Item = &'u Uri>) -> bool {
+    target.scheme() == Scheme::Sips || first_hop.into_iter().any(|uri| uri.scheme() == Scheme::Sips)
 }

@@ -23,11 +23,20 @@ use crate::transaction::StatusClass;
 /// proxies as timer C, "MUST be larger than 3 minutes".
 const REINVITE_LIMIT: Duration = Duration::from_secs(181);
 
+/// How often an offer is made again after a 491. RFC 3261 section 14.1 has "once more"; of two ends that keep colliding the
+/// third time is settled by chance, and a peer that refuses everything so is not asked for as long as the call lasts.
+const AGAIN: u8 = 3;
+
 #[derive(Debug)]
 pub(super) enum Ours {
     Idle,
     Sent(Box<Sent>),
-    BackOff { body: Option<Body>, refresh: bool },
+    BackOff {
+        body: Option<Body>,
+        refresh: bool,
+        /// How often it was refused with 491.
+        refused: u8,
+    },
 }
 
 /// A re-INVITE or UPDATE under way.
@@ -44,6 +53,8 @@ pub(super) struct Sent {
     refresh: bool,
     /// The user's offer, to be made when the refresh is over.
     next: Option<Option<Body>>,
+    /// How often it was refused with 491.
+    refused: u8,
 }
 
 #[derive(Debug)]
@@ -108,12 +119,12 @@ impl Session {
                 Ok(())
             }
             Ours::Sent(_) => Err(Error::OfferPending),
-            Ours::BackOff { body: waiting, refresh } => {
+            Ours::BackOff { body: waiting, refresh, refused } => {
                 *waiting = body;
-                *refresh = false;
+                (*refresh, *refused) = (false, 0);
                 Ok(())
             }
-            Ours::Idle => self.send_offer(layer, now, body, false),
+            Ours::Idle => self.send_offer(layer, now, body, false, 0),
         }
     }
 
@@ -123,14 +134,14 @@ impl Session {
         let agreed = self.dialog(at).and_then(|dialog| dialog.exchange.local().cloned());
         if let (Ours::Idle, Some(body)) = (&self.ours, agreed) {
             // An offer of theirs under way does as well, and else the next try comes in time.
-            let _ = self.send_offer(layer, now, Some(body), true);
+            let _ = self.send_offer(layer, now, Some(body), true, 0);
         }
     }
 
     /// The refresh is over: the user's offer that waited for it.
     fn offer_next(&mut self, layer: &mut TransactionLayer, now: Instant, next: Option<Option<Body>>) {
         if let Some(body) = next {
-            self.ours = Ours::BackOff { body, refresh: false };
+            self.ours = Ours::BackOff { body, refresh: false, refused: 0 };
             self.offer_again(layer, now);
         }
     }
@@ -141,6 +152,7 @@ impl Session {
         now: Instant,
         body: Option<Body>,
         refresh: bool,
+        refused: u8,
     ) -> Result<(), Error> {
         let (at, carrier) = match &self.state {
             State::Established(at) => (*at, Carrier::Invite),
@@ -169,7 +181,7 @@ impl Session {
         dialog.exchange.offer(carrier);
         self.auth.begin();
         let phase = Phase::Calling;
-        let sent = Sent { dialog: at, carrier, body, request: None, phase, refresh, next: None };
+        let sent = Sent { dialog: at, carrier, body, request: None, phase, refresh, next: None, refused };
         self.ours = Ours::Sent(Box::new(sent));
         if carrier == Carrier::Invite {
             self.set_timer(layer, SessionTimer::ReinviteTimeout, now + REINVITE_LIMIT);
@@ -316,16 +328,17 @@ impl Session {
         }
         match status {
             // RFC 3261 section 14.1: "it SHOULD attempt the re-INVITE once more" after a random time.
-            491 if !cancelled => {
-                let (body, refresh) = match sent.next {
-                    Some(next) => (next, false),
-                    None => (sent.body, sent.refresh),
+            491 if !cancelled && (sent.next.is_some() || sent.refused < AGAIN) => {
+                let (body, refresh, refused) = match sent.next {
+                    Some(next) => (next, false, 0),
+                    None => (sent.body, sent.refresh, sent.refused + 1),
                 };
-                self.ours = Ours::BackOff { body, refresh };
+                self.ours = Ours::BackOff { body, refresh, refused };
                 self.wait_to_offer_again(layer, now);
             }
-            // RFC 5057 section 5.1: of the failures of a request these end the dialog, and RFC 3261 section 12.2.1.2:
-            // "For INVITE initiated dialogs, terminating the dialog consists of sending a BYE."
+            // RFC 3261 section 12.2.1.2 has these end the dialog: "For INVITE initiated dialogs, terminating the dialog
+            // consists of sending a BYE." RFC 5057 section 5.1 adds others (404, 410, 416, 482 to 485, 502, 604), which
+            // are borne on purpose: peers say them of the request, and of a call that stands all the same.
             408 | 481 if is_established => {
                 let cause = match (status, sent.refresh) {
                     (481, _) => EndCause::Forgotten,
@@ -353,9 +366,9 @@ impl Session {
     }
 
     pub(super) fn offer_again(&mut self, layer: &mut TransactionLayer, now: Instant) {
-        let Ours::BackOff { body, refresh } = &self.ours else { return };
-        let (body, refresh) = (body.clone(), *refresh);
-        match self.send_offer(layer, now, body, refresh) {
+        let Ours::BackOff { body, refresh, refused } = &self.ours else { return };
+        let (body, refresh, refused) = (body.clone(), *refresh, *refused);
+        match self.send_offer(layer, now, body, refresh, refused) {
             Ok(()) => {}
             Err(Error::OfferPending) => self.wait_to_offer_again(layer, now),
             Err(_) => self.give_way(layer),

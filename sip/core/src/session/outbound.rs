@@ -15,7 +15,7 @@ use crate::grammar::is_token;
 use crate::headers::RAck;
 use crate::transaction::{Asker, Located, StatusClass, User, compose};
 use crate::transport::Destination;
-use crate::{Name, Scheme, SessionIdentifier};
+use crate::{Name, NameAddr, SessionIdentifier};
 
 /// An outbound call without a final answer.
 #[derive(Debug)]
@@ -145,6 +145,7 @@ pub(super) fn begin(
         caller: Side::Local,
         user: inviting.invite.from.uri().user().map(ByteString::from),
         public_ip: inviting.invite.target.public_ip,
+        secure: asks_for_sips(&inviting.invite.request_uri, inviting.invite.route.first().map(NameAddr::uri)),
         auth: Authenticator::new(inviting.invite.credentials.clone()),
         state: State::Inviting(Box::new(inviting)),
         invite: None,
@@ -237,7 +238,7 @@ impl Session {
             builder = builder.header(Name::SessionId, SessionIdentifier { local, remote: 0 });
         }
         builder = builder
-            .header(Name::Contact, contact(invite.from.uri().user(), &path))
+            .header(Name::Contact, contact(self.user.as_deref(), &path, self.secure))
             .header(Name::Allow, ALLOW)
             .header(Name::UserAgent, &layer.config.user_agent);
         let supported = match invite.reliable {

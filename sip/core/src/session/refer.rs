@@ -103,8 +103,8 @@ pub(super) struct Refers {
     ours: BTreeMap<ReferId, Ours>,
     theirs: BTreeMap<ReferId, Theirs>,
     next: u32,
-    /// Whether a REFER of the peer's has been accepted: the NOTIFYs of the first need no id.
-    notified: bool,
+    /// Whether the peer has sent one, accepted or not.
+    received: bool,
 }
 
 impl Refers {
@@ -157,19 +157,37 @@ impl Phase {
     }
 }
 
+/// What tells the NOTIFYs of one REFER of the peer's from those of another. RFC 3515 section 2.4.6: "for the second and
+/// subsequent REFER requests a UA receives in a given dialog, it MUST include an id parameter"; the first may go without,
+/// and old peers know none.
+#[derive(Debug, Clone, Copy)]
+struct EventId {
+    cseq: u32,
+    is_first: bool,
+}
+
+impl EventId {
+    /// Whether a SUBSCRIBE with this id, or without one, means it.
+    fn is_meant_by(self, id: Option<&str>) -> bool {
+        match id {
+            Some(id) => id.parse() == Ok(self.cseq),
+            None => self.is_first,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Theirs {
     Asked {
         server: ServerId,
         dialog: DialogId,
-        cseq: u32,
+        id: EventId,
         /// Whether it is to be told what comes of it.
         subscribe: bool,
     },
     Notifying {
         dialog: DialogId,
-        /// The id in Event; the first REFER's has none.
-        id: Option<u32>,
+        id: EventId,
         until: Instant,
         status: u16,
         reason: String,
@@ -348,6 +366,7 @@ impl Session {
         at: DialogId,
         request: &Message,
     ) {
+        let is_first = !std::mem::replace(&mut self.refers.received, true);
         let mut refuse =
             |status, reason| layer.respond(now, server, &Answer { reason, ..Answer::new(status) });
         if self.call_dialog() != Ok(at) {
@@ -377,8 +396,9 @@ impl Session {
         let id = self.refers.next_id();
         let value = request.header(Name::ReferSub).unwrap_or("true");
         let subscribe = !value.trim_start().to_ascii_lowercase().starts_with("false");
-        let cseq = request.cseq().map_or(0, |cseq| cseq.number);
-        self.refers.theirs.insert(id, Theirs::Asked { server, dialog: at, cseq, subscribe });
+        let event_id = EventId { cseq: request.cseq().map_or(0, |cseq| cseq.number), is_first };
+        let asked = Theirs::Asked { server, dialog: at, id: event_id, subscribe };
+        self.refers.theirs.insert(id, asked);
         let referred_by = request.addresses(Name::ReferredBy).next().and_then(Result::ok);
         let referred = Referred { refer: id, to, referred_by, request: request.clone() };
         self.emit(layer, SessionEvent::Referred(Box::new(referred)));
@@ -399,7 +419,8 @@ impl Session {
         now: Instant,
         id: ReferId,
     ) -> Result<(), Error> {
-        let (server, Theirs::Asked { dialog, cseq, subscribe, .. }) = self.take_refer(layer, id)? else {
+        let (server, Theirs::Asked { dialog, id: event_id, subscribe, .. }) = self.take_refer(layer, id)?
+        else {
             return Err(Error::UnknownRequest);
         };
         let contact = layer.request(server).and_then(|(hop, _)| self.contact_back(layer, hop));
@@ -407,9 +428,6 @@ impl Session {
         let headers = if subscribe { &[][..] } else { &no_subscription[..] };
         layer.respond(now, server, &Answer { contact, headers, ..Answer::new(202) });
         if subscribe {
-            // RFC 3515 section 2.4.6 lets those of the first REFER go without an id, and old peers know none.
-            let event_id = self.refers.notified.then_some(cseq);
-            self.refers.notified = true;
             let notifying = Theirs::Notifying {
                 dialog,
                 id: event_id,
@@ -476,7 +494,7 @@ impl Session {
             return Err(Error::UnknownRequest);
         };
         let at = *dialog;
-        let event = id.map_or_else(|| EVENT.to_owned(), |id| format!("{EVENT};id={id}"));
+        let event = if id.is_first { EVENT.to_owned() } else { format!("{EVENT};id={}", id.cseq) };
         let state = match last {
             Some(why) => format!("terminated;reason={why}"),
             None => format!("active;expires={}", until.saturating_duration_since(now).as_secs()),
@@ -513,11 +531,12 @@ impl Session {
         let Some(event_id) = refer_event(layer, now, server, request) else { return };
         let matches = |refer: &Theirs| match refer {
             Theirs::Asked { .. } => false,
-            Theirs::Notifying { id, .. } => event_id == id.map(|id| id.to_string()).as_deref(),
+            Theirs::Notifying { id, .. } => id.is_meant_by(event_id),
         };
         let found = self.refers.theirs.iter_mut().find(|(_, refer)| matches(refer));
         let Some((&id, Theirs::Notifying { until, .. })) = found else {
-            return layer.respond(now, server, &Answer::new(481));
+            // RFC 3515 section 2.4.4: only a REFER makes a subscription to this event.
+            return layer.respond(now, server, &Answer::new(403));
         };
         let expires = request.expires().ok().flatten().unwrap_or(SUBSCRIPTION).min(SUBSCRIPTION);
         *until = now + expires;

@@ -51,16 +51,9 @@ impl Sessions {
         Some(ReferTo { address: NameAddr::new(dialog.target()), replaces: Some(replaces) })
     }
 
-    /// A call is answered: the one in whose place it is goes.
-    pub(crate) fn give_place(&mut self, layer: &mut TransactionLayer, now: Instant, answered: SessionId) {
-        let replaced = self.session_mut(answered).and_then(|session| session.replaces.take());
-        if let Some(replaced) = replaced {
-            // It may have ended by itself meanwhile.
-            let _ = self.command(layer, replaced, |session, layer| {
-                session.give_place(layer, now);
-                Ok(())
-            });
-        }
+    /// The call that takes the place of this one is answered. It may have ended by itself meanwhile.
+    pub(crate) fn give_place(&mut self, layer: &mut TransactionLayer, now: Instant, replaced: SessionId) {
+        self.with(layer, replaced, |session, layer| session.give_place(layer, now));
     }
 }
 

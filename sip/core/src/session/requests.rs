@@ -116,9 +116,9 @@ impl Session {
             Errand::Refresh => self.refresh_answered(layer, now, status, response.as_ref()),
             Errand::Info => self.emit(layer, SessionEvent::InfoAnswered { status }),
         }
-        // RFC 5057 section 5.1: a 481 ends the dialog of the call, and RFC 3261 section 12.2.1.2: "For INVITE initiated
-        // dialogs, terminating the dialog consists of sending a BYE." No answer would end it as well; but there are peers
-        // that leave methods unanswered which they do not know, and a call that stands is worth more than an INFO.
+        // RFC 3261 section 12.2.1.2 has a 481 end the dialog of the call: "For INVITE initiated dialogs, terminating the
+        // dialog consists of sending a BYE." No answer would end it as well; but there are peers that leave methods
+        // unanswered which they do not know, and a call that stands is worth more than an INFO.
         if status == 481 {
             self.send_bye(layer, now, at, None);
             self.end(layer, now, Side::Local, None, EndCause::Forgotten);

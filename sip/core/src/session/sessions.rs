@@ -59,10 +59,6 @@ impl Sessions {
         self.sessions.get(&id).map(Box::as_ref)
     }
 
-    pub(super) fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
-        self.sessions.get_mut(&id).map(Box::as_mut)
-    }
-
     fn add(&mut self, id: SessionId, session: Session) {
         self.by_tag.insert(session.tag, id);
         self.sessions.insert(id, Box::new(session));
@@ -76,7 +72,7 @@ impl Sessions {
     }
 
     /// Does something to a session, and clears up after it when that ended it.
-    fn with<R>(
+    pub(super) fn with<R>(
         &mut self,
         layer: &mut TransactionLayer,
         id: SessionId,

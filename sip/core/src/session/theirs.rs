@@ -125,12 +125,28 @@ impl Session {
         request: &Message,
     ) {
         let Some(offer) = request.sdp() else {
+            // RFC 3311 section 5.2: "A UAS that receives an UPDATE before it has generated a final response to a previous
+            // UPDATE on the same dialog MUST return a 500 response to the new UPDATE, and MUST include a Retry-After".
+            if self.owes_update(layer, at) {
+                return refuse(layer, now, server, Collision::Busy);
+            }
             if let Some(dialog) = self.dialog(at) {
                 dialog.refresh_target(request);
             }
             return self.agree_to(layer, now, server, hop, None);
         };
         self.receive_offer(layer, now, server, at, Carrier::Update, hop, request, offer);
+    }
+
+    /// Whether an UPDATE in this dialog waits for its answer.
+    fn owes_update(&self, layer: &TransactionLayer, at: DialogId) -> bool {
+        match &self.theirs {
+            Theirs::Asked { dialog, source: Source::Request { server }, .. } => {
+                let request = layer.request(*server).map(|(_, request)| request);
+                *dialog == at && request.and_then(Message::method) == Some(&Method::Update)
+            }
+            Theirs::Asked { .. } | Theirs::Unacknowledged { .. } | Theirs::Idle => false,
+        }
     }
 
     /// An UPDATE or PRACK with an offer.

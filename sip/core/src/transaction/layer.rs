@@ -206,6 +206,8 @@ pub(crate) struct TransactionLayer {
     next_server: u64,
     /// Users whose client transaction is over, for [`Self::pop_ended`].
     ended: Vec<(User, ClientKey)>,
+    /// Calls whose place another has taken (RFC 3891), for [`Self::pop_displaced`].
+    displaced: Vec<(Instant, SessionId)>,
     queries: BTreeMap<QueryId, Asker>,
     next_query: u64,
     /// Destinations that failed, and until when they are tried last.
@@ -230,6 +232,7 @@ impl TransactionLayer {
             merge_keys: BTreeSet::new(),
             next_server: 0,
             ended: Vec::new(),
+            displaced: Vec::new(),
             queries: BTreeMap::new(),
             next_query: 0,
             avoided: BTreeMap::new(),
@@ -340,6 +343,16 @@ impl TransactionLayer {
     /// A client transaction that is over, so that a session that lingers for its transactions can go.
     pub(crate) fn pop_ended(&mut self) -> Option<(User, ClientKey)> {
         self.ended.pop()
+    }
+
+    /// A call is answered that takes the place of this one.
+    pub(crate) fn displace(&mut self, now: Instant, replaced: SessionId) {
+        self.displaced.push((now, replaced));
+    }
+
+    /// A call that has been displaced, and when.
+    pub(crate) fn pop_displaced(&mut self) -> Option<(Instant, SessionId)> {
+        self.displaced.pop()
     }
 
     pub(super) fn ask(&mut self, asker: Asker) -> QueryId {
@@ -544,7 +557,12 @@ impl TransactionLayer {
                 Action::TransportFailed => outcome = Some(Outcome::TransportFailed),
             }
         }
-        if matches!(outcome, Some(Outcome::TimedOut)) {
+        // What else goes there may be left unanswered by a peer in good health, which does not know the method.
+        let says_all = match user {
+            User::Invite(_) | User::Register(_) | User::Outgoing(_) => true,
+            User::Cancel(_) | User::Dialog(..) => false,
+        };
+        if says_all && matches!(outcome, Some(Outcome::TimedOut)) {
             self.avoid(now, destination, None);
         }
         let transaction = self.clients.get_mut(&key)?;

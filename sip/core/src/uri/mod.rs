@@ -95,7 +95,16 @@ impl Uri {
 
     /// `sip:user@host:port`; the user is escaped where it must be.
     pub fn sip(user: Option<&str>, host: &Host, port: Option<u16>) -> Uri {
-        let mut text = String::from("sip:");
+        Uri::of_host(Scheme::Sip, user, host, port)
+    }
+
+    /// `sips:user@host:port`; the user is escaped where it must be.
+    pub fn sips(user: Option<&str>, host: &Host, port: Option<u16>) -> Uri {
+        Uri::of_host(Scheme::Sips, user, host, port)
+    }
+
+    fn of_host(scheme: Scheme, user: Option<&str>, host: &Host, port: Option<u16>) -> Uri {
+        let mut text = String::from(if scheme == Scheme::Sips { "sips:" } else { "sip:" });
         if let Some(user) = user {
             escape(user, USER, &mut text);
             text.push('@');
@@ -111,7 +120,7 @@ impl Uri {
         // Sound by construction: the user is escaped and a `Host` is a host. A longer text than fits a message falls
         // back to the opaque form, which has the same spelling.
         let parts = sip_parts(&text, rest).unwrap_or(Parts::Opaque);
-        Uri { scheme: Scheme::Sip, parts, text }
+        Uri { scheme, parts, text }
     }
 
     /// The scheme.

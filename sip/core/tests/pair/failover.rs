@@ -137,3 +137,19 @@ fn a_refused_connection_leads_to_the_next_transport() {
     assert!(!contact.contains("transport=tcp"), "the Contact is that of the way taken");
     assert_eq!(tried(&mut net), [R, B]);
 }
+
+#[test]
+fn an_info_that_nobody_answers_says_nothing_of_the_gateway() {
+    let mut net = Net::pair();
+    let (a, _) = net.answered_by_r("");
+    net.act(A, |endpoint, now| endpoint.info(now, a, crate::info::relay()).unwrap());
+    net.run_for(secs(33));
+    assert_eq!(net.story(A).last().unwrap(), "info answered 408");
+    net.hangup(A, a);
+    let bye = net.expect_raw(R, "BYE");
+    net.send_raw(R, A, &response_to(&bye, 200, "", ""));
+    net.wire.clear();
+    call(&mut net, &[R, B]);
+    net.run_for(ms(100));
+    assert_eq!(tried(&mut net), [R]);
+}

@@ -160,6 +160,39 @@ fn of_two_offers_at_once_both_are_put_off_and_made_again() {
 }
 
 #[test]
+fn a_peer_that_always_says_491_is_asked_four_times() {
+    let mut net = Net::pair();
+    let (a, _) = net.answered_by_r("");
+    net.act(A, |endpoint, now| endpoint.offer(now, a, Some(sdp("x"))).unwrap());
+    for again in 0..4 {
+        net.run_for(secs(4));
+        let reinvite = net.last("INVITE");
+        assert_eq!(net.story(A), ["answered"], "{again}");
+        net.send_raw(R, A, &response_to(&reinvite, 491, "", ""));
+    }
+    net.run_for(secs(60));
+    let invites = net.wire.iter().filter(|seen| seen.label() == "INVITE");
+    let numbers: std::collections::BTreeSet<_> =
+        invites.map(|seen| seen.message.cseq().unwrap().number).collect();
+    assert_eq!((numbers.len(), net.story(A).last().unwrap().as_str()), (5, "offer refused 491"));
+    net.hangup(A, a);
+}
+
+#[test]
+fn an_update_before_the_one_before_is_answered_is_put_off() {
+    let mut net = Net::pair();
+    let (b, ok) = net.called_by_r("");
+    net.send_raw(R, B, &of_caller(&ok, "UPDATE", 2, "", "new offer"));
+    net.send_raw(R, B, &of_caller(&ok, "UPDATE", 3, "", ""));
+    let put_off = net.expect_raw(R, "500 UPDATE");
+    assert!(put_off.retry_after().unwrap().is_some());
+    accept(&mut net, B, b, "so be it").unwrap();
+    net.expect_raw(R, "200 UPDATE");
+    net.send_raw(R, B, &of_caller(&ok, "UPDATE", 4, "", ""));
+    net.expect_raw(R, "200 UPDATE");
+}
+
+#[test]
 fn the_owner_of_the_call_id_waits_longer() {
     let (mut shortest, mut longest) = (secs(9), secs(0));
     for seed in 0..40 {

@@ -69,3 +69,20 @@ fn a_carrier_that_is_called_is_told_it_again_when_it_refreshes_the_call() {
     check_told(&net, A);
     net.run_until_quiet();
 }
+
+#[test]
+fn a_callers_scheme_is_answered_in_kind() {
+    for (to, from, scheme) in [("sips", "sip", "<sips:"), ("sip", "sips", "<sips:"), ("sip", "sip", "<sip:")]
+    {
+        let mut net = Net::new();
+        net.add(B, Transport::Tls);
+        answer_calls(&mut net, B);
+        let text = invite_of_caller("", "offer")
+            .replace("INVITE sip:", &format!("INVITE {to}:"))
+            .replace("Contact: <sip:", &format!("Contact: <{from}:"));
+        let hop = Hop { transport: Transport::Tls, local: addr(B), remote: addr(R) };
+        net.input(B, arrival(hop, text.replace('\n', "\r\n").into()));
+        let ok = net.last("200 INVITE");
+        assert!(ok.header(Name::Contact).unwrap().starts_with(scheme), "{to} {from}");
+    }
+}

@@ -378,7 +378,10 @@ fn a_transfer_survives_losses() {
 
 #[test]
 fn a_subscription_can_be_refreshed_given_up_and_runs_out() {
-    for (expires, ends_after) in [(Some("0"), 0), (Some("60"), 60), (None, 600)] {
+    // The id of the first may be left out, and need not be.
+    for (subscription, expires, ends_after) in
+        [("refer", Some("0"), 0), ("refer;id=10", Some("60"), 60), ("", None, 600)]
+    {
         let mut net = Net::pair();
         let ok = called_by_r(&mut net);
         let b = net.session(B);
@@ -389,7 +392,7 @@ fn a_subscription_can_be_refreshed_given_up_and_runs_out() {
         let first = net.expect_raw(R, "NOTIFY");
         net.send_raw(R, B, &response_to(&first, 200, "", ""));
         if let Some(expires) = expires {
-            for (cseq, event, status) in [(11, "refer;id=10", 481), (12, "x", 489), (13, "refer", 200)] {
+            for (cseq, event, status) in [(11, "refer;id=9", 403), (12, "x", 489), (13, subscription, 200)] {
                 let more = format!("Event: {event}\nExpires: {expires}\n");
                 net.send_raw(R, B, &in_dialog(&ok, "SUBSCRIBE", cseq, &more));
                 net.expect_raw(R, &format!("{status} SUBSCRIBE"));
@@ -409,6 +412,22 @@ fn a_subscription_can_be_refreshed_given_up_and_runs_out() {
         net.hangup(B, b);
         net.run_for(secs(40));
     }
+}
+
+#[test]
+fn the_notifies_of_the_second_have_an_id_also_when_the_first_was_refused() {
+    let mut net = Net::pair();
+    let ok = called_by_r(&mut net);
+    let b = net.session(B);
+    net.send_raw(R, B, &in_dialog(&ok, "REFER", 10, "Refer-To: <sip:x@y>\n"));
+    let first = referred(&mut net, B);
+    net.act(B, |endpoint, now| endpoint.refuse_refer(now, b, first, 603).unwrap());
+    net.send_raw(R, B, &in_dialog(&ok, "REFER", 11, "Refer-To: <sip:x@y>\n"));
+    let second = referred(&mut net, B);
+    net.act(B, |endpoint, now| endpoint.accept_refer(now, b, second).unwrap());
+    net.run_for(secs(0));
+    assert_eq!(net.expect_raw(R, "NOTIFY").header(Name::Event), Some("refer;id=11"));
+    net.hangup(B, b);
 }
 
 #[test]

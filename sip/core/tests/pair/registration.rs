@@ -519,6 +519,8 @@ fn a_stream_that_never_holds_is_replaced_ever_more_slowly() {
     for limit in [5, 10, 20, 40, 80, 160, 300, 300].map(secs) {
         let before = net.count("REGISTER");
         break_stream(&mut net);
+        // Nobody is to believe that calls come meanwhile.
+        assert_eq!(net.story(A).last().unwrap(), "failed None, again later");
         let mut waited = secs(0);
         while net.count("REGISTER") == before {
             net.run_for(ms(100));
@@ -570,4 +572,34 @@ fn refreshes_go_where_the_binding_is_unless_that_was_a_detour() {
     net.run_for(secs(90));
     // And after a minute B is no longer avoided.
     assert_eq!(named(&mut net, &[B, R]), B);
+}
+
+#[test]
+fn a_register_too_large_for_a_datagram_does_not_learn_the_port_of_its_stream() {
+    let mut net = Net::new();
+    net.add_with(A, Transport::Udp, |config| {
+        config.listeners.push(Listener { transport: Transport::Tcp, ..config.listeners[0] });
+    });
+    let registrar = Target { transport: None, ..target(R) };
+    let route = vec![NameAddr::new(uri(&format!("sip:{}@{R};lr", "x".repeat(1_300))))];
+    start(&mut net, Register { registrar, route, contact_as_seen: true, ..register("secret") });
+    let request = net.expect_raw(R, "REGISTER");
+    let via = request.header(Name::Via).unwrap();
+    assert!(via.starts_with("SIP/2.0/TCP "), "{via}");
+    let hop = Hop { transport: Transport::Tcp, local: addr(A), remote: addr(R) };
+    let text = seen_from(&request, 200, ("10.0.0.1", 40_000), "Expires: 3600\n");
+    net.input(A, arrival(hop, text.replace('\n', "\r\n").into()));
+    assert_eq!(net.story(A), ["registered 3600s"]);
+    assert_eq!(net.count("REGISTER"), 1, "the Contact is as good as it was");
+}
+
+#[test]
+fn an_address_of_record_under_sips_is_registered_and_reached_under_sips() {
+    let mut net = Net::new();
+    net.add(A, Transport::Tls);
+    let registrar = Target { transport: Some(Transport::Tls), ..target(R) };
+    start(&mut net, Register { registrar, aor: uri("sips:alice@example.com"), ..register("secret") });
+    let request = net.expect_raw(R, "REGISTER");
+    assert_eq!(request.request_uri_str(), "sips:example.com");
+    assert_eq!(contacts(&request), [format!("<sips:line1@{A}>")]);
 }

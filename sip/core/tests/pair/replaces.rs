@@ -51,6 +51,37 @@ fn an_answered_call_is_replaced_when_the_new_one_is_answered() {
 }
 
 #[test]
+fn while_the_answer_waits_for_a_prack_the_old_call_stands() {
+    for comes in [true, false] {
+        let mut net = Net::pair();
+        let ok = called_by_r(&mut net);
+        ring_only(&mut net, B);
+        net.send_raw(R, B, &third(&format!("Supported: 100rel\n{}", line(&replaces(&ok)))));
+        let Some((_, Event::Session { id: new, .. })) = net.phone(B).events.last().cloned() else { panic!() };
+        net.act(B, |endpoint, now| {
+            endpoint.ring(now, new, 183, Some(sdp("offer"))).unwrap();
+            endpoint.answer(now, new, None).unwrap();
+        });
+        net.run_for(secs(0));
+        assert_eq!((net.count("200 INVITE"), net.count("BYE")), (1, 0));
+        if comes {
+            let ringing = net.expect_raw(R, "183 INVITE");
+            let rack = format!("RAck: {} 1 INVITE\n", ringing.header(Name::RSeq).unwrap());
+            let prack = of_caller(&ringing, "PRACK", 9, &rack, "answer");
+            net.send_raw(R, B, &prack);
+            net.expect_raw(R, "200 INVITE");
+            assert_eq!(net.last("BYE").call_id(), ok.call_id());
+        } else {
+            net.run_for(secs(40));
+            assert_eq!((net.count("504 INVITE") > 0, net.count("BYE")), (true, 0));
+            let old = net.session(B);
+            net.hangup(B, old);
+        }
+        net.run_for(secs(100));
+    }
+}
+
+#[test]
 fn a_new_call_that_is_refused_leaves_the_old_one() {
     let mut net = Net::pair();
     let ok = called_by_r(&mut net);

@@ -112,8 +112,10 @@ fn a_browser_is_reached_by_the_connection_it_came_on() {
         assert!(!outputs.iter().any(|output| matches!(output, Output::Resolve { .. })), "{contact}");
         let answer = sent(outputs);
         assert_eq!((answer.transport, answer.reply_on), (Transport::Wss, Some(hop)), "{contact}");
-        // The scheme is what RFC 7118 section 5.2.2 gives a name to: there is no "transport=wss".
-        assert_eq!(header(&answer.payload, Name::Contact), "<sip:bob@10.0.0.1:443;transport=ws>");
+        // RFC 7118 section 5.2.2 has a name for one transport: there is no "transport=wss". The scheme is the caller's.
+        let scheme = if contact.starts_with("sips:") { "sips" } else { "sip" };
+        let ours = format!("<{scheme}:bob@10.0.0.1:443;transport=ws>");
+        assert_eq!(header(&answer.payload, Name::Contact), ours);
         let to = header(&answer.payload, Name::To);
         let ack = invite_of_a_browser(contact, "")
             .replace("INVITE", "ACK")
@@ -309,5 +311,20 @@ fn of_several_listeners_the_one_that_was_connected_to_is_told() {
         bench.endpoint.answer(bench.now, id, None).unwrap();
         let contact = header(&sent(bench.outputs()).payload, Name::Contact);
         assert!(contact.contains(&format!(":{port};")), "{local}: {contact}");
+    }
+}
+
+#[test]
+fn under_sips_the_contact_is_under_sips() {
+    for (uri_text, transport, contact) in [
+        ("sips:bob@10.0.0.2", Transport::Tls, "<sips:alice@10.0.0.1:5060>"),
+        ("sip:bob@10.0.0.2", Transport::Tls, "<sip:alice@10.0.0.1:5060;transport=tls>"),
+        ("sips:bob@10.0.0.2", Transport::Wss, "<sips:alice@10.0.0.1:5060;transport=ws>"),
+    ] {
+        let mut bench = Bench::new(&[(transport, A)]);
+        let target = Target { host: "10.0.0.2".into(), transport: Some(transport), ..Target::default() };
+        let call = Invite { request_uri: uri_text.parse().unwrap(), target, ..invite("10.0.0.2:5061") };
+        bench.endpoint.invite(bench.now, call).unwrap();
+        assert_eq!(header(&sent(bench.outputs()).payload, Name::Contact), contact);
     }
 }
