@@ -147,7 +147,7 @@ pub use headers::{
 pub use message::{MAX_HEAD, Message, MessageBuilder, ParseError, Reply, reason_phrase};
 pub use method::Method;
 pub use name::Name;
-pub use net::{Network, NotANetwork, Source, private_network};
+pub use net::{Network, NotANetwork, Source, is_unicast, private_network};
 pub use outgoing::{Outgoing, OutgoingId, OutgoingOutcome};
 pub use params::Params;
 pub use registration::{Outbound, Register, RegistrationEvent, RegistrationId};

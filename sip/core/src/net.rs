@@ -80,6 +80,12 @@ impl Network {
     }
 }
 
+/// Whether an address can be that of one peer: neither unspecified, which is ourselves, nor everybody's.
+pub fn is_unicast(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    !address.is_unspecified() && !address.is_multicast() && address != IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
 /// The network that an address belongs to which means something only within it.
 pub fn private_network(address: IpAddr) -> Option<Network> {
     const fn v4(a: u8, b: u8, prefix: u8) -> Network {

@@ -54,7 +54,7 @@ pub struct Waiting {
 #[derive(Debug)]
 pub(crate) struct Door {
     /// A lock, because every socket's task asks it about every message and none may wait for another task to answer: it is
-    /// held for less than a microsecond, and never across an await. `None`: everything comes in.
+    /// held for a few microseconds at most, where an answer is written, and never across an await. `None`: everything comes in.
     guard: Mutex<Option<Guard>>,
     /// Whether the last new work taken from its queue had waited for too long.
     behind: AtomicBool,

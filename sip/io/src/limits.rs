@@ -14,7 +14,8 @@ pub struct Limits {
     pub behind: Duration,
     /// Largest message on a stream, in bytes; the largest that fits a datagram.
     pub message_size: usize,
-    /// Open connections, both ways together, and with those whose handshake is not finished.
+    /// Open connections, both ways together, and with those whose handshake is not finished. An eighth is kept for those
+    /// that we open.
     pub connections: usize,
     /// Open connections of one source that is not known: the phones of an office behind one address.
     pub source_connections: usize,

@@ -43,7 +43,8 @@ const ACCEPTED: usize = 16;
 /// How long accepting rests when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A server that fails us is complained of once in so long, however many calls try it.
+/// A server that fails us is complained of once in so long, however many calls try it, and so is a listener that cannot
+/// accept.
 const COMPLAINT: Duration = Duration::from_secs(60);
 
 /// Servers complained of that are remembered.
@@ -158,6 +159,7 @@ struct Accepted {
 async fn accept(listening: Listening, accepted: mpsc::Sender<Accepted>) {
     let Listening { socket, bound, welcome } = listening;
     let transport = welcome.transport();
+    let mut complained: Option<Instant> = None;
     loop {
         match socket.accept().await {
             Ok((stream, remote)) => {
@@ -170,7 +172,10 @@ async fn accept(listening: Listening, accepted: mpsc::Sender<Accepted>) {
             // The peer gave up while waiting: nothing is wrong here.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::warn!(%transport, %bound, %error, "cannot accept connections for now");
+                if complained.is_none_or(|last| last.elapsed() >= COMPLAINT) {
+                    complained = Some(Instant::now());
+                    tracing::warn!(%transport, %bound, %error, "cannot accept connections for now");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -258,10 +263,16 @@ impl Table {
         self.open() >= self.context.limits.connections
     }
 
+    /// The last eighth is for those that we open, so that no crowd of phones keeps us from a trunk.
+    fn is_full_for_peers(&self) -> bool {
+        let most = self.context.limits.connections;
+        self.open() >= most - most / 8
+    }
+
     /// A peer has connected. Unless it is one too many it goes through its handshake first, in a task of its own.
     fn admit(&mut self, Accepted { stream, hop, welcome }: Accepted) {
         let limits = &self.context.limits;
-        if self.is_full() || self.greeting.len() >= limits.handshakes {
+        if self.is_full_for_peers() || self.greeting.len() >= limits.handshakes {
             self.context.counters.refused_connections.increment();
             return;
         }
@@ -284,17 +295,19 @@ impl Table {
         }
     }
 
-    /// Unknown sources may have a few connections each, and half of all together.
+    /// Unknown sources may have a few connections each, and half of all together; a known one may be a whole office behind
+    /// one address, and has half of all to itself.
     fn has_room_for(&self, address: IpAddr) -> bool {
         if !self.context.intake.admits(address) {
             return false;
         }
-        if self.context.intake.knows(address) {
-            return true;
-        }
         let limits = &self.context.limits;
         let load = self.sources.load(Source::of(address));
-        load.connections + load.handshakes < limits.source_connections && self.open() < limits.connections / 2
+        let its = load.connections + load.handshakes;
+        if self.context.intake.knows(address) {
+            return its < limits.connections.div_ceil(2);
+        }
+        its < limits.source_connections && self.open() < limits.connections / 2
     }
 
     /// A handshake is over, one way or another.

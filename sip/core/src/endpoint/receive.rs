@@ -172,9 +172,10 @@ impl Endpoint {
             let headers = [(Name::RetryAfter, "5")];
             return self.layer.respond(now, server, &Answer { headers: &headers, ..Answer::new(503) });
         }
-        // At once: the user may take longer than the 200 ms of RFC 3261 section 17.2.1.
-        self.layer.respond(now, server, &Answer::new(100));
         self.sessions.receive_invite(&mut self.layer, now, server, hop, request, replaces);
+        // At once: the user may take longer than the 200 ms of RFC 3261 section 17.2.1. After the event: who dismisses the
+        // call has it told nothing else.
+        self.layer.respond(now, server, &Answer::new(100));
     }
 
     /// RFC 3261 section 9.2.

@@ -12,9 +12,13 @@
 //!   scanners, rubbish, answers larger than the request ──────────▶ dropped
 //! ```
 //!
-//! Strangers get each answer once: nothing is kept that could repeat it, and over datagrams it is no larger than the
-//! request (the source may be forged, and an answer must not be worth forging it for). All answers of the guard are limited
-//! per source and in all.
+//! Strangers get each answer of the guard once: nothing is kept that could repeat it, and over datagrams it is no larger
+//! than the request (the source may be forged, and an answer must not be worth forging it for). All of them are limited per
+//! source and in all. What is let in is answered by those behind the door, and that may be larger: a challenge with three
+//! algorithms is about three times a small REGISTER. The rates of strangers bound it.
+//!
+//! For the same reason nobody is banned for datagrams: an office would be shut out by whoever writes its address on them.
+//! They spend the rate of their source, for the moment. A ban takes a stream, or a nonce of ours that came back.
 //!
 //! The tables have a fixed size. Known sources have one of their own, so nothing that strangers do reaches it.
 
@@ -62,7 +66,8 @@ pub struct GuardConfig {
     pub answers: Rate,
     /// Answers of the guard in all.
     pub answers_total: Rate,
-    /// Offences (a refused password, rubbish, a scanner's signature) within `ban_within` that ban an unknown source.
+    /// Offences (a refused password; rubbish or a scanner's signature over a stream) within `ban_within` that ban an unknown
+    /// source.
     pub ban_after: u32,
     /// How long an offence counts, from the first.
     pub ban_within: Duration,
@@ -341,12 +346,11 @@ impl Guard {
         let Some(method) = message.method().filter(|method| **method != Method::Ack) else {
             return self.drop(now, hop, Reason::Stray);
         };
-        if self.is_scanner(message) {
-            return self.offended(now, hop, Reason::Scanner, None);
-        }
-        let slot = self.slots.of(source);
         if !take_both(now, (&mut slot.work, unknown), (&mut self.unknown_total, unknown_total)) {
             return self.drop(now, hop, Reason::RateLimited);
+        }
+        if self.is_scanner(message) {
+            return self.offended(now, hop, Reason::Scanner, None);
         }
         if let Err(error) = message.validate() {
             let (status, _) = error.status();
@@ -419,7 +423,8 @@ impl Guard {
         reason: Reason,
         answered: Option<(&Message, u16)>,
     ) -> Verdict {
-        let banned = self.offences.count(now, Source::of(hop.remote.ip()));
+        // The source of a datagram may be forged.
+        let banned = hop.transport.is_reliable() && self.offences.count(now, Source::of(hop.remote.ip()));
         self.notify(now, hop.remote.ip(), reason, banned);
         let answer =
             answered.and_then(|(message, status)| self.answer(now, hop, message, status)).map(Box::new);
@@ -496,9 +501,12 @@ impl Guard {
     }
 }
 
-/// Whether `text` has `part` in it, in any case.
+/// How much of a text is searched for a scanner's name; they write it in front.
+const SEARCHED: usize = 128;
+
+/// Whether the beginning of `text` has `part` in it, in any case.
 fn contains(text: &str, part: &str) -> bool {
-    let (text, part) = (text.as_bytes(), part.as_bytes());
+    let (text, part) = (&text.as_bytes()[..text.len().min(SEARCHED)], part.as_bytes());
     !part.is_empty() && text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
 }
 

@@ -212,7 +212,8 @@ fn scanners_get_nothing_and_are_banned_for_a_while() {
     let mut door = Door::new(GuardConfig { ban_after: 3, ..GuardConfig::default() });
     let by_user = request("OPTIONS", "", "").replace("alice", "SIPvicious");
     for message in [request("OPTIONS", "", "Friendly-Scanner"), by_user, request("INVITE", "", "pplsip/1")] {
-        assert_eq!(refused(&door.check(STRANGER, &message)), Some((Reason::Scanner, None, true)));
+        let verdict = door.judge(STRANGER, Transport::Tcp, Pace::Keeping, &message);
+        assert_eq!(refused(&verdict), Some((Reason::Scanner, None, true)));
     }
     assert_eq!(
         door.guard.poll_notice().map(|notice| (notice.reason, notice.banned)),
@@ -224,6 +225,31 @@ fn scanners_get_nothing_and_are_banned_for_a_while() {
     assert_eq!(door.check(TRUNK, &request("INVITE", "", "sipvicious")), Verdict::NewWork);
     door.after(Duration::from_secs(601));
     assert_eq!(refused(&door.check(STRANGER, &invite)), Some((Reason::Stranger, Some(403), true)));
+}
+
+#[test]
+fn forged_datagrams_ban_nobody() {
+    let mut door = Door::new(GuardConfig::default());
+    door.guard.set_known(Known { registrar: true, ..known() });
+    for _ in 0..1_000 {
+        for forged in [request("REGISTER", "", "friendly-scanner").as_str(), "rubbish\r\n\r\n"] {
+            assert!(refused(&door.check(STRANGER, forged)).is_some());
+        }
+        door.after(Duration::from_millis(100));
+    }
+    // The rate is that of the moment.
+    door.after(Duration::from_secs(5));
+    assert_eq!(door.check(STRANGER, &request("REGISTER", "", "a telephone")), Verdict::NewWork);
+}
+
+#[test]
+fn only_the_beginning_of_a_text_is_searched_and_only_within_the_rate() {
+    let mut door = Door::new(GuardConfig::default());
+    let long = request("INVITE", "", &format!("{}sipvicious", "x".repeat(SEARCHED)));
+    assert_eq!(refused(&door.check(STRANGER, &long)).map(|told| told.0), Some(Reason::Stranger));
+    let scanner = request("INVITE", "", "sipvicious");
+    let reasons: Vec<_> = (0..100).map(|_| refused(&door.check(STRANGER, &scanner)).unwrap().0).collect();
+    assert_eq!((reasons[0], reasons[99]), (Reason::Scanner, Reason::RateLimited));
 }
 
 #[test]

@@ -38,10 +38,12 @@ impl Session {
         // called over TCP and leaves the parameter out means TCP.
         let transport = transport.unwrap_or(fallback.transport);
         dialog.next_hop = match layer.locate(Asker::Dialog(id, at), &host, port, Some(transport), secure) {
-            Located::At(destination) => {
+            // What cannot be meant says nothing.
+            None => NextHop::Known(fallback),
+            Some(Located::At(destination)) => {
                 NextHop::Known(path_to(layer, destination, None, fallback, public_ip))
             }
-            Located::Asked(_) => {
+            Some(Located::Asked(_)) => {
                 let name = host.to_string().into();
                 NextHop::Asked { name, fallback, waiting: Vec::new() }
             }

@@ -241,6 +241,7 @@ impl Session {
         headers: &[(String, String)],
     ) -> Result<(), Error> {
         let server = self.invited()?.server;
+        layer.unsay(server);
         self.reject(layer, now, status, headers)?;
         layer.forget(server);
         Ok(())

@@ -756,6 +756,17 @@ impl TransactionLayer {
         deliver
     }
 
+    /// Takes the last response back, where it has not been polled yet.
+    pub(crate) fn unsay(&mut self, id: ServerId) {
+        let Some(said) = self.servers.get(&id).and_then(|transaction| transaction.response.clone()) else {
+            return;
+        };
+        self.outputs.retain(|output| match output {
+            Output::Transmit(transmit) => transmit.payload.as_ptr() != said.as_ptr(),
+            Output::Event(_) | Output::Resolve { .. } => true,
+        });
+    }
+
     /// Ends a server transaction: nothing is repeated any more.
     pub(crate) fn forget(&mut self, id: ServerId) {
         if let Some(transaction) = self.servers.remove(&id) {

@@ -11,7 +11,7 @@ use crate::registration::RegistrationId;
 use crate::session::{DialogId, SessionId, Target};
 use crate::transport::{Destination, Hop, Transport};
 use crate::watch::WatchId;
-use crate::{Host, Message};
+use crate::{Host, Message, is_unicast};
 
 /// How long a destination that failed is tried last. It is twice the half minute that finding out costs a call; when
 /// it is over one request tries again, and until that has its answer the others still go elsewhere.
@@ -48,13 +48,11 @@ impl TransactionLayer {
             Some(Hop { transport, remote: address, .. }) => {
                 Some(Located::At(Destination { transport, address }))
             }
-            None => {
-                Some(self.locate(asker, &target.host.parse().ok()?, target.port, target.transport, secure))
-            }
+            None => self.locate(asker, &target.host.parse().ok()?, target.port, target.transport, secure),
         }
     }
 
-    /// Where a host is, at once or by a question to the outside.
+    /// Where a host is, at once or by a question to the outside; `None` for an address that is nobody's or everybody's.
     pub(crate) fn locate(
         &mut self,
         asker: Asker,
@@ -62,21 +60,22 @@ impl TransactionLayer {
         port: Option<u16>,
         transport: Option<Transport>,
         secure: bool,
-    ) -> Located {
+    ) -> Option<Located> {
         match host {
+            Host::Ip(ip) if !is_unicast(*ip) => None,
             // RFC 3263 section 4.1: "Otherwise, if no transport protocol is specified, but the TARGET is a numeric IP
             // address, the client SHOULD use UDP for a SIP URI, and TCP for a SIPS URI", which is TLS then.
             Host::Ip(ip) => {
                 let usual = if secure { Transport::Tls } else { Transport::Udp };
                 let transport = transport.unwrap_or(usual);
                 let port = port.unwrap_or(transport.default_port());
-                Located::At(Destination { transport, address: SocketAddr::new(*ip, port) })
+                Some(Located::At(Destination { transport, address: SocketAddr::new(*ip, port) }))
             }
             Host::Name(name) => {
                 let query = self.ask(asker);
                 let question = Question { host: name.to_string(), port, transport, secure };
                 self.output(Output::Resolve { query, question });
-                Located::Asked(query)
+                Some(Located::Asked(query))
             }
         }
     }

@@ -20,6 +20,7 @@ fn a_dismissed_caller_is_told_once_for_each_invite_and_nothing_is_kept() {
         net.send_raw(R, B, &invite);
         net.run_for(secs(60));
         assert_eq!(net.count("403 INVITE"), invites, "nobody acknowledges it, and it is not repeated");
+        assert_eq!(net.wire.len(), invites, "and it is all that a forged source gets");
         let endpoint = &net.phone(B).endpoint;
         assert_eq!((endpoint.transactions(), endpoint.sessions()), (0, 0));
     }

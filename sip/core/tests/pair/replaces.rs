@@ -66,7 +66,11 @@ fn while_the_answer_waits_for_a_prack_the_old_call_stands() {
         assert_eq!((net.count("200 INVITE"), net.count("BYE")), (1, 0));
         if comes {
             let ringing = net.expect_raw(R, "183 INVITE");
-            let rack = format!("RAck: {} 1 INVITE\n", ringing.header(Name::RSeq).unwrap());
+            let rack = format!(
+                "RAck: {} {}\n",
+                ringing.header(Name::RSeq).unwrap(),
+                ringing.header(Name::CSeq).unwrap()
+            );
             let prack = of_caller(&ringing, "PRACK", 9, &rack, "answer");
             net.send_raw(R, B, &prack);
             net.expect_raw(R, "200 INVITE");

@@ -2,9 +2,9 @@
 //! destinations. It waits for nothing and keeps nothing; whoever looks records up calls it again when it has them.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
-use sip_core::{Destination, Listener, Question, ResolveError, Transport};
+use sip_core::{Destination, Listener, Question, ResolveError, Transport, is_unicast};
 
 use super::records::{Found, Key, Kind, Naptr, Record, Srv};
 
@@ -34,8 +34,7 @@ impl Reach {
 
     /// Whether an answer can be meant: records also lie, by mistake or to have us send to ourselves or to everybody.
     fn contains(&self, transport: Transport, ip: IpAddr) -> bool {
-        let nobody = ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST);
-        !nobody && self.ways.contains(&(transport, ip.is_ipv4()))
+        is_unicast(ip) && self.ways.contains(&(transport, ip.is_ipv4()))
     }
 
     /// For a target that names no transport and has no records that do. RFC 3263 section 4.1: "UDP for a SIP URI, and TCP
@@ -174,8 +173,8 @@ where
         if let Some(port) = question.port {
             return self.server(usual, &host, port);
         }
-        let services = match question.transport {
-            Some(transport) => vec![Service::usual(transport, &host)],
+        let (services, named) = match question.transport {
+            Some(transport) => (vec![Service::usual(transport, &host)], None),
             None => match self.services(&host, question.secure) {
                 Some(services) => services,
                 None => return,
@@ -183,12 +182,13 @@ where
         };
         let Some(servers) = self.servers(&services) else { return };
         if servers.is_empty() {
-            // "If no SRV records were found, the client performs an A or AAAA record lookup of the domain name."
-            let transport = services.first().map_or(usual, |service| match question.transport {
-                Some(transport) => transport,
-                None if service.name == Service::usual(service.transport, &host).name => usual,
-                None => service.transport,
-            });
+            // "If no SRV records were found, the client performs an A or AAAA record lookup of the domain name", "using the
+            // transport protocol determined previously, at the default port for that transport". Where nobody could tell
+            // whether there are any, they may lead to another host, and to TLS.
+            if self.failed {
+                return;
+            }
+            let transport = named.unwrap_or(usual);
             return self.server(transport, &host, transport.default_port());
         }
         // All at once: those that are missing are looked up together.
@@ -200,8 +200,9 @@ where
         }
     }
 
-    /// The services of a domain in the order of its preference; `None` when that is not known yet.
-    fn services(&mut self, host: &str, secure: bool) -> Option<Vec<Service>> {
+    /// The services of a domain in the order of its preference, and the transport that it prefers where it names any;
+    /// `None` when that is not known yet.
+    fn services(&mut self, host: &str, secure: bool) -> Option<(Vec<Service>, Option<Transport>)> {
         let reach = self.reach;
         let mut offers: Vec<(&Naptr, Transport)> = self
             .records(&absolute(host), Kind::Naptr)?
@@ -210,19 +211,20 @@ where
                 Record::Naptr(naptr) => Some((naptr, transport_of(naptr)?)),
                 Record::Srv(_) | Record::Address(_) => None,
             })
-            // "If it is a SIPS URI the client MUST discard any services that do not contain "SIPS" as the protocol in the
-            // service field."
+            // RFC 3263 section 4.1: "First, a client resolving a SIPS URI MUST discard any services that do not contain
+            // "SIPS" as the protocol in the service field."
             .filter(|(_, transport)| reach.speaks(*transport) && (transport.is_secure() || !secure))
             .collect();
         offers.sort_by_key(|(naptr, _)| (naptr.order, naptr.preference));
         if offers.is_empty() {
-            return Some(reach.services(host, secure));
+            return Some((reach.services(host, secure), None));
         }
+        let named = offers.first().map(|(_, transport)| *transport);
         let service = |(naptr, transport): (&Naptr, Transport)| Service {
             transport,
             name: absolute(&naptr.replacement.to_ascii_lowercase()),
         };
-        Some(offers.into_iter().take(SERVICES).map(service).collect())
+        Some((offers.into_iter().take(SERVICES).map(service).collect(), named))
     }
 
     /// The servers of the services, in the order to try them.

@@ -278,7 +278,7 @@ impl Context {
                 Ok(Some(Ok(WsMessage::Binary(bytes)))) => bytes,
                 // The library answers it as it reads on.
                 Ok(Some(Ok(WsMessage::Ping(_)))) => {
-                    life.heard_ping(Instant::now());
+                    life.heard_sign_of_life(Instant::now());
                     continue;
                 }
                 Ok(Some(Ok(WsMessage::Pong(_)))) => {
@@ -300,7 +300,7 @@ impl Context {
             // RFC 7118 section 6 leaves the keepalives of RFC 5626 to those who send them in frames.
             if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
                 if *bytes == *PING {
-                    life.heard_ping(Instant::now());
+                    life.heard_sign_of_life(Instant::now());
                     put(own, Outgoing::Pong);
                 }
                 continue;

@@ -103,11 +103,23 @@ impl Life {
     pub(super) fn heard_message(&mut self, now: Instant) {
         self.stage = Stage::Known;
         self.silent_until = now + self.idle;
+        // Whoever sends is not dead, pong or not.
+        if let Pings::Awaited(_) = self.pings {
+            self.pings = Pings::Due(now + self.interval);
+        }
     }
 
+    /// An empty line, or two, of which RFC 5626 makes pings and pongs.
     pub(super) fn heard_ping(&mut self, now: Instant) {
-        self.silent_until = now + self.idle;
         self.pongs = Pongs::Unclear;
+        self.heard_sign_of_life(now);
+    }
+
+    /// What shows that the peer is there, and not that it means SIP.
+    pub(super) fn heard_sign_of_life(&mut self, now: Instant) {
+        if self.stage == Stage::Known {
+            self.silent_until = now + self.idle;
+        }
     }
 
     pub(super) fn heard_pong(&mut self, now: Instant) {
@@ -116,9 +128,7 @@ impl Life {
         if self.pongs == Pongs::Unknown {
             self.pongs = Pongs::Given;
         }
-        if self.stage == Stage::Known {
-            self.silent_until = now + self.idle;
-        }
+        self.heard_sign_of_life(now);
     }
 
     /// The deadline has passed.
@@ -191,7 +201,10 @@ mod tests {
         assert_eq!(silence(&mut life, start, 9), [(605, Silence::Idle)]);
         let mut life = Life::accepted(start, &limits());
         life.heard_ping(start + s(5));
-        assert_eq!(silence(&mut life, start, 9), [(605, Silence::Idle)]);
+        assert_eq!(silence(&mut life, start, 9), [(32, Silence::Idle)]);
+        life.heard_message(start + s(10));
+        life.heard_ping(start + s(15));
+        assert_eq!(silence(&mut life, start, 9), [(615, Silence::Idle)]);
     }
 
     #[test]
@@ -217,6 +230,17 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_sends_messages_is_not_dead_for_want_of_a_pong() {
+        let start = Instant::now();
+        let mut life = Life::opened(start, &limits(), 0);
+        silence(&mut life, start, 1);
+        life.heard_pong(start + s(97));
+        assert_eq!(silence(&mut life, start, 1), [(193, Silence::Ping)]);
+        life.heard_message(start + s(200));
+        assert_eq!(silence(&mut life, start, 2), [(296, Silence::Ping), (306, Silence::Dead)]);
+    }
+
+    #[test]
     fn half_a_ping_is_no_promise_of_pongs() {
         let start = Instant::now();
         let mut life = Life::opened(start, &limits(), 0);
@@ -235,8 +259,10 @@ mod tests {
         life.heard_pong(start + s(25));
         assert_eq!(silence(&mut life, start, 1), [(32, Silence::Idle)]);
 
+        // One that pings by itself is found dead as any other.
         let mut life = Life::accepted(start, &limits()).over_web_socket(start, &limits(), 0);
         life.heard_message(start);
+        life.heard_sign_of_life(start);
         assert_eq!(silence(&mut life, start, 2), [(24, Silence::Ping), (34, Silence::Dead)]);
     }
 }

@@ -183,6 +183,15 @@ fn what_we_do_not_speak_is_passed_over() {
 }
 
 #[test]
+fn a_domain_that_names_its_transport_is_reached_by_it_also_without_srv_records() {
+    let zone = "
+        m.example. NAPTR 10 10 s SIPS+D2T - _sips._tcp.m.example.
+        m.example. NAPTR 20 10 s SIP+D2U  - _sip._udp.m.example.
+        m.example  A 192.0.2.9";
+    check("m.example", zone, "tls 192.0.2.9:5061");
+}
+
+#[test]
 fn records_that_cannot_be_followed_are_passed_over() {
     let zone = "
         f.example. NAPTR 1 1 u SIP+D2U    !x! .
@@ -219,8 +228,14 @@ fn answers_that_cannot_be_meant_are_dropped() {
 
 #[test]
 fn servers_that_do_not_answer_are_told_from_names_that_are_not() {
-    check("i.example", "i.example. NAPTR FAIL\n i.example A 192.0.2.1", "udp 192.0.2.1:5060");
-    check("i.example", "i.example. NAPTR FAIL", "the name could not be looked up now");
+    let unknown = "the name could not be looked up now";
+    // RFC 3263 goes on to addresses where there are no SRV records, not where nobody could tell.
+    check("i.example", "i.example. NAPTR FAIL\n i.example A 192.0.2.1", unknown);
+    check("i.example", "_sip._udp.i.example. SRV FAIL\n i.example A 192.0.2.1", unknown);
+    check("i.example;tls", "_sips._tcp.i.example. SRV FAIL\n i.example A 192.0.2.1", unknown);
+    let some = "i.example. NAPTR FAIL\n _sip._tcp.i.example. SRV 1 1 5070 a.\n a. A 192.0.2.1";
+    check("i.example", some, "tcp 192.0.2.1:5070");
+    check("i.example", "i.example. NAPTR FAIL", unknown);
     check("i.example:1", "i.example A FAIL\n i.example AAAA 2001:db8::1", "udp [2001:db8::1]:1");
 }
 
