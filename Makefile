@@ -7,7 +7,7 @@ export CARGO_TERM_COLOR ?= auto
 target := $(or $(CARGO_TARGET_DIR),target)
 cargo  := cargo --locked
 
-.PHONY: help demo test test-long fuzz run bench check fmt build packages pesq-venv
+.PHONY: help demo test test-long fuzz run bench check fmt build packages pesq-venv browser
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -17,11 +17,11 @@ demo: packages build
 	$(target)/debug/demo
 
 ## test       everything that CI runs: checks, unit and property tests, real peers
-test: packages check build pesq-venv
+test: packages check build pesq-venv browser
 	cargo test --locked --workspace --quiet
 
 ## test-long  the same with fifty times as many seeds; not in CI
-test-long: packages build pesq-venv
+test-long: packages build pesq-venv browser
 	CARILLON_LONG=1 cargo test --locked --workspace --quiet -- --nocapture
 
 ## fuzz       each fuzz target for a minute, or for `make fuzz seconds=N`; not in CI
@@ -59,3 +59,6 @@ packages:
 
 pesq-venv:
 	testbed/pesq/setup.sh $(target)/pesq-venv
+
+browser:
+	testbed/browser/setup.sh $(target)/browser >/dev/null

@@ -7,6 +7,8 @@ packages=(
     sip-tester              # SIPp: registrar, callees and callers nobody here wrote
     kamailio                # digest SHA-256 from a registrar nobody here wrote
     baresip-core            # phones that register, call and are called
+    chromium                # a browser whose user agent registers over WSS
+    nodejs npm              # make one script of that user agent
     pocketsphinx-testdata   # natural speech for PESQ
     bind9                   # DNS zones from a name server nobody here wrote
     tshark                  # reads our capture files
@@ -15,6 +17,8 @@ packages=(
 
 missing=()
 for package in "${packages[@]}"; do
+    # Node's own packages have npm in nodejs.
+    [ "$package" = npm ] && command -v npm >/dev/null && continue
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -15,7 +15,7 @@
 //! All calls share one RTP port and are told apart by the address in their offer: the carrier must not be what a load
 //! test measures. That is why it learns nothing of packets from other addresses but their number.
 //!
-//! The crate also runs the other peers of the test suite: [`sipp`], [`kamailio`] and [`baresip`], and
+//! The crate also runs the other peers of the test suite: [`sipp`], [`kamailio`], [`baresip`] and [`chromium`], and
 //! [`engine`], which is `carillon` itself.
 //!
 //! It is polite by itself. What real carriers do and should not are [`Quirk`]s of a number, any of them together, and what
@@ -35,6 +35,7 @@
 
 pub mod baresip;
 mod carrier;
+pub mod chromium;
 mod config;
 mod customer;
 pub mod engine;

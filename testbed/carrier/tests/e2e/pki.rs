@@ -3,11 +3,16 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PublicKeyData as _};
+use sha2::{Digest as _, Sha256};
 
 /// PEM files in a folder of their own, which is removed when this is dropped.
 pub(crate) struct Pki {
     folder: PathBuf,
+    /// The hash by which Chromium is told to trust the certificate: SHA-256 of its public key, in Base64.
+    pub(crate) fingerprint: String,
 }
 
 impl Pki {
@@ -22,7 +27,8 @@ impl Pki {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["localhost", "127.0.0.1"].map(str::to_owned)).unwrap();
         let certificate = params.signed_by(&key, &authority).unwrap();
-        let pki = Self { folder };
+        let fingerprint = BASE64_STANDARD.encode(Sha256::digest(key.subject_public_key_info()));
+        let pki = Self { folder, fingerprint };
         for (path, pem) in [(pki.certificate(), certificate.pem()), (pki.key(), key.serialize_pem())] {
             std::fs::write(path, pem).unwrap();
         }

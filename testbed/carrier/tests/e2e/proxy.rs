@@ -141,8 +141,10 @@ async fn we_hold_through_the_proxy() {
 async fn calls_that_are_not_answered() {
     for tcp in BOTH {
         check(tcp, "callee/busy", json!({}), Then::Wait, Busy, Remote).await;
-        check(tcp, "callee/ring_forever", json!({}), Then::HangupAt("call.ringing"), Canceled, Api).await;
-        check(tcp, "callee/ring_forever", json!({ "timeout_s": 1 }), Then::Wait, NoAnswer, Engine).await;
+        check(tcp, "callee/behind_proxy_rings", json!({}), Then::HangupAt("call.ringing"), Canceled, Api)
+            .await;
+        check(tcp, "callee/behind_proxy_rings", json!({ "timeout_s": 1 }), Then::Wait, NoAnswer, Engine)
+            .await;
     }
 }
 
@@ -171,7 +173,7 @@ async fn the_proxy_challenges() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_proxy_forks_and_one_answers() {
     for tcp in BOTH {
-        let loser = tcp.start(Scenario::new("callee/ring_forever")).await;
+        let loser = tcp.start(Scenario::new("callee/behind_proxy_rings")).await;
         let winner = tcp.start(Scenario::new("callee/behind_proxy")).await;
         let mut site = Site::new(tcp, loser.addr(), winner.addr()).await;
         let call = site.lab.place(json!({ "to": "+628762" })).await;
