@@ -131,7 +131,7 @@ async fn a_browser_registers_is_rung_and_unregisters() {
     let mut lab = Lab::with(engine(&pki).await).await;
     let mut browser = Browser::open(&lab.engine, &pki.fingerprint).await;
     browser.until("registered").await;
-    lab.told("endpoint.registered", 1).await;
+    lab.happened("endpoint.registered", 1).await;
     let endpoint = lab.engine.client().endpoint("alice").await.unwrap();
     let [contact] = endpoint.contacts.as_slice() else { panic!("one contact: {:?}", endpoint.contacts) };
     assert_eq!(contact.transport, SipTransport::Wss);
@@ -161,11 +161,11 @@ async fn a_browser_registers_is_rung_and_unregisters() {
     lab.engine.client().put_flow("waits", &Flow::from_json(&flow).unwrap()).await.unwrap();
     browser.act("dial 100").await;
     browser.until("failed remote Incompatible SDP").await;
-    lab.told("call.ended", 4).await;
+    lab.happened("call.ended", 4).await;
 
     browser.act("unregister").await;
     browser.until("unregistered").await;
-    lab.told("endpoint.unregistered", 1).await;
+    lab.happened("endpoint.unregistered", 1).await;
     let gone = call(&lab).await;
     check(&mut lab, &gone, Disposition::Unreachable, EndedBy::Engine).await;
     browser.chromium.close().await.unwrap();
@@ -181,10 +181,10 @@ async fn a_browser_that_is_closed_is_gone_and_one_that_does_not_trust_us_never_c
     stranger.chromium.close().await.unwrap();
     let mut browser = Browser::open(&lab.engine, &pki.fingerprint).await;
     browser.until("registered").await;
-    lab.told("endpoint.registered", 1).await;
+    lab.happened("endpoint.registered", 1).await;
     browser.chromium.close().await.unwrap();
     // Its binding ends with its connection.
-    lab.told("endpoint.unregistered", 1).await;
+    lab.happened("endpoint.unregistered", 1).await;
     assert_eq!(lab.engine.client().endpoint("alice").await.unwrap().contacts, []);
     lab.stop().await;
 }
