@@ -316,6 +316,19 @@ mod tests {
     }
 
     #[test]
+    fn counts_of_zero_are_stale_and_fill_no_memory() {
+        let (now, mut verifier, client) = pair(Hash::Sha256);
+        verifier.capacity = 8;
+        for _ in 0..100 {
+            let challenge = verifier.challenges(now, HERE, false)[0].to_string();
+            let challenge = Challenge::parse(&challenge).unwrap();
+            let client = Client { credentials: client.credentials.clone(), challenge };
+            assert_eq!(check(&mut verifier, now, &client.answer(0)), Verdict::Stale);
+        }
+        assert!(verifier.used.len() <= 8);
+    }
+
+    #[test]
     fn wrong_proofs_are_refused() {
         let (now, mut verifier, client) = pair(Hash::Sha256);
         let right = client.answer(1);

@@ -1,6 +1,7 @@
 //! What goes into an [`Endpoint`](super::Endpoint) and what comes out.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::watch::WatchId;
 use crate::{Message, ParseError};
 
 /// Something the outside reports.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Input {
     /// A message arrived.
     Message {
@@ -63,6 +64,36 @@ pub enum Input {
         /// Where the target is.
         result: Result<Destinations, ResolveError>,
     },
+}
+
+impl fmt::Debug for Input {
+    /// Without what is in messages, as [`Transmit`] has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message { hop, message } => {
+                f.debug_struct("Message").field("hop", hop).field("message", message).finish()
+            }
+            Self::Malformed { hop, bytes, error } => f
+                .debug_struct("Malformed")
+                .field("hop", hop)
+                .field("bytes", &Hidden(bytes))
+                .field("error", error)
+                .finish(),
+            Self::TransportError { transport, remote, kind } => f
+                .debug_struct("TransportError")
+                .field("transport", transport)
+                .field("remote", remote)
+                .field("kind", kind)
+                .finish(),
+            Self::Unsent { payload, kind } => {
+                f.debug_struct("Unsent").field("payload", &Hidden(payload)).field("kind", kind).finish()
+            }
+            Self::StreamEnded { hop } => f.debug_struct("StreamEnded").field("hop", hop).finish(),
+            Self::Resolved { query, result } => {
+                f.debug_struct("Resolved").field("query", query).field("result", result).finish()
+            }
+        }
+    }
 }
 
 /// Why a transport could not deliver.
@@ -151,7 +182,7 @@ pub enum TimerKind {
 }
 
 /// One message to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Transmit {
     /// The protocol.
     pub transport: Transport,
@@ -166,6 +197,33 @@ pub struct Transmit {
     /// The name that `remote` was found by: what a TLS server is asked for (SNI) and what its certificate must be made
     /// out to (RFC 5922 section 7.3), and a WebSocket server's `Host`. Without one that is the address.
     pub server_name: Option<ByteString>,
+}
+
+impl fmt::Debug for Transmit {
+    /// As a [`Message`] has it: header fields hold credentials and phone numbers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { transport, local, remote, payload, reply_on, server_name } = self;
+        f.debug_struct("Transmit")
+            .field("transport", transport)
+            .field("local", local)
+            .field("remote", remote)
+            .field("payload", &Hidden(payload))
+            .field("reply_on", reply_on)
+            .field("server_name", server_name)
+            .finish()
+    }
+}
+
+/// What a log may have of a message: what it is and its length.
+struct Hidden<'a>(&'a Bytes);
+
+impl fmt::Debug for Hidden<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Message::parse(self.0.clone()) {
+            Ok(message) => message.fmt(f),
+            Err(_) => write!(f, "({} bytes)", self.0.len()),
+        }
+    }
 }
 
 /// A request that the endpoint itself does not answer.

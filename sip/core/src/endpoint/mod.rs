@@ -400,7 +400,7 @@ impl Endpoint {
         self.sessions.is_unheard(id)
     }
 
-    /// Calls without a terminal event yet.
+    /// Calls without a terminal event yet, and those that were hung up here before the ACK that their BYE has to wait for.
     pub fn live_sessions(&self) -> usize {
         self.sessions.live()
     }

@@ -89,6 +89,12 @@ impl Endpoint {
             let headers = [(Name::Accept, ACCEPT), (Name::AcceptEncoding, "identity")];
             return self.layer.respond(now, server, &Answer { headers: &headers, ..Answer::new(415) });
         }
+        // RFC 3891 section 3: "if a Replaces header field is present in a request other than INVITE, the UAS MUST reject the
+        // request with a 400 Bad Request response."
+        if *method != Method::Invite && request.header(Name::Replaces).is_some() {
+            let answer = Answer { reason: "Replaces Outside INVITE", ..Answer::new(400) };
+            return self.layer.respond(now, server, &answer);
+        }
         // Max-Forwards 0 is for proxies to refuse. RFC 4475 section 3.3.11: "An endpoint should process the request as if
         // the Max-Forwards field value were still positive."
         if let Some(id) = session {
@@ -96,12 +102,6 @@ impl Endpoint {
         }
         if request.to_tag().is_some() {
             return self.layer.respond(now, server, &Answer::new(481));
-        }
-        // RFC 3891 section 3: "if a Replaces header field is present in a request other than INVITE, the UAS MUST reject the
-        // request with a 400 Bad Request response."
-        if *method != Method::Invite && request.header(Name::Replaces).is_some() {
-            let answer = Answer { reason: "Replaces Outside INVITE", ..Answer::new(400) };
-            return self.layer.respond(now, server, &answer);
         }
         match method {
             Method::Invite => self.serve_invite(now, server, hop, request),

@@ -114,11 +114,6 @@ impl Via {
         })
     }
 
-    /// The maddr parameter: where responses go instead of sent-by (RFC 3261 section 18.2.2).
-    pub fn maddr(&self) -> Option<Host> {
-        self.params.get("maddr").and_then(|text| text.parse().ok())
-    }
-
     /// The same value with a parameter added or replaced; an empty value writes a flag.
     #[must_use]
     pub fn with_param(mut self, name: &str, value: &str) -> Via {
@@ -177,7 +172,6 @@ mod tests {
         let v = via("SIP/2.0/TLS h;received=[2001:db8::9:255];rport=5061;maddr=224.2.0.1");
         assert_eq!((v.received(), v.rport()), ("2001:db8::9:255".parse().ok(), Some(Rport::Port(5061))));
         assert_eq!((v.transport(), v.protocol()), (Some(Transport::Tls), "TLS"));
-        assert_eq!(v.maddr(), Some(Host::Ip("224.2.0.1".parse().unwrap())));
     }
 
     #[test]

@@ -13,8 +13,7 @@ use crate::{Method, Uri};
 /// Writes one message straight into a buffer, which is cut off as [`Bytes`] at the end: with room reserved, nothing is
 /// allocated.
 ///
-/// No value can open a line of its own: control characters in it are written as spaces, except tabs. Content-Length is
-/// always written, last.
+/// No value can open a line of its own: CR, LF and NUL in it are written as spaces. Content-Length is always written, last.
 #[derive(Debug)]
 pub struct MessageBuilder<'b> {
     out: &'b mut BytesMut,

@@ -280,7 +280,7 @@ impl Session {
     }
 
     /// A request in a dialog that we do not know. While our INVITE is not answered it may be an early one whose first
-    /// response is lost, of which carriers make use: a 481 would end the call (RFC 5057 section 5.1).
+    /// response is lost, of which carriers make use: a 481 would end the call.
     fn receive_stray(
         &mut self,
         layer: &mut TransactionLayer,

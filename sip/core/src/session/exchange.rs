@@ -108,8 +108,8 @@ impl Exchange {
         self.remote = remote.map(|remote| Bytes::copy_from_slice(&remote));
     }
 
-    /// The offer was refused or taken back: "the session description … remains unchanged" (RFC 3261 section 14.1: "as if
-    /// no re-INVITE had been issued").
+    /// The offer was refused or taken back. RFC 3261 section 14.1: "the session parameters MUST remain unchanged, as if no
+    /// re-INVITE had been issued".
     pub(crate) fn fall_back(&mut self) {
         self.turn = if self.agreed { Turn::Agreed } else { Turn::Open };
     }

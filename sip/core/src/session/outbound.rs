@@ -426,8 +426,8 @@ impl Session {
         let mut offer = None;
         if let Some(dialog) = dialog {
             if let Some(rseq) = rseq {
-                // RFC 3262 section 4: one that "is not one higher than the … sequence number" is either a repetition or
-                // has overtaken another, which will come again, and it after that.
+                // RFC 3262 section 4: one that "is not one higher than the value of the sequence number" is either a
+                // repetition or has overtaken another, which will come again, and it after that.
                 if early.rseq.is_some_and(|last| rseq != last.wrapping_add(1)) {
                     return;
                 }

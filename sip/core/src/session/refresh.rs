@@ -153,7 +153,9 @@ impl Refresh {
         lines
     }
 
-    /// Begins the interval. One that is shorter than allowed is taken for the shortest: no storm of refreshes.
+    /// Begins the interval. RFC 4028 section 4: "The absolute minimum for the Session-Expires header field is 90 seconds";
+    /// what is shorter all the same, of a peer that cannot be told so by a 422, is taken for that, though section 9 has the
+    /// value not increased: no storm of refreshes.
     fn time(&mut self, now: Instant, interval: Duration, refresher: Side) -> Duration {
         let interval = interval.clamp(LEAST, MOST);
         self.state = Timed::Yes { interval, refresher, ends: now + interval };

@@ -66,7 +66,7 @@ impl InviteClient {
             }
             (Self::Completed, Input::Timer(Timer::D) | Input::TransportError) => Self::Terminated,
 
-            // RFC 6026 section 7.2: "any retransmissions of the 2xx response MUST be passed up to the TU".
+            // RFC 6026 section 8.4: the state is there to pass them up, repetitions and those of other forks.
             (Self::Accepted, Input::Response(StatusClass::Success)) => {
                 actions.push(Action::Deliver);
                 Self::Accepted

@@ -78,7 +78,8 @@ impl ClientKey {
 /// What a request's server transaction is found by (RFC 3261 section 17.2.3).
 ///
 /// The text is method, sent-by and branch, or for a request of an RFC 2543 element everything that section 17.2.3
-/// compares instead. NUL, which no field contains, parts them.
+/// compares instead. NUL parts them; whoever writes one into a field meets its own transactions only, as who repeats a
+/// field does.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ServerKey(Box<str>);
 

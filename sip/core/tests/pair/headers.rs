@@ -157,3 +157,20 @@ fn an_unanswered_call_is_refused_with_the_users_header_fields() {
     net.run_for(secs(0));
     assert_eq!(net.expect_raw(R, "480 INVITE").retry_after(), Ok(Some(secs(60))));
 }
+
+#[test]
+fn what_is_sent_and_received_shows_nothing_of_its_content_in_a_log() {
+    let mut net = Net::pair();
+    let act = |endpoint: &mut Endpoint, now| {
+        endpoint.invite(now, invite(R)).unwrap();
+        std::iter::from_fn(|| endpoint.poll_output()).collect::<Vec<_>>()
+    };
+    let outputs = net.act(A, act);
+    let [Output::Transmit(transmit)] = &outputs[..] else { panic!() };
+    let (hop, payload) =
+        (Hop { transport: Transport::Udp, local: addr(A), remote: addr(R) }, &transmit.payload);
+    let unsent = Input::Unsent { payload: payload.clone(), kind: TransportErrorKind::Local };
+    let malformed = Input::Malformed { hop, bytes: payload.slice(20..), error: ParseError::Number };
+    let logged = format!("{outputs:?} {unsent:?} {malformed:?}");
+    assert!(logged.contains("INVITE") && !logged.contains("bob") && !logged.contains("SIP/2.0"), "{logged}");
+}

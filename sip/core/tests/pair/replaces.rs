@@ -123,6 +123,8 @@ fn calls_that_cannot_be_replaced_are_told_apart() {
     assert_eq!(net.story(B), ["incoming", "confirmed"]);
     let options = request("OPTIONS", &format!("{R};branch=z9hG4bK-o"), &format!("Replaces: {good}\n"));
     assert_eq!(answer_to(&mut net, &options).status(), Some(400), "only an INVITE replaces");
+    net.send_raw(R, B, &of_caller(&ok, "INFO", 50, &format!("Replaces: {good}\n"), ""));
+    assert_eq!(net.expect_raw(R, "400 INFO").reason(), "Replaces Outside INVITE");
     // A call that is over.
     let b = net.session(B);
     net.hangup(B, b);

@@ -165,6 +165,30 @@ fn a_200_without_contact_is_acknowledged_where_it_came_from() {
 }
 
 #[test]
+fn addresses_of_nobody_and_of_everybody_are_not_sent_to() {
+    for nobody in ["0.0.0.0", "224.0.1.75", "255.255.255.255", "[::]", "[ff02::1]", "x;maddr=224.0.1.75"] {
+        let mut net = Net::pair();
+        let a = net.call(A, R);
+        net.run_for(secs(0));
+        let invite = net.expect_raw(R, "INVITE");
+        let contact = format!("Contact: <sip:r@{nobody}>\n");
+        net.send_raw(R, A, &response_to(&invite, 200, "r1", &contact));
+        net.expect_raw(R, "ACK");
+        net.hangup(A, a);
+        let bye = net.expect_raw(R, "BYE");
+        net.send_raw(R, A, &response_to(&bye, 200, "", ""));
+        net.run_until_quiet();
+        // Nor where somebody has configured one.
+        let mistaken = Target { host: nobody.split(';').next().unwrap().into(), ..Target::default() };
+        if mistaken.host != "x" {
+            let call = Invite { target: mistaken, ..crate::net::invite(R) };
+            net.act(A, |endpoint, now| endpoint.invite(now, call).unwrap());
+            assert_eq!(net.story(A).last().unwrap(), "failed Resolve");
+        }
+    }
+}
+
+#[test]
 fn a_broken_route_is_refused_at_once() {
     let mut net = Net::pair();
     let text = format!(

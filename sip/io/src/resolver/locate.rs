@@ -285,7 +285,7 @@ fn transport_of(naptr: &Naptr) -> Option<Transport> {
         ("SIP+D2U", Transport::Udp),
         ("SIP+D2T", Transport::Tcp),
         ("SIPS+D2T", Transport::Tls),
-        // RFC 7118 section 10.3.
+        // RFC 7118 section 10.2.
         ("SIP+D2W", Transport::Ws),
         ("SIPS+D2W", Transport::Wss),
     ];

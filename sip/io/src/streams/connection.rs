@@ -360,8 +360,8 @@ impl Context {
     }
 }
 
-/// RFC 7118 section 4.2: "SIP WebSocket Clients and SIP WebSocket Servers MUST be able to … receive both"; text is what
-/// people read in their browser's tools, and must be UTF-8.
+/// RFC 7118 section 4.2 has every peer receive text and binary frames; text is what people read in their browser's tools,
+/// and must be UTF-8.
 fn frame(payload: Bytes) -> WsMessage {
     match Utf8Bytes::try_from(payload.clone()) {
         Ok(text) => WsMessage::Text(text),
