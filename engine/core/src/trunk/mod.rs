@@ -311,9 +311,9 @@ impl Trunk {
         self.gateways.iter().flat_map(|gateway| gateway.addresses.iter().copied())
     }
 
-    /// What the name of its gateways was resolved to.
-    pub(crate) fn learn_addresses(&mut self, host: &str, addresses: &BTreeSet<IpAddr>) {
-        for gateway in self.gateways.iter_mut().filter(|gateway| gateway.config.target.host == host) {
+    /// Where a gateway that is given by name is.
+    pub(crate) fn learn_addresses(&mut self, target: &Target, addresses: &BTreeSet<IpAddr>) {
+        for gateway in self.gateways.iter_mut().filter(|gateway| gateway.config.target == *target) {
             gateway.addresses.clone_from(addresses);
         }
     }
@@ -487,6 +487,7 @@ mod tests {
     use rand_core::SeedableRng;
 
     use super::*;
+    use crate::config::GatewayConfig;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -535,6 +536,21 @@ mod tests {
         let called = Called::Number("1".to_owned());
         let no_way = trunk.ways(&called, &mut ChaCha20Rng::seed_from_u64(1)).unwrap_err();
         assert_eq!(no_way.evidence, Evidence::TrunkRejected);
+    }
+
+    #[test]
+    fn gateways_of_one_name_are_each_where_they_are() {
+        let now = origin();
+        let target = |port| Target { host: "gw.example".into(), port, ..Target::default() };
+        let mut config = TrunkConfig::new("t", target(None));
+        config.gateways.push(GatewayConfig { target: target(Some(5080)), priority: 0, weight: 1 });
+        let mut trunk = Trunk::new(now, config, &mut ChaCha20Rng::seed_from_u64(1)).unwrap();
+        let address = |n| IpAddr::from([192, 0, 2, n]);
+        trunk.learn_addresses(&target(None), &BTreeSet::from([address(1)]));
+        trunk.learn_addresses(&target(Some(5080)), &BTreeSet::from([address(2)]));
+        assert!(trunk.sends_from(address(1)) && trunk.sends_from(address(2)));
+        trunk.learn_addresses(&target(None), &BTreeSet::from([address(3)]));
+        assert!(!trunk.sends_from(address(1)) && trunk.sends_from(address(2)));
     }
 
     #[test]

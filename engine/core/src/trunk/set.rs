@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use control_api_types::EventData;
 use rand_core::Rng;
-use sip_core::{Endpoint, OutgoingId, RegistrationEvent, RegistrationId, WatchId};
+use sip_core::{Endpoint, OutgoingId, RegistrationEvent, RegistrationId, Target, WatchId};
 
 use super::{Sign, Trunk};
 use crate::config::{ConfigError, TrunkConfig};
@@ -21,10 +21,12 @@ pub(crate) struct Trunks {
     trunks: BTreeMap<TrunkId, Trunk>,
     names: BTreeMap<String, TrunkId>,
     registrations: BTreeMap<RegistrationId, TrunkId>,
-    /// Whose gateways are kept located, and at which host.
-    watches: BTreeMap<WatchId, (TrunkId, String)>,
+    /// The gateways that are kept located, and whose they are.
+    watches: BTreeMap<WatchId, (TrunkId, Target)>,
     last: u64,
-    due: Option<Instant>,
+    /// When each trunk wants to be woken, in order, and the same by trunk.
+    due: BTreeSet<(Instant, TrunkId)>,
+    noted: BTreeMap<TrunkId, Instant>,
     news: VecDeque<EventData>,
 }
 
@@ -96,15 +98,15 @@ impl Trunks {
             endpoint.unwatch(watch);
         }
         for target in self.trunks.get(&id).into_iter().flat_map(Trunk::named_gateways) {
-            self.watches.insert(endpoint.watch(target.clone()), (id, target.host.clone()));
+            self.watches.insert(endpoint.watch(target.clone()), (id, target.clone()));
         }
     }
 
     /// A gateway is located, or has moved.
     pub(crate) fn located(&mut self, watch: WatchId, addresses: &BTreeSet<IpAddr>) {
-        let Some((id, host)) = self.watches.get(&watch) else { return };
+        let Some((id, target)) = self.watches.get(&watch) else { return };
         if let Some(trunk) = self.trunks.get_mut(id) {
-            trunk.learn_addresses(host, addresses);
+            trunk.learn_addresses(target, addresses);
         }
     }
 
@@ -164,16 +166,13 @@ impl Trunks {
 
     /// When [`Trunks::handle_timeout`] has something to do.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.due
+        self.due.first().map(|&(at, _)| at)
     }
 
     /// Sends the probes that are due, and ends rests that are over.
     pub(crate) fn handle_timeout(&mut self, now: Instant, endpoint: &mut Endpoint, random: &mut impl Rng) {
-        if self.due.is_none_or(|due| due > now) {
-            return;
-        }
-        let ids: Vec<_> = self.trunks.keys().copied().collect();
-        for id in ids {
+        let due: Vec<_> = self.due.iter().take_while(|(at, _)| *at <= now).map(|&(_, trunk)| trunk).collect();
+        for id in due {
             self.with(id, |trunk| trunk.handle_timeout(now, endpoint, random));
         }
     }
@@ -196,6 +195,17 @@ impl Trunks {
             act(trunk);
             self.news.extend(trunk.news());
         }
-        self.due = self.trunks.values().filter_map(Trunk::due).min();
+        // Every response of every call comes by here: only this trunk is looked at.
+        let due = self.trunks.get(&id).and_then(Trunk::due);
+        let before = match due {
+            Some(at) => self.noted.insert(id, at),
+            None => self.noted.remove(&id),
+        };
+        if before != due {
+            self.due.extend(due.map(|at| (at, id)));
+            if let Some(before) = before {
+                self.due.remove(&(before, id));
+            }
+        }
     }
 }
