@@ -1,6 +1,7 @@
 //! Inbound calls: which route takes them, or why they are refused.
 
 use super::*;
+use crate::number::number_of;
 use crate::registrar::Reply;
 
 impl Engine {
@@ -93,7 +94,8 @@ impl Engine {
     fn take(&mut self, now: Instant, session: SessionId, hop: Hop, request: &Message) -> Result<(), Refused> {
         let source = hop.remote.ip();
         let uri = request.request_uri().map_err(|_| Refused::With(400))?;
-        let called = uri.user().unwrap_or_default().to_owned();
+        // Parameters (RFC 3261 §19.1.6), escapes and separators say nothing to the rules, nor to whoever reads it.
+        let called = number_of(uri.user().unwrap_or_default());
         let endpoint = self.claimant(now, hop, request)?;
         let from_trunk = |name: &str| {
             let named = self.trunks.find(name).and_then(|id| self.trunks.get(id));
@@ -133,11 +135,12 @@ impl Engine {
             return Err(Refused::Busy);
         }
         let caller = request.from().map_err(|_| Refused::With(400))?;
-        let caller_uri = caller.uri();
-        let from = match account {
-            Some(account) => account.caller_id.as_ref().unwrap_or(&account.name).clone(),
-            None => caller_uri.user().map_or_else(|| caller_uri.to_string(), str::to_owned),
+        let from = match (account, caller.uri().user()) {
+            (Some(account), _) => account.caller_id.as_ref().unwrap_or(&account.name).clone(),
+            (None, Some(user)) => bounded(number_of(user))?,
+            (None, None) => bounded(caller.uri().to_string())?,
         };
+        let called = bounded(called)?;
         let at = self.timestamp(now);
         let id = id::ulid(at.unix_ms(), &mut self.random);
         let call = Call {
@@ -170,6 +173,17 @@ impl Engine {
         let live = LiveCall::inbound(&mut ctx, leg, call, trunk, session, offer, plan);
         self.insert(leg, live);
         Ok(())
+    }
+}
+
+/// Longest number or name that is kept of a call: as long as the API takes them.
+const MAX_USER: usize = 256;
+
+/// What a call may show: one line that is not too long. Nobody is called otherwise, nor calls.
+fn bounded(text: String) -> Result<String, Refused> {
+    match text.len() <= MAX_USER && !text.chars().any(char::is_control) {
+        true => Ok(text),
+        false => Err(Refused::With(400)),
     }
 }
 

@@ -45,6 +45,41 @@ fn call(world: &mut World, number: &str, script: Script) -> (SessionId, Option<S
 }
 
 #[test]
+fn numbers_are_matched_and_shown_as_they_are_dialled() {
+    for (user, called) in [
+        ("%2B2200", "+2200"),
+        ("2200;npdi=yes", "2200"),
+        ("+2-2.0(0)", "+2200"),
+        ("10%30", "100"),
+        ("2%20b", "2 b"),
+    ] {
+        let mut world = world();
+        let (_, id) = call(&mut world, user, &[(500, Hangup)]);
+        let id = id.unwrap_or_else(|| panic!("{user} is not taken"));
+        world.run();
+        assert_eq!(world.cdr(&id).to, called, "{user}");
+    }
+}
+
+#[test]
+fn texts_that_nobody_has_for_a_number_are_not_kept() {
+    for (user, caller, taken) in [
+        ("2".repeat(256), "x".repeat(256), true),
+        ("2".repeat(257), "x".to_owned(), false),
+        ("2".to_owned(), "x".repeat(257), false),
+        ("2%0A".to_owned(), "x".to_owned(), false),
+        ("2".to_owned(), "x%00".to_owned(), false),
+    ] {
+        let mut world = world();
+        world.carrier.caller = caller;
+        let (session, id) = call(&mut world, &user, &[(500, Hangup)]);
+        assert_eq!(id.is_some(), taken, "{user}");
+        assert_eq!(world.carrier.outcomes.get(&session), if taken { None } else { Some(&400) }, "{user}");
+        world.run();
+    }
+}
+
+#[test]
 fn the_door_is_told_who_the_routes_and_trunks_are_for() {
     let from = |source: Option<&str>, trunk: Option<&str>| Route {
         matches: RouteMatch {
