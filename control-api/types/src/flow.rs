@@ -15,10 +15,15 @@ use std::{collections::BTreeMap, fmt};
 pub const MAX_STEPS: usize = 1000;
 /// Most cases in one `branch`.
 const MAX_CASES: usize = 100;
-/// Longest pattern of `matches`, bytes; with [`MAX_PATTERN_PROGRAM`] it bounds what one match can cost.
+/// Longest pattern of `matches`, bytes; with [`PROGRAMS`] and [`MAX_MATCHED`] it bounds what one match can cost.
 const MAX_PATTERN: usize = 256;
-/// Largest compiled pattern, bytes: enough for any pattern of that length without nested counted repetition.
-const MAX_PATTERN_PROGRAM: usize = 64 * 1024;
+/// Sizes of compiled patterns, bytes. The largest is enough for any pattern of that length without counted repetition of
+/// more than a few dozen.
+const PROGRAMS: [usize; 6] = [512, 1024, 2048, 4096, 8192, 16_384];
+/// Bytes of a compiled pattern that one state of it takes, roughly.
+const STATE: usize = 32;
+/// How much of a text is matched, bytes: many times what a number, a name or an address has.
+const MAX_MATCHED: usize = 1024;
 /// Largest `data` of `notify`, bytes of JSON.
 const MAX_NOTIFY: usize = 4096;
 
@@ -107,7 +112,7 @@ pub enum Verb {
     },
     /// Emits `call.notify`.
     Notify {
-        /// The event's data, at most 4 KiB of JSON.
+        /// The event's data, at most 4 KiB of JSON; with its variables inserted, all texts together are cut at 8 KiB.
         data: Value,
     },
     /// Ends the call.
@@ -191,13 +196,28 @@ pub enum Test {
     Gt(f64),
     /// Equal as text to one of these.
     In(Vec<Variable>),
-    /// Matched by a regular expression, anywhere unless anchored.
+    /// Matched by a regular expression, anywhere unless anchored, in the first 1,024 bytes.
     Matches(Pattern),
     /// Set at all.
     Exists,
 }
 
 impl Test {
+    /// How much work [`Test::holds`] is at most: characters compared, and states of patterns visited.
+    #[must_use]
+    pub fn work(&self, variable: Option<&Variable>) -> usize {
+        let length = match variable {
+            Some(Variable::Text(text)) => text.len(),
+            Some(Variable::Number(_) | Variable::Flag(_)) => 32,
+            None => return 1,
+        };
+        match self {
+            Self::Eq(_) | Self::Ne(_) | Self::Lt(_) | Self::Gt(_) | Self::Exists => 1 + length,
+            Self::In(others) => 1 + length * others.len(),
+            Self::Matches(pattern) => 1 + pattern.0.states.saturating_mul(length.min(MAX_MATCHED)),
+        }
+    }
+
     /// Whether it holds for `variable`.
     #[must_use]
     pub fn holds(&self, variable: Option<&Variable>) -> bool {
@@ -226,37 +246,49 @@ impl Test {
 /// A compiled regular expression; matching takes time linear in the text.
 #[derive(Clone, utoipa::ToSchema)]
 #[schema(value_type = String, format = Regex, max_length = 256)]
-pub struct Pattern(regex_lite::Regex);
+pub struct Pattern(Compiled);
+
+#[derive(Clone)]
+struct Compiled {
+    regex: regex_lite::Regex,
+    /// How many states it has at most, roughly.
+    states: usize,
+}
 
 impl Pattern {
     /// Compiles `source`, at most 256 bytes.
     pub fn new(source: &str) -> Result<Self, regex_lite::Error> {
-        let program = if source.len() > MAX_PATTERN { 0 } else { MAX_PATTERN_PROGRAM };
-        regex_lite::RegexBuilder::new(source).size_limit(program).build().map(Self)
+        let build = |program| regex_lite::RegexBuilder::new(source).size_limit(program).build();
+        // The smallest size that it fits into tells what matching it costs.
+        let fitting = PROGRAMS.into_iter().filter(|_| source.len() <= MAX_PATTERN).find_map(|program| {
+            let regex = build(program).ok()?;
+            Some(Self(Compiled { regex, states: program / STATE }))
+        });
+        fitting.map_or_else(|| build(0).map(|regex| Self(Compiled { regex, states: 0 })), Ok)
     }
 
-    /// Whether it matches somewhere in `text`.
+    /// Whether it matches somewhere in the first 1,024 bytes of `text`.
     #[must_use]
     pub fn is_match(&self, text: &str) -> bool {
-        self.0.is_match(text)
+        self.0.regex.is_match(&text[..text.floor_char_boundary(MAX_MATCHED)])
     }
 }
 
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.0.as_str(), f)
+        fmt::Debug::fmt(self.0.regex.as_str(), f)
     }
 }
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
+        self.0.regex.as_str() == other.0.regex.as_str()
     }
 }
 
 impl Serialize for Pattern {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.as_str())
+        serializer.serialize_str(self.0.regex.as_str())
     }
 }
 

@@ -56,4 +56,4 @@ pub use trunk::{
     CallerIdChoice, GatewaySettings, Identity, NumberFormatSettings, RedirectTo, ReliableProvisionals,
     Secret, TrunkSettings,
 };
-pub use variable::{Variable, Variables};
+pub use variable::{MAX_VARIABLES, MAX_VARIABLES_BYTES, Variable, Variables};

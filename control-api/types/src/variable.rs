@@ -8,8 +8,10 @@ use std::{collections::BTreeMap, fmt};
 /// The variables of a call by name: given at its creation, set by its flow.
 pub type Variables = BTreeMap<String, Variable>;
 
-/// Most variables that one request or step may give.
-const MAX_VARIABLES: usize = 256;
+/// Most variables of a call, and so most that one request or step may give.
+pub const MAX_VARIABLES: usize = 256;
+/// Most bytes of all variables of a call, names and values together.
+pub const MAX_VARIABLES_BYTES: usize = 64 * 1024;
 /// Longest text of one variable, bytes.
 const MAX_TEXT: usize = 4096;
 
@@ -24,6 +26,20 @@ pub enum Variable {
     Number(Number),
     /// True or false.
     Flag(bool),
+}
+
+impl Variable {
+    /// Bytes that it takes under this name, of [`MAX_VARIABLES_BYTES`].
+    #[must_use]
+    pub fn size(&self, name: &str) -> usize {
+        // A number has at most as many digits as its text in JSON; longer than 32 none is written.
+        let value = match self {
+            Self::Text(text) => text.len(),
+            Self::Number(_) => 32,
+            Self::Flag(_) => 5,
+        };
+        name.len() + value
+    }
 }
 
 impl fmt::Display for Variable {
@@ -87,6 +103,10 @@ pub(crate) fn read_variables(value: &Value, pointer: &str, faults: &mut Faults) 
         } else if let Some(variable) = read_variable(value, &at, faults) {
             variables.insert(name.clone(), variable);
         }
+    }
+    let size: usize = variables.iter().map(|(name, variable)| variable.size(name)).sum();
+    if size > MAX_VARIABLES_BYTES {
+        faults.push(pointer, format_args!("must be at most {MAX_VARIABLES_BYTES} bytes in all, not {size}"));
     }
     Some(variables)
 }

@@ -62,7 +62,7 @@
 //! - The API may play and gather when no flow runs or the flow stands at `park` or `pause`; otherwise 409.
 //! - `call.gather.ended` is told once per gather, after its retries.
 //! - A drain ends queued calls at once and the rest at its deadline, both as `limit-reached` if unanswered.
-//! - A flow that loops without waiting is hung up; the CDR has `sip_reason` `flow-limit`.
+//! - A flow that hardly waits, or sets more variables than a call may have, is hung up; the CDR has `sip_reason` `flow-limit`.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 

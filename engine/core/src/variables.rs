@@ -5,11 +5,34 @@
 
 use std::borrow::Cow;
 
-use control_api_types::{Call, Variable};
+use control_api_types::{Call, MAX_VARIABLES, MAX_VARIABLES_BYTES, Variable};
 use serde_json::Value;
 
 /// Longest text that is rendered, bytes; what goes beyond is cut. As long as a variable may be when it is given.
 pub(crate) const MAX_TEXT: usize = 4096;
+
+/// Longest data of an event, all its texts together, bytes: twice what the step may say without variables.
+const MAX_DATA: usize = 8192;
+
+/// More variables than a call may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooMany;
+
+/// Sets variables of a call, all or none.
+pub(crate) fn set(call: &mut Call, values: Vec<(String, Variable)>) -> Result<(), TooMany> {
+    let known = &call.variables;
+    let is_new = |(name, _): &&(String, Variable)| !known.contains_key(name);
+    let count = known.len() + values.iter().filter(is_new).count();
+    let replaced = |name: &str| known.get(name).map_or(0, |variable| variable.size(name));
+    let before: usize = known.iter().map(|(name, variable)| variable.size(name)).sum();
+    let added: usize = values.iter().map(|(name, variable)| variable.size(name)).sum();
+    let replaced: usize = values.iter().map(|(name, _)| replaced(name)).sum();
+    if count > MAX_VARIABLES || before + added - replaced > MAX_VARIABLES_BYTES {
+        return Err(TooMany);
+    }
+    call.variables.extend(values);
+    Ok(())
+}
 
 /// A `{` that begins no variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -92,13 +115,25 @@ pub(crate) fn render<'a>(text: &'a str, call: &Call) -> Cow<'a, str> {
     Cow::Owned(rendered)
 }
 
-/// `value` with the variables of all its strings inserted; the names of members stay.
+/// `value` with the variables of all its strings inserted, and cut where they are too much together; the names of members
+/// stay.
 pub(crate) fn render_value(value: &Value, call: &Call) -> Value {
+    render_within(value, call, &mut { MAX_DATA })
+}
+
+fn render_within(value: &Value, call: &Call, left: &mut usize) -> Value {
     match value {
-        Value::String(text) => Value::String(render(text, call).into_owned()),
-        Value::Array(items) => Value::Array(items.iter().map(|item| render_value(item, call)).collect()),
+        Value::String(text) => {
+            let mut text = render(text, call).into_owned();
+            text.truncate(text.floor_char_boundary(*left));
+            *left -= text.len();
+            Value::String(text)
+        }
+        Value::Array(items) => {
+            Value::Array(items.iter().map(|item| render_within(item, call, left)).collect())
+        }
         Value::Object(members) => Value::Object(
-            members.iter().map(|(name, member)| (name.clone(), render_value(member, call))).collect(),
+            members.iter().map(|(name, member)| (name.clone(), render_within(member, call, left))).collect(),
         ),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
@@ -182,6 +217,36 @@ mod tests {
             assert_eq!(check(text), Err(BadTemplate { at }), "{text}");
         }
         assert_eq!(render("é{a b}{n}", &call()), "é{a b}3");
+    }
+
+    #[test]
+    fn data_is_cut_where_its_texts_are_too_much_together() {
+        let mut call = call();
+        set(&mut call, vec![("x".into(), Variable::Text("é".repeat(MAX_TEXT / 2)))]).unwrap();
+        let data = render_value(&json!(["{x}", {"a": "b{x}"}, "{x}", 7]), &call);
+        let lengths = [&data[0], &data[1]["a"], &data[2]].map(|text| text.as_str().unwrap().len());
+        assert_eq!(lengths, [MAX_TEXT, MAX_TEXT - 1, 0]);
+        assert_eq!(data[3], 7);
+    }
+
+    #[test]
+    fn the_variables_of_a_call_are_bounded_in_number_and_size() {
+        let mut call = call();
+        call.variables.clear();
+        let text = |n: usize| Variable::Text("x".repeat(n));
+        for n in 0..15 {
+            assert_eq!(set(&mut call, vec![(format!("v{n:03}"), text(4092))]), Ok(()));
+        }
+        assert_eq!(set(&mut call, vec![("over".into(), text(4093))]), Err(TooMany));
+        assert_eq!(set(&mut call, vec![("full".into(), text(4092))]), Ok(()));
+        assert_eq!(set(&mut call, vec![("full".into(), text(4092))]), Ok(()), "what is replaced makes room");
+        assert_eq!(set(&mut call, vec![("a".into(), text(0)), ("b".into(), text(0))]), Err(TooMany));
+        assert_eq!(call.variables.len(), 16, "all or none");
+        call.variables.clear();
+        let many = |count: usize| (0..count).map(|n| (format!("v{n}"), text(1))).collect::<Vec<_>>();
+        assert_eq!(set(&mut call, many(MAX_VARIABLES)), Ok(()));
+        assert_eq!(set(&mut call, many(MAX_VARIABLES)), Ok(()));
+        assert_eq!(set(&mut call, vec![("one_more".into(), text(1))]), Err(TooMany));
     }
 
     #[test]

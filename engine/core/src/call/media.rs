@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use control_api_types::event::{DtmfMethod, GatherEnd, PlayEnd};
 use control_api_types::flow::{Flow, Outcome};
@@ -16,6 +17,7 @@ use crate::io::{MediaCommand, MediaInput, Refusal};
 use crate::keypress::Keypress;
 use crate::prompt::PromptId;
 use crate::timers::CallTimer;
+use crate::variables;
 
 /// Most programs whose end the media shell has not told yet. Each replaces the one before, so more than two are a
 /// flood of commands.
@@ -179,9 +181,14 @@ impl LiveCall {
         }
     }
 
-    /// A key that the peer tells of by SIP counts like one in the media, once there is media for it to count in.
+    /// A key that the peer tells of by SIP counts like one in the media, once there is media for it to count in. Where keys
+    /// have been agreed to come with the media (RFC 4733) they come there, and many gateways send both.
     pub(super) fn pressed(&mut self, ctx: &mut Context<'_>, key: Keypress) {
         let Media::Running = self.media else { return };
+        let negotiated = self.exchange.as_ref().map(|exchange| exchange.negotiated());
+        if negotiated.is_some_and(|negotiated| negotiated.telephone_event.is_some()) {
+            return;
+        }
         let Keypress { digit, duration_ms } = key;
         self.emit_dtmf(ctx, digit, DtmfMethod::Info, duration_ms);
         ctx.media(self.leg, MediaCommand::Press(digit));
@@ -203,7 +210,7 @@ impl LiveCall {
         }
         self.emit(ctx, EventData::CallPlayEnded { play_id: play_id(id), reason, played_ms });
         if done {
-            self.flow_goes_on(ctx, id, Outcome::Done, played_ms > 0);
+            self.flow_goes_on(ctx, id, Outcome::Done);
         }
     }
 
@@ -251,10 +258,13 @@ impl LiveCall {
             let gather = Gather { retries: gather.retries - 1, ..gather };
             return self.gather_again(ctx, id, gather, owner);
         }
-        self.keep_digits(&gather, &owner, entered.then_some(digits.as_str()));
+        let kept = self.keep_digits(&gather, &owner, entered.then_some(digits.as_str()));
         self.gather_over(ctx, &owner, digits.clone(), reason);
+        if let Err(variables::TooMany) = kept {
+            return self.flow_limit(ctx);
+        }
         let outcome = if entered { Outcome::Digits(&digits) } else { Outcome::Timeout };
-        self.flow_goes_on(ctx, id, outcome, true);
+        self.flow_goes_on(ctx, id, outcome);
     }
 
     fn gather_over(&mut self, ctx: &mut Context<'_>, owner: &Owner, digits: String, reason: GatherEnd) {
@@ -266,17 +276,23 @@ impl LiveCall {
     }
 
     /// Sets `{step.digits}` and the variable of `save_as`, or removes what an earlier entry has left there.
-    fn keep_digits(&mut self, gather: &Gather, owner: &Owner, digits: Option<&str>) {
+    fn keep_digits(
+        &mut self,
+        gather: &Gather,
+        owner: &Owner,
+        digits: Option<&str>,
+    ) -> Result<(), variables::TooMany> {
         let of_step = match owner {
             Owner::Api => None,
             Owner::Step(step) => Some(format!("{step}.digits")),
         };
         for name in of_step.into_iter().chain(gather.save_as.clone()) {
             match digits {
-                Some(digits) => self.record.variables.insert(name, Variable::from(digits)),
-                None => self.record.variables.remove(&name),
-            };
+                Some(digits) => variables::set(&mut self.record, vec![(name, Variable::from(digits))])?,
+                None => drop(self.record.variables.remove(&name)),
+            }
         }
+        Ok(())
     }
 
     /// Whether the flow has a use for `digits`; the API takes whatever comes.
@@ -379,33 +395,33 @@ impl LiveCall {
 
     pub(super) fn start_flow(&mut self, ctx: &mut Context<'_>, flow: Arc<Flow>) {
         let mut events = Vec::new();
-        let (run, next) = Run::start(flow, &mut self.record, &mut |event| events.push(event));
+        let (run, next) = Run::start(flow, ctx.now, &mut self.record, &mut |event| events.push(event));
         self.state = State::Connected(Activity::Flow { run, awaits: None });
         self.drive(ctx, events, next);
     }
 
     pub(super) fn pause_over(&mut self, ctx: &mut Context<'_>) {
-        if let Some((events, next)) = self.resume(Outcome::Done, true) {
+        if let Some((events, next)) = self.resume(ctx.now, Outcome::Done) {
             self.drive(ctx, events, next);
         }
     }
 
     /// The program `id` is over; the flow goes on if it was waiting for it.
-    fn flow_goes_on(&mut self, ctx: &mut Context<'_>, id: u64, outcome: Outcome<'_>, waited: bool) {
+    fn flow_goes_on(&mut self, ctx: &mut Context<'_>, id: u64, outcome: Outcome<'_>) {
         if let State::Connected(Activity::Flow { awaits, .. }) = &mut self.state
             && *awaits == Some(id)
         {
             *awaits = None;
-            if let Some((events, next)) = self.resume(outcome, waited) {
+            if let Some((events, next)) = self.resume(ctx.now, outcome) {
                 self.drive(ctx, events, next);
             }
         }
     }
 
-    fn resume(&mut self, outcome: Outcome<'_>, waited: bool) -> Option<(Vec<EventData>, Next)> {
+    fn resume(&mut self, now: Instant, outcome: Outcome<'_>) -> Option<(Vec<EventData>, Next)> {
         let State::Connected(Activity::Flow { run, .. }) = &mut self.state else { return None };
         let mut events = Vec::new();
-        let next = run.resume(outcome, waited, &mut self.record, &mut |event| events.push(event));
+        let next = run.resume(outcome, now, &mut self.record, &mut |event| events.push(event));
         Some((events, next))
     }
 
@@ -434,7 +450,7 @@ impl LiveCall {
                 Next::Hangup(reason) => {
                     return self.hangup(ctx, reason, EndedBy::Engine, Evidence::Internal);
                 }
-                Next::StepLimit => return self.step_limit(ctx),
+                Next::Limit => return self.flow_limit(ctx),
             };
             if let State::Connected(Activity::Flow { awaits, .. }) = &mut self.state {
                 *awaits = awaited;
@@ -443,15 +459,15 @@ impl LiveCall {
                 return;
             }
             // The prompt does not exist any more; that took no time.
-            match self.resume(Outcome::Done, false) {
+            match self.resume(ctx.now, Outcome::Done) {
                 Some(step) => (events, next) = step,
                 None => return,
             }
         }
     }
 
-    /// A flow that never waits is ended; the record and the BYE say why.
-    fn step_limit(&mut self, ctx: &mut Context<'_>) {
+    /// A flow that never waits, or wants to keep too much, is ended; the record and the BYE say why.
+    fn flow_limit(&mut self, ctx: &mut Context<'_>) {
         self.record.sip_reason = Some("flow-limit".to_owned());
         let text = Some("flow-limit".to_owned());
         self.release_sessions(ctx, None, Some(Reason { protocol: ReasonProtocol::Q850, cause: 16, text }));

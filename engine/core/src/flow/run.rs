@@ -1,22 +1,32 @@
 //! A flow at work: goes from step to step until the call has to wait for something.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use control_api_types::flow::{Flow, Outcome, Step, Verb};
+use control_api_types::flow::{Case, Condition, Flow, Outcome, Step, Verb};
 use control_api_types::{Call, EventData, Gather, HangupReason, Play, Variable};
 
 use crate::variables;
 
 /// Most steps in a row without waiting; a flow that takes more goes round in circles.
-const MAX_RUSH: u16 = 1_000;
+const MAX_RUSH: u32 = 1_000;
+
+/// What gives one step back: a flow that hardly waits goes round in circles too.
+const STEP_TIME: Duration = Duration::from_millis(10);
+
+/// Work of conditions (characters compared, states of patterns visited) that counts as one more step: some 50 µs, so that a
+/// rush takes no longer than a few packets.
+const STEP_WORK: usize = 4096;
 
 /// A flow of one call, standing at a step.
 #[derive(Debug)]
 pub(crate) struct Run {
     flow: Arc<Flow>,
     at: String,
-    rush: u16,
+    /// Steps taken, less those that waiting has given back.
+    rush: u32,
+    /// Since when it waits.
+    since: Instant,
 }
 
 /// What the call has to do before the flow can go on.
@@ -32,30 +42,35 @@ pub(crate) enum Next {
     Park(Option<Play>),
     /// The flow is over.
     Hangup(HangupReason),
-    /// The flow took [`MAX_RUSH`] steps without waiting.
-    StepLimit,
+    /// The flow took more than [`MAX_RUSH`] steps without waiting, or sets more variables than a call may have.
+    Limit,
 }
 
 impl Run {
     /// Begins `flow`. Variables are read from and set in `call`; what happens on the way goes to `emit`.
-    pub(crate) fn start(flow: Arc<Flow>, call: &mut Call, emit: &mut dyn FnMut(EventData)) -> (Self, Next) {
+    pub(crate) fn start(
+        flow: Arc<Flow>,
+        now: Instant,
+        call: &mut Call,
+        emit: &mut dyn FnMut(EventData),
+    ) -> (Self, Next) {
         let first = flow.start.clone();
-        let mut run = Self { flow, at: String::new(), rush: 0 };
+        let mut run = Self { flow, at: String::new(), rush: 0, since: now };
         let next = run.go(Some(first), call, emit);
         (run, next)
     }
 
-    /// Goes on after the awaited thing has happened. `waited` tells whether it took any time.
+    /// Goes on after the awaited thing has happened.
     pub(crate) fn resume(
         &mut self,
         outcome: Outcome<'_>,
-        waited: bool,
+        now: Instant,
         call: &mut Call,
         emit: &mut dyn FnMut(EventData),
     ) -> Next {
-        if waited {
-            self.rush = 0;
-        }
+        let waited = now.saturating_duration_since(std::mem::replace(&mut self.since, now));
+        let given_back = waited.as_millis() / STEP_TIME.as_millis();
+        self.rush = self.rush.saturating_sub(u32::try_from(given_back).unwrap_or(u32::MAX));
         let target = self.step().and_then(|step| step.follow(outcome)).map(str::to_owned);
         self.go(target, call, emit)
     }
@@ -96,7 +111,7 @@ impl Run {
             };
             self.rush += 1;
             if self.rush > MAX_RUSH {
-                return Next::StepLimit;
+                return Next::Limit;
             }
             self.at.clone_from(name);
             emit(EventData::CallFlowStep { step: name.clone(), verb: step.verb.name() });
@@ -113,14 +128,13 @@ impl Run {
                     // All values are taken before any is set, so that their order does not matter.
                     let values: Vec<_> =
                         variables.iter().map(|(name, value)| (name.clone(), value_of(value, call))).collect();
-                    call.variables.extend(values);
+                    if variables::set(call, values).is_err() {
+                        return Next::Limit;
+                    }
                     step.follow(Outcome::Done)
                 }
                 Verb::Branch { cases } => {
-                    let holds = cases.iter().find(|case| {
-                        let variable = variables::lookup(call, &case.condition.var);
-                        case.condition.test.holds(variable.as_deref())
-                    });
+                    let Some(holds) = self.choose(cases, call) else { return Next::Limit };
                     match holds {
                         Some(case) => Some(case.then.as_str()),
                         None => step.follow(Outcome::Else),
@@ -133,6 +147,28 @@ impl Run {
             };
             target = done.map(str::to_owned);
         }
+    }
+}
+
+impl Run {
+    /// The first case that holds, if any; `None` when finding it out is too much work.
+    fn choose<'a>(&mut self, cases: &'a [Case], call: &Call) -> Option<Option<&'a Case>> {
+        let mut work = 0;
+        for case in cases {
+            let Condition { var, test } = &case.condition;
+            let variable = variables::lookup(call, var);
+            work += test.work(variable.as_deref());
+            let steps = u32::try_from(work / STEP_WORK).unwrap_or(u32::MAX);
+            self.rush = self.rush.saturating_add(steps);
+            work %= STEP_WORK;
+            if self.rush > MAX_RUSH {
+                return None;
+            }
+            if test.holds(variable.as_deref()) {
+                return Some(Some(case));
+            }
+        }
+        Some(None)
     }
 }
 
@@ -162,6 +198,7 @@ mod tests {
     }
 
     struct Trial {
+        now: Instant,
         call: Call,
         events: Vec<EventData>,
         run: Run,
@@ -171,15 +208,27 @@ mod tests {
     fn start(steps: Value) -> Trial {
         let flow = Flow::from_json(&json!({"start": "a", "steps": steps})).unwrap();
         let (mut call, mut events) = (call(), Vec::new());
-        let (run, next) = Run::start(Arc::new(flow), &mut call, &mut |event| events.push(event));
-        Trial { call, events, run, next }
+        #[expect(clippy::disallowed_methods, reason = "any instant will do as the origin of a test")]
+        let now = Instant::now();
+        let (run, next) = Run::start(Arc::new(flow), now, &mut call, &mut |event| events.push(event));
+        Trial { now, call, events, run, next }
     }
 
     impl Trial {
         fn resume(&mut self, outcome: Outcome<'_>) -> &Next {
             let events = &mut self.events;
-            self.next = self.run.resume(outcome, true, &mut self.call, &mut |event| events.push(event));
+            self.next = self.run.resume(outcome, self.now, &mut self.call, &mut |event| events.push(event));
             &self.next
+        }
+
+        /// How many pauses of this length the flow makes, up to `most`.
+        fn pauses(&mut self, ms: u64, most: u32) -> u32 {
+            (0..most)
+                .find(|_| {
+                    self.now += Duration::from_millis(ms);
+                    *self.resume(Outcome::Done) == Next::Limit
+                })
+                .unwrap_or(most)
         }
     }
 
@@ -228,14 +277,56 @@ mod tests {
     #[test]
     fn circles_are_cut_but_waiting_starts_the_count_anew() {
         let trial = start(json!({"a": {"verb": "set", "variables": {"x": "{x}{x}."}, "next": "a"}}));
-        assert_eq!(trial.next, Next::StepLimit);
-        assert_eq!(trial.events.len(), usize::from(MAX_RUSH));
+        assert_eq!(trial.next, Next::Limit);
+        assert_eq!(trial.events.len(), MAX_RUSH as usize);
         let grown = trial.call.variables["x"].to_string().len();
         assert!(grown <= variables::MAX_TEXT, "doubling a text is bounded, not {grown} bytes");
+    }
 
-        let mut trial = start(json!({"a": {"verb": "pause", "ms": 1, "next": "a"}}));
-        for _ in 0..3 * MAX_RUSH {
-            assert!(matches!(trial.resume(Outcome::Done), Next::Pause(_)));
-        }
+    #[test]
+    fn waiting_gives_steps_back_as_long_as_it_is() {
+        let circle = |ms: u64| start(json!({"a": {"verb": "pause", "ms": ms, "next": "a"}}));
+        // 100 steps a second can go on for ever; beyond that a thousand are left.
+        assert_eq!(circle(10).pauses(10, 5_000), 5_000);
+        assert_eq!(circle(1).pauses(1, 5_000), MAX_RUSH - 1);
+        assert_eq!(circle(5_000).pauses(5_000, 5_000), 5_000);
+    }
+
+    #[test]
+    fn patterns_cost_steps_by_their_size_and_the_length_of_the_text() {
+        let branch = |pattern: &str, length: usize| {
+            let mut cases =
+                vec![json!({"if": {"var": "x", "op": "matches", "value": pattern}, "then": "b"}); 100];
+            cases.push(json!({"if": {"var": "x", "op": "exists"}, "then": "b"}));
+            cases.remove(0);
+            start(json!({
+                "a": {"verb": "set", "variables": {"x": "x".repeat(length)}, "next": "b"},
+                "b": {"verb": "branch", "cases": cases, "next": "c"},
+                "c": {"verb": "hangup"},
+            }))
+        };
+        // A hundred patterns for numbers are cheap; the last case leads round and round.
+        let cheap = branch("^\\+62", 14);
+        assert_eq!(cheap.next, Next::Limit);
+        assert!(cheap.events.len() > 100, "{} steps", cheap.events.len());
+        // Patterns that are made to take long get a few matches.
+        let dear = branch("(y?){60}z", 4_000);
+        assert_eq!((dear.next, dear.events.len()), (Next::Limit, 2));
+    }
+
+    #[test]
+    fn a_call_has_only_so_many_variables() {
+        let text = "x".repeat(4_000);
+        let texts = |from: usize| {
+            let texts = (from..from + 10).map(|n| (format!("v{n}"), json!(text)));
+            json!(texts.collect::<serde_json::Map<_, _>>())
+        };
+        let trial = start(json!({
+            "a": {"verb": "set", "variables": texts(0), "next": "b"},
+            "b": {"verb": "set", "variables": texts(10), "next": "c"},
+            "c": {"verb": "hangup"},
+        }));
+        assert_eq!((trial.next, trial.run.at()), (Next::Limit, "b"));
+        assert_eq!(trial.call.variables.len(), 11, "lang and those of the first step");
     }
 }

@@ -68,6 +68,8 @@ pub(crate) enum Change {
 pub(crate) enum Answer {
     /// As it should be; the same as that of the early media, if any.
     Good,
+    /// Without telephone-event: his keys come by INFO.
+    Keyless,
     /// Another port than that of the early media.
     Moved,
     Missing,
@@ -468,6 +470,10 @@ impl Carrier {
             Act::Answer(answer) => {
                 let body = match answer {
                     Answer::Good => Some(customer.description(false)),
+                    Answer::Keyless => {
+                        let local = LocalMedia { telephone_event: false, ..local(customer.media) };
+                        Some(Body::sdp(sdp::answer(&customer.offer, &local).unwrap().0))
+                    }
                     Answer::Moved => Some(customer.description(true)),
                     Answer::Missing => None,
                     Answer::Garbage => Some(Body::sdp("v=0\r\nnonsense")),

@@ -52,12 +52,12 @@ fn keys_of_info_count_like_those_in_the_media() {
         "bye": {"verb": "hangup"},
     }});
     let script: Script = &[
-        (100, Answer(Good)),
+        (100, Answer(Keyless)),
         (300, Info("application/x-nothing", "<nothing/>")),
         (400, Info(RELAY, "Signal=5\r\nDuration=160\r\n")),
         (500, Info(RELAY, "Signal=16\r\nDuration=160\r\n")),
         (600, Info("application/dtmf", "10")),
-        (700, Press('1')),
+        (700, Info("application/dtmf", "1")),
     ];
     world.call("c1", script, json!({"flow": flow}));
     world.run();
@@ -70,12 +70,41 @@ fn keys_of_info_count_like_those_in_the_media() {
            dtmf 5 160 info
            played p-1 barge-in
            dtmf * 100 info
-           dtmf 1 100
+           dtmf 1 100 info
            gathered greet "5*1" max
            step bye hangup
            ended completed answered by engine 200"#,
     );
-    assert_eq!(world.carrier.infos, [415, 200, 200, 200]);
+    assert_eq!(world.carrier.infos, [415, 200, 200, 200, 200]);
+}
+
+#[test]
+fn a_gateway_that_sends_keys_both_ways_presses_each_once() {
+    let mut world = World::new();
+    let flow = json!({"start": "pin", "steps": {
+        "pin": {"verb": "gather", "max": 4, "terminators": "#", "timeout_ms": 2000}}});
+    let script: Script = &[
+        (100, Answer(Good)),
+        (400, Info("application/dtmf", "1")),
+        (410, Press('1')),
+        (700, Press('2')),
+        (710, Info("application/dtmf", "2")),
+        (900, Press('#')),
+    ];
+    world.call("c1", script, json!({"flow": flow}));
+    world.run();
+    world.check(
+        "c1",
+        r#"initiated
+           answered PCMA
+           step pin gather
+           dtmf 1 100
+           dtmf 2 100
+           dtmf # 100
+           gathered pin "12" terminator
+           ended completed answered by engine 200"#,
+    );
+    assert_eq!(world.carrier.infos, [200, 200], "each is acknowledged");
 }
 
 #[test]
