@@ -87,7 +87,7 @@ struct Context {
 
 /// What waits to leave on a connection.
 #[derive(Debug)]
-enum Outgoing {
+enum Queued {
     Message(Bytes),
     Ping,
     Pong,
@@ -225,7 +225,7 @@ struct Table {
 
 struct Entry {
     task: task::Id,
-    outgoing: mpsc::Sender<Outgoing>,
+    outgoing: mpsc::Sender<Queued>,
 }
 
 impl Table {
@@ -342,7 +342,7 @@ impl Table {
     }
 
     fn send(&mut self, transmit: Transmit) {
-        let mut outgoing = Outgoing::Message(transmit.payload.clone());
+        let mut outgoing = Queued::Message(transmit.payload.clone());
         for peer in self.candidates(&transmit) {
             let Some(entry) = self.connections.get(&peer) else { continue };
             match entry.outgoing.try_send(outgoing) {
@@ -398,7 +398,7 @@ impl Table {
             .take_while(move |peer| (peer.transport, peer.remote) == (transport, remote))
     }
 
-    fn dial(&mut self, dial: Dial, first: Outgoing) {
+    fn dial(&mut self, dial: Dial, first: Queued) {
         if self.is_full() {
             self.context.counters.refused_connections.increment();
             return self.refuse(dial.transport, dial.remote, TransportErrorKind::Local);
@@ -425,7 +425,7 @@ impl Table {
         &mut self,
         peer: Peer,
         source: Option<Source>,
-        outgoing: mpsc::Sender<Outgoing>,
+        outgoing: mpsc::Sender<Queued>,
         connection: impl Future<Output = Result<(), (Dial, Failure)>> + Send + 'static,
     ) {
         let task = self.running.spawn(connection).id();

@@ -61,6 +61,15 @@ impl Session {
         let Some(dialog) = self.dialog(at) else { return };
         let NextHop::Asked { name, fallback, waiting } = &mut dialog.next_hop else { return };
         let (name, fallback, waiting) = (name.clone(), fallback.clone(), std::mem::take(waiting));
+        // The target may have moved meanwhile.
+        let is_it = |(host, _, _, _): (Host, _, _, _)| host.to_string() == *name;
+        if !dialog.next_hop_uri().is_some_and(is_it) {
+            dialog.next_hop = NextHop::Unsought(fallback);
+            for request in waiting {
+                self.send_in_dialog(layer, now, at, request);
+            }
+            return;
+        }
         // A name that cannot be looked up must not leave a call without ACK or BYE: the way the first message took will do.
         let path = match result.ok().and_then(|found| layer.in_order(now, found.list).pop_front()) {
             Some(destination) => path_to(layer, destination, Some(name), fallback, public_ip),

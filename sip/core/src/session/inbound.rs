@@ -133,14 +133,6 @@ impl Session {
         Ok(id)
     }
 
-    pub(super) fn repeat_provisional(&mut self, layer: &mut TransactionLayer, now: Instant) {
-        if let Ok(invited) = self.invited() {
-            let server = invited.server;
-            layer.repeat_provisional(now, server);
-            self.set_timer(layer, SessionTimer::RepeatProvisional, now + PROVISIONAL_INTERVAL);
-        }
-    }
-
     /// Sends the 200, perhaps after a PRACK, and waits for its ACK.
     pub(crate) fn answer(
         &mut self,

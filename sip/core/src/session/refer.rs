@@ -100,8 +100,8 @@ impl ReferProgress {
 /// Those of one call.
 #[derive(Debug, Default)]
 pub(super) struct Refers {
-    ours: BTreeMap<ReferId, Ours>,
-    theirs: BTreeMap<ReferId, Theirs>,
+    ours: BTreeMap<ReferId, OurRefer>,
+    theirs: BTreeMap<ReferId, TheirRefer>,
     next: u32,
     /// Whether the peer has sent one, accepted or not.
     received: bool,
@@ -129,7 +129,7 @@ impl Refers {
 }
 
 #[derive(Debug)]
-struct Ours {
+struct OurRefer {
     /// `None` while it waits for an address.
     cseq: Option<u32>,
     phase: Phase,
@@ -177,7 +177,7 @@ impl EventId {
 }
 
 #[derive(Debug)]
-enum Theirs {
+enum TheirRefer {
     Asked {
         server: ServerId,
         dialog: DialogId,
@@ -194,7 +194,7 @@ enum Theirs {
     },
 }
 
-impl Theirs {
+impl TheirRefer {
     fn until(&self) -> Option<Instant> {
         match self {
             Self::Asked { .. } => None,
@@ -255,7 +255,7 @@ impl Session {
             headers.push(("Supported".to_owned(), "norefersub".to_owned()));
         }
         headers.extend(refer.headers);
-        self.refers.ours.insert(id, Ours { cseq: None, phase: Phase::Sent });
+        self.refers.ours.insert(id, OurRefer { cseq: None, phase: Phase::Sent });
         let request = Request { method: Method::Refer, headers, body: None, errand: Errand::Refer(id) };
         let result = self.send_other(layer, now, at, request);
         if result.is_err() {
@@ -386,8 +386,8 @@ impl Session {
         }
         // What the user has left unanswered until the transaction ended is void.
         self.refers.theirs.retain(|_, refer| match refer {
-            Theirs::Asked { server, .. } => layer.request(*server).is_some(),
-            Theirs::Notifying { .. } => true,
+            TheirRefer::Asked { server, .. } => layer.request(*server).is_some(),
+            TheirRefer::Notifying { .. } => true,
         });
         if self.refers.theirs.len() >= MAX_REFERS {
             let headers = [(Name::RetryAfter, "10")];
@@ -397,15 +397,15 @@ impl Session {
         let value = request.header(Name::ReferSub).unwrap_or("true");
         let subscribe = !value.trim_start().to_ascii_lowercase().starts_with("false");
         let event_id = EventId { cseq: request.cseq().map_or(0, |cseq| cseq.number), is_first };
-        let asked = Theirs::Asked { server, dialog: at, id: event_id, subscribe };
+        let asked = TheirRefer::Asked { server, dialog: at, id: event_id, subscribe };
         self.refers.theirs.insert(id, asked);
         let referred_by = request.addresses(Name::ReferredBy).next().and_then(Result::ok);
         let referred = Referred { refer: id, to, referred_by, request: request.clone() };
         self.emit(layer, SessionEvent::Referred(Box::new(referred)));
     }
 
-    fn take_refer(&mut self, layer: &TransactionLayer, id: ReferId) -> Result<(ServerId, Theirs), Error> {
-        let Some(Theirs::Asked { server, .. }) = self.refers.theirs.get(&id) else {
+    fn take_refer(&mut self, layer: &TransactionLayer, id: ReferId) -> Result<(ServerId, TheirRefer), Error> {
+        let Some(TheirRefer::Asked { server, .. }) = self.refers.theirs.get(&id) else {
             return Err(Error::UnknownRequest);
         };
         let server = *server;
@@ -419,7 +419,8 @@ impl Session {
         now: Instant,
         id: ReferId,
     ) -> Result<(), Error> {
-        let (server, Theirs::Asked { dialog, id: event_id, subscribe, .. }) = self.take_refer(layer, id)?
+        let (server, TheirRefer::Asked { dialog, id: event_id, subscribe, .. }) =
+            self.take_refer(layer, id)?
         else {
             return Err(Error::UnknownRequest);
         };
@@ -428,7 +429,7 @@ impl Session {
         let headers = if subscribe { &[][..] } else { &no_subscription[..] };
         layer.respond(now, server, &Answer { contact, headers, ..Answer::new(202) });
         if subscribe {
-            let notifying = Theirs::Notifying {
+            let notifying = TheirRefer::Notifying {
                 dialog,
                 id: event_id,
                 until: now + SUBSCRIPTION,
@@ -470,11 +471,11 @@ impl Session {
             return Err(Error::Status { status: new_status });
         }
         match self.refers.theirs.get_mut(&id) {
-            Some(Theirs::Notifying { status, reason, .. }) => {
+            Some(TheirRefer::Notifying { status, reason, .. }) => {
                 *status = new_status;
                 new_reason.clone_into(reason);
             }
-            Some(Theirs::Asked { .. }) => return Err(Error::WrongState),
+            Some(TheirRefer::Asked { .. }) => return Err(Error::WrongState),
             None => return Err(Error::UnknownRequest),
         }
         // RFC 3515 section 2.4.7: the final status ends the subscription.
@@ -489,7 +490,8 @@ impl Session {
         refer: ReferId,
         last: Option<&str>,
     ) -> Result<(), Error> {
-        let Some(Theirs::Notifying { dialog, id, until, status, reason }) = self.refers.theirs.get(&refer)
+        let Some(TheirRefer::Notifying { dialog, id, until, status, reason }) =
+            self.refers.theirs.get(&refer)
         else {
             return Err(Error::UnknownRequest);
         };
@@ -529,12 +531,12 @@ impl Session {
         request: &Message,
     ) {
         let Some(event_id) = refer_event(layer, now, server, request) else { return };
-        let matches = |refer: &Theirs| match refer {
-            Theirs::Asked { .. } => false,
-            Theirs::Notifying { id, .. } => id.is_meant_by(event_id),
+        let matches = |refer: &TheirRefer| match refer {
+            TheirRefer::Asked { .. } => false,
+            TheirRefer::Notifying { id, .. } => id.is_meant_by(event_id),
         };
         let found = self.refers.theirs.iter_mut().find(|(_, refer)| matches(refer));
-        let Some((&id, Theirs::Notifying { until, .. })) = found else {
+        let Some((&id, TheirRefer::Notifying { until, .. })) = found else {
             // RFC 3515 section 2.4.4: only a REFER makes a subscription to this event.
             return layer.respond(now, server, &Answer::new(403));
         };
@@ -555,7 +557,7 @@ impl Session {
     /// Sets the timer to the next subscription that ends.
     fn watch_refers(&self, layer: &mut TransactionLayer) {
         let ours = self.refers.ours.values().filter_map(|refer| refer.phase.until());
-        let theirs = self.refers.theirs.values().filter_map(Theirs::until);
+        let theirs = self.refers.theirs.values().filter_map(TheirRefer::until);
         match ours.chain(theirs).min() {
             Some(next) => self.set_timer(layer, SessionTimer::Refer, next),
             None => self.cancel_timer(layer, SessionTimer::Refer),
@@ -586,7 +588,7 @@ impl Session {
     /// The call is over.
     pub(super) fn drop_refers(&mut self, layer: &mut TransactionLayer, now: Instant) {
         for refer in std::mem::take(&mut self.refers.theirs).into_values() {
-            if let Theirs::Asked { server, .. } = refer {
+            if let TheirRefer::Asked { server, .. } = refer {
                 layer.respond(now, server, &Answer::new(487));
             }
         }

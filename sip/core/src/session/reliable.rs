@@ -27,6 +27,8 @@ pub(super) struct Provisionals {
     /// The RSeq of the last one sent.
     last: Option<u32>,
     pending: Option<Pending>,
+    /// The status of the last response, where it was a reliable one.
+    reliable: Option<u16>,
     queue: VecDeque<(u16, Option<Body>)>,
 }
 
@@ -151,6 +153,7 @@ impl Session {
         let mut answer = Answer { to_tag: Some(self.tag), contact, body, ..Answer::new(status) };
         if !reliable {
             layer.respond(now, server, &answer);
+            self.invited()?.provisionals.reliable = None;
             self.set_timer(layer, SessionTimer::RepeatProvisional, now + PROVISIONAL_INTERVAL);
             return Ok(());
         }
@@ -160,6 +163,7 @@ impl Session {
         let interval = layer.config.timers.t1;
         let pending = Pending { rack, interval, described: body.is_some(), offer };
         invited.provisionals.pending = Some(pending);
+        invited.provisionals.reliable = Some(status);
         let (rseq, supported) = (rack.rseq.to_string(), self.refresh.extensions().value());
         let headers = [
             (Name::Require, Extension::Reliable.tag()),
@@ -173,6 +177,22 @@ impl Session {
         self.set_timer(layer, SessionTimer::PrackTimeout, now + layer.config.timers.transaction_timeout());
         self.set_timer(layer, SessionTimer::RepeatProvisional, now + PROVISIONAL_INTERVAL);
         Ok(())
+    }
+
+    /// The call still rings. An acknowledged response says nothing when it comes again: its RSeq is known.
+    pub(super) fn repeat_provisional(&mut self, layer: &mut TransactionLayer, now: Instant) {
+        let Ok(invited) = self.invited() else { return };
+        let server = invited.server;
+        match (&invited.provisionals.pending, invited.provisionals.reliable) {
+            // It is repeated as it is.
+            (Some(_), _) => {}
+            (None, Some(status)) => {
+                // What could be wrong was looked at when the user gave it.
+                let _ = self.send_provisional(layer, now, status, None);
+            }
+            (None, None) => layer.repeat_provisional(now, server),
+        }
+        self.set_timer(layer, SessionTimer::RepeatProvisional, now + PROVISIONAL_INTERVAL);
     }
 
     /// RFC 3262 section 3: "the reliable provisional response is passed to the transaction layer periodically with an

@@ -132,6 +132,15 @@ impl Path {
     }
 }
 
+/// How well a listener suits a message by its local address; the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Match {
+    Itself,
+    Wildcard,
+    Address,
+    Other,
+}
+
 /// What a request turned out to be.
 #[derive(Debug)]
 pub(crate) enum Received {
@@ -316,13 +325,15 @@ impl TransactionLayer {
             listener.transport == transport && listener.bound.is_ipv4() == remote.is_ipv4()
         });
         // A stream has an address of its own where its listener is bound to all; one that we opened, a port of its own.
-        let strangeness = |listener: &&Listener| match local {
-            Some(local) if listener.bound == local => 0,
-            Some(local) if listener.bound.ip().is_unspecified() && listener.bound.port() == local.port() => 1,
-            Some(local) if listener.bound.ip() == local.ip() => 2,
-            Some(_) | None => 3,
+        let match_with = |listener: &&Listener| match local {
+            Some(local) if listener.bound == local => Match::Itself,
+            Some(local) if listener.bound.ip().is_unspecified() && listener.bound.port() == local.port() => {
+                Match::Wildcard
+            }
+            Some(local) if listener.bound.ip() == local.ip() => Match::Address,
+            Some(_) | None => Match::Other,
         };
-        let listener = suitable.min_by_key(strangeness)?;
+        let listener = suitable.min_by_key(match_with)?;
         Some(Path {
             transport,
             remote,

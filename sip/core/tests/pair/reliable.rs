@@ -419,6 +419,28 @@ fn before_the_answer_either_side_offers_by_update() {
 }
 
 #[test]
+fn a_call_that_rings_on_after_a_prack_says_so_anew() {
+    for (asks, again) in [("Require", Some(1)), ("Supported", None)] {
+        let mut net = Net::pair();
+        ring_with(&mut net, B, &[(183, "early")], 100_000);
+        net.send_raw(R, B, &invite_of_caller(&format!("{asks}: 100rel\n"), "offer"));
+        let first = net.expect_raw(R, "183 INVITE");
+        let rseq: u32 = first.header(Name::RSeq).unwrap().parse().unwrap();
+        net.send_raw(R, B, &of_caller(&first, "PRACK", 2, &format!("RAck: {rseq} 1 INVITE\n"), ""));
+        net.run_for(ms(60_100));
+        let rseqs: Vec<Option<u32>> = net
+            .wire
+            .iter()
+            .filter(|seen| seen.label() == "183 INVITE")
+            .map(|seen| seen.message.header(Name::RSeq).map(|rseq| rseq.parse().unwrap()))
+            .collect();
+        assert_eq!(rseqs, [Some(rseq), again.map(|add| rseq + add)], "{asks}");
+        let b = net.session(B);
+        net.hangup(B, b);
+    }
+}
+
+#[test]
 fn an_update_of_the_callee_waits_for_the_prack_of_its_answer() {
     let mut net = Net::pair();
     ring_only(&mut net, B);

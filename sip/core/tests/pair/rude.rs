@@ -189,6 +189,25 @@ fn addresses_of_nobody_and_of_everybody_are_not_sent_to() {
 }
 
 #[test]
+fn a_target_that_moves_while_it_is_looked_up_is_looked_up_anew() {
+    let mut net = Net::pair();
+    let a = net.call(A, R);
+    net.run_for(secs(0));
+    let invite = net.expect_raw(R, "INVITE");
+    net.send_raw(R, A, &response_to(&invite, 200, "r1", "Contact: <sip:r@one.example>\n"));
+    let moved = of_callee(&invite, "r1", "UPDATE", 1, "", "");
+    let moved = moved.replace(&format!("Contact: <sip:r@{R}>"), "Contact: <sip:r@two.example>");
+    net.send_raw(R, A, &moved);
+    net.expect_raw(R, "200 UPDATE");
+    net.resolve(A, &["10.0.0.11:5060"]);
+    assert_eq!(net.phone(A).queries[0].1, "two.example");
+    net.resolve(A, &["10.0.0.12:5060"]);
+    assert_eq!(net.expect_raw("10.0.0.12:5060", "ACK").request_uri_str(), "sip:r@two.example");
+    net.hangup(A, a);
+    net.expect_raw("10.0.0.12:5060", "BYE");
+}
+
+#[test]
 fn a_broken_route_is_refused_at_once() {
     let mut net = Net::pair();
     let text = format!(

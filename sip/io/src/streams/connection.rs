@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message as WsMessage, Utf
 
 use super::handshake::{Channel, Dial, Failure};
 use super::life::{Life, Silence};
-use super::{Context, Outgoing};
+use super::{Context, Queued};
 use crate::error::kind;
 use crate::inbox::{InboxGone, TurnedAway};
 
@@ -33,8 +33,8 @@ const PONG: &[u8] = b"\r\n";
 pub(super) struct Connection {
     hop: Hop,
     /// For pings and the answers to them; weak, so that the table alone keeps the queue open.
-    own: mpsc::WeakSender<Outgoing>,
-    outgoing: mpsc::Receiver<Outgoing>,
+    own: mpsc::WeakSender<Queued>,
+    outgoing: mpsc::Receiver<Queued>,
     context: Context,
 }
 
@@ -73,8 +73,8 @@ impl From<WsError> for End {
 impl Connection {
     pub(super) fn new(
         hop: Hop,
-        own: mpsc::WeakSender<Outgoing>,
-        outgoing: mpsc::Receiver<Outgoing>,
+        own: mpsc::WeakSender<Queued>,
+        outgoing: mpsc::Receiver<Queued>,
         context: Context,
     ) -> Connection {
         Connection { hop, own, outgoing, context }
@@ -169,7 +169,7 @@ impl Connection {
         self.outgoing.close();
         let mut unsent = in_hand;
         while let Ok(outgoing) = self.outgoing.try_recv() {
-            unsent += usize::from(matches!(outgoing, Outgoing::Message(_)));
+            unsent += usize::from(matches!(outgoing, Queued::Message(_)));
         }
         self.context.counters.dropped_sends.add(unsent);
         let Hop { transport, remote, local: _ } = self.hop;
@@ -184,7 +184,7 @@ impl Context {
         &self,
         mut stream: ReadHalf<S>,
         hop: Hop,
-        own: &mpsc::WeakSender<Outgoing>,
+        own: &mpsc::WeakSender<Queued>,
         life: &mut Life,
     ) -> End {
         let size = self.limits.message_size;
@@ -204,7 +204,7 @@ impl Context {
                 let taken = match framer.next_frame() {
                     Ok(Some(Frame::Message(bytes))) => self.intake.take_frame(hop, bytes).await,
                     Ok(Some(Frame::Ping)) => {
-                        put(own, Outgoing::Pong);
+                        put(own, Queued::Pong);
                         life.heard_ping(Instant::now());
                         continue;
                     }
@@ -234,15 +234,15 @@ impl Context {
     async fn write_bytes<S: AsyncWrite>(
         &self,
         mut stream: WriteHalf<S>,
-        outgoing: &mut mpsc::Receiver<Outgoing>,
+        outgoing: &mut mpsc::Receiver<Queued>,
         in_hand: &mut usize,
     ) -> End {
         while let Some(next) = outgoing.recv().await {
-            *in_hand = usize::from(matches!(next, Outgoing::Message(_)));
+            *in_hand = usize::from(matches!(next, Queued::Message(_)));
             let bytes = match &next {
-                Outgoing::Message(payload) => payload.as_ref(),
-                Outgoing::Ping => PING,
-                Outgoing::Pong => PONG,
+                Queued::Message(payload) => payload.as_ref(),
+                Queued::Ping => PING,
+                Queued::Pong => PONG,
             };
             // TLS keeps what it could not write, and writes it with the next message, which may never come.
             let writing = async {
@@ -266,7 +266,7 @@ impl Context {
         &self,
         mut socket: S,
         hop: Hop,
-        own: &mpsc::WeakSender<Outgoing>,
+        own: &mpsc::WeakSender<Queued>,
         life: &mut Life,
     ) -> End
     where
@@ -301,7 +301,7 @@ impl Context {
             if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
                 if *bytes == *PING {
                     life.heard_sign_of_life(Instant::now());
-                    put(own, Outgoing::Pong);
+                    put(own, Queued::Pong);
                 }
                 continue;
             }
@@ -316,18 +316,18 @@ impl Context {
     async fn write_frames<S>(
         &self,
         mut socket: S,
-        outgoing: &mut mpsc::Receiver<Outgoing>,
+        outgoing: &mut mpsc::Receiver<Queued>,
         in_hand: &mut usize,
     ) -> End
     where
         S: Sink<WsMessage, Error = WsError> + Unpin,
     {
         while let Some(next) = outgoing.recv().await {
-            *in_hand = usize::from(matches!(next, Outgoing::Message(_)));
+            *in_hand = usize::from(matches!(next, Queued::Message(_)));
             let frame = match next {
-                Outgoing::Message(payload) => frame(payload),
-                Outgoing::Ping => WsMessage::Ping(Bytes::new()),
-                Outgoing::Pong => frame(Bytes::from_static(PONG)),
+                Queued::Message(payload) => frame(payload),
+                Queued::Ping => WsMessage::Ping(Bytes::new()),
+                Queued::Pong => frame(Bytes::from_static(PONG)),
             };
             match timeout(self.limits.write, socket.send(frame)).await {
                 Ok(Ok(())) => self.counters.sent.add(*in_hand),
@@ -341,10 +341,10 @@ impl Context {
     }
 
     /// Nothing came up to the deadline: whether the connection is over by it.
-    fn silence(&self, life: &mut Life, own: &mpsc::WeakSender<Outgoing>) -> Option<End> {
+    fn silence(&self, life: &mut Life, own: &mpsc::WeakSender<Queued>) -> Option<End> {
         match life.silence(Instant::now()) {
             Silence::Ping => {
-                put(own, Outgoing::Ping);
+                put(own, Queued::Ping);
                 None
             }
             Silence::Wait => None,
@@ -370,12 +370,12 @@ fn frame(payload: Bytes) -> WsMessage {
 }
 
 /// Answers a message that goes no further, and says whether the stream ends with it, as soon as the answer has left.
-fn turn_away(own: &mpsc::WeakSender<Outgoing>, taken: Result<Option<TurnedAway>, InboxGone>) -> Option<End> {
+fn turn_away(own: &mpsc::WeakSender<Queued>, taken: Result<Option<TurnedAway>, InboxGone>) -> Option<End> {
     match taken {
         Ok(None) => None,
         Ok(Some(TurnedAway { answer, close })) => {
             if let Some(answer) = answer {
-                put(own, Outgoing::Message(answer.payload));
+                put(own, Queued::Message(answer.payload));
             }
             close.then_some(End::Closed)
         }
@@ -385,7 +385,7 @@ fn turn_away(own: &mpsc::WeakSender<Outgoing>, taken: Result<Option<TurnedAway>,
 
 /// Answers at once what needs nobody else: a ping (RFC 5626 section 4.4.1: "the server … MUST respond by sending a single
 /// CRLF"), or a message that goes no further. A peer that sends but does not read gets nothing.
-fn put(own: &mpsc::WeakSender<Outgoing>, outgoing: Outgoing) {
+fn put(own: &mpsc::WeakSender<Queued>, outgoing: Queued) {
     if let Some(own) = own.upgrade() {
         let _ = own.try_send(outgoing);
     }
