@@ -162,6 +162,10 @@ pub struct TrunkSettings {
     /// Whether provisional responses are acknowledged (RFC 3262).
     #[schema(required = false, default = "supported")]
     pub reliable: ReliableProvisionals,
+    /// Whether calls are made without a session description, so that the callee offers (RFC 3261 §13.2.1).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false, default = false)]
+    pub late_offer: bool,
     /// The session timer to ask for (RFC 4028); 0: none, absent: as the engine does.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(maximum = 86_400)]
@@ -265,6 +269,7 @@ impl TrunkSettings {
         let headers = fields.nested("headers", read_headers).unwrap_or_default();
         let reliable = fields.word("reliable", ReliableProvisionals::ALL);
         let reliable = reliable.unwrap_or(ReliableProvisionals::Supported);
+        let late_offer = fields.bool("late_offer").unwrap_or(false);
         let session_timer_s = fields.u32_in("session_timer_s", 0..=86_400);
         if session_timer_s.is_some_and(|seconds| (1..90).contains(&seconds)) {
             // RFC 4028 §4: "The absolute minimum for the Session-Expires header field is 90 seconds."
@@ -307,6 +312,7 @@ impl TrunkSettings {
             identity,
             headers,
             reliable,
+            late_offer,
             session_timer_s,
             codecs,
             max_calls,
@@ -402,7 +408,7 @@ mod tests {
             "gateways": [{"uri": "sip:192.0.2.1", "priority": 1, "weight": 5}, {"uri": "sip:192.0.2.2"}],
             "failover_ms": 2500, "options_interval_s": 30, "options_down_after": 2, "options_up_after": 1,
             "redirects": 0, "redirect_to": "anywhere", "caller_ids": ["+6221", "sip:a@b.example"],
-            "caller_id": "round-robin", "identity": "pai", "headers": {"X-A": "1"}, "reliable": "off", "session_timer_s": 1800, "codecs": ["PCMU"],
+            "caller_id": "round-robin", "identity": "pai", "headers": {"X-A": "1"}, "reliable": "off", "late_offer": true, "session_timer_s": 1800, "codecs": ["PCMU"],
             "max_calls": 5, "max_cps": 6,
             "number_format": {"strip": "+", "prefix": "00", "allow": ["62*"], "deny": ["62900?"]},
             "public_ip": "198.51.100.7",

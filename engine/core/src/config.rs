@@ -98,6 +98,8 @@ pub struct TrunkConfig {
     pub redirects: u32,
     /// Where it follows them to.
     pub redirect_to: RedirectTo,
+    /// Whether our INVITEs go without an offer: the callee makes it, and our ACK answers.
+    pub late_offer: bool,
     /// The session interval to ask for (RFC 4028); zero: none, `None`: as the endpoint does.
     pub session_interval: Option<Duration>,
     /// Whether its provisional responses are acknowledged (RFC 3262).
@@ -163,6 +165,7 @@ impl TrunkConfig {
             headers: Vec::new(),
             redirects: 5,
             redirect_to: RedirectTo::Trunk,
+            late_offer: false,
             session_interval: None,
             reliable: Reliable::Supported,
             codecs: Codec::ALL.to_vec(),

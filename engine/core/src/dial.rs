@@ -32,6 +32,8 @@ pub(crate) struct Dial {
     /// The caller id as the call shows it.
     pub(crate) from: String,
     pub(crate) codecs: Vec<Codec>,
+    /// Whether the callee is to offer.
+    pub(crate) late_offer: bool,
     pub(crate) ring_timeout: Duration,
     pub(crate) early_media: EarlyMedia,
     /// What is signed of it.
@@ -116,6 +118,7 @@ pub(crate) fn plan(create: &CreateCall, via: Via<'_>, local: &Host, faults: &mut
         failover: trunk.map_or(TrunkConfig::FAILOVER, |trunk| trunk.config.failover),
         from: text,
         codecs: codecs?,
+        late_offer: trunk.is_some_and(|trunk| trunk.config.late_offer),
         ring_timeout: Duration::from_secs(u64::from(create.timeout_s)),
         early_media: create.early_media,
         assertion: None,

@@ -84,6 +84,7 @@ impl TrunkConfig {
             headers: settings.headers.clone().into_iter().collect(),
             redirects: settings.redirects,
             redirect_to: settings.redirect_to,
+            late_offer: settings.late_offer,
             session_interval: settings.session_timer_s.map(|seconds| Duration::from_secs(seconds.into())),
             reliable: match settings.reliable {
                 ReliableProvisionals::Off => Reliable::Off,

@@ -153,6 +153,15 @@ impl LiveCall {
 
     /// The peer offers, or asks for an offer.
     pub(super) fn offered(&mut self, ctx: &mut Context<'_>, session: SessionId, offer: Option<Bytes>) {
+        let early = offer.as_ref().and_then(|offer| self.early_offer(ctx, session, offer));
+        if let Some(answer) = early {
+            // As below.
+            match answer {
+                Ok(body) => drop(ctx.endpoint.accept_offer(ctx.now, session, body)),
+                Err(_) => drop(ctx.endpoint.refuse_offer(ctx.now, session, 488)),
+            }
+            return;
+        }
         let Some(exchange) = self.exchange_with(session) else {
             // RFC 3261 §14.2: "If the new session description is not acceptable, the UAS can reject it by returning a
             // 488", and the call goes on as it is. An error means that the offer is void already.

@@ -43,7 +43,7 @@ pub(crate) struct Branch {
 }
 
 impl Branch {
-    pub(crate) fn invite(&self, template: &Template, body: Body) -> Invite {
+    pub(crate) fn invite(&self, template: &Template, body: Option<Body>) -> Invite {
         Invite {
             request_uri: self.request_uri.to_request_uri(),
             to: self.to.clone(),
@@ -51,7 +51,7 @@ impl Branch {
             target: self.target.clone(),
             route: self.route.clone(),
             headers: self.headers(template),
-            body: Some(body),
+            body,
             reliable: template.reliable,
             replaces: None,
             session_interval: template.session_interval,
@@ -562,7 +562,7 @@ mod tests {
         };
         let sent = |is_foreign| {
             let branch = Branch { is_foreign, ..branch(1) };
-            branch.invite(&template, Body::sdp("")).headers
+            branch.invite(&template, None).headers
         };
         assert_eq!(sent(false), [&template.asked[..], &template.headers].concat());
         assert_eq!(sent(true), template.asked[1..]);

@@ -202,8 +202,8 @@ pub(crate) struct Offer {
 struct Inviting {
     hunt: Hunt,
     template: Template,
-    /// The offer, the same in every branch: only one of them is answered.
-    offer: Body,
+    /// The offer, the same in every branch: only one of them is answered. `None`: the callee offers.
+    offer: Option<Body>,
     local: LocalMedia,
     failover: Duration,
     early_media: EarlyMedia,

@@ -96,13 +96,14 @@ impl LiveCall {
             redirects,
             failover,
             codecs,
+            late_offer,
             ring_timeout,
             early_media,
             assertion,
             from: _,
         } = dial;
         let local = local_media(ctx, self.media_address(ctx, addr), codecs);
-        let offer = Body::sdp(sdp::offer(&local));
+        let offer = (!late_offer).then(|| Body::sdp(sdp::offer(&local)));
         let hunt = Hunt::new(ways, redirects);
         let inviting =
             Inviting { hunt, template, offer, local, failover, early_media, early: None, assertion };
@@ -275,17 +276,20 @@ impl LiveCall {
         let is_described = body.is_some();
         let early = body.filter(|_| inviting.early.is_none());
         let mut start = None;
-        if let Some(sdp) = &early {
-            let (local, offer) = (&inviting.local, &inviting.offer.bytes);
+        // Without an offer of ours there is nothing yet that this could answer; the offer comes in `offered`.
+        let early = early.zip(inviting.offer.as_ref());
+        if let Some((sdp, offer)) = &early {
+            let local = &inviting.local;
             let exchange = sdp::accept_answer(local, sdp)
                 .ok()
-                .map(|negotiated| Box::new(Exchange::new(local.clone(), offer.clone(), negotiated)));
+                .map(|negotiated| Box::new(Exchange::new(local.clone(), offer.bytes.clone(), negotiated)));
             start = match inviting.early_media {
                 EarlyMedia::Connect => exchange.as_ref().map(|exchange| exchange.negotiated().clone()),
                 EarlyMedia::Ignore => None,
             };
             inviting.early = Some(Early { session, sdp: sdp.clone(), exchange, runs: start.is_some() });
         }
+        let is_early = early.is_some();
         let is_heard = inviting.early.is_some();
         // RFC 3261 §21.1: it rings, is forwarded or queued, or makes progress of which nothing is heard. Each is told once.
         let rings = status == 180 || matches!(status, 181..=183) && !is_described;
@@ -299,13 +303,44 @@ impl LiveCall {
             }
             self.emit(ctx, EventData::CallRinging { sip_status: status });
         }
-        if early.is_some() {
-            self.record.status = CallStatus::EarlyMedia;
-            self.emit(ctx, EventData::CallEarlyMedia {});
+        if is_early {
+            self.early_media(ctx, start);
         }
+    }
+
+    /// The callee has described its media before the answer.
+    fn early_media(&mut self, ctx: &mut Context<'_>, start: Option<Negotiated>) {
+        self.record.status = CallStatus::EarlyMedia;
+        self.emit(ctx, EventData::CallEarlyMedia {});
         if let Some(negotiated) = start {
             self.start_media(ctx, negotiated);
         }
+    }
+
+    /// The callee offers before the answer, in a reliable provisional response: RFC 3261 §13.2.1: "The initial offer MUST
+    /// be in … the first reliable non-failure message from the UAS back to the UAC". The answer to give, if it is the
+    /// first.
+    pub(super) fn early_offer(
+        &mut self,
+        ctx: &mut Context<'_>,
+        session: SessionId,
+        offer: &Bytes,
+    ) -> Option<Result<Body, SdpError>> {
+        let State::Inviting(inviting) = &mut self.state else { return None };
+        if inviting.offer.is_some() || inviting.early.is_some() {
+            return None;
+        }
+        let local = inviting.local.clone();
+        let (answer, negotiated) = match sdp::answer(offer, &local) {
+            Ok(agreed) => agreed,
+            Err(error) => return Some(Err(error)),
+        };
+        let answer = Bytes::from(answer);
+        let runs = inviting.early_media == EarlyMedia::Connect;
+        let exchange = Some(Box::new(Exchange::new(local, answer.clone(), negotiated.clone())));
+        inviting.early = Some(Early { session, sdp: offer.clone(), exchange, runs });
+        self.early_media(ctx, runs.then_some(negotiated));
+        Some(Ok(Body::sdp(answer)))
     }
 
     pub(super) fn answered(&mut self, ctx: &mut Context<'_>, session: SessionId, body: Option<Bytes>) {
@@ -337,12 +372,23 @@ impl LiveCall {
             }
             (None, Some(Early { exchange: Some(exchange), runs, .. })) => Ok((exchange, runs)),
             (Some(sdp), _) | (None, Some(Early { sdp, exchange: None, .. })) => {
-                let (local, offer) = (&inviting.local, &inviting.offer.bytes);
-                sdp::accept_answer(local, &sdp)
-                    .map(|agreed| (Box::new(Exchange::new(local.clone(), offer.clone(), agreed)), false))
+                let local = &inviting.local;
+                let agreed = match &inviting.offer {
+                    Some(offer) => {
+                        sdp::accept_answer(local, &sdp).map(|agreed| (offer.bytes.clone(), agreed))
+                    }
+                    None => sdp::answer(&sdp, local).map(|(answer, agreed)| {
+                        let answer = Bytes::from(answer);
+                        // An error means that the ACK was not waited for: a PRACK has brought the answer.
+                        let _ = ctx.endpoint.acknowledge(ctx.now, session, Body::sdp(answer.clone()));
+                        (answer, agreed)
+                    }),
+                };
+                agreed
+                    .map(|(ours, agreed)| (Box::new(Exchange::new(local.clone(), ours, agreed)), false))
                     .map_err(|error| error.to_string())
             }
-            (None, None) => Err("no SDP answer".to_owned()),
+            (None, None) => Err("no SDP in the answer".to_owned()),
         };
         match agreed {
             Ok((exchange, runs)) => {

@@ -395,7 +395,13 @@ impl Carrier {
             SessionEvent::Provisional { status, .. } => {
                 self.outcomes.insert(id, status);
             }
-            SessionEvent::Confirmed { .. } | SessionEvent::OfferWithdrawn => {}
+            SessionEvent::Confirmed { body: Some(body) } => {
+                // The engine had left the offer to the customer.
+                let customer = self.live.get_mut(&id).unwrap();
+                let answer = sdp::accept_answer(&local(customer.media), &body).unwrap();
+                customer.engine = Some((answer.remote, answer.telephone_event.unwrap().pt_send));
+            }
+            SessionEvent::Confirmed { body: None } | SessionEvent::OfferWithdrawn => {}
             SessionEvent::Offered { body, .. } => {
                 let body = body.expect("the engine never asks for an offer");
                 self.offers.push(format!("offered {}", direction(&body)));
@@ -558,6 +564,9 @@ impl Customer {
     fn description(&mut self, moved: bool) -> Body {
         if moved {
             self.media.set_port(self.media.port() ^ 0x4000);
+        }
+        if self.offer.is_empty() {
+            return Body::sdp(sdp::offer(&local(self.media)));
         }
         let (answer, negotiated) = sdp::answer(&self.offer, &local(self.media)).unwrap();
         self.engine = Some((negotiated.remote, negotiated.telephone_event.unwrap().pt_send));

@@ -4,6 +4,7 @@ use control_api_types::HangupReason;
 use engine_core::{Refusal, Route, RouteAction, RouteMatch};
 use media_core::{Codec, Direction};
 use serde_json::json;
+use sip_core::{Endpoint, EndpointConfig, Listener, Transport};
 
 use crate::carrier::{Act::*, Answer, Change, Script};
 use crate::world::{ENGINE, World};
@@ -178,4 +179,68 @@ fn a_caller_who_never_answers_our_offer_is_hung_up() {
     world.check(&id, "initiated\nringing 180\nended failed incompatible by engine 200");
     assert_eq!(world.cdr(&id).answered_at, None);
     assert_eq!((world.carrier.live(), world.media.open_ports()), (0, 0));
+}
+
+/// A call through a trunk that leaves the offer to the callee.
+fn call_without_offer(script: Script) -> World {
+    let mut world = World::with(|config| config.trunks[0].late_offer = true);
+    let flow = json!({"start": "ask", "steps": {
+        "ask": {"verb": "gather", "max": 1, "on": {"5": "bye"}}, "bye": {"verb": "hangup"}}});
+    world.call("a", script, json!({"flow": flow, "early_media": "connect"}));
+    world.run();
+    let invite = &world.carrier.requests[0];
+    assert!(invite.body().is_empty() && invite.content_type().is_none());
+    assert_eq!((world.carrier.live(), world.media.open_ports()), (0, 0));
+    world
+}
+
+#[test]
+fn a_trunk_may_leave_the_offer_to_the_callee() {
+    // What a provisional response describes that is not reliable is no offer (RFC 3261 section 13.2.1).
+    let world =
+        call_without_offer(&[(0, Ring), (50, EarlyMedia), (100, Answer(Answer::Good)), (500, Press('5'))]);
+    world.check(
+        "a",
+        "initiated
+        ringing 180
+        answered PCMU
+        step ask gather
+        dtmf 5 100
+        gathered ask \"5\" max
+        step bye hangup
+        ended completed answered by engine 200",
+    );
+    assert!(world.cdr("a").media.is_some());
+}
+
+#[test]
+fn a_callee_who_owes_the_offer_or_makes_none_that_can_be_understood_is_hung_up() {
+    for answer in [Answer::Missing, Answer::Garbage] {
+        let script: Script = Box::leak(Box::new([(100, Answer(answer))]));
+        let world = call_without_offer(script);
+        world.check("a", "initiated\nended failed incompatible by engine 200");
+    }
+}
+
+#[test]
+fn the_callee_may_offer_before_its_answer_where_that_is_acknowledged() {
+    for (early_media, runs) in [("connect", true), ("ignore", false)] {
+        let mut world = World::with(|config| config.trunks[0].late_offer = true);
+        let address = world.carrier.address;
+        let listener = Listener { transport: Transport::Udp, bound: address, advertised: address };
+        world.carrier.endpoint = Endpoint::new(EndpointConfig::new(vec![listener]), [3; 32]);
+        let script: Script = &[(100, EarlyMedia), (500, Answer(Answer::Good)), (1_000, Hangup)];
+        world.call("a", script, json!({"early_media": early_media}));
+        world.run_for(300);
+        assert_eq!(world.carrier.offers, ["200 sendrecv"], "PRACK has brought the answer");
+        assert_eq!(world.media.remote(1).is_some(), runs);
+        world.run();
+        world.check(
+            "a",
+            "initiated
+            early-media
+            answered PCMU
+            ended completed answered by remote 200",
+        );
+    }
 }

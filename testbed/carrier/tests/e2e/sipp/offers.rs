@@ -87,3 +87,15 @@ async fn offers_that_cross_are_made_again() {
     end(&mut lab, &call).await;
     passed(customer).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trunk_may_leave_the_offer_to_the_customer() {
+    let customer = start(Scenario::new("callee/late_offer")).await;
+    let peer = customer.addr();
+    let mut lab =
+        Lab::new(&format!("[[trunks]]\nname = \"t\"\nuri = \"sip:{peer}\"\nlate_offer = true\n")).await;
+    let call = lab.place(json!({})).await;
+    lab.reached(&call, "call.answered").await;
+    end(&mut lab, &call).await;
+    passed(customer).await;
+}
