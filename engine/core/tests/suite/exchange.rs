@@ -203,6 +203,7 @@ fn a_trunk_may_leave_the_offer_to_the_callee() {
         "a",
         "initiated
         ringing 180
+        ringing 183
         answered PCMU
         step ask gather
         dtmf 5 100
@@ -238,6 +239,7 @@ fn the_callee_may_offer_before_its_answer_where_that_is_acknowledged() {
         world.check(
             "a",
             "initiated
+            ringing 183
             early-media
             answered PCMU
             ended completed answered by remote 200",
