@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use memchr::memchr3;
 
 use super::{Message, reason_phrase};
 use crate::headers::Rport;
@@ -61,16 +62,16 @@ impl<'b> MessageBuilder<'b> {
         for value in request.headers(Name::Via) {
             builder = match source.take() {
                 Some(source) => builder.top_via(request, value, source),
-                None => builder.header(Name::Via, value),
+                None => builder.name(Name::Via).plain(value).end_line(),
             };
         }
         builder = builder.copy(request, Name::From);
         if let Some(to) = request.header(Name::To) {
             builder = match reply.to_tag {
                 Some(tag) if request.to_tag().is_none() => {
-                    builder.header(Name::To, format_args!("{to};tag={tag}"))
+                    builder.name(Name::To).plain(to).plain(";tag=").plain(tag).end_line()
                 }
-                Some(_) | None => builder.header(Name::To, to),
+                Some(_) | None => builder.name(Name::To).plain(to).end_line(),
             };
         }
         builder = builder.copy(request, Name::CallId).copy(request, Name::CSeq);
@@ -91,7 +92,7 @@ impl<'b> MessageBuilder<'b> {
         }
         self = self.name(Name::Via);
         let params_at = value.find(';').unwrap_or(value.len());
-        self = self.text(value[..params_at].trim_end());
+        self = self.plain(value[..params_at].trim_end());
         for (name, param) in via.params().iter() {
             let (received, rport) =
                 (name.eq_ignore_ascii_case("received"), name.eq_ignore_ascii_case("rport"));
@@ -99,8 +100,8 @@ impl<'b> MessageBuilder<'b> {
                 continue;
             }
             self = match param {
-                Some(param) => self.text(format_args!(";{name}={param}")),
-                None => self.text(format_args!(";{name}")),
+                Some(param) => self.plain(";").plain(name).plain("=").plain(param),
+                None => self.plain(";").plain(name),
             };
         }
         self = self.text(format_args!(";received={}", source.ip()));
@@ -120,7 +121,7 @@ impl<'b> MessageBuilder<'b> {
     /// Copies every line of this name from another message, in order.
     pub fn copy(mut self, from: &Message, name: Name<'_>) -> MessageBuilder<'b> {
         for value in from.rows_of(name) {
-            self = self.header(name, value);
+            self = self.name(name).plain(value).end_line();
         }
         self
     }
@@ -142,7 +143,13 @@ impl<'b> MessageBuilder<'b> {
     }
 
     fn name(self, name: Name<'_>) -> MessageBuilder<'b> {
-        self.text(name).text(": ")
+        self.plain(name.as_str()).plain(": ")
+    }
+
+    /// As [`Self::text`] for what is a string already, without the machinery of formatting.
+    fn plain(self, text: &str) -> MessageBuilder<'b> {
+        put_on_one_line(self.out, text);
+        self
     }
 
     fn text(self, text: impl fmt::Display) -> MessageBuilder<'b> {
@@ -162,17 +169,20 @@ struct OneLine<'b>(&'b mut BytesMut);
 
 impl fmt::Write for OneLine<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Of the control characters only these part lines or end strings at careless readers.
-        let breaks = |b: u8| matches!(b, b'\r' | b'\n' | 0);
-        let mut rest = text.as_bytes();
-        while let Some(at) = rest.iter().position(|b| breaks(*b)) {
-            self.0.put_slice(&rest[..at]);
-            self.0.put_u8(b' ');
-            rest = &rest[at + 1..];
-        }
-        self.0.put_slice(rest);
+        put_on_one_line(self.0, text);
         Ok(())
     }
+}
+
+fn put_on_one_line(out: &mut BytesMut, text: &str) {
+    let mut rest = text.as_bytes();
+    // Of the control characters only these part lines or end strings at careless readers.
+    while let Some(at) = memchr3(b'\r', b'\n', 0, rest) {
+        out.put_slice(&rest[..at]);
+        out.put_u8(b' ');
+        rest = &rest[at + 1..];
+    }
+    out.put_slice(rest);
 }
 
 #[cfg(test)]

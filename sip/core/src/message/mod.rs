@@ -192,6 +192,10 @@ impl Message {
     }
 
     fn tag_of(&self, name: Name<'static>) -> Option<ByteString> {
+        // Nothing follows the address, as in the To of all that begins something: this is asked of every message.
+        if self.header(name)?.ends_with('>') {
+            return None;
+        }
         let addr = self.typed(name, NameAddr::parse).ok()?;
         addr.tag().map(|tag| share(&self.head, tag))
     }

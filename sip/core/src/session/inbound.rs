@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use super::*;
 use crate::endpoint::Answer;
 use crate::headers::RAck;
-use crate::{Name, Transport, private_network};
+use crate::{Name, NameAddr, Transport, private_network};
 use reliable::Provisionals;
 
 /// An inbound call without a final response of ours.
@@ -458,9 +458,12 @@ impl Session {
 /// Record-Route header field value, if there was any, or the Contact header field if there was no Record-Route header
 /// field, the Contact header field in the response MUST be a SIPS URI."
 fn is_secure(request: &Message) -> bool {
-    let routes = crate::dialog::routes(request).unwrap_or_default();
-    let back = routes.into_iter().next().or_else(|| crate::dialog::contact(request));
-    request.request_uri().is_ok_and(|uri| asks_for_sips(&uri, &back))
+    let is_sips = |addr: &NameAddr| addr.uri().scheme() == Scheme::Sips;
+    let back = match request.addresses(Name::RecordRoute).next() {
+        Some(route) => route.is_ok_and(|route| is_sips(&route)),
+        None => matches!(request.contacts().next(), Some(Ok(contact)) if contact.addr().is_some_and(is_sips)),
+    };
+    back || request.request_uri().is_ok_and(|uri| uri.scheme() == Scheme::Sips)
 }
 
 /// Whether a NAT stands between us and a caller who has not noticed: the request has come straight from it, not from where

@@ -49,7 +49,7 @@ use crate::dialog::Dialog;
 use crate::endpoint::{Destinations, Error, Event, ResolveError, Transmit};
 use crate::transaction::{ClientKey, Outcome, Path, ServerId, TimerKey, TransactionLayer};
 use crate::transport::{Hop, Transport};
-use crate::{Message, Method, Reason, ReasonProtocol, Scheme, Uri};
+use crate::{Message, Method, Reason, ReasonProtocol, Scheme};
 use exchange::Carrier;
 use inbound::{Answered, Invited};
 use ours::Ours;
@@ -353,9 +353,4 @@ pub(crate) fn reached_by(path: &Path, secure: bool) -> (Scheme, Option<&'static 
         (true, transport) => (Scheme::Sips, transport.uri_parameter()),
         (false, transport) => (Scheme::Sip, transport.uri_parameter()),
     }
-}
-
-/// Whether a message that begins a dialog asks for SIPS on the way back: by its target, or by the first hop that it names.
-fn asks_for_sips<'u>(target: &Uri, first_hop: impl IntoIterator<Item = &'u Uri>) -> bool {
-    target.scheme() == Scheme::Sips || first_hop.into_iter().any(|uri| uri.scheme() == Scheme::Sips)
 }

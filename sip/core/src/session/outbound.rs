@@ -145,7 +145,7 @@ pub(super) fn begin(
         caller: Side::Local,
         user: inviting.invite.from.uri().user().map(ByteString::from),
         public_ip: inviting.invite.target.public_ip,
-        secure: asks_for_sips(&inviting.invite.request_uri, inviting.invite.route.first().map(NameAddr::uri)),
+        secure: is_secure(&inviting.invite),
         auth: Authenticator::new(inviting.invite.credentials.clone()),
         state: State::Inviting(Box::new(inviting)),
         invite: None,
@@ -170,6 +170,12 @@ impl Inviting {
             && Extensions::named(response, Name::Require).has(Extension::Reliable)
             && unsupported(response).is_empty()
     }
+}
+
+/// Whether a SIPS URI is asked for, by name or as the first hop.
+fn is_secure(invite: &Invite) -> bool {
+    let first = invite.route.first().map(NameAddr::uri);
+    std::iter::once(&invite.request_uri).chain(first).any(|uri| uri.scheme() == Scheme::Sips)
 }
 
 impl Session {
