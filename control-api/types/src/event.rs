@@ -353,25 +353,50 @@ mod tests {
 
     #[test]
     fn every_type_is_listed_once_under_the_name_it_is_written_with() {
-        let call_free = [
-            EventData::CallInitiated { to: String::new(), from: String::new(), trunk: None },
-            EventData::CallRinging { sip_status: 180 },
-            EventData::CallEarlyMedia {},
-            EventData::CallAnswered { codec: None },
-            EventData::CallHeld { by: HoldBy::Remote },
-            EventData::CallResumed { by: HoldBy::Local },
-            EventData::CallHoldFailed { sip_status: 488 },
-            EventData::CallTransferProgress { sip_status: 180 },
-            EventData::CallNotify(json!({"any": 1})),
-            EventData::EngineDraining {},
-            EventData::EventsDropped { count: 2 },
+        let call = json!({
+            "id": "c1", "status": "completed", "direction": "outbound", "to": "+62", "from": "100", "node": "n1",
+            "attempts": 1, "created_at": "1970-01-01T00:00:00.000Z", "recording_ids": [], "variables": {},
+        });
+        // Data as it is written, in the order of the list.
+        let all = [
+            ("call.initiated", json!({"to": "+62", "from": "100", "trunk": "t"})),
+            ("call.ringing", json!({"sip_status": 180})),
+            ("call.early_media", json!({})),
+            ("call.answered", json!({"codec": "PCMU"})),
+            ("call.held", json!({"by": "remote"})),
+            ("call.resumed", json!({"by": "local"})),
+            ("call.hold_failed", json!({"sip_status": 488})),
+            ("call.transfer.progress", json!({"sip_status": 180})),
+            ("call.dtmf", json!({"digit": "1", "method": "info", "duration_ms": 100})),
+            ("call.gather.ended", json!({"step": "ask", "digits": "12", "reason": "inter-digit"})),
+            ("call.play.started", json!({"play_id": "p-1", "prompt": "hello"})),
+            ("call.play.ended", json!({"play_id": "p-1", "reason": "barge-in", "played_ms": 7})),
+            ("call.flow.step", json!({"step": "ask", "verb": "gather"})),
+            ("call.notify", json!({"any": 1})),
+            ("call.ended", call),
+            ("trunk.up", json!({"trunk": "t"})),
+            ("trunk.down", json!({"trunk": "t", "reason": "why"})),
+            ("trunk.rejected", json!({"trunk": "t", "sip_status": 403})),
+            ("endpoint.registered", json!({"name": "e", "contact": "sip:e@h"})),
+            ("endpoint.unregistered", json!({"name": "e", "contact": "sip:e@h", "reason": "flow-failed"})),
+            ("engine.draining", json!({})),
+            ("events.dropped", json!({"count": 2})),
         ];
-        for data in call_free {
-            let json = serde_json::to_value(event(data.clone())).unwrap();
-            assert_eq!(json["type"], data.kind());
-            assert!(json["data"].is_object(), "{json}");
-            assert!(EventData::TYPES.contains(&data.kind()));
-            assert_eq!(serde_json::from_value::<Event>(json).unwrap().data, data);
+        assert_eq!(all.each_ref().map(|(name, _)| *name), EventData::TYPES);
+        for (name, data) in all {
+            let read = |data: &Value| {
+                let mut json = serde_json::to_value(event(EventData::EngineDraining {})).unwrap();
+                (json["type"], json["data"]) = (name.into(), data.clone());
+                serde_json::from_value::<Event>(json).unwrap()
+            };
+            let event = read(&data);
+            assert_eq!(event.data.kind(), name);
+            let written = serde_json::to_value(&event).unwrap();
+            assert_eq!(written["type"], name);
+            if name != "call.ended" {
+                assert_eq!(written["data"], data, "{name}");
+            }
+            assert_eq!(read(&written["data"]), event, "{name}");
         }
     }
 }
