@@ -118,7 +118,8 @@ impl Engine {
     /// was accepted before, and this is what became of it.
     pub async fn originate(&self, request: CreateCall) -> Result<(Call, bool), Error> {
         let body_hash = body_hash(&request)?;
-        if let Some(id) = &request.id
+        let id = request.id.clone();
+        if let Some(id) = &id
             && let Some(known) = self.known_call(id, body_hash).await?
         {
             return Ok((known, false));
@@ -128,7 +129,14 @@ impl Engine {
         }
         let (tell, told) = oneshot::channel();
         self.send(Box::new(move |task, now| task.originate(now, request, body_hash, tell))).await?;
-        told.await.map_err(|_| Error::Stopping)?.map(|call| (call, true))
+        match (told.await.map_err(|_| Error::Stopping)?, id) {
+            (Ok(call), _) => Ok((call, true)),
+            // Somebody was faster; if it was the same request, the journal has it by now.
+            (Err(taken @ (Error::IdTaken | Error::Refused(Refusal::Conflict))), Some(id)) => {
+                self.known_call(&id, body_hash).await?.map(|known| (known, false)).ok_or(taken)
+            }
+            (Err(error), _) => Err(error),
+        }
     }
 
     /// The call that an earlier request with this id and body made, if any.

@@ -65,7 +65,12 @@ struct Accepting {
     call: Call,
     body_hash: [u8; 32],
     tell: oneshot::Sender<Result<Call, Error>>,
+    /// Who has asked for the same meanwhile, and looks into the journal when it has the call.
+    again: Vec<oneshot::Sender<Result<Call, Error>>>,
 }
+
+/// How many may ask for a call that the journal does not have yet: more are no retries of one client.
+const MAX_AGAIN: usize = 16;
 
 /// Where a life of the engine stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -382,8 +387,17 @@ impl Task {
             Some(id) => id.clone(),
             None => new_call_id(),
         };
+        if let Some(accepting) = self.state.accepting.get_mut(&id) {
+            return match accepting.body_hash == body_hash && accepting.again.len() < MAX_AGAIN {
+                true => accepting.again.push(tell),
+                false => drop(tell.send(Err(Error::IdTaken))),
+            };
+        }
         match self.core.originate(now, id.clone(), request) {
-            Ok(call) => drop(self.state.accepting.insert(id, Accepting { call, body_hash, tell })),
+            Ok(call) => {
+                let accepting = Accepting { call, body_hash, tell, again: Vec::new() };
+                self.state.accepting.insert(id, accepting);
+            }
             // The asker may be gone: a refusal changes nothing then.
             Err(refusal) => drop(tell.send(Err(refusal.into()))),
         }
@@ -468,8 +482,11 @@ impl Task {
                         Some(error.into())
                     }
                 };
-                if let Some(Accepting { call, tell, .. }) = accepting {
+                if let Some(Accepting { call, tell, again, .. }) = accepting {
                     drop(tell.send(refusal.map_or(Ok(call), Err)));
+                    for tell in again {
+                        drop(tell.send(Err(Error::IdTaken)));
+                    }
                 }
             }
             Journalled::Ended(number, Err(error)) => self.keep_unwritten(number, &error),

@@ -99,6 +99,24 @@ async fn an_id_used_before_ends_no_second_time() {
 }
 
 #[tokio::test]
+async fn the_same_request_twice_at_once_is_one_call() {
+    let bench = Bench::start("twice").await;
+    for n in 0..20 {
+        let request = |user: &str| CreateCall {
+            id: Some(CallId::new(&format!("c{n}")).unwrap()),
+            ..CreateCall::to(format!("sip:{user}@127.0.0.1"))
+        };
+        let (one, other) =
+            tokio::join!(bench.engine.originate(request("bob")), bench.engine.originate(request("bob")));
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert_eq!(one.0.id, other.0.id);
+        assert!(one.1 != other.1, "one of them has made it");
+        let another = bench.engine.originate(request("eve")).await;
+        assert!(matches!(another, Err(Error::IdTaken)), "{another:?}");
+    }
+}
+
+#[tokio::test]
 async fn live_calls_are_listed_by_the_status_they_have_now() {
     let bench = Bench::start("list").await;
     for id in ["a", "b", "c"] {
