@@ -1,9 +1,10 @@
 //! One call: its state machine, from acceptance to its CDR.
 //!
 //! ```text
-//! outbound  Accepting → Queued → Opening → Inviting ─┐
-//! inbound   Accepting → Screening → Offered → Opening ┴→ Connected → Ending → Over
-//!                                           (from every state ───────→ Ending)
+//! outbound  Accepting → Queued → Opening → Inviting ──────────┐
+//! inbound   Accepting → Screening → Offered → Opening ────────┼→ Connected → Ending → Over
+//!                         (without an offer)    └→ Answering ─┘
+//!                         (from every state ─────────────────────────────→ Ending)
 //! ```
 //!
 //! Beside its state a call owns a media leg and its SIP sessions: one, or before the answer one for each branch of its
