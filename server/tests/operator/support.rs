@@ -1,11 +1,12 @@
 //! One `carillon serve` in a folder of its own, and what tests ask of it.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
+use carrier::process::free_addr;
 use carrier::{Act, Answers, Behaviour, Carrier, CarrierConfig, Subscriber};
 use reqwest::{Method, RequestBuilder, StatusCode, header::HeaderMap};
 use rustix::process::{Pid, Signal, kill_process};
@@ -134,17 +135,14 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Free ones. Another process may take them first; the kernel gives each asker others, so that is rare.
+    /// Free ones.
     pub(crate) fn free() -> Self {
         /// RTP ports of one engine, two for each call.
         static ENGINES: AtomicU16 = AtomicU16::new(0);
         let block = std::process::id().wrapping_mul(7) + u32::from(ENGINES.fetch_add(1, Ordering::Relaxed));
-        let tcp = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-        // SIP takes the same port of both protocols.
-        let both = || Some(tcp()).filter(|&address| UdpSocket::bind(address).is_ok());
         Self {
-            api: tcp(),
-            sip: std::iter::repeat_with(both).flatten().next().unwrap(),
+            api: free_addr().unwrap(),
+            sip: free_addr().unwrap(),
             // Below the ephemeral ports; an engine passes over those that are taken.
             media: 10_000 + (block % 200) as u16 * 100,
         }

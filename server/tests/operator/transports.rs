@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use carrier::process::free_addr_of;
 use futures_util::{SinkExt as _, StreamExt as _};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -95,15 +96,7 @@ async fn over_web_socket(stream: impl AsyncRead + AsyncWrite + Unpin, transport:
 
 /// Free ports of TCP, one for each transport, which UDP has as well.
 fn ports(ip: IpAddr) -> Vec<(&'static str, SocketAddr)> {
-    let free = |transport| {
-        loop {
-            let at = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap();
-            if std::net::UdpSocket::bind(at).is_ok() {
-                return (transport, at);
-            }
-        }
-    };
-    ["udp", "tcp", "tls", "ws", "wss"].map(free).into()
+    ["udp", "tcp", "tls", "ws", "wss"].map(|transport| (transport, free_addr_of(ip).unwrap())).into()
 }
 
 const SERVED: &str = "[sip.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n\

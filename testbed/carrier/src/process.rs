@@ -1,7 +1,7 @@
 //! Processes that tests start: found, awaited, killed by their id.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -92,18 +92,27 @@ pub(crate) fn run_folder(program: &str) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// An address of 127.0.0.1 that is free for UDP and TCP, and given to nobody else in this process. It is below the
-/// ports that the kernel gives to sockets without one, so that none of those takes it before it is used.
+/// An address on loopback whose port is free, TCP and UDP alike.
 pub fn free_addr() -> io::Result<SocketAddr> {
+    free_addr_of(Ipv4Addr::LOCALHOST.into())
+}
+
+/// The same on another address of this machine. The port is above those that the kernel gives to whoever asks for any, so
+/// that nobody's connection takes it meanwhile, and it is none that browsers refuse to connect to. Each is given once in
+/// 4,536, and processes begin at different ones.
+pub fn free_addr_of(ip: IpAddr) -> io::Result<SocketAddr> {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
-    const FIRST: u16 = 4_000;
-    const PORTS: u32 = 6_000;
+    const FIRST: u32 = 61_000;
+    const PORTS: u32 = 65_536 - FIRST;
+    let begin = std::process::id().wrapping_mul(97);
     for _ in 0..PORTS {
-        // Processes begin at different places.
-        let given = std::process::id().wrapping_mul(61).wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, FIRST + (given % PORTS) as u16));
-        if UdpSocket::bind(addr).is_ok() && TcpListener::bind(addr).is_ok() {
-            return Ok(addr);
+        let next = begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let addr = SocketAddr::new(ip, u16::try_from(FIRST + next).unwrap_or(u16::MAX));
+        // SIP takes the same port of both protocols.
+        match TcpListener::bind(addr).and_then(|_| UdpSocket::bind(addr)) {
+            Ok(_) => return Ok(addr),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(error),
         }
     }
     Err(io::ErrorKind::AddrInUse.into())
