@@ -1,5 +1,5 @@
 //! Reads any bytes as a session description (the offer of a call that comes in, the answer to ours) and as what may come
-//! to its ports.
+//! to its ports, G.722 among it.
 //!
 //! `make fuzz`, or `cargo fuzz run media` with a nightly compiler.
 #![no_main]
@@ -7,12 +7,12 @@
 use libfuzzer_sys::fuzz_target;
 use media_core::rtp::Packet;
 use media_core::sdp::{LocalMedia, accept_answer, answer, offer_again};
-use media_core::{Codec, Direction, Ptime, rtcp};
+use media_core::{Codec, Direction, Prompt, Ptime, rtcp};
 
 fuzz_target!(|data: &[u8]| {
     let local = LocalMedia {
         addr: ([192, 0, 2, 1], 4000).into(),
-        codecs: vec![Codec::Pcma, Codec::Pcmu],
+        codecs: Codec::ALL.to_vec(),
         ptime: Ptime::DEFAULT,
         telephone_event: true,
         rtcp_mux: true,
@@ -26,4 +26,5 @@ fuzz_target!(|data: &[u8]| {
     let _ = accept_answer(&local, data);
     let _ = Packet::parse(data);
     let _ = rtcp::parse(data).map(|packets| packets.for_each(drop));
+    let _ = Prompt::new(Codec::G722, data).decode();
 });

@@ -1,9 +1,9 @@
-"""Speech that a peer received against the original, by PESQ (ITU-T P.862, narrow band).
+"""Speech that a peer received against the original, by PESQ (ITU-T P.862; for G.722 the wideband form of P.862.2).
 
-    pesq_check.py ORIGINAL.wav RECEIVED.{wav,pcap,ul,al} --codec PCMU|PCMA [--within 0.05]
+    pesq_check.py ORIGINAL.wav RECEIVED.{wav,pcap,ul,al} --codec PCMU|PCMA|G722 [--within 0.05]
 
-The ceiling is what the codec alone leaves of the same speech: the original at 8 kHz and at the level of what was
-received, through G.711 and back. Exit 1 when what was received scores more than --within below it.
+The ceiling is what the codec alone leaves of the same speech: the original at the codec's rate and at the level of what
+was received, through G.711 as below, or through PyPI's G722, and back. What was received in G.722 comes as a WAV file. Exit 1 when what was received scores more than --within below it.
 """
 
 import argparse
@@ -13,10 +13,11 @@ import wave
 from pathlib import Path
 
 import numpy as np
+from G722 import G722
 from pesq import pesq
 from scipy.signal import correlate, resample_poly
 
-RATE = 8000
+RATES = {"PCMU": 8000, "PCMA": 8000, "G722": 16000}
 PAYLOAD_TYPES = {"PCMU": 0, "PCMA": 8}  # RFC 3551, table 4
 
 
@@ -59,12 +60,20 @@ DECODE = {
 }
 
 
-def read_wav(path):
+def through(codec, samples):
+    """The samples through the codec and back."""
+    if codec == "G722":
+        g722 = G722(16000, 64000)
+        return np.frombuffer(g722.decode(g722.encode(samples.astype(np.int16))), np.int16).astype(float)
+    return DECODE[codec][ENCODE[codec][samples + 32768]].astype(float)
+
+
+def read_wav(path, rate):
     with wave.open(str(path)) as wav:
         if wav.getnchannels() != 1 or wav.getsampwidth() != 2 or wav.getframerate() not in (8000, 16000):
             sys.exit(f"{path}: must be mono, 16 bit, 8000 or 16000 Hz")
         samples = np.frombuffer(wav.readframes(wav.getnframes()), "<i2").astype(float)
-        return samples if wav.getframerate() == RATE else resample_poly(samples, 1, 2)
+        return samples if wav.getframerate() == rate else resample_poly(samples, rate, wav.getframerate())
 
 
 def read_pcap(path, codec):
@@ -100,7 +109,9 @@ def udp_payloads(capture):
 
 def read_received(path, codec):
     if path.suffix == ".wav":
-        return read_wav(path)
+        return read_wav(path, RATES[codec])
+    if codec not in DECODE:
+        sys.exit(f"{path}: {codec} is read from WAV files only")
     if path.suffix in (".pcap", ".cap"):
         return read_pcap(path, codec)
     return DECODE[codec][np.frombuffer(path.read_bytes(), np.uint8)].astype(float)
@@ -114,27 +125,27 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("original", type=Path)
     parser.add_argument("received", type=Path)
-    parser.add_argument("--codec", choices=ENCODE, required=True)
+    parser.add_argument("--codec", choices=RATES, required=True)
     parser.add_argument("--within", type=float, default=0.05)
     options = parser.parse_args()
 
-    original = read_wav(options.original)
+    rate = RATES[options.codec]
+    original = read_wav(options.original, rate)
     received = read_received(options.received, options.codec)
     if len(received) < len(original):
-        sys.exit(f"{options.received}: {len(received) / RATE:.2f} s received of {len(original) / RATE:.2f} s")
+        sys.exit(f"{options.received}: {len(received) / rate:.2f} s received of {len(original) / rate:.2f} s")
     lag = int(np.argmax(correlate(received, original, mode="valid")))
     heard = received[lag : lag + len(original)]
     if not heard.any():
         sys.exit(f"{options.received}: silence")
     at_level = np.clip(np.rint(original * rms(heard) / rms(original)), -32768, 32767).astype(int)
-    through_codec = DECODE[options.codec][ENCODE[options.codec][at_level + 32768]].astype(float)
-
-    ceiling = pesq(RATE, original, through_codec, "nb")
-    score = pesq(RATE, original, heard, "nb")
+    mode = "nb" if rate == 8000 else "wb"
+    ceiling = pesq(rate, original, through(options.codec, at_level), mode)
+    score = pesq(rate, original, heard, mode)
     gain = 20 * np.log10(rms(heard) / rms(original))
     print(
         f"received {score:.3f}  ceiling {ceiling:.3f}  difference {score - ceiling:+.3f}"
-        f"  (starts at {lag / RATE * 1000:.1f} ms, gain {gain:+.1f} dB, {len(original) / RATE:.2f} s of speech)"
+        f"  (starts at {lag / rate * 1000:.1f} ms, gain {gain:+.1f} dB, {len(original) / rate:.2f} s of speech)"
     )
     return 0 if score >= ceiling - options.within else 1
 

@@ -12,7 +12,7 @@ use axum::{
     http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use control_api_types::{Code, Fault, Page, Prompt};
+use control_api_types::{Code, Codec, Fault, Page, Prompt};
 
 /// Largest audio file: half an hour of stereo WAV at 8 kHz, or two hours of MP3.
 pub(crate) const MAX_FILE: usize = 32 * 1024 * 1024;
@@ -78,8 +78,19 @@ pub(crate) async fn show(State(app): State<App>, Element(id): Element) -> Result
     app.engine.prompt(&id).map(Json).ok_or_else(|| Failure::not_found("prompt", &id))
 }
 
-pub(crate) async fn audio(State(app): State<App>, Element(id): Element) -> Result<Response, Failure> {
-    let wav = app.engine.prompt_audio(&id).ok_or_else(|| Failure::not_found("prompt", &id))?;
+pub(crate) async fn audio(
+    State(app): State<App>,
+    Element(id): Element,
+    uri: Uri,
+) -> Result<Response, Failure> {
+    let mut params = Params::of(&uri);
+    let codec = params.text("codec").map_or(Some(Codec::Pcmu), |name| Codec::from_word(&name.to_uppercase()));
+    if codec.is_none() {
+        let known = Codec::ALL.iter().map(|codec| codec.as_str()).collect::<Vec<_>>().join(", ");
+        params.fault("codec", format_args!("must be one of: {known}"));
+    }
+    let codec = params.finish(codec)?.unwrap_or(Codec::Pcmu);
+    let wav = app.engine.prompt_audio(&id, codec).await?.ok_or_else(|| Failure::not_found("prompt", &id))?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"))], wav).into_response())
 }
 

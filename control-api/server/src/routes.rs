@@ -7,9 +7,9 @@ use crate::{
     trunks,
 };
 use control_api_types::{
-    Call, CallStatus, CallTrace, Code, CreateCall, Drain, Endpoint, Event, FlowResource, FlowSummary, Gather,
-    HangupReason, Health, Limits, LimitsPatch, Node, Play, PlayStarted, Prompt, PutEndpoint, Readiness,
-    Reject, Reloaded, Scope, Transfer, Trunk, TrunkSettings, flow::Flow,
+    Call, CallStatus, CallTrace, Code, Codec, CreateCall, Drain, Endpoint, Event, FlowResource, FlowSummary,
+    Gather, HangupReason, Health, Limits, LimitsPatch, Node, Play, PlayStarted, Prompt, PutEndpoint,
+    Readiness, Reject, Reloaded, Scope, Transfer, Trunk, TrunkSettings, flow::Flow,
 };
 use utoipa::openapi::Schema;
 
@@ -133,6 +133,7 @@ fn call_routes() -> Vec<Route> {
 }
 
 fn library_routes() -> Vec<Route> {
+    let codec = word(Codec::ALL.iter().map(|codec| codec.as_str()));
     vec![
         Route::post("/v1/prompts", CONTROL, prompts::upload)
             .says("Prompts", "uploadPrompt", "Stores audio under a name (MP3 or WAV)")
@@ -147,7 +148,8 @@ fn library_routes() -> Vec<Route> {
             .says("Prompts", "getPrompt", "Shows a prompt by id or name")
             .answers::<Prompt>(200, "The prompt."),
         Route::get("/v1/prompts/{id}/audio", READ, prompts::audio)
-            .says("Prompts", "getPromptAudio", "What a caller hears: 8 kHz, mono, 16 bit")
+            .says("Prompts", "getPromptAudio", "What a caller hears: mono, 16 bit, 8 or 16 kHz by the codec")
+            .query(&[("codec", codec, "The codec of the call; PCMU when it is not said.")])
             .answers_as(200, "A WAV file.", "audio/wav"),
         Route::delete("/v1/prompts/{id}", CONTROL, prompts::delete)
             .says("Prompts", "deletePrompt", "Forgets a prompt; calls that play it go on")

@@ -134,6 +134,8 @@ words! {
         Pcmu = "PCMU",
         /// G.711 A-law.
         Pcma = "PCMA",
+        /// G.722 at 64 kbit/s: wideband, 16 kHz.
+        G722 = "G722",
     }
 }
 

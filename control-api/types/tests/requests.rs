@@ -59,7 +59,7 @@ fn every_fault_of_a_call_is_reported() {
             ("/to", "number"),
             ("/timeout_s", "from 1 to 600, not 0"),
             ("/max_duration_s", "not a string"),
-            ("/codecs/1", "PCMU, PCMA"),
+            ("/codecs/1", "PCMU, PCMA, G722"),
             ("/headers/Via", "written by the engine"),
             ("/headers/X-A", "one line"),
             ("/headers/X B", "name"),

@@ -39,7 +39,8 @@ fn summary(stats: &MediaStats) -> MediaSummary {
 }
 
 /// Estimated listening quality by the E-model (ITU-T G.107) with its default values, reduced to what a leg measures:
-/// random loss and delay. G.711 without concealment: Ie = 0, Bpl = 4.3 (G.113, table I.1).
+/// random loss and delay. G.711 without concealment: Ie = 0, Bpl = 4.3 (G.113, table I.1). A wideband call is judged on the
+/// same narrowband scale, so that calls compare: how much better it sounds is not told.
 fn mos(loss_percent: f32, jitter_ms: f32, rtt_ms: f32) -> f32 {
     const R0: f32 = 93.2;
     const BPL: f32 = 4.3;

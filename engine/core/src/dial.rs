@@ -334,10 +334,12 @@ fn codecs(create: &CreateCall, usable: &[Codec], faults: &mut Faults) -> Option<
     Some(codecs)
 }
 
-pub(crate) fn from_api(codec: control_api_types::Codec) -> Codec {
+/// The codec that the API names.
+pub fn from_api(codec: control_api_types::Codec) -> Codec {
     match codec {
         control_api_types::Codec::Pcmu => Codec::Pcmu,
         control_api_types::Codec::Pcma => Codec::Pcma,
+        control_api_types::Codec::G722 => Codec::G722,
     }
 }
 
@@ -346,6 +348,7 @@ pub(crate) fn to_api(codec: Codec) -> control_api_types::Codec {
     match codec {
         Codec::Pcmu => control_api_types::Codec::Pcmu,
         Codec::Pcma => control_api_types::Codec::Pcma,
+        Codec::G722 => control_api_types::Codec::G722,
     }
 }
 

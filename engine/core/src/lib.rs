@@ -95,6 +95,7 @@ pub use config::{
     ConfigError, EngineConfig, GatewayConfig, OnError, Probing, RegistrarConfig, Route, RouteAction,
     RouteMatch, TrunkConfig, Webhook,
 };
+pub use dial::from_api as codec_from_api;
 pub use engine::{Engine, TimerKind};
 pub use io::{CallEvent, DoorNews, Input, MediaCommand, MediaInput, NoRoute, Output, Refusal};
 pub use number::{NumberError, NumberFormat};

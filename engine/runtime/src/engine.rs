@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use control_api_types::flow::Flow;
 use control_api_types::{
-    Call, CallId, CallStatus, CallTrace, CreateCall, Cursor, Drain, Fault, FlowResource, FlowSummary, Gather,
-    HangupReason, Limits, LimitsPatch, Node, Page, Play, PlayId, Prompt, Timestamp, Transfer, Trunk,
+    Call, CallId, CallStatus, CallTrace, Codec, CreateCall, Cursor, Drain, Fault, FlowResource, FlowSummary,
+    Gather, HangupReason, Limits, LimitsPatch, Node, Page, Play, PlayId, Prompt, Timestamp, Transfer, Trunk,
     TrunkSettings,
 };
 use engine_core::{Refusal, TrunkConfig};
@@ -338,9 +338,9 @@ impl Engine {
         self.shared.prompts.find(id_or_name)
     }
 
-    /// What a customer hears of a prompt, as a WAV file.
-    pub fn prompt_audio(&self, id_or_name: &str) -> Option<Bytes> {
-        self.shared.prompts.audio(id_or_name)
+    /// What a customer hears of a prompt in a call of this codec, as a WAV file.
+    pub async fn prompt_audio(&self, id_or_name: &str, codec: Codec) -> Result<Option<Bytes>, Error> {
+        Ok(self.shared.prompts.audio(id_or_name, engine_core::codec_from_api(codec)).await?)
     }
 
     /// Forgets a prompt; `false` when there is none.

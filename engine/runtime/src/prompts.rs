@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use control_api_types::{Prompt, Timestamp};
-use media_core::{Codec, g711};
+use media_core::Codec;
 use media_prompts::{Limits, Prepared};
 use parking_lot::RwLock;
 
@@ -182,11 +182,13 @@ impl PromptStore {
         self.catalogue.read().encoded(id, codec).cloned()
     }
 
-    /// What a customer hears, as a WAV file (linear 16 bit, 8 kHz, mono).
-    pub(crate) fn audio(&self, id_or_name: &str) -> Option<Bytes> {
-        let catalogue = self.catalogue.read();
-        let prompt = catalogue.find(id_or_name)?;
-        catalogue.encoded(&prompt.id, Codec::Pcmu).map(|prompt| wav(prompt.payload()))
+    /// What a customer hears in `codec`, as a WAV file (linear 16 bit, mono, at the codec's rate).
+    pub(crate) async fn audio(&self, id_or_name: &str, codec: Codec) -> Result<Option<Bytes>, PromptError> {
+        let Some(prompt) = self.find(id_or_name) else { return Ok(None) };
+        let Some(encoded) = self.encoded(&prompt.id, codec) else { return Ok(None) };
+        // A quarter of an hour of G.722 takes a quarter of a second.
+        let decoded = tokio::task::spawn_blocking(move || wav(&encoded.decode(), codec.sample_rate()));
+        decoded.await.map(Some).map_err(|_| PromptError::Stopping)
     }
 
     async fn write_files(&self, prepared: Prepared, original: Bytes) -> Result<(), PromptError> {
@@ -248,11 +250,11 @@ fn load(folder: &Path, stored: &StoredPrompt) -> Result<(Prompt, Encoded), Promp
     Ok((resource, prepared.prompts))
 }
 
-/// A WAV file (RIFF, `fmt ` with PCM, `data`) of µ-law audio.
-fn wav(ulaw: &[u8]) -> Bytes {
+/// A WAV file (RIFF, `fmt ` with PCM, `data`) of mono audio.
+fn wav(samples: &[i16], rate: u32) -> Bytes {
     const HEADER: u32 = 36;
-    let data = u32::try_from(ulaw.len() * 2).unwrap_or(u32::MAX - HEADER);
-    let mut file = Vec::with_capacity(ulaw.len() * 2 + 44);
+    let data = u32::try_from(samples.len() * 2).unwrap_or(u32::MAX - HEADER);
+    let mut file = Vec::with_capacity(samples.len() * 2 + 44);
     file.extend_from_slice(b"RIFF");
     file.extend_from_slice(&(HEADER + data).to_le_bytes());
     file.extend_from_slice(b"WAVEfmt ");
@@ -260,7 +262,7 @@ fn wav(ulaw: &[u8]) -> Bytes {
     for field in [1u16, 1] {
         file.extend_from_slice(&field.to_le_bytes()); // PCM, mono
     }
-    for field in [8000u32, 16_000] {
+    for field in [rate, rate * 2] {
         file.extend_from_slice(&field.to_le_bytes()); // samples and bytes a second
     }
     for field in [2u16, 16] {
@@ -268,6 +270,6 @@ fn wav(ulaw: &[u8]) -> Bytes {
     }
     file.extend_from_slice(b"data");
     file.extend_from_slice(&data.to_le_bytes());
-    file.extend(ulaw.iter().flat_map(|code| g711::decode_ulaw(*code).to_le_bytes()));
+    file.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
     file.into()
 }

@@ -1,6 +1,6 @@
 //! The audio codecs a leg can send.
 
-use crate::Ptime;
+use crate::{Ptime, g722};
 
 /// An audio codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -9,17 +9,20 @@ pub enum Codec {
     Pcmu,
     /// G.711 A-law.
     Pcma,
+    /// G.722 at 64 kbit/s: wideband.
+    G722,
 }
 
 impl Codec {
     /// Every codec there is, in the order offered by default.
-    pub const ALL: [Self; 2] = [Self::Pcma, Self::Pcmu];
+    pub const ALL: [Self; 3] = [Self::Pcma, Self::Pcmu, Self::G722];
 
     /// Encoding name of `a=rtpmap` (RFC 3551, 6), matched without regard to case.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pcmu => "PCMU",
             Self::Pcma => "PCMA",
+            Self::G722 => "G722",
         }
     }
 
@@ -33,20 +36,31 @@ impl Codec {
         match self {
             Self::Pcmu => 0,
             Self::Pcma => 8,
+            Self::G722 => 9,
         }
     }
 
     /// RTP timestamp units per second.
     pub const fn clock_rate(self) -> u32 {
         match self {
+            // RFC 3551, 4.5.2: "Even though the actual sampling rate for G.722 audio is 16,000 Hz, the RTP clock rate for
+            // the G722 payload format is 8,000 Hz because that value was erroneously assigned in RFC 1890".
+            Self::Pcmu | Self::Pcma | Self::G722 => 8000,
+        }
+    }
+
+    /// Samples of audio per second.
+    pub const fn sample_rate(self) -> u32 {
+        match self {
             Self::Pcmu | Self::Pcma => 8000,
+            Self::G722 => g722::SAMPLE_RATE,
         }
     }
 
     /// Octets of one millisecond of encoded audio.
     pub const fn octets_per_ms(self) -> usize {
         match self {
-            Self::Pcmu | Self::Pcma => 8,
+            Self::Pcmu | Self::Pcma | Self::G722 => 8,
         }
     }
 
@@ -55,11 +69,16 @@ impl Codec {
         self.clock_rate() / 1000 * u32::from(ptime.ms())
     }
 
-    /// The octet that decodes to silence.
-    pub(crate) const fn silence(self) -> u8 {
+    /// Fills `frame` with silence.
+    pub(crate) fn fill_silence(self, frame: &mut [u8]) {
         match self {
-            Self::Pcmu => 0xFF,
-            Self::Pcma => 0xD5,
+            Self::Pcmu => frame.fill(0xFF),
+            Self::Pcma => frame.fill(0xD5),
+            Self::G722 => {
+                for part in frame.chunks_mut(g722::SILENCE.len()) {
+                    part.copy_from_slice(&g722::SILENCE[..part.len()]);
+                }
+            }
         }
     }
 }

@@ -63,6 +63,7 @@ mod config;
 mod digit;
 mod events;
 pub mod g711;
+pub mod g722;
 mod gather;
 mod leg;
 mod peer;

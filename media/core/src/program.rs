@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Codec, Digit, DigitSet, Digits};
+use crate::{Codec, Digit, DigitSet, Digits, g711, g722};
 
 /// Encoded audio, made once and shared by every leg that plays it; any [`crate::Ptime`] slices it.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,6 +26,19 @@ impl Prompt {
     /// The encoded audio.
     pub fn payload(&self) -> &[u8] {
         &self.payload
+    }
+
+    /// What is heard of it: 16-bit linear PCM at [`Codec::sample_rate`].
+    pub fn decode(&self) -> Vec<i16> {
+        match self.codec {
+            Codec::Pcmu => self.payload.iter().map(|code| g711::decode_ulaw(*code)).collect(),
+            Codec::Pcma => self.payload.iter().map(|code| g711::decode_alaw(*code)).collect(),
+            Codec::G722 => {
+                let mut samples = vec![0; self.payload.len() * 2];
+                g722::Decoder::new().decode(&self.payload, &mut samples);
+                samples
+            }
+        }
     }
 
     /// How long one playing lasts.

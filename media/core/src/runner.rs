@@ -91,7 +91,7 @@ impl Runner {
                 filled => filled,
             },
         };
-        frame[filled..].fill(codec.silence());
+        codec.fill_silence(&mut frame[filled..]);
     }
 
     fn take_type_ahead(&mut self, now: Instant, events: &mut Events) {

@@ -1,4 +1,4 @@
-//! Bytes to mono samples at 8 kHz.
+//! Bytes to mono samples.
 
 use std::fmt;
 use std::io::Read;
@@ -14,7 +14,7 @@ use symphonia::default::formats::{MpaReader, WavReader};
 use crate::resample::Resampler;
 use crate::sniff::{self, Container};
 use crate::wav::{self, Wav};
-use crate::{Error, MAX_RATE, MIN_RATE, RATE};
+use crate::{Error, MAX_RATE, MIN_RATE};
 
 /// How much a prompt may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +32,11 @@ impl Default for Limits {
     }
 }
 
-/// Mono audio at 8 kHz.
+/// Mono audio.
 #[derive(Clone, PartialEq)]
 pub struct Speech {
     pub(crate) samples: Vec<f32>,
+    pub(crate) rate: u32,
     pub(crate) source_rate: u32,
     pub(crate) source_channels: usize,
 }
@@ -47,7 +48,8 @@ impl Speech {
         &self.samples
     }
 
-    /// The samples as 16-bit linear PCM. A 16-bit file at 8 kHz gives back the very samples it holds.
+    /// The samples as 16-bit linear PCM. A 16-bit file of the same rate gives back the very samples it
+    /// holds.
     pub fn pcm16(&self) -> impl ExactSizeIterator<Item = i16> + '_ {
         // `as` saturates, so a peak above 1.0 becomes the largest value.
         self.samples.iter().map(|sample| (sample * 32_768.0).round() as i16)
@@ -55,7 +57,12 @@ impl Speech {
 
     /// How long it lasts.
     pub fn duration(&self) -> Duration {
-        duration(self.samples.len() as u64, RATE)
+        duration(self.samples.len() as u64, self.rate)
+    }
+
+    /// Samples per second.
+    pub fn rate(&self) -> u32 {
+        self.rate
     }
 
     /// Sample rate of the file.
@@ -100,8 +107,8 @@ enum Mix {
     One(usize),
 }
 
-/// Decodes MP3 or WAV bytes.
-pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Speech, Error> {
+/// Decodes MP3 or WAV bytes, once for all of `rates`.
+pub fn decode<const N: usize>(bytes: &[u8], limits: &Limits, rates: [u32; N]) -> Result<[Speech; N], Error> {
     if bytes.len() > limits.max_bytes {
         return Err(Error::TooLarge { bytes: bytes.len(), max_bytes: limits.max_bytes });
     }
@@ -116,13 +123,13 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Speech, Error> {
     };
     let source = &source;
     let mut trim = Trim::AsTagged;
-    let mut pass = Pass::run(source, limits, trim, Mix::Mean)?;
+    let mut pass = Pass::run(source, limits, rates, trim, Mix::Mean)?;
     if pass.trimmed_end > MAX_PADDING {
         trim = Trim::Nothing;
-        pass = Pass::run(source, limits, trim, Mix::Mean)?;
+        pass = Pass::run(source, limits, rates, trim, Mix::Mean)?;
     }
     if let Some(loudest) = pass.cancelled() {
-        pass = Pass::run(source, limits, trim, Mix::One(loudest))?;
+        pass = Pass::run(source, limits, rates, trim, Mix::One(loudest))?;
     }
     pass.finish(source)
 }
@@ -200,8 +207,8 @@ fn stream<'a>(bytes: impl Read + Send + Sync + 'a) -> MediaSourceStream<'a> {
 }
 
 /// One reading of a file from its start to its end.
-struct Pass {
-    resampler: Resampler,
+struct Pass<const N: usize> {
+    resamplers: [Resampler; N],
     rate: u32,
     channels: usize,
     /// Frames (one sample of every channel) kept.
@@ -216,15 +223,21 @@ struct Pass {
     channel_power: Vec<f64>,
 }
 
-impl Pass {
-    fn run(source: &Source<'_>, limits: &Limits, trim: Trim, mix: Mix) -> Result<Pass, Error> {
+impl<const N: usize> Pass<N> {
+    fn run(
+        source: &Source<'_>,
+        limits: &Limits,
+        rates: [u32; N],
+        trim: Trim,
+        mix: Mix,
+    ) -> Result<Self, Error> {
         let mut reader = source.open()?;
         let track = reader.tracks().first();
         let announced = track.and_then(|track| track.num_frames);
         let (mut decoder, rate) = source.decoder(track.and_then(|track| track.codec_params.as_ref()))?;
         let max_frames = (limits.max_duration.as_secs_f64() * f64::from(rate)) as u64;
         let mut pass = Pass {
-            resampler: Resampler::new(rate),
+            resamplers: rates.map(|to| Resampler::new(rate, to)),
             rate,
             channels: 0,
             frames: 0,
@@ -264,7 +277,7 @@ impl Pass {
             if pass.frames > max_frames {
                 return Err(Error::TooLong { max_duration: limits.max_duration });
             }
-            pass.resampler.push(&mono);
+            pass.resamplers.iter_mut().for_each(|resampler| resampler.push(&mono));
         }
         Ok(pass)
     }
@@ -302,7 +315,7 @@ impl Pass {
             .max_by(|a, b| self.channel_power[*a].total_cmp(&self.channel_power[*b]))
     }
 
-    fn finish(self, source: &Source<'_>) -> Result<Speech, Error> {
+    fn finish(self, source: &Source<'_>) -> Result<[Speech; N], Error> {
         let container = source.container();
         if self.damaged * DAMAGED_SHARE > self.packets {
             return Err(Error::Damaged { container, reason: self.reason });
@@ -318,11 +331,12 @@ impl Pass {
                 return Err(Error::Truncated { container, announced, found });
             }
         }
-        Ok(Speech {
-            samples: self.resampler.finish(),
+        Ok(self.resamplers.map(|resampler| Speech {
+            rate: resampler.rate(),
+            samples: resampler.finish(),
             source_rate: self.rate,
             source_channels: self.channels,
-        })
+        }))
     }
 }
 

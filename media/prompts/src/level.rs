@@ -1,6 +1,6 @@
 //! The level of a prompt: measured as speech, brought to one loudness, never clipped.
 
-use crate::{RATE, Speech};
+use crate::Speech;
 
 /// Where prompts are brought to: active-speech level in dB against the overload point of 16-bit linear audio.
 /// The test speech of ITU-T P.830 lies at -26 dBov; announcements heard on loudspeakers and in the street
@@ -23,19 +23,19 @@ pub const SILENCE_DBOV: f32 = -60.0;
 /// ITU-T P.56 counts as active what lies above the active level minus this margin.
 const ACTIVITY_MARGIN_DB: f32 = 15.9;
 
-/// Level is judged in blocks of 20 ms: shorter than a syllable, longer than a pitch period.
-const BLOCK: usize = RATE as usize / 50;
+/// Blocks in a second in which level is judged. 20 ms are shorter than a syllable, longer than a pitch period.
+const BLOCKS: usize = 50;
 
-/// Reach of the limiter to either side of a peak: 5 ms, one pitch period of a low voice, so that the gain
-/// does not follow the waveform itself.
-const LIMITER_REACH: usize = RATE as usize / 200;
+/// How often the reach of the limiter to either side of a peak fits into a second: 5 ms are one pitch period of a low
+/// voice, so that the gain does not follow the waveform itself.
+const LIMITER_REACHES: usize = 200;
 
 /// The active-speech level in dBov: the mean power of the blocks that are within the margin of ITU-T P.56
 /// below that very mean. Pauses do not count. None for silence.
 pub fn active_level(speech: &Speech) -> Option<f32> {
     let blocks: Vec<f64> = speech
         .samples()
-        .chunks(BLOCK)
+        .chunks(speech.rate as usize / BLOCKS)
         .map(|block| block.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / block.len() as f64)
         .collect();
     let margin = f64::from(10f32.powf(-ACTIVITY_MARGIN_DB / 10.0));
@@ -68,7 +68,7 @@ pub fn normalise(mut speech: Speech) -> Speech {
         let gain = amplitude(gain_db);
         speech.samples.iter_mut().for_each(|s| *s *= gain);
     }
-    limit(&mut speech.samples, amplitude(CEILING_DBOV));
+    limit(&mut speech.samples, amplitude(CEILING_DBOV), speech.rate as usize / LIMITER_REACHES);
     speech
 }
 
@@ -81,20 +81,19 @@ fn amplitude(db: f32) -> f32 {
 /// The gain that each sample needs is held over the reach to both sides (a running minimum), then averaged
 /// over the same reach. Every value that goes into the average around a peak has that peak in its own reach,
 /// so the average is never above what the peak needs: no overshoot is left to clip.
-fn limit(samples: &mut [f32], ceiling: f32) {
+fn limit(samples: &mut [f32], ceiling: f32, reach: usize) {
     let peak = samples.iter().fold(0f32, |peak, s| peak.max(s.abs()));
     if peak <= ceiling {
         return;
     }
     let needed: Vec<f32> = samples.iter().map(|s| (ceiling / s.abs()).min(1.0)).collect();
-    let window =
-        |n: usize, length: usize| n.saturating_sub(LIMITER_REACH)..(n + LIMITER_REACH + 1).min(length);
+    let window = |n: usize, length: usize| n.saturating_sub(reach)..(n + reach + 1).min(length);
     let held: Vec<f32> = (0..needed.len())
         .map(|n| needed[window(n, needed.len())].iter().fold(1.0f32, |least, gain| least.min(*gain)))
         .collect();
     for (n, sample) in samples.iter_mut().enumerate() {
-        let reach = &held[window(n, held.len())];
-        *sample *= reach.iter().sum::<f32>() / reach.len() as f32;
+        let around = &held[window(n, held.len())];
+        *sample *= around.iter().sum::<f32>() / around.len() as f32;
         // Rounding in the sum may leave an excess of one part in a million.
         *sample = sample.clamp(-ceiling, ceiling);
     }
@@ -113,7 +112,7 @@ mod tests {
     }
 
     fn speech(samples: Vec<f32>) -> Speech {
-        Speech { samples, source_rate: RATE, source_channels: 1 }
+        Speech { samples, rate: 8_000, source_rate: 8_000, source_channels: 1 }
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Audio files to prompts: MP3 or WAV bytes in, G.711 out, ready to be sliced into packets by any number of
-//! legs.
+//! Audio files to prompts: MP3 or WAV bytes in, G.711 and G.722 out, ready to be sliced into packets by any number
+//! of legs.
 //!
-//! [`prepare`] does it all: recognise the container by its content, decode, mix down to mono, convert to 8
-//! kHz with a band-limited filter, bring speech to one level ([`level`]) and encode once per codec. The steps
+//! [`prepare`] does it all: recognise the container by its content, decode, mix down to mono, convert to
+//! the rates of the codecs, 8 and 16 kHz, with a band-limited filter, bring speech to one level ([`level`]) and encode once per codec. The steps
 //! are public too: [`decode`], [`normalise`], [`encode`].
 //!
 //! ```
@@ -36,8 +36,11 @@ pub use error::Error;
 pub use level::normalise;
 pub use prepare::{Prepared, Sha256, encode, prepare};
 
-/// Sample rate of prompts in Hz.
-pub const RATE: u32 = 8_000;
+/// Sample rate of the narrowband codecs in Hz.
+pub const NARROW: u32 = 8_000;
+
+/// Sample rate of the wideband codecs in Hz.
+pub const WIDE: u32 = 16_000;
 
 /// Lowest sample rate taken from a file.
 pub const MIN_RATE: u32 = 4_000;

@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use media_core::{Codec, Prompt, g711};
+use media_core::{Codec, Prompt, g711, g722};
 use sha2::Digest as _;
 
-use crate::{Error, Limits, Speech, decode, normalise};
+use crate::{Error, Limits, NARROW, Speech, WIDE, decode, normalise};
 
 /// SHA-256 of a file's bytes: the identity of its content. Displays as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,21 +56,38 @@ impl Prepared {
 
 /// Decodes, levels and encodes a file.
 pub fn prepare(bytes: &[u8], limits: &Limits, codecs: &[Codec]) -> Result<Prepared, Error> {
-    let speech = normalise(decode(bytes, limits)?);
+    let [narrow, wide] = decode(bytes, limits, [NARROW, WIDE])?.map(normalise);
+    let speech = |codec| match codec {
+        Codec::Pcmu | Codec::Pcma => &narrow,
+        Codec::G722 => &wide,
+    };
     Ok(Prepared {
         sha256: Sha256::of(bytes),
-        duration: speech.duration(),
-        source_rate: speech.source_rate(),
-        source_channels: speech.source_channels(),
-        prompts: codecs.iter().map(|codec| Arc::new(encode(&speech, *codec))).collect(),
+        duration: narrow.duration(),
+        source_rate: narrow.source_rate(),
+        source_channels: narrow.source_channels(),
+        prompts: codecs.iter().map(|codec| Arc::new(encode(speech(*codec), *codec))).collect(),
     })
 }
 
 /// Encodes speech in one codec.
+///
+/// # Panics
+/// When the speech is not of the codec's sample rate: it would play at another speed.
 pub fn encode(speech: &Speech, codec: Codec) -> Prompt {
-    let encode = match codec {
-        Codec::Pcmu => g711::encode_ulaw,
-        Codec::Pcma => g711::encode_alaw,
+    assert_eq!(speech.rate(), codec.sample_rate(), "{codec:?} is fed at its own rate");
+    let payload: Vec<u8> = match codec {
+        Codec::Pcmu => speech.pcm16().map(g711::encode_ulaw).collect(),
+        Codec::Pcma => speech.pcm16().map(g711::encode_alaw).collect(),
+        Codec::G722 => {
+            let mut samples: Vec<i16> = speech.pcm16().collect();
+            // An octet is two samples. The filters' delay, 22 samples of silence at the start, is what the octets of
+            // silence after the prompt bring out at the end.
+            samples.resize(samples.len().next_multiple_of(2), 0);
+            let mut codes = vec![0; samples.len() / 2];
+            g722::Encoder::new().encode(&samples, &mut codes);
+            codes
+        }
     };
-    Prompt::new(codec, speech.pcm16().map(encode).collect::<Vec<u8>>())
+    Prompt::new(codec, payload)
 }

@@ -1,4 +1,4 @@
-//! Band-limited conversion to 8 kHz.
+//! Band-limited conversion between sample rates.
 
 use rubato::audioadapter_buffers::direct::SequentialSlice;
 use rubato::{
@@ -6,28 +6,27 @@ use rubato::{
     WindowFunction, calculate_cutoff,
 };
 
-use crate::RATE;
-
 /// Half the filter spans this many samples of the lower of the two rates. 256 with a Blackman-Harris window
-/// puts the -6 dB point at 0.968 of its Nyquist frequency: flat to 3.7 kHz, and below -90 dB from 4 kHz on,
-/// which G.711 cannot show (its own noise lies 38 dB below the signal).
+/// puts the -6 dB point at 0.968 of its Nyquist frequency. Going to 8 kHz: flat to 3.7 kHz, and below -90 dB from 4 kHz
+/// on, which G.711 cannot show (its own noise lies 38 dB below the signal).
 const TAPS: usize = 256;
 const WINDOW: WindowFunction = WindowFunction::BlackmanHarris;
 
 /// Up to this many phases the filter bank holds each phase of the ratio itself, so that nothing is
-/// interpolated: all the rates in use (11.025 kHz needs most: 320). Odd rates get 128 phases and cubic
+/// interpolated: all the rates in use (11.025 kHz needs most: 640 to 16 kHz). Odd rates get 128 phases and cubic
 /// interpolation.
-const MAX_EXACT_PHASES: usize = 512;
+const MAX_EXACT_PHASES: usize = 640;
 
 /// Input samples per step. Any number does; this one keeps the buffers in the L2 cache.
 const CHUNK: usize = 2048;
 
-/// A stream of mono samples on its way to 8 kHz. Its delay is removed: sample 0 in is sample 0 out, and the
+/// A stream of mono samples on its way to another rate. Its delay is removed: sample 0 in is sample 0 out, and the
 /// last sample in is within the last sample out.
 #[derive(Debug)]
 pub(crate) enum Resampler {
-    /// The source has 8 kHz: its samples are not touched.
+    /// The source has the rate: its samples are not touched.
     Same {
+        rate: u32,
         output: Vec<f32>,
     },
     Sinc(Box<Sinc>),
@@ -36,7 +35,8 @@ pub(crate) enum Resampler {
 #[derive(Debug)]
 pub(crate) struct Sinc {
     sinc: Async<f32>,
-    rate: u32,
+    from: u32,
+    to: u32,
     /// Input that does not fill a chunk yet.
     pending: Vec<f32>,
     chunk: Vec<f32>,
@@ -47,15 +47,15 @@ pub(crate) struct Sinc {
 }
 
 impl Resampler {
-    pub(crate) fn new(rate: u32) -> Resampler {
-        if rate == RATE {
-            return Resampler::Same { output: Vec::new() };
+    pub(crate) fn new(from: u32, to: u32) -> Resampler {
+        if from == to {
+            return Resampler::Same { rate: to, output: Vec::new() };
         }
-        let ratio = f64::from(RATE) / f64::from(rate);
+        let ratio = f64::from(to) / f64::from(from);
         // The filter's length counts input samples: when going down it is stretched to span the same time.
         let taps = ((TAPS as f64 * (1.0 / ratio).max(1.0)).ceil() as usize).next_multiple_of(8);
-        let divisor = gcd(rate, RATE);
-        let (n, d) = ((rate / divisor) as usize, (RATE / divisor) as usize);
+        let divisor = gcd(from, to);
+        let (n, d) = ((from / divisor) as usize, (to / divisor) as usize);
         let (phases, interpolation, late) = if d <= MAX_EXACT_PHASES {
             (d, SincInterpolationType::Nearest, 1)
         } else {
@@ -77,7 +77,8 @@ impl Resampler {
         let chunk = vec![0.0; sinc.output_frames_max()];
         Resampler::Sinc(Box::new(Sinc {
             sinc,
-            rate,
+            from,
+            to,
             pending: vec![0.0; lead],
             chunk,
             received: 0,
@@ -86,16 +87,24 @@ impl Resampler {
         }))
     }
 
+    /// Samples per second of what comes out.
+    pub(crate) fn rate(&self) -> u32 {
+        match self {
+            Resampler::Same { rate, .. } => *rate,
+            Resampler::Sinc(sinc) => sinc.to,
+        }
+    }
+
     pub(crate) fn push(&mut self, samples: &[f32]) {
         match self {
-            Resampler::Same { output } => output.extend_from_slice(samples),
+            Resampler::Same { output, .. } => output.extend_from_slice(samples),
             Resampler::Sinc(sinc) => sinc.push(samples),
         }
     }
 
     pub(crate) fn finish(self) -> Vec<f32> {
         match self {
-            Resampler::Same { output } => output,
+            Resampler::Same { output, .. } => output,
             Resampler::Sinc(sinc) => sinc.finish(),
         }
     }
@@ -114,7 +123,7 @@ impl Sinc {
     }
 
     fn finish(mut self: Box<Self>) -> Vec<f32> {
-        let expected = (self.received * u64::from(RATE)).div_ceil(u64::from(self.rate)) as usize;
+        let expected = (self.received * u64::from(self.to)).div_ceil(u64::from(self.from)) as usize;
         // The tail, then silence until the last sample has come out of the filter.
         let mut left = self.pending.len();
         while self.output.len() < expected {
@@ -157,8 +166,8 @@ mod tests {
 
     use super::*;
 
-    fn resample(rate: u32, samples: &[f32]) -> Vec<f32> {
-        let mut resampler = Resampler::new(rate);
+    fn resample(from: u32, to: u32, samples: &[f32]) -> Vec<f32> {
+        let mut resampler = Resampler::new(from, to);
         for part in samples.chunks(1152) {
             resampler.push(part);
         }
@@ -177,57 +186,76 @@ mod tests {
         10.0 * (power / 0.125).max(1e-12).log10()
     }
 
-    const RATES: [u32; 10] = [11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000, 44_056];
+    const RATES: [u32; 11] =
+        [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000, 44_056];
+
+    /// Every way from one of the rates to a codec's.
+    fn ways() -> impl Iterator<Item = (u32, u32)> {
+        let ways = RATES.into_iter().flat_map(|from| [(from, 8_000), (from, 16_000)]);
+        ways.filter(|(from, to)| from != to)
+    }
 
     #[test]
-    fn the_speech_band_is_flat_and_in_phase() {
-        for rate in RATES {
-            // At the odd rate a delay of the 128th part of a sample remains: -48 dB of "error" at 3.6 kHz.
-            let floor = if rate == 44_056 { -45.0 } else { -60.0 };
-            for hz in [50.0, 300.0, 1_000.0, 2_000.0, 3_400.0, 3_600.0] {
-                let out = resample(rate, &tone(rate, hz, 1.0));
-                assert!((out.len() as i64 - 8_000).abs() <= 1, "{rate}: {} samples", out.len());
-                let ideal = tone(RATE, hz, 1.0);
+    fn the_band_is_flat_and_in_phase() {
+        for (from, to) in ways() {
+            // At the odd rate a delay of the 128th part of a sample remains: -48 dB of "error" at 3.6 kHz, -42 dB at 7.2.
+            let floor = if from == 44_056 { -40.0 } else { -60.0 };
+            let nyquist = f64::from(from.min(to)) / 2.0;
+            for share in [0.0125, 0.075, 0.25, 0.5, 0.85, 0.9] {
+                let hz = share * nyquist;
+                let out = resample(from, to, &tone(from, hz, 1.0));
+                assert!(out.len().abs_diff(to as usize) <= 1, "{from} to {to}: {} samples", out.len());
+                let ideal = tone(to, hz, 1.0);
                 let error: Vec<f32> = out.iter().zip(&ideal).map(|(a, b)| a - b).collect();
-                assert!(level(&error) < floor, "{rate} Hz, tone {hz}: error {:.1} dB", level(&error));
+                assert!(level(&error) < floor, "{from} to {to}, tone {hz}: error {:.1} dB", level(&error));
             }
         }
     }
 
     #[test]
     fn what_lies_above_vanishes() {
-        for rate in RATES {
-            for hz in [4_100.0, 4_500.0, 5_000.0, 6_000.0, 7_900.0, 11_000.0] {
-                if hz < f64::from(rate) / 2.0 {
-                    let out = resample(rate, &tone(rate, hz, 1.0));
-                    assert!(level(&out) < -80.0, "{rate} Hz, tone {hz}: {:.1} dB", level(&out));
+        for (from, to) in ways() {
+            for share in [1.025, 1.125, 1.25, 1.5, 1.975, 2.75] {
+                let hz = share * f64::from(to) / 2.0;
+                if hz < f64::from(from) / 2.0 {
+                    let out = resample(from, to, &tone(from, hz, 1.0));
+                    assert!(level(&out) < -80.0, "{from} to {to}, tone {hz}: {:.1} dB", level(&out));
                 }
             }
         }
     }
 
     #[test]
+    fn going_up_adds_nothing_above() {
+        // The image of a tone of 3 kHz at 8 kHz would lie at 5 kHz.
+        let out = resample(8_000, 16_000, &tone(8_000, 3_000.0, 1.0));
+        let image: f64 = out.iter().zip(tone(16_000, 5_000.0, 1.0)).map(|(a, b)| f64::from(a * b)).sum();
+        assert!(image.abs() / out.len() as f64 * 8.0 < 1e-4, "{image}");
+    }
+
+    #[test]
     fn a_click_stays_where_it_is_up_to_the_last_sample() {
-        for rate in RATES {
+        for (from, to) in ways() {
             for at_ms in [0, 1, 500, 999] {
-                let mut samples = vec![0.0; rate as usize];
-                samples[(at_ms * rate / 1_000) as usize] = 1.0;
-                let out = resample(rate, &samples);
+                let mut samples = vec![0.0; from as usize];
+                samples[(at_ms * from / 1_000) as usize] = 1.0;
+                let out = resample(from, to, &samples);
                 let peak = (0..out.len()).max_by(|a, b| out[*a].abs().total_cmp(&out[*b].abs())).unwrap();
                 assert!(
-                    peak.abs_diff(at_ms as usize * 8) <= 1,
-                    "{rate}: {at_ms} ms came out at sample {peak}"
+                    peak.abs_diff((at_ms * to / 1_000) as usize) <= 1,
+                    "{from} to {to}: {at_ms} ms came out at sample {peak}"
                 );
             }
         }
     }
 
     #[test]
-    fn eight_kilohertz_passes_untouched_and_short_clips_survive() {
-        let samples = tone(RATE, 440.0, 0.1);
-        assert_eq!(resample(RATE, &samples), samples);
+    fn the_same_rate_passes_untouched_and_short_clips_survive() {
+        let samples = tone(8_000, 440.0, 0.1);
+        assert_eq!(resample(8_000, 8_000, &samples), samples);
         for length in [0, 1, 5, 6, 7, 100] {
-            assert_eq!(resample(48_000, &vec![0.1; length]).len(), length.div_ceil(6));
+            assert_eq!(resample(48_000, 8_000, &vec![0.1; length]).len(), length.div_ceil(6));
+            assert_eq!(resample(48_000, 16_000, &vec![0.1; length]).len(), length.div_ceil(3));
         }
     }
 }

@@ -7,9 +7,9 @@ use std::io::Cursor;
 use std::time::Duration;
 
 use hound::{SampleFormat, WavSpec, WavWriter};
-use media_core::Codec;
+use media_core::{Codec, g722};
 use media_prompts::level::{CEILING_DBOV, TARGET_DBOV, active_level};
-use media_prompts::{Error, Limits, Sha256, Speech, decode, encode, normalise, prepare};
+use media_prompts::{Error, Limits, NARROW, Sha256, Speech, WIDE, decode, encode, normalise, prepare};
 
 const WELCOME: &[u8] = include_bytes!("../../../testbed/prompts/welcome.mp3");
 const THANKS: &[u8] = include_bytes!("../../../testbed/prompts/thanks.mp3");
@@ -68,11 +68,12 @@ fn coded_wav(tag: u16, rate: u32, bits: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 fn decoded(file: &[u8]) -> Speech {
-    decode(file, &Limits::default()).unwrap()
+    let [speech] = decode(file, &Limits::default(), [NARROW]).unwrap();
+    speech
 }
 
 fn refused(file: &[u8]) -> Error {
-    decode(file, &Limits::default()).unwrap_err()
+    decode(file, &Limits::default(), [NARROW, WIDE]).unwrap_err()
 }
 
 /// Power of what differs from a tone at 8 kHz, in dB against that tone, away from the filter's edges.
@@ -164,14 +165,53 @@ fn our_mp3_becomes_a_prompt_at_the_target_level() {
     let ceiling = 10f32.powf(CEILING_DBOV / 20.0);
     assert!(speech.samples().iter().all(|sample| sample.abs() <= ceiling));
 
-    let prepared = prepare(WELCOME, &Limits::default(), &[Codec::Pcmu, Codec::Pcma]).unwrap();
-    assert_eq!(prepared.prompts.len(), 2);
+    let prepared = prepare(WELCOME, &Limits::default(), &Codec::ALL).unwrap();
+    assert_eq!(prepared.prompts.len(), Codec::ALL.len());
     assert_eq!(prepared.sha256, Sha256::of(WELCOME));
-    for codec in [Codec::Pcmu, Codec::Pcma] {
+    for codec in Codec::ALL {
         let prompt = prepared.prompt(codec).unwrap();
         assert_eq!(prompt.payload().len(), speech.samples().len());
         assert_eq!(prompt.duration(), prepared.duration);
     }
+}
+
+#[test]
+fn a_wideband_prompt_keeps_what_lies_above_telephony() {
+    // Both tones are within G.722's band of 50 Hz to 7 kHz, and only one within that of G.711.
+    let tones = |hz: [f64; 2]| {
+        let [one, other] = hz.map(|hz| tone(44_100, hz, 0.2, 1.0));
+        one.iter().zip(other).map(|(a, b)| a + b).collect::<Vec<_>>()
+    };
+    for hz in [[1_000.0, 6_500.0], [300.0, 5_000.0]] {
+        let prepared = prepare(&wav16(44_100, &[1.0], &tones(hz)), &Limits::default(), &Codec::ALL).unwrap();
+        let codes = prepared.prompt(Codec::G722).unwrap().payload();
+        assert_eq!(codes.len(), 8_000);
+        let mut samples = vec![0; codes.len() * 2];
+        g722::Decoder::new().decode(codes, &mut samples);
+        let heard = &samples[1_600..];
+        let power: f64 = heard.iter().map(|sample| f64::from(*sample).powi(2)).sum();
+        let share = |hz: f64| {
+            let (mut re, mut im) = (0.0, 0.0);
+            for (n, sample) in heard.iter().enumerate() {
+                let phase = TAU * hz * n as f64 / 16_000.0;
+                re += f64::from(*sample) * phase.cos();
+                im += f64::from(*sample) * phase.sin();
+            }
+            (re * re + im * im) * 2.0 / heard.len() as f64 / power
+        };
+        let [low, high] = hz.map(share);
+        // The higher band has two bits: its noise lies some 10 dB below the tone.
+        assert!((0.4..0.6).contains(&low) && (0.4..0.6).contains(&high) && low + high > 0.95, "{low} {high}");
+    }
+}
+
+#[test]
+fn an_odd_number_of_samples_is_encoded_whole() {
+    let [speech] =
+        decode(&wav16(16_000, &[1.0], &tone(16_000, 400.0, 0.3, 0.1)[..1_599]), &Limits::default(), [WIDE])
+            .unwrap();
+    assert_eq!(speech.samples().len(), 1_599);
+    assert_eq!(encode(&speech, Codec::G722).payload().len(), 800);
 }
 
 #[test]
@@ -269,11 +309,14 @@ fn what_is_no_prompt_says_what_it_is() {
 fn limits_hold() {
     let file = wav16(8_000, &[1.0], &tone(8_000, 400.0, 0.3, 2.0));
     let limits = Limits { max_bytes: 1_000, max_duration: Duration::from_secs(1) };
-    assert_eq!(decode(&file, &limits), Err(Error::TooLarge { bytes: file.len(), max_bytes: 1_000 }));
+    assert_eq!(
+        decode(&file, &limits, [NARROW]),
+        Err(Error::TooLarge { bytes: file.len(), max_bytes: 1_000 })
+    );
     let limits = Limits { max_bytes: file.len(), max_duration: Duration::from_secs(1) };
-    assert_eq!(decode(&file, &limits), Err(Error::TooLong { max_duration: Duration::from_secs(1) }));
+    assert_eq!(decode(&file, &limits, [WIDE]), Err(Error::TooLong { max_duration: Duration::from_secs(1) }));
     let limits = Limits { max_bytes: file.len(), max_duration: Duration::from_secs(2) };
-    assert!(decode(&file, &limits).is_ok());
+    assert!(decode(&file, &limits, [NARROW]).is_ok());
 }
 
 #[test]
@@ -301,7 +344,7 @@ fn damaged_files_give_errors_not_panics() {
                 file[at] = random(256) as u8;
             }
             file.truncate(file.len() - random(file.len() / 4));
-            if let Ok(speech) = decode(&file, &Limits::default()) {
+            for speech in decode(&file, &Limits::default(), [NARROW, WIDE]).into_iter().flatten() {
                 let ceiling = 10f32.powf(CEILING_DBOV / 20.0);
                 assert!(normalise(speech).samples().iter().all(|sample| sample.abs() <= ceiling));
             }

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::CarrierConfig;
 use crate::exchange::{Exchange, Output};
+use crate::reception::Recorded;
 use crate::registrar::Registration;
 use crate::report::{CallReport, Totals};
 use crate::voice::MAX_PACKET;
@@ -271,9 +272,9 @@ impl Shell {
         self.progress.send_if_modified(|old| std::mem::replace(old, progress) != progress);
     }
 
-    async fn keep(&mut self, mut report: CallReport, recorded: Option<Vec<i16>>) {
-        if let (Some(path), Some(samples)) = (report.recording.clone(), recorded) {
-            let written = tokio::task::spawn_blocking(move || write_wav(&path, &samples)).await;
+    async fn keep(&mut self, mut report: CallReport, recorded: Option<Recorded>) {
+        if let (Some(path), Some(recorded)) = (report.recording.clone(), recorded) {
+            let written = tokio::task::spawn_blocking(move || write_wav(&path, &recorded)).await;
             if let Ok(Err(error)) = written {
                 tracing::warn!(%error, "recording lost");
                 report.recording = None;
@@ -349,17 +350,17 @@ fn socket_drops(addr: SocketAddr) -> Option<u64> {
     row.split_whitespace().last()?.parse().ok()
 }
 
-fn write_wav(path: &Path, samples: &[i16]) -> Result<(), hound::Error> {
+fn write_wav(path: &Path, recorded: &Recorded) -> Result<(), hound::Error> {
     let spec = hound::WavSpec {
         channels: 1,
-        sample_rate: 8000,
+        sample_rate: recorded.rate,
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
     let folder: PathBuf = path.parent().map(Path::to_owned).unwrap_or_default();
     std::fs::create_dir_all(folder)?;
     let mut writer = hound::WavWriter::create(path, spec)?;
-    for &sample in samples {
+    for &sample in &recorded.samples {
         writer.write_sample(sample)?;
     }
     writer.finalize()

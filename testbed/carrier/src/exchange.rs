@@ -20,6 +20,7 @@ use crate::config::CarrierConfig;
 use crate::customer::{Behaviour, Move, Refusal};
 use crate::line::{Line, called};
 use crate::quirks::{self, Quirk};
+use crate::reception::Recorded;
 use crate::registrar::{Admission, Registrar, Registration, Response};
 use crate::report::{CallReport, Histogram, Outcome, Totals};
 use crate::voice::MAX_PACKET;
@@ -33,7 +34,7 @@ pub(crate) enum Output {
     /// For the transports.
     Sip(sip_core::Output),
     /// A call is over.
-    Ended(CallReport, Option<Vec<i16>>),
+    Ended(CallReport, Option<Recorded>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

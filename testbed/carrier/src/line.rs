@@ -11,7 +11,7 @@ use sip_core::{Message, NameAddr, Transmit, Uri};
 use crate::config::Subscriber;
 use crate::customer::Customer;
 use crate::quirks::{self, Quirk};
-use crate::reception::Reception;
+use crate::reception::{Reception, Recorded};
 use crate::report::{CallReport, Outcome};
 use crate::voice::{MAX_PACKET, Talk, Voice};
 
@@ -182,7 +182,7 @@ impl Line {
     }
 
     /// The report, and what was recorded.
-    pub(crate) fn end(self, now: Instant, outcome: Outcome) -> (CallReport, Option<Vec<i16>>) {
+    pub(crate) fn end(self, now: Instant, outcome: Outcome) -> (CallReport, Option<Recorded>) {
         let ms_since = |then: Instant| now.duration_since(then).as_millis() as u64;
         let report = CallReport {
             call_id: self.call_id,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use media_core::rtp::Packet;
-use media_core::{Codec, Negotiated};
+use media_core::{Codec, Negotiated, Prompt, g722};
 use serde::Serialize;
 
 /// How far behind the highest sequence number a packet is still told from its duplicate.
@@ -11,6 +11,9 @@ const WINDOW: i32 = 128;
 
 /// The longest recording kept in memory: ten minutes.
 const MAX_RECORDING: usize = 10 * 60 * 8000;
+
+/// G.722 has no octet that is silence: samples up to here are, -60 dB of the overload point.
+const SILENT: u16 = 32;
 
 /// The measurements of one call.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -43,6 +46,8 @@ pub(crate) struct Reception {
     heard: Heard,
     opened: Instant,
     codec: Codec,
+    /// Tells sound from silence in G.722.
+    decoder: g722::Decoder,
     pt: u8,
     event_pt: Option<u8>,
     stream: Option<Stream>,
@@ -73,12 +78,21 @@ struct Recording {
     codes: Vec<u8>,
 }
 
+/// What was heard.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    /// Samples per second.
+    pub(crate) rate: u32,
+    pub(crate) samples: Vec<i16>,
+}
+
 impl Reception {
     pub(crate) fn new(now: Instant, negotiated: &Negotiated, record: bool) -> Self {
         Self {
             heard: Heard::default(),
             opened: now,
             codec: negotiated.codec,
+            decoder: g722::Decoder::new(),
             pt: negotiated.pt_recv,
             event_pt: negotiated.telephone_event.map(|event| event.pt_recv),
             stream: None,
@@ -103,7 +117,7 @@ impl Reception {
             return None;
         }
         self.heard.packets += 1;
-        if packet.payload.iter().any(|&code| !is_silence(self.codec, code)) {
+        if is_audible(self.codec, &mut self.decoder, packet.payload) {
             self.heard.audible_ms += (packet.payload.len() / self.codec.octets_per_ms()) as u64;
         }
         if let Some(recording) = &mut self.recording {
@@ -183,13 +197,10 @@ impl Reception {
     }
 
     /// What was recorded, decoded; `None` when nothing was to be.
-    pub(crate) fn recorded(&self) -> Option<Vec<i16>> {
+    pub(crate) fn recorded(&self) -> Option<Recorded> {
         let codes = &self.recording.as_ref()?.codes;
-        let decode = match self.codec {
-            Codec::Pcmu => media_core::g711::decode_ulaw,
-            Codec::Pcma => media_core::g711::decode_alaw,
-        };
-        Some(codes.iter().map(|&code| decode(code)).collect())
+        let samples = Prompt::new(self.codec, codes.as_slice()).decode();
+        Some(Recorded { rate: self.codec.sample_rate(), samples })
     }
 }
 
@@ -208,22 +219,35 @@ impl Recording {
             return;
         }
         if self.codes.len() < end {
-            self.codes.resize(end, silence(codec));
+            match codec {
+                Codec::Pcmu => self.codes.resize(end, ULAW_SILENCE),
+                Codec::Pcma => self.codes.resize(end, ALAW_SILENCE),
+                Codec::G722 => {
+                    let missing = end - self.codes.len();
+                    self.codes.extend(g722::SILENCE.iter().cycle().take(missing));
+                }
+            }
         }
         self.codes[at..end].copy_from_slice(payload);
     }
 }
 
-const fn silence(codec: Codec) -> u8 {
-    match codec {
-        Codec::Pcmu => 0xFF,
-        Codec::Pcma => 0xD5,
-    }
-}
+const ULAW_SILENCE: u8 = 0xFF;
+const ALAW_SILENCE: u8 = 0xD5;
 
-/// The smallest amplitude of either sign.
-fn is_silence(codec: Codec, code: u8) -> bool {
-    code | 0x80 == silence(codec) | 0x80
+/// Whether there is more in a packet than silence.
+fn is_audible(codec: Codec, decoder: &mut g722::Decoder, payload: &[u8]) -> bool {
+    // Silence is the smallest amplitude of either sign.
+    let other_than = |silence: u8| payload.iter().any(|code| code | 0x80 != silence | 0x80);
+    match codec {
+        Codec::Pcmu => other_than(ULAW_SILENCE),
+        Codec::Pcma => other_than(ALAW_SILENCE),
+        Codec::G722 => payload.iter().fold(false, |audible, code| {
+            let mut pair = [0i16; 2];
+            decoder.decode(std::slice::from_ref(code), &mut pair);
+            audible || pair.iter().any(|sample| sample.unsigned_abs() > SILENT)
+        }),
+    }
 }
 
 fn ms(duration: Duration) -> f64 {
@@ -319,7 +343,7 @@ mod tests {
         for n in [0, 2] {
             line.hear(n, 0x80);
         }
-        let samples = line.reception.recorded().unwrap();
+        let samples = line.reception.recorded().unwrap().samples;
         assert_eq!(samples.len(), 480);
         assert!(samples[..160].iter().chain(&samples[320..]).all(|&s| s > 30_000));
         assert!(samples[160..320].iter().all(|&s| s == 0));

@@ -1,10 +1,10 @@
 //! What a line says: a steady RTP stream of silence or a tone, with keys as RFC 4733 events in between.
 
 use media_core::rtp::{HEADER_LEN, Header};
-use media_core::{Codec, Digit, Digits, MediaTime, Negotiated, SeqNo, Ssrc, TelephoneEvent};
+use media_core::{Codec, Digit, Digits, MediaTime, Negotiated, SeqNo, Ssrc, TelephoneEvent, g711, g722};
 use serde::Deserialize;
 
-/// The longest packet: 60 ms of G.711.
+/// The longest packet: 60 ms of any codec.
 pub(crate) const MAX_PACKET: usize = HEADER_LEN + 480;
 
 /// How long a key is down; people press 60 to 200 ms.
@@ -39,6 +39,8 @@ pub(crate) struct Voice {
     seq: SeqNo,
     timestamp: MediaTime,
     codec: Codec,
+    /// Of a tone in G.722; at rest in any other stream.
+    encoder: g722::Encoder,
     pt: u8,
     event: Option<TelephoneEvent>,
     ptime_ms: u16,
@@ -80,6 +82,7 @@ impl Voice {
             seq: SeqNo((random >> 32) as u16),
             timestamp: MediaTime((random >> 24) as u32),
             codec: negotiated.codec,
+            encoder: g722::Encoder::new(),
             pt: negotiated.pt_send,
             event: negotiated.telephone_event,
             ptime_ms: u16::from(negotiated.ptime.ms()),
@@ -157,12 +160,29 @@ impl Voice {
         let payload = &mut out[HEADER_LEN..HEADER_LEN + len];
         match self.talk {
             Talk::Nothing => return 0,
-            Talk::Silence => payload.fill(encode(self.codec, 0)),
+            Talk::Silence => match self.codec {
+                Codec::Pcmu => payload.fill(g711::encode_ulaw(0)),
+                Codec::Pcma => payload.fill(g711::encode_alaw(0)),
+                Codec::G722 => {
+                    payload.iter_mut().zip(g722::SILENCE.iter().cycle()).for_each(|(to, from)| *to = *from)
+                }
+            },
             Talk::Tone => {
-                for (at, code) in payload.iter_mut().enumerate() {
-                    // 400 Hz: a period is 20 samples, so every packet is whole periods.
-                    let phase = (at % 20) as f32 / 20.0 * std::f32::consts::TAU;
-                    *code = encode(self.codec, (phase.sin() * 8000.0) as i16);
+                // 400 Hz: a period is 20 samples, or 40, so every packet is whole periods.
+                let period = self.codec.sample_rate() as usize / 400;
+                let sample = |at: usize| {
+                    let phase = (at % period) as f32 / period as f32 * std::f32::consts::TAU;
+                    (phase.sin() * 8000.0) as i16
+                };
+                match self.codec {
+                    Codec::Pcmu => each(payload, |at| g711::encode_ulaw(sample(at))),
+                    Codec::Pcma => each(payload, |at| g711::encode_alaw(sample(at))),
+                    Codec::G722 => {
+                        for (at, code) in payload.iter_mut().enumerate() {
+                            let pair = [sample(2 * at), sample(2 * at + 1)];
+                            self.encoder.encode(&pair, std::slice::from_mut(code));
+                        }
+                    }
                 }
             }
         }
@@ -192,11 +212,8 @@ impl Keys {
     }
 }
 
-fn encode(codec: Codec, sample: i16) -> u8 {
-    match codec {
-        Codec::Pcmu => media_core::g711::encode_ulaw(sample),
-        Codec::Pcma => media_core::g711::encode_alaw(sample),
-    }
+fn each(payload: &mut [u8], code: impl Fn(usize) -> u8) {
+    payload.iter_mut().enumerate().for_each(|(at, octet)| *octet = code(at));
 }
 
 #[cfg(test)]

@@ -19,7 +19,14 @@ async fn a_prompt_is_stored_shown_heard_and_forgotten() {
 
     let audio = app.request(Method::GET, "/v1/prompts/tone/audio").send().await.unwrap();
     assert_eq!(audio.headers()["content-type"], "audio/wav");
-    assert!(audio.bytes().await.unwrap().starts_with(b"RIFF"));
+    let narrow = audio.bytes().await.unwrap();
+    assert!(narrow.starts_with(b"RIFF"));
+    let audio = app.request(Method::GET, "/v1/prompts/tone/audio?codec=g722").send().await.unwrap();
+    let wide = audio.bytes().await.unwrap();
+    let rate = |wav: &[u8]| u32::from_le_bytes(*wav[24..].first_chunk().unwrap());
+    assert_eq!((rate(&narrow), rate(&wide)), (8_000, 16_000));
+    assert_eq!(wide.len() - 44, (narrow.len() - 44) * 2, "the same time");
+    app.get("/v1/prompts/tone/audio?codec=opus").await.problem(422, "validation");
 
     client.delete_prompt("tone").await.unwrap();
     app.get("/v1/prompts/tone").await.problem(404, "not-found");
@@ -40,6 +47,21 @@ async fn a_prompt_whose_files_are_lost_is_uploaded_again() {
     let app = TestApp::start_with(settings, folder).await;
     app.get("/v1/prompts/tone").await.problem(404, "not-found");
     assert_eq!(app.client().upload_prompt("tone", wav()).await.unwrap().id, prompt.id);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_prompt_from_before_a_codec_is_encoded_in_it() {
+    let app = TestApp::start().await;
+    let prompt = app.client().upload_prompt("tone", wav()).await.unwrap();
+    let folder = app.stop().await;
+    let wideband = folder.0.join("prompts").join(format!("{}.g722", prompt.id));
+    let before = std::fs::read(&wideband).unwrap();
+    std::fs::remove_file(&wideband).unwrap();
+    let settings = Settings { rate: Rate::default(), metrics_open: false };
+    let app = TestApp::start_with(settings, folder).await;
+    assert_eq!(app.client().prompts().await.unwrap(), [prompt]);
+    assert_eq!(std::fs::read(&wideband).unwrap(), before);
     app.stop().await;
 }
 

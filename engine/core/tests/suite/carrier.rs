@@ -577,7 +577,7 @@ impl Customer {
 fn local(addr: SocketAddr) -> LocalMedia {
     LocalMedia {
         addr,
-        codecs: vec![Codec::Pcmu, Codec::Pcma],
+        codecs: vec![Codec::Pcmu, Codec::Pcma, Codec::G722],
         ptime: Ptime::DEFAULT,
         telephone_event: true,
         rtcp_mux: false,

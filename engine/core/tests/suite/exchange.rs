@@ -112,6 +112,36 @@ fn the_peer_holds_in_every_way_and_takes_back() {
 }
 
 #[test]
+fn wideband_is_offered_alone_or_asked_for_in_mid_call() {
+    let mut world = World::new();
+    let hello = json!({"start": "say", "steps": {"say": {"verb": "play", "prompt": "hello", "next": "stay"},
+        "stay": {"verb": "park"}}});
+    let script: &[_] = &[(100, Answer(Answer::Good)), (3_000, Hangup)];
+    world.call("wide", script, json!({"codecs": ["g722"], "flow": hello}));
+    world.run_for(2_000);
+    assert_eq!(world.media.remote(1).unwrap().0, Codec::G722);
+    world.run();
+    world.check(
+        "wide",
+        "initiated
+         answered G722
+         step say play
+         plays p-1 hello
+         played p-1 completed
+         step stay park
+         ended completed answered by remote 200",
+    );
+
+    let mut world =
+        answered(&[(100, Answer(Answer::Good)), (500, Offer(Change::Codec(Codec::G722))), (1500, Hangup)]);
+    assert_eq!(world.media.remote(1).unwrap().0, Codec::Pcma);
+    world.run_for(500);
+    assert_eq!(world.media.remote(1).unwrap().0, Codec::G722);
+    world.run();
+    assert_eq!(world.carrier.offers, ["200 sendrecv"]);
+}
+
+#[test]
 fn the_peer_changes_the_codec_and_what_cannot_be_understood_changes_nothing() {
     let mut world = answered(&[
         (100, Answer(Answer::Good)),

@@ -228,7 +228,7 @@ fn nobody_waits_for_the_api_for_ever() {
 #[test]
 fn an_offer_that_cannot_be_answered_is_incompatible() {
     let mut world = world();
-    let body = b"v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\nm=audio 6000 RTP/AVP 9\r\n";
+    let body = b"v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\nm=audio 6000 RTP/AVP 18\r\n";
     let session = world.carrier.call(world.now, ENGINE.parse().unwrap(), "100", Some(body.to_vec()), &[]);
     world.run_for(100);
     world.run();

@@ -41,6 +41,26 @@ fn offer_is_exactly_this() {
 }
 
 #[test]
+fn g722_counts_8_khz() {
+    let local = LocalMedia { codecs: Codec::ALL.to_vec(), ..local() };
+    let text = String::from_utf8(offer(&local)).unwrap();
+    assert!(text.contains("RTP/AVP 8 0 9 101\r\n") && text.contains("a=rtpmap:9 G722/8000\r\n"), "{text}");
+
+    for line in [
+        "RTP/AVP 9 101\n",
+        "RTP/AVP 9 101\na=rtpmap:9 G722/8000\n",
+        "RTP/AVP 101 9\na=rtpmap:9 g722/8000/1\n",
+    ] {
+        let answer = body(&format!("m=audio 9000 {line}a=rtpmap:101 telephone-event/8000\n"));
+        let agreed = accept_answer(&local, &answer).unwrap();
+        assert_eq!((agreed.codec, agreed.pt_send, agreed.pt_recv), (Codec::G722, 9, 9), "{line}");
+        assert_eq!(agreed.telephone_event.unwrap().clock, 8000);
+    }
+    let true_rate = body("m=audio 9000 RTP/AVP 96\na=rtpmap:96 G722/16000\n");
+    assert_eq!(accept_answer(&local, &true_rate), Err(SdpError::NoCommonCodec));
+}
+
+#[test]
 fn offer_over_ipv6_with_mux_and_without_events() {
     let local = LocalMedia {
         addr: addr("[2001:db8::1]:5000"),

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use crate::rig::{PTIME, Rig, collect, play, prompt};
-use media_core::{Digit, Leg, Play, Program};
+use media_core::{Digit, Leg, Play, Program, g722};
 
 #[test]
 fn a_minute_of_playing_receiving_and_reporting_allocates_nothing() {
@@ -37,6 +37,20 @@ fn a_minute_of_playing_receiving_and_reporting_allocates_nothing() {
     assert_eq!(counts.allocs, 0);
     assert_eq!(digits, 60);
     assert!(reports > 5, "{reports}");
+}
+
+#[test]
+fn coding_g722_allocates_nothing() {
+    let (mut encoder, mut decoder) = (g722::Encoder::new(), g722::Decoder::new());
+    let (mut samples, mut codes) = ([0i16; 320], [0; 160]);
+    let counts = alloc_count::count(|| {
+        for n in 0..3000 {
+            samples[n % 320] ^= n as i16;
+            encoder.encode(&samples, &mut codes);
+            decoder.decode(&codes, &mut samples);
+        }
+    });
+    assert_eq!(counts.allocs, 0);
 }
 
 fn datagram(seq: u16, pt: u8, payload: &[u8]) -> Vec<u8> {

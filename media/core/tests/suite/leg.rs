@@ -7,7 +7,7 @@ use crate::rig::{Rig, addr, collect, collecting, negotiated, play, playing, prom
 use media_core::rtcp::{self, Compound, Packet, SenderInfo};
 use media_core::{
     Codec, Collect, CollectEnd, Digit, Digits, Direction, Leg, MediaEvent, MediaTime, Negotiated, Play,
-    PlayEnd, Program, Prompt, Ptime, SeqNo, Ssrc,
+    PlayEnd, Program, Prompt, Ptime, SeqNo, Ssrc, g722,
 };
 
 const SILENCE: u8 = 0xD5;
@@ -69,6 +69,35 @@ fn ulaw_silence_and_another_packet_time() {
     rig.tick(2);
     assert_eq!(rig.sent[1].payload, [0xFF; 240]);
     assert_eq!(rig.sent[1].header.timestamp.distance_from(rig.sent[0].header.timestamp), 240);
+}
+
+#[test]
+fn a_wideband_prompt_and_the_silence_around_it() {
+    let mut rig = Rig::with(&Negotiated { codec: Codec::G722, pt_send: 9, ..negotiated("192.0.2.1:4000") });
+    // 200 ms and a bit of 3 kHz.
+    let tone: Vec<i16> = (0..3_274)
+        .map(|n| ((f64::from(n) * 3.0 / 16.0 * std::f64::consts::TAU).sin() * 9e3) as i16)
+        .collect();
+    let mut codes = vec![0; tone.len() / 2];
+    g722::Encoder::new().encode(&tone, &mut codes);
+    rig.tick(3);
+    rig.run(playing(play(1, Arc::new(Prompt::new(Codec::G722, codes.clone())))));
+    rig.tick(47);
+    assert_eq!(rig.events(), [MediaEvent::PlayStarted { id: 1 }, play_ended(1, PlayEnd::Completed, 204)]);
+
+    let first = rig.sent[0].header.timestamp;
+    for (n, sent) in rig.sent.iter().enumerate() {
+        assert_eq!((sent.header.pt, sent.payload.len()), (9, 160));
+        assert_eq!(sent.header.timestamp.distance_from(first), n as i32 * 160, "it counts 8 kHz");
+    }
+    let heard: Vec<u8> = rig.sent.iter().flat_map(|sent| sent.payload.iter().copied()).collect();
+    assert_eq!(heard[480..480 + codes.len()], codes);
+    let samples = Prompt::new(Codec::G722, heard).decode();
+    let loudest = |ms: std::ops::Range<usize>| {
+        samples[ms.start * 16..ms.end * 16].iter().map(|sample| sample.unsigned_abs()).max().unwrap()
+    };
+    assert!(loudest(0..60) <= 12 && loudest(500..1000) <= 12, "{} {}", loudest(0..60), loudest(500..1000));
+    assert!(loudest(80..260) > 8_000);
 }
 
 #[test]

@@ -6,9 +6,9 @@ use sip_core::digest::Credentials;
 use sip_core::{Hop, Invite, Register, RegistrationEvent, Target, Transport};
 
 use super::*;
-use crate::config::{Account, DigestAlgorithm, Subscriber};
+use crate::config::{Account, CodecName, DigestAlgorithm, Subscriber};
 use crate::customer::{Act, Answers};
-use crate::reception::Reception;
+use crate::reception::{Reception, Recorded};
 use crate::voice::{Talk, Voice};
 
 const CALLER: &str = "127.0.0.1:5061";
@@ -25,7 +25,7 @@ struct Town {
     leg: Option<(Voice, Reception, Instant)>,
     events: Vec<SessionEvent>,
     registered: Vec<RegistrationEvent>,
-    reports: Vec<(CallReport, Option<Vec<i16>>)>,
+    reports: Vec<(CallReport, Option<Recorded>)>,
 }
 
 fn listener(addr: &str) -> Listener {
@@ -43,7 +43,7 @@ impl Town {
             caller: Endpoint::new(EndpointConfig::new(vec![listener(CALLER)]), [2; 32]),
             local: LocalMedia {
                 addr: CALLER_RTP.parse().unwrap(),
-                codecs: vec![Codec::Pcmu],
+                codecs: vec![Codec::Pcmu, Codec::G722],
                 ptime: Ptime::DEFAULT,
                 telephone_event: true,
                 rtcp_mux: false,
@@ -296,11 +296,33 @@ fn what_is_heard_is_recorded() {
     let mut town = Town::new(config);
     town.call("+621", None);
     town.run(500);
-    let (report, samples) = &town.reports[0];
-    let samples = samples.as_ref().unwrap();
+    let (report, recorded) = &town.reports[0];
+    let Recorded { rate, samples } = recorded.as_ref().unwrap();
+    assert_eq!(*rate, 8000);
     assert_eq!(samples.len(), 5 * 160);
     assert!(samples.iter().any(|sample| *sample > 7000), "the tone");
     assert!(report.recording.as_ref().unwrap().starts_with("/nowhere"));
+}
+
+#[test]
+fn a_wideband_line_is_heard_and_speaks() {
+    let mut config =
+        CarrierConfig { talk: Talk::Tone, codecs: vec![CodecName(Codec::G722)], ..CarrierConfig::default() };
+    config.customers = vec![Subscriber::new(
+        "*",
+        Behaviour::Answers(Answers { then: vec![Act::HearMs(100), Act::HangUp], ..Answers::default() }),
+    )];
+    config.record = Some("/nowhere".into());
+    let mut town = Town::new(config);
+    town.call("+621", None);
+    town.run(500);
+    let (report, recorded) = &town.reports[0];
+    assert_eq!(report.outcome, Outcome::CustomerHungUp);
+    let Recorded { rate, samples } = recorded.as_ref().unwrap();
+    assert_eq!((*rate, samples.len()), (16_000, 5 * 320));
+    assert!(samples.iter().any(|sample| *sample > 7000), "the tone");
+    let theirs = town.leg.unwrap().1.report();
+    assert!(theirs.audible_ms >= 80 && theirs.breaks == 0, "{theirs:?}");
 }
 
 #[test]

@@ -5,10 +5,11 @@ use std::path::Path;
 use carrier::baresip::{self, Baresip, Event};
 use carrier::engine::Engine;
 use control_api_types::flow::Flow;
-use control_api_types::{CallId, Disposition, EndedBy, HangupReason, SipTransport};
+use control_api_types::{CallId, Codec, Disposition, EndedBy, HangupReason, SipTransport};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, Story};
+use crate::pesq;
 use crate::pki::Pki;
 
 /// Hertz of the prompt.
@@ -68,7 +69,13 @@ impl Desk {
     }
 
     async fn register(&mut self, password: &str) {
-        let account = format!("<{}>;auth_pass={password};regint=60;answermode=manual", self.at("alice"));
+        self.register_with(password, "").await;
+    }
+
+    /// With more parameters of its account.
+    async fn register_with(&mut self, password: &str, more: &str) {
+        let account =
+            format!("<{}>;auth_pass={password};regint=60;answermode=manual{more}", self.at("alice"));
         self.tell("uanew", &account).await;
     }
 
@@ -161,6 +168,42 @@ async fn is_called_and_hears_the_prompt() {
         assert!((SECONDS - 0.1..=SECONDS).contains(&heard), "{transport}: {heard} s of the tone");
         desk.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hears_speech_in_wideband_and_speaks_it() {
+    let mut desk = Desk::unregistered(SipTransport::Udp).await;
+    desk.register_with("secret", ";audio_codecs=G722/16000/1").await;
+    desk.lab.happened("endpoint.registered", 1).await;
+    let speech = std::fs::read(pesq::SPEECH).unwrap_or_else(|error| panic!("{}: {error}", pesq::SPEECH));
+    desk.lab.engine.client().upload_prompt("speech", speech).await.unwrap();
+    let flow = json!({ "start": "say", "steps": {
+        "say": { "verb": "play", "prompt": "speech", "next": "wait" },
+        "wait": { "verb": "pause", "ms": 300, "next": "bye" },
+        "bye": { "verb": "hangup" },
+    } });
+    let call = desk.call(json!({ "flow": flow })).await;
+    desk.until("CALL_INCOMING").await;
+    desk.tell("accept", "").await;
+    desk.until("CALL_CLOSED").await;
+    let story = desk.lab.story(&call).await;
+    assert_eq!(ended(&story), (Some(Disposition::Answered), Some(EndedBy::Engine)));
+    assert_eq!(story.cdr.codec, Some(Codec::G722));
+    let media = story.cdr.media.unwrap();
+    assert!(media.packets_sent >= 350 && media.packets_received >= 300, "{media:?}");
+    assert_eq!(media.packets_lost, 0);
+    let recording = desk.phone.heard().unwrap();
+    pesq::check("G722", &recording);
+
+    desk.tell("dial", "200").await;
+    desk.lab.happened("call.initiated", 2).await;
+    let calls = desk.lab.engine.client().calls(&Default::default()).await.unwrap();
+    let call = calls.items[0].id.clone();
+    desk.lab.engine.client().answer(&call).await.unwrap();
+    desk.until("CALL_ESTABLISHED").await;
+    desk.tell("hangup", "").await;
+    assert_eq!(desk.lab.story(&call).await.cdr.codec, Some(Codec::G722));
+    desk.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::lab::Lab;
 
 /// Debian `pocketsphinx-testdata`: seven seconds of a reader, 16 kHz.
-const SPEECH: &str =
+pub(crate) const SPEECH: &str =
     "/usr/share/pocketsphinx/test/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -18,7 +18,7 @@ async fn a_prompt_is_heard_as_well_as_the_codec_allows() {
     let speech = std::fs::read(SPEECH).unwrap_or_else(|error| {
         panic!("{SPEECH}: {error}: `apt-get install pocketsphinx-testdata`, or `make test`")
     });
-    for codec in [media_core::Codec::Pcmu, media_core::Codec::Pcma] {
+    for codec in media_core::Codec::ALL {
         let folder = std::env::temp_dir().join(format!("carillon-test-pesq-{}", std::process::id()));
         let carrier = Carrier::start(CarrierConfig {
             codecs: vec![CodecName(codec)],
@@ -51,7 +51,7 @@ async fn a_prompt_is_heard_as_well_as_the_codec_allows() {
 }
 
 /// `pesq_check.py` in its own Python environment.
-fn check(codec: &str, recording: &Path) {
+pub(crate) fn check(codec: &str, recording: &Path) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pesq");
     let setup = Command::new(folder.join("setup.sh")).output().unwrap();
     assert!(setup.status.success(), "setup.sh: {}", String::from_utf8_lossy(&setup.stderr));

@@ -50,7 +50,9 @@ async fn registers_with_digest_md5_and_calls_the_gateway() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answered_call_ends_by_our_bye() {
-    for (scenario, codec) in [("callee/answer", "PCMU"), ("callee/answer_pcma", "PCMA")] {
+    let scenarios =
+        [("callee/answer", "PCMU"), ("callee/answer_pcma", "PCMA"), ("callee/answer_g722", "G722")];
+    for (scenario, codec) in scenarios {
         let customer = start(Scenario::new(scenario).argument("-rtp_echo")).await;
         let mut lab = Lab::calling(customer.addr()).await;
         let call = lab.place(json!({})).await;
