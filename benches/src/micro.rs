@@ -1,10 +1,11 @@
-//! P10: what the SIP parser and writer cost, in nanoseconds and allocations.
+//! P10: what the SIP parser and writer cost, and the codecs, in nanoseconds and allocations.
 
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use media_core::{g711, g722};
 use sip_core::{Message, MessageBuilder, Name, Reply};
 
 const INVITE: &str = "INVITE sip:+622150001234@203.0.113.9:5060;transport=udp SIP/2.0\r\n\
@@ -41,6 +42,15 @@ pub(crate) struct Micro {
     pub(crate) respond: Cost,
     /// Messages of RFC 4475 and 5118, and the cost of parsing one, right or wrong. `None` away from the sources.
     pub(crate) torture: Option<(usize, Cost)>,
+    /// Codecs, by name.
+    pub(crate) codecs: [(&'static str, Coding); 3],
+}
+
+/// What 20 ms of speech-like sound cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Coding {
+    pub(crate) encode: Cost,
+    pub(crate) decode: Cost,
 }
 
 pub(crate) fn measure(length: Duration) -> anyhow::Result<Micro> {
@@ -57,7 +67,55 @@ pub(crate) fn measure(length: Duration) -> anyhow::Result<Micro> {
             let all = || messages.iter().for_each(|message| drop(black_box(Message::parse(message.clone()))));
             (messages.len(), cost(length, messages.len(), all))
         }),
+        codecs: [
+            ("PCMU", g711(length, g711::encode_ulaw, g711::decode_ulaw)),
+            ("PCMA", g711(length, g711::encode_alaw, g711::decode_alaw)),
+            ("G722", g722(length)),
+        ],
     })
+}
+
+/// A second of sound in frames of 20 ms, over and over.
+fn frames<const SAMPLES: usize>() -> impl Iterator<Item = [i16; SAMPLES]> + Clone {
+    let rate = u32::try_from(SAMPLES * 50).unwrap_or(u32::MAX);
+    let samples = crate::prompt::sound(rate, rate).collect::<Vec<i16>>();
+    samples.as_chunks::<SAMPLES>().0.to_vec().into_iter().cycle()
+}
+
+fn g711(length: Duration, encode: fn(i16) -> u8, decode: fn(u8) -> i16) -> Coding {
+    let mut sound = frames::<160>();
+    let mut codes = [0; 160];
+    let encoding = cost(length, 1, || {
+        let frame = sound.next().unwrap_or([0; 160]);
+        codes.iter_mut().zip(&frame).for_each(|(code, sample)| *code = encode(*sample));
+        black_box(&mut codes);
+    });
+    let mut samples = [0; 160];
+    let decoding = cost(length, 1, || {
+        samples.iter_mut().zip(black_box(&codes)).for_each(|(sample, code)| *sample = decode(*code));
+        black_box(&mut samples);
+    });
+    Coding { encode: encoding, decode: decoding }
+}
+
+fn g722(length: Duration) -> Coding {
+    let mut sound = frames::<320>();
+    let (mut encoder, mut decoder) = (g722::Encoder::new(), g722::Decoder::new());
+    let mut codes = [0; 160];
+    let encoding = cost(length, 1, || {
+        encoder.encode(&sound.next().unwrap_or([0; 320]), &mut codes);
+        black_box(&mut codes);
+    });
+    let mut sound = frames::<320>();
+    let mut coded = [[0; 160]; 50];
+    coded.iter_mut().for_each(|codes| encoder.encode(&sound.next().unwrap_or([0; 320]), codes));
+    let mut coded = coded.iter().cycle();
+    let mut samples = [0; 320];
+    let decoding = cost(length, 1, || {
+        decoder.decode(coded.next().unwrap_or(&[0; 160]), &mut samples);
+        black_box(&mut samples);
+    });
+    Coding { encode: encoding, decode: decoding }
 }
 
 fn respond(out: &mut BytesMut, invite: &Message) {

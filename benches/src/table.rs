@@ -137,6 +137,10 @@ fn core_rows(Results { micro, signalling, .. }: &Results) -> Vec<Row> {
         let what = format!("parse one of {messages} torture messages, ns; allocations");
         rows.push(row("P10", &what, "–", cost(parsing)));
     }
+    for (codec, coding) in &micro.codecs {
+        rows.push(row("", &format!("{codec}: encode 20 ms, ns; allocations"), "–; 0", cost(coding.encode)));
+        rows.push(row("", &format!("{codec}: decode 20 ms, ns; allocations"), "–; 0", cost(coding.decode)));
+    }
     rows.extend([
         row("", &format!("SIP caller: {CALL}"), "–", share(signalling.caller)),
         row("", &format!("SIP callee: {CALL}"), "–", share(signalling.callee)),
