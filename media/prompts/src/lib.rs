@@ -2,8 +2,8 @@
 //! of legs.
 //!
 //! [`prepare`] does it all: recognise the container by its content, decode, mix down to mono, convert to
-//! the rates of the codecs, 8 and 16 kHz, with a band-limited filter, bring speech to one level ([`level`]) and encode once per codec. The steps
-//! are public too: [`decode`], [`normalise`], [`encode`].
+//! the rates of the codecs, 8 and 16 kHz, with a band-limited filter, bring speech to one level ([`level`])
+//! and encode once per codec. The steps are public too: [`decode`], [`normalise`], [`encode`].
 //!
 //! ```
 //! use media_core::Codec;
