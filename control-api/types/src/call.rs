@@ -2,7 +2,7 @@
 
 use crate::{CallId, Stir, Timestamp, Variables};
 use serde::{Deserialize, Serialize};
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
@@ -188,6 +188,11 @@ pub struct Call {
     /// Who an inbound call is from, as signed by the caller's network; present once that was verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stir: Option<Stir>,
+    /// Of an inbound call: the caller's header fields that are nobody's business but the user's (`X-…`), and what carriers
+    /// tell of the caller: P-Asserted-Identity, Privacy, Diversion, History-Info, User-to-User. Names as written there,
+    /// several lines of one name joined by commas; 32 names and 4 KiB at most, the rest is left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When the far side first rang.

@@ -437,6 +437,7 @@ pub(crate) fn record(
         gateway: None,
         attempts: 0,
         sip_call_id: None,
+        headers: BTreeMap::new(),
         created_at: at,
         ringing_at: None,
         answered_at: None,

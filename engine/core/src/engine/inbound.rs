@@ -147,6 +147,7 @@ impl Engine {
             trunk: its.map(|trunk| trunk.config.name.clone()),
             endpoint: account.map(|account| account.name.clone()),
             sip_call_id: request.call_id().ok().map(|id| id.to_string()),
+            headers: told_headers(request),
             ..record(id, Direction::Inbound, called, from, at, &self.node)
         };
         let codecs = match (its, account) {
@@ -174,6 +175,38 @@ impl Engine {
         self.insert(leg, live);
         Ok(())
     }
+}
+
+/// What the user is told of an INVITE besides what is read here: [`Call::headers`].
+fn told_headers(request: &Message) -> BTreeMap<String, String> {
+    const ABOUT_THE_CALLER: [&str; 5] =
+        ["P-Asserted-Identity", "Privacy", "Diversion", "History-Info", "User-to-User"];
+    const MOST_NAMES: usize = 32;
+    const MOST_BYTES: usize = 4_096;
+    let mut told: BTreeMap<String, String> = BTreeMap::new();
+    let mut left = MOST_BYTES;
+    for (name, value) in request.rows() {
+        let name = name.as_str();
+        // RFC 3261 §7.3.1: header field names are case-insensitive.
+        let about_the_caller = ABOUT_THE_CALLER.iter().find(|known| known.eq_ignore_ascii_case(name));
+        let is_custom = name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("X-"));
+        if about_the_caller.is_none() && !is_custom || value.chars().any(char::is_control) {
+            continue;
+        }
+        let before = told.keys().find(|known| known.eq_ignore_ascii_case(name)).cloned();
+        let has_room = before.is_some() || told.len() < MOST_NAMES;
+        let Some(rest) = left.checked_sub(name.len() + value.len() + 2).filter(|_| has_room) else {
+            continue;
+        };
+        left = rest;
+        let key = before.unwrap_or_else(|| about_the_caller.map_or(name, |known| known).to_owned());
+        let values = told.entry(key).or_default();
+        if !values.is_empty() {
+            values.push_str(", ");
+        }
+        values.push_str(value);
+    }
+    told
 }
 
 /// Longest number or name that is kept of a call: as long as the API takes them.

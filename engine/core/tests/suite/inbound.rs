@@ -45,6 +45,37 @@ fn call(world: &mut World, number: &str, script: Script) -> (SessionId, Option<S
 }
 
 #[test]
+fn what_a_carrier_tells_of_the_caller_is_told_and_bounded() {
+    let told = |headers: Vec<(String, String)>| {
+        let mut world = world();
+        world.carrier.headers = headers;
+        let (_, id) = call(&mut world, "200", &[(500, Hangup)]);
+        world.run();
+        world.cdr(&id.unwrap()).headers.clone()
+    };
+    let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let sent = pairs(&[
+        ("p-asserted-identity", "<sip:+6221@carrier.example>"),
+        ("P-Asserted-Identity", "<tel:+6221>"),
+        ("Privacy", "id"),
+        ("X-Order", "17"),
+        ("Subject", "not told"),
+    ]);
+    let expected = pairs(&[
+        ("P-Asserted-Identity", "<sip:+6221@carrier.example>, <tel:+6221>"),
+        ("Privacy", "id"),
+        ("X-Order", "17"),
+    ]);
+    assert_eq!(told(sent).into_iter().collect::<Vec<_>>(), expected);
+    let many = told((0..100).map(|n| (format!("X-{n}"), "v".repeat(10))).collect());
+    assert_eq!(many.len(), 32);
+    let large = told((0..20).map(|n| (format!("X-{n}"), "v".repeat(500))).collect());
+    assert!(large.values().map(String::len).sum::<usize>() <= 4_096 && large.len() == 8, "{large:?}");
+}
+
+#[test]
 fn numbers_are_matched_and_shown_as_they_are_dialled() {
     for (user, called) in [
         ("%2B2200", "+2200"),
