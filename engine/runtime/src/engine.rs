@@ -446,7 +446,7 @@ impl Engine {
         let _changing = self.shared.trunks.changing.lock().await;
         let Some((_, settings)) = self.shared.trunks.find(name) else { return Ok(None) };
         self.shared.trunks.enable(name, on).await?;
-        let config = self.shared.trunks.config(&settings).map_err(Refusal::Validation)?;
+        let config = self.shared.trunks.config_as_it_is(&settings).map_err(Refusal::Validation)?;
         self.ask(move |task, now| task.core.put_trunk(now, config)).await?.map_err(refused)?;
         self.trunk(name).await
     }

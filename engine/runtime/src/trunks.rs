@@ -78,9 +78,14 @@ impl TrunkStore {
         known.trunks.values().map(config).collect()
     }
 
+    /// The settings of a trunk that is there already, whatever has become of `[stir]` since: it can always be disabled.
+    pub(crate) fn config_as_it_is(&self, settings: &TrunkSettings) -> Result<TrunkConfig, Vec<Fault>> {
+        self.config_of(&self.known.read(), settings)
+    }
+
     /// The settings as the engine takes them.
     pub(crate) fn config(&self, settings: &TrunkSettings) -> Result<TrunkConfig, Vec<Fault>> {
-        let config = self.config_of(&self.known.read(), settings)?;
+        let config = self.config_as_it_is(settings)?;
         let lacks = self.stir.read().lacks(&config);
         if lacks.is_empty() { Ok(config) } else { Err(lacks) }
     }
