@@ -62,8 +62,6 @@ mod codec;
 mod config;
 mod digit;
 mod events;
-pub mod g711;
-pub mod g722;
 mod gather;
 mod leg;
 mod peer;
@@ -79,7 +77,7 @@ mod stats;
 mod telephone_event;
 mod units;
 
-pub use codec::Codec;
+pub use codec::{Codec, Decoder, Encoder, g711, g722};
 pub use config::{LegConfig, NtpClock};
 pub use digit::{Digit, DigitSet, Digits};
 pub use leg::Leg;

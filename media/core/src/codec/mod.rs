@@ -1,6 +1,12 @@
-//! The audio codecs a leg can send.
+//! The audio codecs: their names and numbers here, a file each for their arithmetic, and [`Decoder`] and [`Encoder`] over all.
 
-use crate::{Ptime, g722};
+mod coder;
+pub mod g711;
+pub mod g722;
+
+pub use coder::{Decoder, Encoder};
+
+use crate::Ptime;
 
 /// An audio codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
