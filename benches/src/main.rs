@@ -7,6 +7,7 @@
 mod calls;
 mod engine;
 mod floor;
+mod layouts;
 mod load;
 mod micro;
 mod peer;
@@ -18,6 +19,7 @@ mod spread;
 mod table;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -31,11 +33,14 @@ static ALLOCATOR: alloc_count::Counting = alloc_count::Counting;
 #[command(name = "carillon-bench", version, about = "Measures the engine: one table")]
 struct Arguments {
     /// The engine to measure.
-    #[arg(long, required_unless_present = "micro")]
+    #[arg(long, required_unless_present_any = ["micro", "layouts"])]
     carillon: Option<PathBuf>,
     /// Only what needs no engine: parser, writer, signalling.
     #[arg(long)]
     micro: bool,
+    /// Only what a socket per call costs in a bare loop against one for each thread.
+    #[arg(long, conflicts_with = "micro")]
+    layouts: bool,
     /// Another build to measure by turns with it.
     #[arg(long)]
     against: Option<PathBuf>,
@@ -58,6 +63,13 @@ fn main() -> anyhow::Result<()> {
     process::raise_file_limit()?;
     let cores = process::cores()?;
     let conditions = process::conditions(&cores, arguments.spin)?;
+    if arguments.layouts {
+        let _spinners = arguments.spin.then(|| process::Spinners::start(&cores)).transpose()?;
+        let (repetitions, length) = if arguments.quick { (1, 2) } else { (5, 4) };
+        let length = Duration::from_secs(length);
+        print(&conditions, "", &layouts::measure(&cores, &arguments.calls, repetitions, length)?);
+        return Ok(());
+    }
     let engines = if arguments.micro { [None, None] } else { [arguments.carillon, arguments.against] };
     let subjects = engines.into_iter().flatten().collect();
     let plan = Plan::new(subjects, arguments.calls, arguments.rates, cores, arguments.quick);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use control_api_types::Lateness;
 
 use crate::engine::{Engine, LISTENS, ONE_KEY, PASSES};
-use crate::floor::{self, Floor};
+use crate::floor::{self, Floor, Layout};
 use crate::load::{Control, Course};
 use crate::peer::{Manner, Peer, Report};
 use crate::plan::Plan;
@@ -78,7 +78,7 @@ pub(crate) async fn playing(
     let engine = Engine::start(program, peer.sip_addr(), wav).await?;
     let shards = usize::try_from(engine.client().node().await?.media.shards)?;
     let media_cores: Vec<usize> = plan.cores.iter().copied().cycle().take(shards).collect();
-    let floor = floor::measure(peer, &media_cores, usize::try_from(calls)?, lengths.floor)?;
+    let floor = floor::measure(peer, &media_cores, usize::try_from(calls)?, lengths.floor, Layout::PerCall)?;
 
     let mut control = Control::connect(engine.client()).await?;
     // The first call of an engine loads what all others share.

@@ -136,7 +136,7 @@ fn library_routes() -> Vec<Route> {
     let codec = word(Codec::ALL.iter().map(|codec| codec.as_str()));
     vec![
         Route::post("/v1/prompts", CONTROL, prompts::upload)
-            .says("Prompts", "uploadPrompt", "Stores audio under a name (MP3 or WAV)")
+            .says("Prompts", "uploadPrompt", "Stores audio under a name (MP3, WAV, FLAC, or Ogg with Vorbis or Opus)")
             .form(prompts::MAX_FILE + crate::route::MAX_JSON)
             .answers::<Prompt>(201, "Stored; or the same audio was stored under this name before.")
             .problems(&[Code::BadAudio, Code::InUse]),

@@ -1,20 +1,11 @@
 //! Bytes to mono samples.
 
 use std::fmt;
-use std::io::Read;
 use std::time::Duration;
 
-use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
-use symphonia::core::errors::Error as Symphonia;
-use symphonia::core::formats::{FormatOptions, FormatReader};
-use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions, ReadOnlySource};
-use symphonia::default::formats::{MpaReader, WavReader};
-
 use crate::resample::Resampler;
-use crate::sniff::{self, Container};
-use crate::wav::{self, Wav};
-use crate::{Error, MAX_RATE, MIN_RATE};
+use crate::source::{Block, Source};
+use crate::{Error, MAX_CHANNELS};
 
 /// How much a prompt may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,10 +78,11 @@ impl fmt::Debug for Speech {
 /// together).
 const MAX_PADDING: u64 = 2 * 1_152 + 529;
 
-/// How far into a file without any signature an MP3 frame is looked for.
-const SYNC_SEARCH: usize = 64 << 10;
+/// Most that is decoded and not heard, in seconds: delays and paddings take a tenth of that. A file that has more of it
+/// than its limit of sound would keep a thread busy for nothing.
+const MAX_UNHEARD: u64 = 2;
 
-/// One frame in this many may be damaged before an MP3 is refused. A few are found at every cut made by
+/// One frame in this many may be damaged before a file is refused. A few are found at every cut made by
 /// editors that do not keep the bit reservoir.
 const DAMAGED_SHARE: u64 = 10;
 
@@ -107,24 +99,17 @@ enum Mix {
     One(usize),
 }
 
-/// Decodes MP3 or WAV bytes, once for all of `rates`.
+/// Decodes the bytes of a file, once for all of `rates`.
 pub fn decode<const N: usize>(bytes: &[u8], limits: &Limits, rates: [u32; N]) -> Result<[Speech; N], Error> {
     if bytes.len() > limits.max_bytes {
         return Err(Error::TooLarge { bytes: bytes.len(), max_bytes: limits.max_bytes });
     }
-    let source = match sniff::container(bytes)? {
-        Container::Wav => Source::Wav(wav::read(bytes)?),
-        Container::Mp3 { audio } => Source::Mp3(&bytes[audio..]),
-        Container::Unknown => {
-            let start = Source::Mp3(&bytes[..bytes.len().min(SYNC_SEARCH)]);
-            start.open().map_err(|_| Error::NotAudio { looks_like: "unknown binary data" })?;
-            Source::Mp3(bytes)
-        }
-    };
-    let source = &source;
+    let source = &Source::of(bytes)?;
     let mut trim = Trim::AsTagged;
     let mut pass = Pass::run(source, limits, rates, trim, Mix::Mean)?;
-    if pass.trimmed_end > MAX_PADDING {
+    if let Source::Mp3(_) = source
+        && pass.trimmed_end > MAX_PADDING
+    {
         trim = Trim::Nothing;
         pass = Pass::run(source, limits, rates, trim, Mix::Mean)?;
     }
@@ -139,71 +124,6 @@ pub fn decode<const N: usize>(bytes: &[u8], limits: &Limits, rates: [u32; N]) ->
 enum Trim {
     AsTagged,
     Nothing,
-}
-
-#[derive(Debug)]
-enum Source<'a> {
-    Wav(Wav<'a>),
-    Mp3(&'a [u8]),
-}
-
-impl<'a> Source<'a> {
-    fn container(&self) -> &'static str {
-        match self {
-            Source::Wav(_) => "WAV",
-            Source::Mp3(_) => "MP3",
-        }
-    }
-
-    fn open(&self) -> Result<Box<dyn FormatReader + '_>, Error> {
-        let options = FormatOptions::default();
-        match self {
-            Source::Wav(Wav { header, samples }) => {
-                WavReader::try_new(stream(header.chain(*samples)), options)
-                    .map(|reader| Box::new(reader) as Box<dyn FormatReader>)
-            }
-            Source::Mp3(bytes) => MpaReader::try_new(stream(*bytes), options)
-                .map(|reader| Box::new(reader) as Box<dyn FormatReader>),
-        }
-        .map_err(|error| self.error(error))
-    }
-
-    fn error(&self, error: Symphonia) -> Error {
-        let container = self.container();
-        let reason = match error {
-            // Memory has no other input error than its end.
-            Symphonia::IoError(_) => return Error::NoAudio { container },
-            Symphonia::DecodeError(reason)
-            | Symphonia::Unsupported(reason)
-            | Symphonia::LimitError(reason) => reason,
-            Symphonia::SeekError(_) => "it cannot be read from its start",
-            Symphonia::ResetRequired => "its format changes half-way",
-            _ => "its decoder fails",
-        };
-        Error::Damaged { container, reason }
-    }
-
-    fn decoder(&self, parameters: Option<&CodecParameters>) -> Result<(Box<dyn AudioDecoder>, u32), Error> {
-        let damaged = |reason| Error::Damaged { container: self.container(), reason };
-        let audio = parameters.and_then(CodecParameters::audio).ok_or(damaged("it has no audio track"))?;
-        let hz = audio.sample_rate.ok_or(damaged("it does not say its sample rate"))?;
-        if !(MIN_RATE..=MAX_RATE).contains(&hz) {
-            return Err(Error::UnsupportedRate { hz });
-        }
-        let options = AudioDecoderOptions::default().gapless(false);
-        let decoder =
-            symphonia::default::get_codecs().make_audio_decoder(audio, &options).map_err(|_| match self {
-                Source::Wav(_) => damaged("its sample format is unknown"),
-                Source::Mp3(_) => Error::UnsupportedFormat { format: "MPEG layer I or II" },
-            })?;
-        Ok((decoder, hz))
-    }
-}
-
-/// A stream that is not seekable: of a seekable one the MP3 reader estimates the length from the first
-/// frame's bit rate where there is no tag, and cuts a file of variable rate off there.
-fn stream<'a>(bytes: impl Read + Send + Sync + 'a) -> MediaSourceStream<'a> {
-    MediaSourceStream::new(Box::new(ReadOnlySource::new(bytes)), MediaSourceStreamOptions::default())
 }
 
 /// One reading of a file from its start to its end.
@@ -231,17 +151,15 @@ impl<const N: usize> Pass<N> {
         trim: Trim,
         mix: Mix,
     ) -> Result<Self, Error> {
-        let mut reader = source.open()?;
-        let track = reader.tracks().first();
-        let announced = track.and_then(|track| track.num_frames);
-        let (mut decoder, rate) = source.decoder(track.and_then(|track| track.codec_params.as_ref()))?;
+        let mut blocks = source.open()?;
+        let rate = blocks.rate();
         let max_frames = (limits.max_duration.as_secs_f64() * f64::from(rate)) as u64;
         let mut pass = Pass {
             resamplers: rates.map(|to| Resampler::new(rate, to)),
             rate,
             channels: 0,
             frames: 0,
-            announced,
+            announced: blocks.announced(),
             trimmed_end: 0,
             packets: 0,
             damaged: 0,
@@ -250,31 +168,31 @@ impl<const N: usize> Pass<N> {
             channel_power: Vec::new(),
         };
         let (mut interleaved, mut mono) = (Vec::<f32>::new(), Vec::new());
-        while let Some(packet) = reader.next_packet().map_err(|error| source.error(error))? {
+        let mut unheard = 0;
+        while let Some(block) = blocks.next(&mut interleaved)? {
             pass.packets += 1;
-            let audio = match decoder.decode(&packet) {
-                Ok(audio) => audio,
-                Err(Symphonia::DecodeError(reason)) => {
+            let (channels, start, end) = match block {
+                Block::Audio { channels, trim_start, trim_end } => match trim {
+                    Trim::AsTagged => (channels, trim_start, trim_end),
+                    Trim::Nothing => (channels, 0, 0),
+                },
+                Block::Damaged(reason) => {
                     pass.damaged += 1;
                     pass.reason = reason;
                     continue;
                 }
-                Err(error) => return Err(source.error(error)),
             };
-            let channels = audio.num_planes().max(1);
-            interleaved.clear();
-            audio.copy_to_vec_interleaved(&mut interleaved);
+            if channels > MAX_CHANNELS {
+                return Err(Error::UnsupportedChannels { channels });
+            }
             let frames = interleaved.len() / channels;
-            let (start, end) = match trim {
-                Trim::AsTagged => (packet.trim_start.get(), packet.trim_end.get()),
-                Trim::Nothing => (0, 0),
-            };
-            let start = (start as usize).min(frames);
-            let end = (end as usize).min(frames - start);
+            let start = start.min(frames);
+            let end = end.min(frames - start);
+            unheard += (start + end) as u64;
             pass.trimmed_end += end as u64;
             pass.channels = channels;
             pass.mix(&interleaved[start * channels..(frames - end) * channels], channels, mix, &mut mono);
-            if pass.frames > max_frames {
+            if pass.frames > max_frames || unheard > max_frames + MAX_UNHEARD * u64::from(rate) {
                 return Err(Error::TooLong { max_duration: limits.max_duration });
             }
             pass.resamplers.iter_mut().for_each(|resampler| resampler.push(&mono));
@@ -323,9 +241,9 @@ impl<const N: usize> Pass<N> {
         if self.frames == 0 {
             return Err(Error::NoAudio { container });
         }
-        if let (Source::Mp3(_), Some(announced)) = (source, self.announced) {
+        if let (Some(frame), Some(announced)) = (source.frame(), self.announced) {
             // Damaged frames are lost to the count, and tags err by a frame.
-            let tolerated = (self.damaged + 1) * 1_152;
+            let tolerated = (self.damaged + 1) * frame;
             if self.frames + tolerated < announced {
                 let [announced, found] = [announced, self.frames].map(|frames| duration(frames, self.rate));
                 return Err(Error::Truncated { container, announced, found });

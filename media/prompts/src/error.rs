@@ -25,13 +25,13 @@ pub enum Error {
         max_duration: Duration,
     },
     /// The bytes are something else than audio.
-    #[error("this is not audio: it looks like {looks_like} (send an MP3 or a WAV file)")]
+    #[error("this is not audio: it looks like {looks_like} ({})", crate::SEND)]
     NotAudio {
         /// What the content looks like, with its article: "a PNG image".
         looks_like: &'static str,
     },
     /// Audio, but of a format that is not decoded here.
-    #[error("{format} audio is not supported (convert it to MP3 or WAV)")]
+    #[error("{format} audio is not supported ({})", crate::SEND)]
     UnsupportedFormat {
         /// The format's name.
         format: &'static str,
@@ -52,13 +52,23 @@ pub enum Error {
         /// The rate of the file.
         hz: u32,
     },
+    /// More channels than are mixed down, or a layout of them that is not.
+    #[error(
+        "audio of {channels} channels in this layout is not supported (send mono or stereo; \
+         up to {} channels are mixed down where their layout does not matter)",
+        crate::MAX_CHANNELS
+    )]
+    UnsupportedChannels {
+        /// Channels of the file.
+        channels: usize,
+    },
     /// An MP3 whose bytes hold an ID3 tag only.
     #[error("the MP3 file holds an ID3 tag and no audio")]
     OnlyTag,
     /// The right container, no sample in it.
     #[error("the {container} file holds no audio")]
     NoAudio {
-        /// "MP3" or "WAV".
+        /// "MP3", "WAV", "FLAC", "Ogg" or "Ogg/Opus".
         container: &'static str,
     },
     /// The file announces more audio than it holds: an interrupted upload or copy.
@@ -67,7 +77,7 @@ pub enum Error {
         found.as_millis(), announced.as_millis()
     )]
     Truncated {
-        /// "MP3" or "WAV".
+        /// "MP3", "WAV", "FLAC", "Ogg" or "Ogg/Opus".
         container: &'static str,
         /// What the header promises.
         announced: Duration,
@@ -77,7 +87,7 @@ pub enum Error {
     /// The container or the coded audio is damaged.
     #[error("the {container} file is damaged: {reason}")]
     Damaged {
-        /// "MP3" or "WAV".
+        /// "MP3", "WAV", "FLAC", "Ogg" or "Ogg/Opus".
         container: &'static str,
         /// The decoder's reason.
         reason: &'static str,

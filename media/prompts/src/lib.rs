@@ -1,5 +1,5 @@
-//! Audio files to prompts: MP3 or WAV bytes in, G.711 and G.722 out, ready to be sliced into packets by any number
-//! of legs.
+//! Audio files to prompts: bytes of an MP3, WAV, FLAC, Ogg/Vorbis or Ogg/Opus file in, encoded audio out, ready to be
+//! sliced into packets by any number of legs.
 //!
 //! [`prepare`] does it all: recognise the container by its content, decode, mix down to mono, convert to
 //! the rates of the codecs, 8 and 16 kHz, with a band-limited filter, bring speech to one level ([`level`])
@@ -14,7 +14,7 @@
 //! assert_eq!(prepared.prompts.len(), 2);
 //!
 //! let error = prepare(b"\x89PNG\r\n\x1a\n...", &Limits::default(), &[Codec::Pcmu]).unwrap_err();
-//! assert_eq!(error.to_string(), "this is not audio: it looks like a PNG image (send an MP3 or a WAV file)");
+//! assert_eq!(error.to_string(), "this is not audio: it looks like a PNG image (send MP3, WAV, FLAC, or Ogg with Vorbis or Opus)");
 //! # Ok::<(), media_prompts::Error>(())
 //! ```
 //!
@@ -26,9 +26,11 @@
 mod decode;
 mod error;
 pub mod level;
+mod ogg;
 mod prepare;
 mod resample;
 mod sniff;
+mod source;
 mod wav;
 
 pub use decode::{Limits, Speech, decode};
@@ -47,3 +49,9 @@ pub const MIN_RATE: u32 = 4_000;
 
 /// Highest sample rate taken from a file: the filter's memory and time grow with it.
 pub const MAX_RATE: u32 = 192_000;
+
+/// Most channels of a file.
+pub const MAX_CHANNELS: usize = 8;
+
+/// What every refusal of a format names as the mend.
+const SEND: &str = "send MP3, WAV, FLAC, or Ogg with Vorbis or Opus";

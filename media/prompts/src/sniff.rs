@@ -1,6 +1,6 @@
 //! What a file is, by its first bytes. Names and extensions are not asked: they lie.
 
-use crate::Error;
+use crate::{Error, ogg};
 
 /// A container that is decoded here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +10,13 @@ pub(crate) enum Container {
     Mp3 {
         audio: usize,
     },
+    /// A FLAC stream that starts at this offset: some programs put an ID3v2 tag before it.
+    Flac {
+        audio: usize,
+    },
+    /// Ogg with Vorbis or FLAC in it.
+    Ogg,
+    OggOpus,
     /// No signature known. Only an MP3 may begin with rubbish, so the caller looks for frames in it.
     Unknown,
 }
@@ -35,8 +42,6 @@ const NOT_AUDIO: &[(&[u8], &str)] = &[
 
 /// Signatures of audio that is not decoded here.
 const OTHER_AUDIO: &[(&[u8], &str)] = &[
-    (b"OggS", "Ogg"),
-    (b"fLaC", "FLAC"),
     (b"#!AMR", "AMR"),
     (b"ADIF", "AAC"),
     (b"caff", "CAF"),
@@ -62,6 +67,12 @@ pub(crate) fn container(bytes: &[u8]) -> Result<Container, Error> {
     if let Some((_, format)) = OTHER_AUDIO.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Err(Error::UnsupportedFormat { format });
     }
+    if bytes.starts_with(b"OggS") {
+        return in_ogg(bytes);
+    }
+    if bytes.starts_with(b"fLaC") {
+        return Ok(Container::Flac { audio: 0 });
+    }
     if bytes.starts_with(b"RIFF") {
         return match bytes.get(8..12) {
             Some(b"WAVE") => Ok(Container::Wav),
@@ -80,7 +91,11 @@ pub(crate) fn container(bytes: &[u8]) -> Result<Container, Error> {
     }
     let audio = id3_length(bytes);
     if audio > 0 {
-        return if audio >= bytes.len() { Err(Error::OnlyTag) } else { Ok(Container::Mp3 { audio }) };
+        return match bytes.get(audio..) {
+            None | Some([]) => Err(Error::OnlyTag),
+            Some(rest) if rest.starts_with(b"fLaC") => Ok(Container::Flac { audio }),
+            Some(_) => Ok(Container::Mp3 { audio }),
+        };
     }
     if let Some(looks_like) = text(bytes) {
         return Err(Error::NotAudio { looks_like });
@@ -91,6 +106,25 @@ pub(crate) fn container(bytes: &[u8]) -> Result<Container, Error> {
         [0xff, second, ..] if second & 0xe0 == 0xe0 => Ok(Container::Mp3 { audio: 0 }),
         _ => Ok(Container::Unknown),
     }
+}
+
+/// What an Ogg file carries, by the first bytes of its first packet.
+fn in_ogg(bytes: &[u8]) -> Result<Container, Error> {
+    let packet = ogg::first_packet(bytes).unwrap_or_default();
+    let carries: &[(&[u8], _)] = &[
+        (b"OpusHead", Ok(Container::OggOpus)),
+        (b"\x01vorbis", Ok(Container::Ogg)),
+        (b"\x7fFLAC", Ok(Container::Ogg)),
+        (b"Speex   ", Err(Error::UnsupportedFormat { format: "Speex" })),
+        (b"\x80theora", Err(Error::NotAudio { looks_like: "an Ogg video" })),
+        (b"fishead\0", Err(Error::UnsupportedFormat { format: "Ogg Skeleton" })),
+    ];
+    carries
+        .iter()
+        .find(|(magic, _)| packet.starts_with(magic))
+        .map_or(Err(Error::Damaged { container: "Ogg", reason: "what it carries is unknown" }), |(_, is)| {
+            is.clone()
+        })
 }
 
 /// Bytes taken by the ID3v2 tags at the start of `bytes` (0: none). There may be several in a row.
@@ -158,9 +192,7 @@ mod tests {
             assert_eq!(container(bytes), Err(Error::NotAudio { looks_like: expected }));
         }
         for (bytes, expected) in [
-            (&b"OggS\0\x02"[..], "Ogg"),
-            (b"fLaC\0\0", "FLAC"),
-            (b"\0\0\0\x20ftypM4A ", "MP4/M4A"),
+            (&b"\0\0\0\x20ftypM4A "[..], "MP4/M4A"),
             (b"\xff\xf1\x50\x80", "AAC"),
             (b"FORM\0\0\0\x10AIFF", "AIFF"),
         ] {
@@ -170,7 +202,25 @@ mod tests {
     }
 
     #[test]
+    fn ogg_is_what_it_carries() {
+        let page = |packet: &[u8]| {
+            let header = [&b"OggS\0\x02"[..], &[0; 20], &[1, packet.len() as u8]].concat();
+            container(&[&header, packet].concat())
+        };
+        assert_eq!(page(b"OpusHead\x01"), Ok(Container::OggOpus));
+        assert_eq!(page(b"\x01vorbis"), Ok(Container::Ogg));
+        assert_eq!(page(b"\x7fFLAC\x01"), Ok(Container::Ogg));
+        assert_eq!(page(b"Speex   1.2"), Err(Error::UnsupportedFormat { format: "Speex" }));
+        assert_eq!(page(b"\x80theora"), Err(Error::NotAudio { looks_like: "an Ogg video" }));
+        for unknown in [page(b"huh"), container(b"OggS\0\x02")] {
+            assert!(matches!(unknown, Err(Error::Damaged { container: "Ogg", .. })), "{unknown:?}");
+        }
+    }
+
+    #[test]
     fn finds_the_audio_behind_the_tag() {
+        assert_eq!(container(b"fLaC\0\0\0\x22"), Ok(Container::Flac { audio: 0 }));
+        assert_eq!(container(b"ID3\x04\0\0\0\0\0\x02xxfLaC"), Ok(Container::Flac { audio: 12 }));
         assert_eq!(container(b"ID3\x04\0\0\0\0\x01\x02"), Err(Error::OnlyTag), "tag longer than the file");
         let mut file = b"ID3\x04\0\0\0\0\0\x02xx".to_vec();
         assert_eq!(container(&file), Err(Error::OnlyTag));

@@ -2,6 +2,8 @@
 //! by mistake.
 #![expect(clippy::unwrap_used, reason = "test")]
 
+mod support;
+
 use std::f64::consts::TAU;
 use std::io::Cursor;
 use std::time::Duration;
@@ -9,15 +11,11 @@ use std::time::Duration;
 use hound::{SampleFormat, WavSpec, WavWriter};
 use media_core::{Codec, g722};
 use media_prompts::level::{CEILING_DBOV, TARGET_DBOV, active_level};
-use media_prompts::{Error, Limits, NARROW, Sha256, Speech, WIDE, decode, encode, normalise, prepare};
+use media_prompts::{Error, Limits, NARROW, Sha256, WIDE, decode, encode, normalise, prepare};
+use support::{decoded, distortion, refused, tone};
 
 const WELCOME: &[u8] = include_bytes!("../../../testbed/prompts/welcome.mp3");
 const THANKS: &[u8] = include_bytes!("../../../testbed/prompts/thanks.mp3");
-
-fn tone(rate: u32, hz: f64, amplitude: f64, seconds: f64) -> Vec<f64> {
-    let samples = (seconds * f64::from(rate)) as usize;
-    (0..samples).map(|n| amplitude * (TAU * hz * n as f64 / f64::from(rate)).sin()).collect()
-}
 
 /// A WAV file with the same samples in every channel, each multiplied by the channel's factor.
 fn wav(rate: u32, bits: u16, format: SampleFormat, channels: &[f64], samples: &[f64]) -> Vec<u8> {
@@ -65,23 +63,6 @@ fn coded_wav(tag: u16, rate: u32, bits: u16, payload: &[u8]) -> Vec<u8> {
     let length = file.len() as u32 - 8;
     file[4..8].copy_from_slice(&length.to_le_bytes());
     file
-}
-
-fn decoded(file: &[u8]) -> Speech {
-    let [speech] = decode(file, &Limits::default(), [NARROW]).unwrap();
-    speech
-}
-
-fn refused(file: &[u8]) -> Error {
-    decode(file, &Limits::default(), [NARROW, WIDE]).unwrap_err()
-}
-
-/// Power of what differs from a tone at 8 kHz, in dB against that tone, away from the filter's edges.
-fn distortion(speech: &Speech, hz: f64, amplitude: f64) -> f64 {
-    let ideal = tone(8_000, hz, amplitude, speech.duration().as_secs_f64());
-    let range = 400..speech.samples().len().min(ideal.len()) - 400;
-    let error: f64 = range.clone().map(|n| (f64::from(speech.samples()[n]) - ideal[n]).powi(2)).sum();
-    10.0 * (error / range.len() as f64 / (amplitude * amplitude / 2.0)).max(1e-12).log10()
 }
 
 #[test]
@@ -274,19 +255,23 @@ fn what_is_no_prompt_says_what_it_is() {
         (b"".to_vec(), "the file is empty (0 bytes)"),
         (
             b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec(),
-            "this is not audio: it looks like a PNG image (send an MP3 or a WAV file)",
+            "this is not audio: it looks like a PNG image (send MP3, WAV, FLAC, or Ogg with Vorbis or Opus)",
         ),
         (
             b"<html><body>404 Not Found".to_vec(),
-            "this is not audio: it looks like an HTML page (send an MP3 or a WAV file)",
+            "this is not audio: it looks like an HTML page (send MP3, WAV, FLAC, or Ogg with Vorbis or Opus)",
         ),
-        (b"OggS\0\x02".to_vec(), "Ogg audio is not supported (convert it to MP3 or WAV)"),
+        (
+            b"\0\0\0\x20ftypM4A ".to_vec(),
+            "MP4/M4A audio is not supported (send MP3, WAV, FLAC, or Ogg with Vorbis or Opus)",
+        ),
+        (b"OggS\0\x02".to_vec(), "the Ogg file is damaged: what it carries is unknown"),
         (b"ID3\x04\0\0\0\0\0\x04abcd".to_vec(), "the MP3 file holds an ID3 tag and no audio"),
         ([b"ID3\x04\0\0\0\0\0\x04abcd", &[0x55; 4_000][..]].concat(), "the MP3 file holds no audio"),
         (b"\xff\xfb\x90\x64".to_vec(), "the MP3 file holds no audio"),
         (
             (0..4_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8 & 0x7f).collect(),
-            "this is not audio: it looks like unknown binary data (send an MP3 or a WAV file)",
+            "this is not audio: it looks like unknown binary data (send MP3, WAV, FLAC, or Ogg with Vorbis or Opus)",
         ),
         (
             coded_wav(0x31, 8_000, 8, &[0; 65]),

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use crate::rig::{PTIME, Rig, collect, play, prompt};
-use media_core::{Digit, Leg, Play, Program, g722};
+use media_core::{Digit, Leg, Play, Program, Resampler, g722};
 
 #[test]
 fn a_minute_of_playing_receiving_and_reporting_allocates_nothing() {
@@ -51,6 +51,28 @@ fn coding_g722_allocates_nothing() {
         }
     });
     assert_eq!(counts.allocs, 0);
+}
+
+#[test]
+fn resampling_allocates_nothing() {
+    let samples: Vec<i16> = (0..960).map(|n| (n * 37 % 2000) as i16).collect();
+    let mut out = [0; 960 * 6];
+    for (from, to) in [
+        (8_000, 16_000),
+        (8_000, 48_000),
+        (16_000, 48_000),
+        (16_000, 8_000),
+        (48_000, 8_000),
+        (48_000, 16_000),
+    ] {
+        let counts = alloc_count::count(|| {
+            let mut resampler = Resampler::new(from, to).unwrap();
+            for _ in 0..100 {
+                black_box(resampler.process(black_box(&samples), &mut out));
+            }
+        });
+        assert_eq!(counts.allocs, 0, "{from} to {to}");
+    }
 }
 
 fn datagram(seq: u16, pt: u8, payload: &[u8]) -> Vec<u8> {
