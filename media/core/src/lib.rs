@@ -76,6 +76,7 @@ mod runner;
 pub mod sdp;
 mod stats;
 mod telephone_event;
+pub mod tone;
 mod units;
 
 pub use codec::{Codec, Decoder, Encoder, g711, g722};
