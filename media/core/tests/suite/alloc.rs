@@ -75,6 +75,36 @@ fn resampling_allocates_nothing() {
     }
 }
 
+#[test]
+fn classifying_allocates_nothing() {
+    use media_core::classify::{Analyser, Parameters};
+    // Tables that all analysers share are made for the first.
+    let mut first = Analyser::new(Parameters::DEFAULT);
+    first.push(&[1000, -1000].repeat(400));
+    let mut analyser = Analyser::new(Parameters::DEFAULT);
+    analyser.answered();
+    let (mut random, mut findings) = (1u32, 0);
+    let counts = alloc_count::count(|| {
+        // Ten seconds: a buzz with pauses, then a tone.
+        for frame in 0..500u32 {
+            let pcm: [i16; 160] = std::array::from_fn(|n| {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                match frame {
+                    0..250 if frame % 20 < 15 => (random >> 18) as i16 - 8192,
+                    300..320 => [0, 2828, 4000, 2828, 0, -2828, -4000, -2828][n % 8],
+                    _ => 0,
+                }
+            });
+            analyser.push(black_box(&pcm));
+            while analyser.poll().is_some() {
+                findings += 1;
+            }
+        }
+    });
+    assert_eq!(counts.allocs, 0);
+    assert_eq!(findings, 2, "a verdict and a beep");
+}
+
 fn datagram(seq: u16, pt: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = event(seq, u32::from(seq) * 160).to_vec();
     bytes[1] = pt;

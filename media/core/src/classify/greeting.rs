@@ -1,0 +1,100 @@
+//! The speech of the far end: when it begins, how long it goes on, where it pauses.
+
+/// Milliseconds of a hop.
+const HOP_MS: u32 = 10;
+/// Sound that is no tone counts as speech once there is this much of it in one run: less is a click, or the edges of a
+/// tone.
+const SPEECH_MS: u32 = 80;
+/// Silence this long ends a run; stops within words ("hello, Peter") are shorter.
+const RUN_GAP_MS: u32 = 100;
+
+/// What the far end has said.
+#[derive(Debug, Default)]
+pub(super) struct Greeting {
+    /// First and last moment of it, in ms.
+    span: Option<(u32, u32)>,
+    /// Its runs.
+    bursts: u16,
+    /// How much of it was sound.
+    voiced_ms: u32,
+    run: Option<Run>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    start_ms: u32,
+    last_ms: u32,
+    sound_ms: u32,
+    /// It is counted in the greeting.
+    speech: bool,
+}
+
+/// What a hop holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hop {
+    Silence,
+    /// A tone that is well established.
+    Tone,
+    /// What may be a tone or a vowel.
+    Tonal,
+    Sound,
+}
+
+impl Greeting {
+    pub(super) fn hop(&mut self, now_ms: u32, hop: Hop) {
+        if self.run.is_some_and(|run| now_ms - run.last_ms >= RUN_GAP_MS) {
+            self.run = None;
+        }
+        match (hop, &mut self.run) {
+            (Hop::Silence, _) => {}
+            // Whatever the run was so far, its edge belongs to the tone.
+            (Hop::Tone, Some(run)) if !run.speech => self.run = None,
+            (Hop::Tone, _) => {}
+            (Hop::Tonal | Hop::Sound, None) => {
+                let start_ms = now_ms.saturating_sub(HOP_MS);
+                let sound_ms = if hop == Hop::Sound { HOP_MS } else { 0 };
+                self.run = Some(Run { start_ms, last_ms: now_ms, sound_ms, speech: false });
+            }
+            (Hop::Tonal | Hop::Sound, Some(run)) => {
+                run.last_ms = now_ms;
+                if hop == Hop::Sound {
+                    run.sound_ms += HOP_MS;
+                }
+                if !run.speech && run.sound_ms >= SPEECH_MS {
+                    run.speech = true;
+                    self.bursts = self.bursts.saturating_add(1);
+                    self.voiced_ms += now_ms - run.start_ms;
+                    let start = self.span.map_or(run.start_ms, |(start, _)| start);
+                    self.span = Some((start, now_ms));
+                } else if run.speech {
+                    self.voiced_ms += HOP_MS;
+                    self.span = self.span.map(|(start, _)| (start, now_ms));
+                }
+            }
+        }
+    }
+
+    /// When it began.
+    pub(super) fn start_ms(&self) -> Option<u32> {
+        self.span.map(|(start, _)| start)
+    }
+
+    /// From its beginning to its last sound.
+    pub(super) fn ms(&self) -> u32 {
+        self.span.map_or(0, |(start, end)| end - start)
+    }
+
+    /// How long it has been silent since, if it has begun.
+    pub(super) fn pause_ms(&self, now_ms: u32) -> Option<u32> {
+        self.span.map(|(_, end)| now_ms - end)
+    }
+
+    /// How much of it was sound.
+    pub(super) fn voiced_ms(&self) -> u32 {
+        self.voiced_ms
+    }
+
+    pub(super) fn bursts(&self) -> u16 {
+        self.bursts
+    }
+}
