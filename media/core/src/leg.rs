@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use crate::ear::{Ear, EarStats};
 use crate::events::Events;
 use crate::peer::Peer;
 use crate::reception::Reception;
@@ -11,6 +12,7 @@ use crate::rtcp::{Schedule, SenderInfo};
 use crate::rtp::{self, HEADER_LEN, Header, Packet};
 use crate::runner::Runner;
 use crate::sdp::Negotiated;
+use crate::taps::Taps;
 use crate::telephone_event::{Key, Receiver};
 use crate::{CollectEnd, Digit, LegConfig, MediaEvent, MediaStats, MediaTime, PlayEnd, Program, SeqNo};
 
@@ -28,6 +30,11 @@ pub struct Leg {
     sender: Sender,
     reception: Reception,
     reports: Reports,
+    /// There while somebody wants to hear the peer; nothing is decoded without.
+    ear: Option<Box<Ear>>,
+    /// What ears before this one have gone through.
+    ears_before: Option<EarStats>,
+    taps: Taps,
     events: Events,
     octets_received: u64,
     packets_invalid: u64,
@@ -68,16 +75,26 @@ struct Sender {
     paused: bool,
 }
 
+/// The static payload type of comfort noise at 8000 Hz (RFC 3389, 4), which peers send whether or not it was agreed on.
+const COMFORT_NOISE: u8 = 13;
+
 /// What a payload type stands for.
 enum Payload {
     Audio,
-    Event { clock: u32 },
+    /// A description of comfort noise.
+    Noise,
+    Event {
+        clock: u32,
+    },
     Other,
 }
 
 impl Leg {
     /// A buffer this long holds any packet a leg writes: 60 ms of audio, or reports with the longest name.
     pub const MAX_PACKET: usize = 512;
+
+    /// A buffer of this many samples holds any packet time that [`Leg::hear`] brings: 60 ms at 48 kHz.
+    pub const MAX_FRAME: usize = 2_880;
 
     /// A leg that neither sends nor receives before [`Leg::start`].
     pub fn new(config: LegConfig) -> Self {
@@ -95,6 +112,9 @@ impl Leg {
             },
             reception: Reception::default(),
             reports: Reports::default(),
+            ear: None,
+            ears_before: None,
+            taps: Taps::default(),
             events: Events::default(),
             octets_received: 0,
             packets_invalid: 0,
@@ -110,6 +130,9 @@ impl Leg {
             Stage::Live(session) => (Some(session.rtp), session.rtcp, session.schedule),
             Stage::Leaving(_) | Stage::Finished => return,
         };
+        if let Some(ear) = &mut self.ear {
+            ear.retune(negotiated.codec);
+        }
         let separate = negotiated.rtcp.filter(|_| !negotiated.rtcp_mux);
         self.stage = Stage::Live(Session {
             rtp: Peer::signal(rtp, negotiated.remote),
@@ -139,6 +162,36 @@ impl Leg {
         self.runner.digit(now, digit, &mut self.events);
     }
 
+    /// Gives the leg an ear. From now on what the peer says is decoded, and heard by whoever listens.
+    pub fn listen(&mut self, mut ear: Box<Ear>) {
+        if let Stage::Live(session) = &self.stage {
+            ear.retune(session.agreed.codec);
+        }
+        self.deafen();
+        self.ear = Some(ear);
+    }
+
+    /// Takes the ear away: nothing is decoded any more.
+    pub fn deafen(&mut self) -> Option<Box<Ear>> {
+        let ear = self.ear.take();
+        if let Some(ear) = &ear {
+            self.ears_before = Some(ear.stats().after(self.ears_before));
+        }
+        ear
+    }
+
+    /// Pulls the next packet time of what the peer says into the front of `frame`, at the sample rate of the leg's codec, lets
+    /// the taps hear it, and returns how many samples that is; 0 for a leg without an ear. [`Leg::tick`] does this by itself:
+    /// only who ticks the leg otherwise (a bridge) calls it.
+    pub fn hear(&mut self, now: Instant, frame: &mut [i16]) -> usize {
+        let (Stage::Live(session), Some(ear)) = (&self.stage, &mut self.ear) else { return 0 };
+        let rate = ear.codec().sample_rate();
+        let count = (rate as usize / 1000 * usize::from(session.agreed.ptime.ms())).min(frame.len());
+        ear.pull(now, &mut frame[..count]);
+        self.taps.hear(rate, &frame[..count]);
+        count
+    }
+
     /// Once every packet time: writes the next RTP packet into `out` (at least [`Leg::MAX_PACKET`] long) and returns its
     /// length; `None` when the direction forbids sending, while the program goes on all the same. Also ends digits and
     /// collects whose time has run out.
@@ -150,6 +203,9 @@ impl Leg {
         }
         if !self.keys.is_down() {
             self.runner.handle_timeout(now, &mut self.events);
+        }
+        if self.ear.is_some() {
+            self.hear(now, &mut [0; Self::MAX_FRAME]);
         }
 
         let frame_len = codec.octets_per_ms() * usize::from(ptime.ms());
@@ -198,16 +254,33 @@ impl Leg {
             Payload::Audio => {
                 session.rtp.latch(from);
                 self.reception.receive(now, &packet.header, Some(clock));
+                if let Some(ear) = &mut self.ear {
+                    ear.push(now, &packet.header, packet.payload);
+                }
+            }
+            Payload::Noise => {
+                self.reception.receive(now, &packet.header, Some(clock));
+                if let Some(ear) = &mut self.ear {
+                    ear.push_noise(now, &packet.header, packet.payload);
+                }
             }
             Payload::Event { clock: event_clock } => {
                 session.rtp.latch(from);
                 self.reception.receive(now, &packet.header, None);
+                if let Some(ear) = &mut self.ear {
+                    ear.pass_over(now, &packet.header);
+                }
                 for key in self.keys.receive(now, &packet, event_clock).into_iter().flatten() {
                     self.key(now, key);
                 }
             }
-            // Comfort noise, or what the peer should not send: it has its place in the numbering all the same.
-            Payload::Other => self.reception.receive(now, &packet.header, Some(clock)),
+            // What the peer should not send has its place in the numbering all the same.
+            Payload::Other => {
+                self.reception.receive(now, &packet.header, Some(clock));
+                if let Some(ear) = &mut self.ear {
+                    ear.pass_over(now, &packet.header);
+                }
+            }
         }
     }
 
@@ -290,6 +363,10 @@ impl Leg {
             remote_packets_lost: remote.map(|remote| remote.lost),
             remote_jitter_ms: remote.map(|remote| remote.jitter_ms),
             rtt_ms: self.reports.rtt_ms(),
+            ear: match &self.ear {
+                Some(ear) => Some(ear.stats().after(self.ears_before)),
+                None => self.ears_before,
+            },
             events_dropped: self.events.dropped,
         }
     }
@@ -355,6 +432,7 @@ impl Session {
                 Payload::Event { clock: event.clock }
             }
             Some(_) | None if pt == *pt_send => Payload::Audio,
+            Some(_) | None if pt == COMFORT_NOISE => Payload::Noise,
             Some(_) | None => Payload::Other,
         }
     }

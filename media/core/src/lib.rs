@@ -53,7 +53,9 @@
 //! # }
 //! ```
 //!
-//! What it does not do: decode or mix received audio (it is counted only), send digits, encrypt, traverse NATs beyond
+//! What is received is only counted unless the leg has an [`Ear`]: then it is decoded, evenly and with its gaps concealed.
+//!
+//! What it does not do: send digits, encrypt, traverse NATs beyond
 //! symmetric RTP. Coverage by RFC section is in the crate's README.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -62,6 +64,7 @@ pub mod classify;
 mod codec;
 mod config;
 mod digit;
+mod ear;
 mod events;
 mod gather;
 mod leg;
@@ -76,6 +79,7 @@ pub mod rtp;
 mod runner;
 pub mod sdp;
 mod stats;
+mod taps;
 mod telephone_event;
 pub mod tone;
 mod units;
@@ -83,6 +87,7 @@ mod units;
 pub use codec::{Codec, Decoder, Encoder, g711, g722};
 pub use config::{LegConfig, NtpClock};
 pub use digit::{Digit, DigitSet, Digits};
+pub use ear::{Ear, EarConfig, EarStats};
 pub use leg::Leg;
 pub use program::{Collect, CollectEnd, MediaEvent, Play, PlayEnd, Program, Prompt};
 pub use resample::Resampler;

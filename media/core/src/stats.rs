@@ -1,5 +1,7 @@
 //! The totals of a leg.
 
+use crate::EarStats;
+
 /// Totals of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct MediaStats {
@@ -29,6 +31,8 @@ pub struct MediaStats {
     pub remote_jitter_ms: Option<f32>,
     /// Last round trip, from the peer's reports.
     pub rtt_ms: Option<f32>,
+    /// What the ear has gone through, if the leg ever had one.
+    pub ear: Option<EarStats>,
     /// Events lost because nobody took them out.
     pub events_dropped: u32,
 }

@@ -35,7 +35,7 @@ mod wheel;
 
 use std::sync::Arc;
 
-use media_core::{Digit, LegConfig, LegId, MediaEvent, MediaStats, Negotiated, Program};
+use media_core::{Digit, Ear, LegConfig, LegId, MediaEvent, MediaStats, Negotiated, Program};
 
 pub use media::{Error, Media, MediaConfig, Observer, Stats};
 pub use stats::{LATENESS_BOUNDS_US, Lateness, ShardStats};
@@ -57,6 +57,10 @@ pub enum Command {
     StopPlay,
     /// A key that the peer pressed, as signalling tells.
     Press(Digit),
+    /// What the peer says is decoded from now on, for whoever listens. Made by the owner, so that the shard does not allocate.
+    Listen(Box<Ear>),
+    /// Nobody listens any more.
+    Deafen,
     /// Ends the leg: its sockets are closed, the last events come, then [`LegEvent::Closed`].
     Close,
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use media_core::{Digit, Leg, LegId, MediaStats, Negotiated, Program, Ptime};
+use media_core::{Digit, Ear, Leg, LegId, MediaStats, Negotiated, Program, Ptime};
 use rustix::io::Errno;
 
 use crate::socket::{Pair, Socket};
@@ -140,6 +140,20 @@ impl<S: Socket> Line<S> {
     pub(crate) fn press(&mut self, now: Instant, digit: Digit, counters: &Counters) {
         match &mut self.state {
             State::Running(running) => running.leg.press(now, digit),
+            State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
+        }
+    }
+
+    pub(crate) fn listen(&mut self, ear: Box<Ear>, counters: &Counters) {
+        match &mut self.state {
+            State::Running(running) => running.leg.listen(ear),
+            State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
+        }
+    }
+
+    pub(crate) fn deafen(&mut self, counters: &Counters) {
+        match &mut self.state {
+            State::Running(running) => drop(running.leg.deafen()),
             State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
         }
     }

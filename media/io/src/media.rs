@@ -229,6 +229,8 @@ impl Media {
             Command::Run(program) => Order::Run { slot, program },
             Command::StopPlay => Order::StopPlay { slot },
             Command::Press(digit) => Order::Press { slot, digit },
+            Command::Listen(ear) => Order::Listen { slot, ear },
+            Command::Deafen => Order::Deafen { slot },
         };
         let handle = &mut self.shards[shard];
         if !handle.has_room() {

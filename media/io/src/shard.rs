@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use media_core::{Digit, Leg, LegId, Negotiated, Program};
+use media_core::{Digit, Ear, Leg, LegId, Negotiated, Program};
 use ringbuf::traits::{Consumer, Observer, Producer};
 use ringbuf::{HeapCons, HeapProd};
 use rustix::event::{Timespec, epoll};
@@ -58,6 +58,8 @@ pub(crate) enum Order<S> {
     Run { slot: u32, program: Program },
     StopPlay { slot: u32 },
     Press { slot: u32, digit: Digit },
+    Listen { slot: u32, ear: Box<Ear> },
+    Deafen { slot: u32 },
     Close { slot: u32 },
 }
 
@@ -230,6 +232,12 @@ impl<S: Socket> Shard<S> {
                 }
                 Order::Press { slot, digit } => {
                     self.guarded(slot, |line, _, counters| line.press(now, digit, counters));
+                }
+                Order::Listen { slot, ear } => {
+                    self.guarded(slot, |line, _, counters| line.listen(ear, counters));
+                }
+                Order::Deafen { slot } => {
+                    self.guarded(slot, |line, _, counters| line.deafen(counters));
                 }
                 Order::Close { slot } => self.close(now, slot),
             }

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use crate::rig::{PTIME, Rig, collect, play, prompt};
-use media_core::{Digit, Leg, Play, Program, Resampler, g722};
+use media_core::{Codec, Digit, Ear, EarConfig, Leg, Negotiated, Play, Program, Resampler, g722};
 
 #[test]
 fn a_minute_of_playing_receiving_and_reporting_allocates_nothing() {
@@ -37,6 +37,50 @@ fn a_minute_of_playing_receiving_and_reporting_allocates_nothing() {
     assert_eq!(counts.allocs, 0);
     assert_eq!(digits, 60);
     assert!(reports > 5, "{reports}");
+}
+
+/// With everything that a network does to a stream, so that every part of the ear is at work.
+#[test]
+fn a_minute_of_listening_allocates_nothing() {
+    for codec in Codec::ALL {
+        let negotiated = Negotiated {
+            codec,
+            pt_send: codec.static_pt(),
+            pt_recv: codec.static_pt(),
+            ..crate::rig::negotiated("192.0.2.1:4000")
+        };
+        let mut rig = Rig::with(&negotiated);
+        rig.leg.listen(Box::new(Ear::new(EarConfig::new(codec))));
+        let from = crate::rig::addr("192.0.2.1:4000");
+        let audio: Vec<Vec<u8>> = (0..3000_u16)
+            .map(|n| {
+                let payload: Vec<u8> = (0..160).map(|at| (n as u8).wrapping_mul(at)).collect();
+                datagram(n, codec.static_pt(), &payload)
+            })
+            .collect();
+        let noise: Vec<Vec<u8>> = (0..3000).map(|n| self::datagram(n, 13, &[60, 100])).collect();
+        let counts = alloc_count::count(|| {
+            let mut out = [0; Leg::MAX_PACKET];
+            for (n, datagram) in audio.iter().enumerate() {
+                let jumbled = audio.get(n ^ 1).unwrap_or(datagram);
+                match n % 100 {
+                    // Lost; late and out of order; twice; comfort noise and a pause.
+                    3 | 20..24 => {}
+                    30..40 => rig.leg.receive_rtp(rig.now, from, jumbled),
+                    50 => (0..2).for_each(|_| rig.leg.receive_rtp(rig.now, from, datagram)),
+                    70 => rig.leg.receive_rtp(rig.now, from, &noise[n]),
+                    71..90 => {}
+                    _ => rig.leg.receive_rtp(rig.now, from, datagram),
+                }
+                black_box(rig.leg.tick(rig.now, &mut out));
+                rig.now += PTIME;
+            }
+        });
+        assert_eq!(counts.allocs, 0, "{codec:?}");
+        let ear = rig.leg.stats().ear.unwrap();
+        assert_eq!(ear.heard_ms, 60_000);
+        assert!(ear.concealed_ms > 1_000 && ear.noise_ms > 5_000 && ear.stretched_ms > 0, "{ear:?}");
+    }
 }
 
 #[test]
