@@ -1,8 +1,10 @@
 //! One leg: everything between a call's program and its packets.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Instant;
 
+use crate::bridge::{Feed, Heard, HeardKind, Keys, Relay};
 use crate::ear::{Ear, EarStats};
 use crate::events::Events;
 use crate::peer::Peer;
@@ -26,6 +28,7 @@ pub struct Leg {
     config: LegConfig,
     stage: Stage,
     runner: Runner,
+    feed: Feed,
     keys: Receiver,
     sender: Sender,
     reception: Reception,
@@ -73,6 +76,17 @@ struct Sender {
     octets: u64,
     /// Whether the frame before was not sent.
     paused: bool,
+    /// Who sent last.
+    voice: Voice,
+}
+
+/// Whose packets a stream is made of. One stream has many voices one after the other; its numbers go on.
+#[derive(Debug)]
+enum Voice {
+    /// The leg's own: prompts and silence, one frame each packet time.
+    Own,
+    /// Another leg's.
+    Relayed(Relay),
 }
 
 /// The static payload type of comfort noise at 8000 Hz (RFC 3389, 4), which peers send whether or not it was agreed on.
@@ -101,6 +115,7 @@ impl Leg {
         Self {
             stage: Stage::Idle,
             runner: Runner::default(),
+            feed: Feed::default(),
             keys: Receiver::default(),
             sender: Sender {
                 seq: config.first_seq,
@@ -109,6 +124,7 @@ impl Leg {
                 packets: 0,
                 octets: 0,
                 paused: true,
+                voice: Voice::Own,
             },
             reception: Reception::default(),
             reports: Reports::default(),
@@ -156,6 +172,18 @@ impl Leg {
         self.runner.end_play(now, PlayEnd::Stopped, &mut self.events);
     }
 
+    /// From now on the leg sends what `feed` says, whenever no prompt plays.
+    pub fn feed(&mut self, now: Instant, feed: Feed) {
+        if feed == Feed::Own
+            && let Some(session) = self.session()
+        {
+            // Nobody else's numbers count any more, not even if he comes back before we have said anything.
+            let clock = session.clock();
+            self.sender.speak_for_ourselves(now, clock);
+        }
+        self.feed = feed;
+    }
+
     /// The peer pressed a key and says so by other means than RTP (SIP INFO): what collects takes it, without an event.
     pub fn press(&mut self, now: Instant, digit: Digit) {
         self.runner.key_down(now, &mut self.events);
@@ -193,8 +221,8 @@ impl Leg {
     }
 
     /// Once every packet time: writes the next RTP packet into `out` (at least [`Leg::MAX_PACKET`] long) and returns its
-    /// length; `None` when the direction forbids sending, while the program goes on all the same. Also ends digits and
-    /// collects whose time has run out.
+    /// length; `None` when the direction forbids sending, while the program goes on all the same, and when the packets come
+    /// from a bridge. Also ends digits and collects whose time has run out.
     pub fn tick(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
         let Stage::Live(session) = &self.stage else { return None };
         let Negotiated { codec, ptime, direction, pt_send, .. } = session.agreed;
@@ -210,9 +238,15 @@ impl Leg {
 
         let frame_len = codec.octets_per_ms() * usize::from(ptime.ms());
         let (header, frame) = out.get_mut(..HEADER_LEN + frame_len)?.split_at_mut(HEADER_LEN);
-        self.runner.fill(now, codec, frame, &mut self.events);
+        let played = self.runner.fill(now, codec, frame, &mut self.events);
+        match self.feed {
+            Feed::Own => {}
+            Feed::Relay { .. } if played => {}
+            Feed::Relay { .. } => return None,
+        }
 
         let sender = &mut self.sender;
+        sender.speak_for_ourselves(now, codec.clock_rate());
         let timestamp = sender.timestamp;
         sender.last = Some((now, timestamp));
         sender.timestamp = timestamp.plus(codec.units(ptime));
@@ -226,30 +260,80 @@ impl Leg {
         let fields = Header { marker, pt: pt_send, seq: sender.seq, timestamp, ssrc: self.config.ssrc };
         header.copy_from_slice(&fields.to_bytes());
         sender.seq = sender.seq.next();
-        sender.packets += 1;
-        sender.octets += frame_len as u64;
+        sender.count(frame_len);
         Some(HEADER_LEN + frame_len)
     }
 
-    /// Takes a datagram from the RTP socket: RTP, or RTCP if multiplexed.
-    pub fn receive_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
-        let Stage::Live(session) = &mut self.stage else { return };
+    /// Sends on what another leg has heard: writes our header before the payload in `datagram`, and returns the part of it
+    /// that is our packet. `None` when it is not for our peer: a prompt plays, the direction forbids sending, our peer does
+    /// not know events or is not to have them, or it is too late.
+    pub fn forward(&mut self, now: Instant, heard: &Heard, datagram: &mut [u8]) -> Option<Range<usize>> {
+        let Stage::Live(session) = &self.stage else { return None };
+        let Feed::Relay { keys } = self.feed else { return None };
+        if self.runner.is_playing() {
+            return None;
+        }
+        let agreed = &session.agreed;
+        if !agreed.direction.sends() {
+            self.sender.paused = true;
+            return None;
+        }
+        let clock = session.clock();
+        let pt = match (heard.kind, &agreed.telephone_event, keys) {
+            (HeardKind::Audio, _, _) => Some(agreed.pt_send),
+            // The durations in an event's packets are in its clock: one of another clock would have to be rewritten, and
+            // both sides of a relay run at the same.
+            (HeardKind::Event { clock: theirs }, Some(event), Keys::Relayed) if event.clock == theirs => {
+                Some(event.pt_send)
+            }
+            (HeardKind::Event { .. }, _, _) => None,
+        };
+        let sender = &mut self.sender;
+        let Some(pt) = pt else {
+            sender.leave_out(&heard.header);
+            return None;
+        };
+        let begin = heard.payload.start.checked_sub(HEADER_LEN)?;
+        let (seq, timestamp) = sender.relay(now, &heard.header, clock)?;
+        let packet = datagram.get_mut(begin..heard.payload.end)?;
+        let resumed = std::mem::replace(&mut sender.paused, false);
+        let marker = heard.header.marker || resumed;
+        let fields = Header { marker, pt, seq, timestamp, ssrc: self.config.ssrc };
+        packet.get_mut(..HEADER_LEN)?.copy_from_slice(&fields.to_bytes());
+        if seq.distance_from(sender.seq) >= 0 {
+            sender.seq = seq.next();
+            sender.last = Some((now, timestamp));
+            let end = timestamp.plus(agreed.codec.units(agreed.ptime));
+            if matches!(heard.kind, HeardKind::Audio) && end.distance_from(sender.timestamp) > 0 {
+                sender.timestamp = end;
+            }
+        }
+        sender.count(heard.payload.len());
+        Some(begin..heard.payload.end)
+    }
+
+    /// Takes a datagram from the RTP socket: RTP, or RTCP if multiplexed. Returns what there is in it for a bridge.
+    pub fn receive_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Option<Heard> {
+        let Stage::Live(session) = &mut self.stage else { return None };
         if !session.rtp.admits(from) {
             self.packets_stranger += 1;
-            return;
+            return None;
         }
         let clock = session.clock();
         if rtp::is_rtcp(datagram) {
             if !self.reports.receive(now, &self.config, clock, datagram) {
                 self.packets_invalid += 1;
             }
-            return;
+            return None;
         }
-        let Some(packet) = Packet::parse(datagram) else {
+        let Some((packet, at)) = Packet::parse_at(datagram) else {
             self.packets_invalid += 1;
-            return;
+            return None;
         };
         self.octets_received += packet.payload.len() as u64;
+        // Whom we have put on hold nobody is to hear, whatever he sends.
+        let heard = |kind| Heard::new(kind, &packet, at);
+        let wanted = session.agreed.direction.receives();
         match session.payload(packet.header.pt) {
             Payload::Audio => {
                 session.rtp.latch(from);
@@ -257,22 +341,25 @@ impl Leg {
                 if let Some(ear) = &mut self.ear {
                     ear.push(now, &packet.header, packet.payload);
                 }
+                wanted.then(|| heard(HeardKind::Audio))
             }
             Payload::Noise => {
                 self.reception.receive(now, &packet.header, Some(clock));
                 if let Some(ear) = &mut self.ear {
                     ear.push_noise(now, &packet.header, packet.payload);
                 }
+                None
             }
-            Payload::Event { clock: event_clock } => {
+            Payload::Event { clock } => {
                 session.rtp.latch(from);
                 self.reception.receive(now, &packet.header, None);
                 if let Some(ear) = &mut self.ear {
                     ear.pass_over(now, &packet.header);
                 }
-                for key in self.keys.receive(now, &packet, event_clock).into_iter().flatten() {
+                for key in self.keys.receive(now, &packet, clock).into_iter().flatten() {
                     self.key(now, key);
                 }
+                wanted.then(|| heard(HeardKind::Event { clock }))
             }
             // What the peer should not send has its place in the numbering all the same.
             Payload::Other => {
@@ -280,6 +367,7 @@ impl Leg {
                 if let Some(ear) = &mut self.ear {
                     ear.pass_over(now, &packet.header);
                 }
+                None
             }
         }
     }
@@ -405,14 +493,63 @@ impl Leg {
 }
 
 impl Sender {
+    /// The numbers under which the packet with `header` of another leg goes out.
+    fn relay(&mut self, now: Instant, header: &Header, clock: u32) -> Option<(SeqNo, MediaTime)> {
+        if let Voice::Relayed(relay) = &mut self.voice
+            && relay.continues(header)
+        {
+            return relay.stamp(header);
+        }
+        self.catch_up(now, clock);
+        self.paused = true;
+        self.voice = Voice::Relayed(Relay::new(header, self.seq, self.timestamp));
+        Some((self.seq, self.timestamp))
+    }
+
+    /// The packet with `header` of another leg stays out.
+    fn leave_out(&mut self, header: &Header) {
+        match &mut self.voice {
+            Voice::Relayed(relay) if relay.continues(header) => relay.leave_out(header),
+            Voice::Relayed(_) | Voice::Own => {}
+        }
+    }
+
+    fn speak_for_ourselves(&mut self, now: Instant, clock: u32) {
+        match self.voice {
+            Voice::Own => {}
+            Voice::Relayed(_) => {
+                self.catch_up(now, clock);
+                self.paused = true;
+                self.voice = Voice::Own;
+            }
+        }
+    }
+
+    /// Lets the timestamp go on by the time in which nothing was sent (RFC 3550, 5.1: it reflects the sampling instant).
+    fn catch_up(&mut self, now: Instant, clock: u32) {
+        let present = self.timestamp_at(now, clock);
+        if present.distance_from(self.timestamp) > 0 {
+            self.timestamp = present;
+        }
+    }
+
+    fn count(&mut self, octets: usize) {
+        self.packets += 1;
+        self.octets += octets as u64;
+    }
+
     /// What a sender report says at `now`, which is `ntp`.
     fn info(&self, now: Instant, ntp: u64, clock: u32) -> SenderInfo {
         // RFC 3550, 6.4.1: the RTP timestamp of the same instant as the NTP timestamp, so between frames.
-        let timestamp = self.last.map_or(self.timestamp, |(at, timestamp)| {
+        let timestamp = self.timestamp_at(now, clock);
+        SenderInfo { ntp, timestamp, packets: self.packets as u32, octets: self.octets as u32 }
+    }
+
+    fn timestamp_at(&self, now: Instant, clock: u32) -> MediaTime {
+        self.last.map_or(self.timestamp, |(at, timestamp)| {
             let elapsed = now.saturating_duration_since(at).as_nanos() * u128::from(clock) / 1_000_000_000;
             timestamp.plus(elapsed as u32)
-        });
-        SenderInfo { ntp, timestamp, packets: self.packets as u32, octets: self.octets as u32 }
+        })
     }
 }
 

@@ -60,6 +60,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod bridge;
 pub mod classify;
 mod codec;
 mod config;
@@ -84,6 +85,7 @@ mod telephone_event;
 pub mod tone;
 mod units;
 
+pub use bridge::{Feed, Heard, Keys, Member, MemberSet};
 pub use codec::{Codec, Decoder, Encoder, g711, g722};
 pub use config::{LegConfig, NtpClock};
 pub use digit::{Digit, DigitSet, Digits};
@@ -93,7 +95,7 @@ pub use program::{Collect, CollectEnd, MediaEvent, Play, PlayEnd, Program, Promp
 pub use resample::Resampler;
 pub use sdp::{Direction, LocalMedia, Negotiated, SdpError, TelephoneEvent};
 pub use stats::MediaStats;
-pub use units::{LegId, MediaTime, Ptime, SeqNo, Ssrc};
+pub use units::{BridgeId, LegId, MediaTime, Ptime, SeqNo, Ssrc};
 
 /// Where the virtual clock of a unit test starts.
 #[cfg(test)]

@@ -47,6 +47,12 @@ pub struct Packet<'a> {
 impl<'a> Packet<'a> {
     /// The packet in `datagram`, or `None` if it is not RTP (the validity checks of RFC 3550, A.1).
     pub fn parse(datagram: &'a [u8]) -> Option<Self> {
+        let (packet, _) = Self::parse_at(datagram)?;
+        Some(packet)
+    }
+
+    /// The same, and where in `datagram` the payload begins: at [`HEADER_LEN`] or later.
+    pub(crate) fn parse_at(datagram: &'a [u8]) -> Option<(Self, usize)> {
         let (fixed, rest) = datagram.split_first_chunk::<HEADER_LEN>()?;
         let [first, second, s0, s1, t0, t1, t2, t3, i0, i1, i2, i3] = *fixed;
         if first >> 6 != VERSION {
@@ -64,6 +70,7 @@ impl<'a> Packet<'a> {
             let ([_, _, l0, l1], rest) = payload.split_first_chunk::<4>()?;
             payload = rest.get(usize::from(u16::from_be_bytes([*l0, *l1])) * 4..)?;
         }
+        let at = datagram.len() - payload.len();
         if first & 0x20 != 0 {
             // 5.1: "The last octet of the padding contains a count of how many padding octets should be ignored,
             // including itself."
@@ -71,7 +78,7 @@ impl<'a> Packet<'a> {
             let end = payload.len().checked_sub(padding).filter(|_| padding != 0)?;
             payload = &payload[..end];
         }
-        Some(Self { header, payload })
+        Some((Self { header, payload }, at))
     }
 }
 

@@ -74,9 +74,14 @@ impl Runner {
         }
     }
 
-    /// Fills `frame` with the next audio of the prompt, and silence after it. A prompt is over when the frame after its
-    /// last is due.
-    pub(crate) fn fill(&mut self, now: Instant, codec: Codec, frame: &mut [u8], events: &mut Events) {
+    /// Whether a prompt has the line.
+    pub(crate) fn is_playing(&self) -> bool {
+        self.player.is_some()
+    }
+
+    /// Fills `frame` with the next audio of the prompt, and silence after it; tells whether there is any of a prompt in it.
+    /// A prompt is over when the frame after its last is due.
+    pub(crate) fn fill(&mut self, now: Instant, codec: Codec, frame: &mut [u8], events: &mut Events) -> bool {
         let filled = match &mut self.player {
             None => 0,
             Some(player) if player.codec() != codec => {
@@ -92,6 +97,7 @@ impl Runner {
             },
         };
         codec.fill_silence(&mut frame[filled..]);
+        filled > 0
     }
 
     fn take_type_ahead(&mut self, now: Instant, events: &mut Events) {

@@ -16,15 +16,21 @@
 //! bounded, and digits beyond it are counted as lost. Catching up and receiving have budgets, and exceeding
 //! one is counted.
 //!
+//! **Bridges.** [`Media::bridge`] joins legs. They share a thread: a leg is one value with its sockets, and moves. Where a
+//! leg hears one other in the same codec, it sends what comes for that one as it comes, with its own numbers.
+//!
 //! **Faults.** Errors of sockets are counted ([`ShardStats`]), not logged and not fatal. A panic while one
 //! leg is handled (the sink's included) closes that leg only: it is reported as [`LegEvent::Closed`] without
 //! having been asked to.
 //!
-//! **Not here:** choosing the local address, prompts from files, bridges, SRTP. Linux 5.11 or newer is
+//! **Not here:** choosing the local address, prompts from files, SRTP. Linux 5.11 or newer is
 //! needed.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod bridge;
+mod bridges;
+mod crossing;
 mod line;
 mod media;
 mod ports;
@@ -35,7 +41,7 @@ mod wheel;
 
 use std::sync::Arc;
 
-use media_core::{Digit, Ear, LegConfig, LegId, MediaEvent, MediaStats, Negotiated, Program};
+use media_core::{Digit, Ear, Keys, LegConfig, LegId, MediaEvent, MediaStats, Member, Negotiated, Program};
 
 pub use media::{Error, Media, MediaConfig, Observer, Stats};
 pub use stats::{LATENESS_BOUNDS_US, Lateness, ShardStats};
@@ -63,6 +69,15 @@ pub enum Command {
     Deafen,
     /// Ends the leg: its sockets are closed, the last events come, then [`LegEvent::Closed`].
     Close,
+}
+
+/// What an owner wants a bridge to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeConfig {
+    /// The legs, at most [`media_core::MemberSet::CAPACITY`], and who hears whom.
+    pub members: Vec<Member>,
+    /// What becomes of the keys that they press.
+    pub keys: Keys,
 }
 
 /// What a leg tells its owner.

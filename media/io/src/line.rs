@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use media_core::{Digit, Ear, Leg, LegId, MediaStats, Negotiated, Program, Ptime};
+use media_core::{Digit, Ear, Feed, Heard, Leg, LegId, MediaStats, Negotiated, Program, Ptime};
 use rustix::io::Errno;
 
 use crate::socket::{Pair, Socket};
@@ -26,6 +26,8 @@ pub(crate) struct Line<S> {
     deferred: Option<LegEvent>,
     /// Whether the shard has noted that the sink must be asked again.
     pub(crate) noted: bool,
+    /// The bridge it is in.
+    pub(crate) bridge: Option<u32>,
 }
 
 enum State<S> {
@@ -76,7 +78,7 @@ pub(crate) enum Port {
 
 impl<S: Socket> Line<S> {
     pub(crate) fn new(id: LegId, port: u16, sockets: Pair<S>) -> Line<S> {
-        Line { id, port, state: State::Bound(sockets), deferred: None, noted: false }
+        Line { id, port, state: State::Bound(sockets), deferred: None, noted: false, bridge: None }
     }
 
     /// The sockets, while they are open.
@@ -158,6 +160,36 @@ impl<S: Socket> Line<S> {
         }
     }
 
+    /// From here on it sends what `feed` says, once it runs.
+    pub(crate) fn feed(&mut self, now: Instant, feed: Feed) {
+        match &mut self.state {
+            State::Running(running) => running.leg.feed(now, feed),
+            // A bridge is told again when the media of one in it begins.
+            State::Bound(_) | State::Closed { .. } => {}
+        }
+    }
+
+    /// It has come to another shard, where it is `tick`. Returns the packet time if it sends.
+    pub(crate) fn arrive(&mut self, now: Instant, tick: u64) -> Option<Ptime> {
+        // Both are matters of the shard that it has left.
+        (self.noted, self.bridge) = (false, None);
+        let State::Running(running) = &mut self.state else { return None };
+        running.leg.feed(now, Feed::Own);
+        if let Peer::Expected { until } = &mut running.peer {
+            *until = tick + LEARN_TICKS;
+        }
+        Some(running.ptime)
+    }
+
+    /// Sends on what another leg has heard; its datagram is in the buffer.
+    pub(crate) fn forward(&mut self, now: Instant, heard: &Heard, buffer: &mut [u8], counters: &Counters) {
+        let State::Running(running) = &mut self.state else { return };
+        if let Some(packet) = running.leg.forward(now, heard, buffer) {
+            running.send_rtp(&buffer[packet], counters);
+            counters.rtp_packets_relayed.add(1);
+        }
+    }
+
     /// Sends what is due. Returns the packet time until the next turn.
     pub(crate) fn tick(
         &mut self,
@@ -179,17 +211,26 @@ impl<S: Socket> Line<S> {
         Some(running.ptime)
     }
 
-    /// Takes one datagram from a socket that is ready.
-    pub(crate) fn receive(&mut self, now: Instant, port: Port, buffer: &mut [u8], counters: &Counters) {
-        let Some(sockets) = self.sockets() else { return };
+    /// Takes one datagram from a socket that is ready. Returns what there is in it for a bridge.
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        port: Port,
+        buffer: &mut [u8],
+        counters: &Counters,
+    ) -> Option<Heard> {
+        let sockets = self.sockets()?;
         let received = match port {
             Port::Rtp => sockets.rtp.receive(buffer),
             Port::Rtcp => sockets.rtcp.receive(buffer),
         };
         let (length, from) = match received {
             Ok(received) => received,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(_) => return counters.receive_errors.add(1),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(_) => {
+                counters.receive_errors.add(1);
+                return None;
+            }
         };
         match port {
             Port::Rtp => {
@@ -198,15 +239,22 @@ impl<S: Socket> Line<S> {
             }
             Port::Rtcp => counters.rtcp_packets_received.add(1),
         }
-        let State::Running(running) = &mut self.state else { return counters.early.add(1) };
+        let State::Running(running) = &mut self.state else {
+            counters.early.add(1);
+            return None;
+        };
         match port {
             Port::Rtp => {
-                running.leg.receive_rtp(now, from, &buffer[..length]);
+                let heard = running.leg.receive_rtp(now, from, &buffer[..length]);
                 if running.peer != Peer::Connected && running.leg.rtp_remote() == Some(from) {
                     running.connect(counters);
                 }
+                heard
             }
-            Port::Rtcp => running.leg.receive_rtcp(now, from, &buffer[..length]),
+            Port::Rtcp => {
+                running.leg.receive_rtcp(now, from, &buffer[..length]);
+                None
+            }
         }
     }
 

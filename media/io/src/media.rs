@@ -11,12 +11,13 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use media_core::{Leg, LegId};
+use media_core::{BridgeId, Leg, LegId};
 use ringbuf::traits::{Consumer, Observer as _, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_timer_slack};
 
+use crate::bridges::{Bridged, Stream};
 use crate::ports::PortPool;
 use crate::shard::{Order, Released, Shard, Wiring};
 use crate::socket::{Pair, bind_pair, mark_as_voice};
@@ -83,6 +84,18 @@ pub enum Error {
     /// The leg was never opened, or is closed.
     #[error("leg {} is not open", .0.0)]
     NotOpen(LegId),
+    /// The leg is in another bridge, or twice in this one.
+    #[error("leg {} is in a bridge already", .0.0)]
+    Bridged(LegId),
+    /// More legs than a bridge takes.
+    #[error("a bridge takes at most {max} legs")]
+    BridgeFull {
+        /// The limit.
+        max: usize,
+    },
+    /// There is no such bridge.
+    #[error("there is no bridge {}", .0.0)]
+    NotBridged(BridgeId),
     /// The operating system gives no random numbers.
     #[error("no random numbers from the operating system: {0}")]
     Random(#[from] getrandom::Error),
@@ -98,27 +111,33 @@ const BIND_ATTEMPTS: usize = 16;
 /// The media threads. Dropping it ends every leg and joins the threads.
 #[derive(Debug)]
 pub struct Media {
-    config: MediaConfig,
+    pub(crate) config: MediaConfig,
     ports: PortPool,
     pairs: usize,
-    legs: HashMap<LegId, Place>,
-    shards: Vec<Handle>,
+    pub(crate) legs: HashMap<LegId, Place>,
+    pub(crate) bridges: HashMap<BridgeId, Bridged>,
+    pub(crate) shards: Vec<Handle>,
     observer: Observer,
 }
 
 /// Where a leg lives.
 #[derive(Debug, Clone, Copy)]
-struct Place {
-    shard: usize,
-    slot: u32,
+pub(crate) struct Place {
+    pub(crate) shard: usize,
+    pub(crate) slot: u32,
+    /// Once media has begun.
+    pub(crate) stream: Option<Stream>,
+    pub(crate) bridge: Option<BridgeId>,
 }
 
 /// The owner's ends of one shard.
-struct Handle {
+pub(crate) struct Handle {
     orders: HeapProd<Order<UdpSocket>>,
     released: HeapCons<Released>,
     /// Slots without a leg.
-    vacant: Vec<u32>,
+    pub(crate) vacant: Vec<u32>,
+    /// Numbers without a bridge.
+    pub(crate) vacant_bridges: Vec<u32>,
     slots: usize,
     wake: Arc<OwnedFd>,
     stopping: Arc<AtomicBool>,
@@ -172,7 +191,7 @@ impl Media {
         let ports = PortPool::new(&config.port_range);
         let cores = cores()?;
         let count = if config.shards == 0 { cores.len() } else { config.shards };
-        let slots = config.max_legs.div_ceil(count).max(1);
+        let slots = slots(config.max_legs, count);
         let sink: Sink = Arc::new(sink);
         let mut shards = Vec::with_capacity(count);
         let mut counters = Vec::with_capacity(count);
@@ -183,7 +202,15 @@ impl Media {
             counters.push(counter);
         }
         let observer = Observer { shards: counters.into(), unmarked: Arc::default() };
-        Ok(Media { pairs: ports.free(), ports, config, legs: HashMap::new(), shards, observer })
+        Ok(Media {
+            pairs: ports.free(),
+            ports,
+            config,
+            legs: HashMap::new(),
+            bridges: HashMap::new(),
+            shards,
+            observer,
+        })
     }
 
     /// Opens a leg: binds its two ports, on which nothing is kept yet. Returns the address for RTP; RTCP is
@@ -209,22 +236,35 @@ impl Media {
         let handle = &mut self.shards[shard];
         let Some(slot) = handle.vacant.pop() else { return Err(Error::TooManyLegs { max_legs }) };
         handle.push(Order::Open { slot, id, port, sockets });
-        self.legs.insert(id, Place { shard, slot });
+        self.legs.insert(id, Place { shard, slot, stream: None, bridge: None });
         Ok(SocketAddr::new(self.config.ip, port))
     }
 
     /// Tells a leg what to do. [`Command::Close`] always gets through; after it the leg's id is free again.
     pub fn command(&mut self, id: LegId, command: Command) -> Result<(), Error> {
-        let Place { shard, slot } = *self.legs.get(&id).ok_or(Error::NotOpen(id))?;
+        let place = self.legs.get_mut(&id).ok_or(Error::NotOpen(id))?;
+        let Place { shard, slot, bridge, .. } = *place;
+        let handle = &mut self.shards[shard];
+        // A start may be followed by an order for the leg's bridge.
+        if !matches!(command, Command::Close) && !handle.has_room_for(2) {
+            return Err(Error::Busy { shard });
+        }
         let order = match command {
             Command::Close => {
                 self.legs.remove(&id);
-                self.shards[shard].push(Order::Close { slot });
+                handle.push(Order::Close { slot });
                 return Ok(());
             }
             // The leg is made here, so that the shard does not allocate.
             Command::Start { config, negotiated } => {
-                Order::Start { slot, leg: Box::new(Leg::new(config)), negotiated: Box::new(negotiated) }
+                let stream = Stream { codec: negotiated.codec, ptime: negotiated.ptime };
+                let changed = place.stream.replace(stream) != Some(stream);
+                let leg = Box::new(Leg::new(config));
+                handle.push(Order::Start { slot, leg, negotiated: Box::new(negotiated) });
+                if let Some(bridge) = bridge.filter(|_| changed) {
+                    self.arrange(bridge);
+                }
+                return Ok(());
             }
             Command::Run(program) => Order::Run { slot, program },
             Command::StopPlay => Order::StopPlay { slot },
@@ -232,10 +272,6 @@ impl Media {
             Command::Listen(ear) => Order::Listen { slot, ear },
             Command::Deafen => Order::Deafen { slot },
         };
-        let handle = &mut self.shards[shard];
-        if !handle.has_room() {
-            return Err(Error::Busy { shard });
-        }
         handle.push(order);
         Ok(())
     }
@@ -255,7 +291,9 @@ impl Media {
         for (number, handle) in self.shards.iter_mut().enumerate() {
             while let Some(Released { slot, id, port }) = handle.released.try_pop() {
                 handle.vacant.push(slot);
-                self.ports.release(now, port);
+                if let Some(port) = port {
+                    self.ports.release(now, port);
+                }
                 // A leg that closed by itself is still known; its id may also have been opened anew
                 // elsewhere.
                 if self.legs.get(&id).is_some_and(|place| place.shard == number && place.slot == slot) {
@@ -344,18 +382,29 @@ impl Handle {
                 shard.run();
             }
         })?;
-        let vacant = (0..slots as u32).rev().collect();
-        let handle = Handle { orders, released, vacant, slots, wake, stopping, thread: Some(thread) };
+        let vacant: Vec<u32> = (0..slots as u32).rev().collect();
+        // No more bridges than legs.
+        let vacant_bridges = vacant.clone();
+        let thread = Some(thread);
+        let handle = Handle { orders, released, vacant, vacant_bridges, slots, wake, stopping, thread };
         started.recv().map_err(io::Error::other)??;
         Ok((handle, counters))
     }
 
     /// Whether there is a place that is not kept for a close.
-    fn has_room(&self) -> bool {
-        self.orders.vacant_len() > self.slots
+    pub(crate) fn has_room(&self) -> bool {
+        self.has_room_for(1)
     }
 
-    fn push(&mut self, order: Order<UdpSocket>) {
+    pub(crate) fn has_room_for(&self, orders: usize) -> bool {
+        self.orders.vacant_len() >= self.slots + orders
+    }
+
+    pub(crate) fn waker(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.wake)
+    }
+
+    pub(crate) fn push(&mut self, order: Order<UdpSocket>) {
         // Opens and commands come after `has_room`; a slot is closed once, and has its place.
         let pushed = self.orders.try_push(order).is_ok();
         debug_assert!(pushed, "a place for every close");
@@ -377,6 +426,13 @@ impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Handle").field("slots", &self.slots).field("vacant", &self.vacant.len()).finish()
     }
+}
+
+/// Slots of each of `count` shards. As legs move to where they are bridged, some shards have more of them than others: a
+/// quarter more than its share each may have.
+fn slots(max_legs: usize, count: usize) -> usize {
+    let share = max_legs.div_ceil(count).max(1);
+    if count == 1 { share } else { (share + share / 4 + 8).min(max_legs.max(1)) }
 }
 
 /// The cores that the process may use.

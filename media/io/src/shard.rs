@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use media_core::{Digit, Ear, Leg, LegId, Negotiated, Program};
+use media_core::{Digit, Ear, Feed, Heard, Leg, LegId, Negotiated, Program};
 use ringbuf::traits::{Consumer, Observer, Producer};
 use ringbuf::{HeapCons, HeapProd};
 use rustix::event::{Timespec, epoll};
 
 use crate::Sink;
+use crate::bridge::Bridge;
+use crate::crossing::{Arrival, Arrived, Departure};
 use crate::line::{Delivery, Line, Port, note};
 use crate::socket::{Pair, Socket};
 use crate::stats::Counters;
@@ -53,22 +55,59 @@ const RECEIVE_BUFFER: usize = 2048;
 
 /// What the owner tells a shard. A slot is the owner's to give; it comes back through `released`.
 pub(crate) enum Order<S> {
-    Open { slot: u32, id: LegId, port: u16, sockets: Pair<S> },
-    Start { slot: u32, leg: Box<Leg>, negotiated: Box<Negotiated> },
-    Run { slot: u32, program: Program },
-    StopPlay { slot: u32 },
-    Press { slot: u32, digit: Digit },
-    Listen { slot: u32, ear: Box<Ear> },
-    Deafen { slot: u32 },
-    Close { slot: u32 },
+    Open {
+        slot: u32,
+        id: LegId,
+        port: u16,
+        sockets: Pair<S>,
+    },
+    Start {
+        slot: u32,
+        leg: Box<Leg>,
+        negotiated: Box<Negotiated>,
+    },
+    Run {
+        slot: u32,
+        program: Program,
+    },
+    StopPlay {
+        slot: u32,
+    },
+    Press {
+        slot: u32,
+        digit: Digit,
+    },
+    Listen {
+        slot: u32,
+        ear: Box<Ear>,
+    },
+    Deafen {
+        slot: u32,
+    },
+    Close {
+        slot: u32,
+    },
+    /// The leg goes to another shard.
+    Depart {
+        slot: u32,
+        departure: Departure<S>,
+    },
+    /// A leg comes from another shard. Nothing that was ordered later is done before it is there.
+    Arrive(Arrival<S>),
+    /// What this bridge is from now on; `None` ends it.
+    Bridge {
+        number: u32,
+        bridge: Option<Box<Bridge>>,
+    },
 }
 
-/// A leg is over and its sockets are closed.
+/// A slot is without a leg again: it is over and its sockets are closed, or it has gone to another shard.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Released {
     pub(crate) slot: u32,
     pub(crate) id: LegId,
-    pub(crate) port: u16,
+    /// Free again, too.
+    pub(crate) port: Option<u16>,
 }
 
 /// The ends of a shard that its thread holds.
@@ -89,6 +128,9 @@ pub(crate) struct Shard<S> {
     /// The time of tick 0.
     epoch: Instant,
     lines: Vec<Option<Box<Line<S>>>>,
+    bridges: Vec<Option<Box<Bridge>>>,
+    /// The leg that is waited for.
+    arrival: Option<Arrival<S>>,
     /// Slots with events that the sink had no room for.
     deferred: Vec<u32>,
     buffer: Box<[u8; RECEIVE_BUFFER]>,
@@ -110,6 +152,8 @@ impl<S: Socket> Shard<S> {
             wheel: Wheel::new(slots),
             epoch: Instant::now(),
             lines: std::iter::repeat_with(|| None).take(slots).collect(),
+            bridges: std::iter::repeat_with(|| None).take(slots).collect(),
+            arrival: None,
             deferred: Vec::with_capacity(slots),
             buffer: Box::new([0; RECEIVE_BUFFER]),
         })
@@ -145,7 +189,8 @@ impl<S: Socket> Shard<S> {
     }
 
     fn time_to_sleep(&self, now: Instant) -> Option<Duration> {
-        if !self.wiring.orders.is_empty() {
+        // Who waits for a leg is woken when it is there.
+        if self.arrival.is_none() && !self.wiring.orders.is_empty() {
             return Some(Duration::ZERO);
         }
         let due = self.wheel.next_due().map(|tick| self.time_of(tick).saturating_duration_since(now));
@@ -208,14 +253,34 @@ impl<S: Socket> Shard<S> {
             return;
         }
         let (slot, port) = from_token(token);
-        self.guarded(slot, |line, buffer, counters| line.receive(now, port, buffer, counters));
+        let handled = self.guarded(slot, |line, buffer, counters| {
+            let heard = line.receive(now, port, buffer, counters);
+            line.bridge.zip(heard)
+        });
+        if let Some((bridge, heard)) = handled.flatten() {
+            self.relay(now, slot, bridge, &heard);
+        }
+    }
+
+    /// Sends on what the leg in `slot` has heard; its datagram is in the buffer.
+    fn relay(&mut self, now: Instant, slot: u32, bridge: u32, heard: &Heard) {
+        let mut n = 0;
+        while let Some(to) = self.bridges[bridge as usize].as_ref().and_then(|it| it.relayed_to(slot, n)) {
+            self.guarded(to, |line, buffer, counters| line.forward(now, heard, buffer, counters));
+            n += 1;
+        }
     }
 
     fn obey(&mut self, now: Instant) {
         for _ in 0..MAX_COMMANDS {
+            if !self.arrived(now) {
+                return;
+            }
             let Some(order) = self.wiring.orders.try_pop() else { return };
             match order {
-                Order::Open { slot, id, port, sockets } => self.open(now, slot, Line::new(id, port, sockets)),
+                Order::Open { slot, id, port, sockets } => {
+                    self.admit(now, slot, Box::new(Line::new(id, port, sockets)))
+                }
                 Order::Start { slot, leg, negotiated } => {
                     let tick = self.tick_at(now) + 1;
                     let ptime = self
@@ -240,17 +305,88 @@ impl<S: Socket> Shard<S> {
                     self.guarded(slot, |line, _, counters| line.deafen(counters));
                 }
                 Order::Close { slot } => self.close(now, slot),
+                Order::Depart { slot, departure } => self.depart(slot, departure),
+                Order::Arrive(arrival) => self.arrival = Some(arrival),
+                Order::Bridge { number, bridge } => self.arrange(now, number, bridge),
             }
         }
     }
 
-    fn open(&mut self, now: Instant, slot: u32, line: Line<S>) {
+    /// Lets a leg go.
+    fn depart(&mut self, slot: u32, departure: Departure<S>) {
+        // A leg that is over has told so, and its slot is released.
+        let Some(line) = self.lines[slot as usize].take() else { return };
+        self.wheel.remove(slot);
+        self.deferred.retain(|waiting| *waiting != slot);
+        self.leave(slot, &line);
+        if let Some(sockets) = line.sockets() {
+            for gone in [epoll::delete(&self.epoll, &sockets.rtp), epoll::delete(&self.epoll, &sockets.rtcp)]
+            {
+                note(gone.map_err(io::Error::from), &self.wiring.counters);
+            }
+        }
+        let id = line.id;
+        self.uncount();
+        departure.send(line);
+        self.vacate(Released { slot, id, port: None });
+    }
+
+    /// Takes in the leg that is waited for; `false` while it is not there.
+    fn arrived(&mut self, now: Instant) -> bool {
+        let Some(arrival) = &mut self.arrival else { return true };
+        let (slot, id) = (arrival.slot, arrival.id);
+        match arrival.poll() {
+            Arrived::NotYet => return false,
+            Arrived::Never => self.vacate(Released { slot, id, port: None }),
+            Arrived::Line(mut line) => {
+                let tick = self.tick_at(now) + 1;
+                let ptime = line.arrive(now, tick);
+                self.wiring.counters.legs_moved.add(1);
+                self.admit(now, slot, line);
+                if let Some(ptime) = ptime.filter(|_| self.lines[slot as usize].is_some()) {
+                    self.wheel.start(slot, tick, ptime);
+                }
+            }
+        }
+        self.arrival = None;
+        true
+    }
+
+    fn arrange(&mut self, now: Instant, number: u32, mut bridge: Option<Box<Bridge>>) {
+        let before = self.bridges[number as usize].take();
+        let before = before.iter().flat_map(|bridge| &bridge.seats);
+        for seat in before.clone() {
+            if let Some(line) = seat.line(&mut self.lines) {
+                line.bridge = None;
+            }
+        }
+        for seat in bridge.iter_mut().flat_map(|bridge| &mut bridge.seats) {
+            match seat.line(&mut self.lines) {
+                Some(line) => {
+                    line.bridge = Some(number);
+                    line.feed(now, seat.feed);
+                }
+                // It was over before the owner knew.
+                None => seat.slot = None,
+            }
+        }
+        for seat in before {
+            if let Some(line) = seat.line(&mut self.lines).filter(|line| line.bridge.is_none()) {
+                line.feed(now, Feed::Own);
+            }
+        }
+        self.bridges[number as usize] = bridge;
+    }
+
+    fn admit(&mut self, now: Instant, slot: u32, line: Box<Line<S>>) {
         let watched = line.sockets().map_or(Ok(()), |sockets| {
             self.watch(&sockets.rtp, slot, Port::Rtp)?;
             self.watch(&sockets.rtcp, slot, Port::Rtcp)
         });
-        self.lines[slot as usize] = Some(Box::new(line));
+        self.lines[slot as usize] = Some(line);
         self.wiring.counters.legs.add(1);
+        // A leg that comes from elsewhere may have events that the sink had no room for.
+        self.guarded(slot, |_, _, _| ());
         if watched.is_err() {
             // The kernel has no memory for another watch: the owner learns it as a leg that closes by itself.
             note(watched, &self.wiring.counters);
@@ -323,9 +459,24 @@ impl<S: Socket> Shard<S> {
 
     fn release(&mut self, slot: u32) {
         let Some(line) = self.lines[slot as usize].take() else { return };
+        self.leave(slot, &line);
+        self.uncount();
+        self.vacate(Released { slot, id: line.id, port: Some(line.port) });
+    }
+
+    /// Nobody hears the leg that was in `slot` any more, nor whoever gets it next.
+    fn leave(&mut self, slot: u32, line: &Line<S>) {
+        if let Some(bridge) = line.bridge.and_then(|bridge| self.bridges[bridge as usize].as_mut()) {
+            bridge.leave(slot);
+        }
+    }
+
+    fn uncount(&self) {
         let counters = &self.wiring.counters;
         counters.legs.set(counters.legs.get().saturating_sub(1));
-        let released = Released { slot, id: line.id, port: line.port };
+    }
+
+    fn vacate(&mut self, released: Released) {
         // There is room for every slot, and the owner gives a slot out again only after it has read this.
         debug_assert!(self.wiring.released.vacant_len() > 0);
         let _ = self.wiring.released.try_push(released);

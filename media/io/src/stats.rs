@@ -61,6 +61,10 @@ macro_rules! counters {
 counters! {
     /// Legs with open ports now.
     legs,
+    /// Legs that have come from another media thread, to be bridged.
+    legs_moved,
+    /// RTP packets sent on from one leg to another as they came.
+    rtp_packets_relayed,
     /// RTP packets sent.
     rtp_packets_sent,
     /// Octets of RTP sent, headers of RTP included.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "test")]
 
 mod alloc;
+mod bridge;
 mod leg;
 mod pair;
 mod rig;

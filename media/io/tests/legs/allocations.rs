@@ -3,8 +3,10 @@
 use std::sync::OnceLock;
 use std::sync::mpsc::sync_channel;
 
+use crate::bridges::everyone;
 use crate::support::{LOCALHOST, Owner, Peer, config, prompt, rtp, wait_until};
 use alloc_count::ThreadCounter;
+use media_core::BridgeId;
 use media_io::{Media, MediaConfig};
 
 static MEDIA_THREAD: OnceLock<ThreadCounter> = OnceLock::new();
@@ -51,5 +53,49 @@ fn packets_and_ticks_do_not_allocate() {
     wait_until("thousands are sent", || total().rtp_packets_sent >= start.rtp_packets_sent + 5_000);
     let counts = counter.counts() - before;
     assert_eq!(counts.allocs, 0, "{} packets sent and 5,000 received", total().rtp_packets_sent);
+    assert_eq!(total().panics, 0);
+}
+
+#[test]
+fn relayed_packets_do_not_allocate() {
+    static THREAD: OnceLock<ThreadCounter> = OnceLock::new();
+    let (sender, events) = sync_channel(10_000);
+    let config = MediaConfig { shards: 1, ..config(31_500..=31_999) };
+    let media = Media::start(config, move |leg, event| {
+        THREAD.get_or_init(alloc_count::thread_counter);
+        sender.try_send((leg, event)).is_ok()
+    });
+    let mut owner = Owner { media: media.unwrap(), events };
+    let peers: Vec<Peer> = (0..50).map(|_| Peer::new(LOCALHOST)).collect();
+    let prompt = prompt(20);
+    let mut locals = Vec::new();
+    for (id, peer) in peers.iter().enumerate() {
+        locals.push(owner.start_leg(id as u64, peer.address));
+        owner.play(id as u64, &prompt, 1);
+    }
+    for id in 0..25 {
+        owner.media.bridge(BridgeId(id), everyone([id, 49 - id])).unwrap();
+    }
+    // Every prompt has begun and ended.
+    for _ in 0..100 {
+        owner.next_media();
+    }
+    let total = || owner.media.stats().total();
+    let send = |round: u16| {
+        for (peer, local) in peers.iter().zip(&locals) {
+            let packet = match round % 10 {
+                0 => rtp(101, true, round, u32::from(round) * 160, &[round as u8 % 10, 0x8a, 3, 32]),
+                _ => rtp(0, false, round, u32::from(round) * 160, &[0x33; 160]),
+            };
+            peer.send(*local, &packet);
+        }
+        wait_until("this round is relayed", || total().rtp_packets_relayed >= u64::from(round) * 50);
+    };
+    send(1);
+    let counter = THREAD.get().unwrap();
+    let before = counter.counts();
+    (2..102).for_each(send);
+    let counts = counter.counts() - before;
+    assert_eq!(counts.allocs, 0, "{} packets relayed", total().rtp_packets_relayed);
     assert_eq!(total().panics, 0);
 }

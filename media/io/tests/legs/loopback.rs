@@ -123,9 +123,10 @@ fn a_new_answer_moves_the_stream_without_a_break() {
     let mut owner = Owner::start(config(21_400..=21_599));
     let (first, second) = (Peer::new(LOCALHOST), Peer::new(LOCALHOST));
     let local = owner.start_leg(1, first.address);
+    // What comes before the leg has started is not counted.
+    let mut last = first.receive();
     first.send(local, &rtp(0, false, 1, 160, &[0xff; 160]));
     wait_until("a packet", || owner.media.stats().total().rtp_packets_received == 1);
-    let mut last = first.receive();
     owner.command(1, Command::Start { config: leg_config(99), negotiated: negotiated(second.address) });
     let moved = second.receive();
     while last.seq.wrapping_add(1) != moved.seq {

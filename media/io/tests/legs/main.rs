@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "test")]
 
 mod allocations;
+mod bridges;
 mod loopback;
 mod resources;
 mod support;

@@ -1,0 +1,47 @@
+//! A bridge in its shard: who sits in it, and what each of them sends.
+
+use media_core::{Feed, MemberSet};
+
+use crate::line::Line;
+
+/// A bridge. It is made whole by the owner and replaced whole when anything in it changes, so nothing in it grows here.
+#[derive(Debug)]
+pub(crate) struct Bridge {
+    pub(crate) seats: Vec<Seat>,
+}
+
+/// A leg's place in a bridge.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seat {
+    /// The leg's slot; `None` once it is over.
+    pub(crate) slot: Option<u32>,
+    pub(crate) hears: MemberSet,
+    pub(crate) feed: Feed,
+}
+
+impl Bridge {
+    fn place(&self, slot: u32) -> Option<usize> {
+        self.seats.iter().position(|seat| seat.slot == Some(slot))
+    }
+
+    /// The slot of the `n`th leg that sends on what the one in `slot` hears.
+    pub(crate) fn relayed_to(&self, slot: u32, n: usize) -> Option<u32> {
+        let place = self.place(slot)?;
+        let takes = |seat: &&Seat| seat.hears.contains(place) && matches!(seat.feed, Feed::Relay { .. });
+        self.seats.iter().filter(takes).filter_map(|seat| seat.slot).nth(n)
+    }
+
+    /// The leg in `slot` is over: nobody hears it any more, whoever gets its slot next.
+    pub(crate) fn leave(&mut self, slot: u32) {
+        if let Some(place) = self.place(slot) {
+            self.seats[place].slot = None;
+        }
+    }
+}
+
+impl Seat {
+    /// Its leg, of the shard's `lines`.
+    pub(crate) fn line<'a, S>(&self, lines: &'a mut [Option<Box<Line<S>>>]) -> Option<&'a mut Line<S>> {
+        lines[self.slot? as usize].as_deref_mut()
+    }
+}

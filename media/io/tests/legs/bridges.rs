@@ -1,0 +1,331 @@
+//! Legs that are bridged: on one thread, or brought to one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::support::{
+    DEAD, LOCALHOST, Owner, Packet, Peer, config, leg_config, negotiated, prompt, rtp, wait_until,
+};
+use media_core::{BridgeId, Codec, Keys, LegId, MediaEvent, Member, MemberSet, Negotiated, Prompt};
+use media_io::{BridgeConfig, Command, Error, LegEvent, MediaConfig};
+
+/// All hear each other.
+pub(crate) fn everyone(legs: impl IntoIterator<Item = u64>) -> BridgeConfig {
+    let legs: Vec<u64> = legs.into_iter().collect();
+    let all: MemberSet = (0..legs.len()).collect();
+    let hears = |own: usize| all.iter().filter(|place| *place != own).collect();
+    let members = legs.iter().enumerate().map(|(n, leg)| Member { leg: LegId(*leg), hears: hears(n) });
+    BridgeConfig { members: members.collect(), keys: Keys::Relayed }
+}
+
+/// Peers with their legs.
+struct Party {
+    owner: Owner,
+    peers: Vec<Peer>,
+    locals: Vec<std::net::SocketAddr>,
+}
+
+impl Party {
+    fn new(config: MediaConfig, legs: u64) -> Party {
+        let mut owner = Owner::start(config);
+        let peers: Vec<Peer> = (0..legs).map(|_| Peer::new(LOCALHOST)).collect();
+        let locals =
+            peers.iter().enumerate().map(|(id, peer)| owner.start_leg(id as u64, peer.address)).collect();
+        Party { owner, peers, locals }
+    }
+
+    fn bridge(&mut self, id: u64, legs: impl IntoIterator<Item = u64>) {
+        let legs: Vec<u64> = legs.into_iter().collect();
+        self.owner.media.bridge(BridgeId(id), everyone(legs.iter().copied())).unwrap();
+        self.settle(legs[0]);
+    }
+
+    /// Waits until the thread of a leg has obeyed all that it was told.
+    fn settle(&mut self, leg: u64) {
+        let nothing = Arc::new(Prompt::new(Codec::Pcmu, Vec::new()));
+        self.owner.play(leg, &nothing, 1);
+        while self.owner.next() != (leg, LegEvent::Media(MediaEvent::PlayStarted { id: leg })) {}
+        while !matches!(self.owner.next(), (id, LegEvent::Media(MediaEvent::PlayEnded { .. })) if id == leg) {
+        }
+    }
+
+    /// One packet of speech that tells who spoke, and when.
+    fn speak(&self, who: usize, round: u16) {
+        let packet = rtp(0, false, round, u32::from(round) * 160, &spoken(who, round));
+        self.peers[who].send(self.locals[who], &packet);
+    }
+
+    /// Packets of speech that `who` has heard until now.
+    fn heard(&self, who: usize) -> Vec<Packet> {
+        self.peers[who].received().into_iter().filter(|packet| packet.payload[0] != 0xff).collect()
+    }
+}
+
+fn spoken(who: usize, round: u16) -> Vec<u8> {
+    let mut payload = vec![0x11; 160];
+    payload[0] = who as u8;
+    payload[1..3].copy_from_slice(&round.to_be_bytes());
+    payload
+}
+
+/// Checks one leg's stream over a change of voice: the numbers go on.
+fn in_sequence(packets: &[Packet], id: u64) {
+    let mut seq = leg_config(id).first_seq;
+    for packet in packets {
+        assert_eq!(u64::from(packet.ssrc), id);
+        assert_eq!(packet.seq, seq.0, "sequence of leg {id}");
+        seq = seq.next();
+    }
+    let ahead = |pair: &[Packet]| pair[1].timestamp.wrapping_sub(pair[0].timestamp);
+    for pair in packets.windows(2) {
+        assert!((1..80_000).contains(&ahead(pair)), "timestamps of leg {id}: {}", ahead(pair));
+    }
+}
+
+#[test]
+fn a_hundred_pairs_hear_each_other_whole_and_in_order() {
+    let mut party = Party::new(config(12_000..=12_999), 200);
+    // Far enough apart in their opening that many pairs lie on two threads.
+    for pair in 0..100 {
+        party.bridge(pair, [pair, 199 - pair]);
+    }
+    let total = || party.owner.media.stats().total();
+    for round in 0..50 {
+        for who in 0..200 {
+            party.speak(who, round);
+        }
+        wait_until("all is relayed", || total().rtp_packets_relayed >= 200 * (u64::from(round) + 1));
+    }
+    for who in 0..200 {
+        let packets = party.peers[who].received();
+        in_sequence(&packets, who as u64);
+        let heard: Vec<&Packet> = packets.iter().filter(|packet| packet.payload[0] != 0xff).collect();
+        assert_eq!(heard.len(), 50);
+        for (round, packet) in heard.iter().enumerate() {
+            assert_eq!(packet.payload, spoken(199 - who, round as u16));
+        }
+    }
+    let total = total();
+    assert_eq!((total.rtp_packets_relayed, total.panics, total.legs), (10_000, 0, 200));
+    assert!(total.legs_moved > 0, "some pairs lay on two threads");
+}
+
+#[test]
+fn nothing_is_lost_while_a_leg_moves() {
+    let mut party = Party::new(config(13_000..=13_199), 2);
+    wait_until("both run", || party.owner.media.stats().total().rtp_packets_sent > 2);
+    let mut round = 0;
+    let mut said = 0;
+    let mut moved = 0;
+    // A third leg draws one of them to and fro.
+    let third = Peer::new(LOCALHOST);
+    for turn in 0..20 {
+        for _ in 0..5 {
+            party.speak(0, round);
+            party.speak(1, round);
+            round += 1;
+        }
+        party.bridge(turn, [0, 1]);
+        said += 5;
+        let extra = 10 + turn;
+        party.owner.start_leg(extra, third.address);
+        for _ in 0..5 {
+            party.speak(0, round);
+            party.speak(1, round);
+            round += 1;
+        }
+        said += 5;
+        let received = |party: &Party| party.owner.media.stats().total().rtp_packets_received;
+        wait_until("all is received", || received(&party) >= said * 2);
+        party.owner.media.unbridge(BridgeId(turn)).unwrap();
+        party.bridge(100 + turn, [1, extra]);
+        party.owner.media.unbridge(BridgeId(100 + turn)).unwrap();
+        party.owner.command(extra, Command::Close);
+        moved = party.owner.media.stats().total().legs_moved;
+    }
+    assert!(moved > 0);
+    for id in [0, 1] {
+        party.owner.command(id, Command::Close);
+    }
+    let mut stats = Vec::new();
+    while stats.len() < 2 {
+        let (id, closed) = party.owner.next_closed();
+        if id < 2 {
+            stats.push((closed.packets_received, closed.packets_lost));
+        }
+    }
+    assert_eq!(stats, [(said, 0), (said, 0)], "what came during a move waited in the socket");
+    in_sequence(&party.peers[0].received(), 0);
+    in_sequence(&party.peers[1].received(), 1);
+}
+
+#[test]
+fn whoever_leaves_is_heard_no_more_nor_is_who_gets_his_place() {
+    let mut party = Party::new(MediaConfig { shards: 1, max_legs: 3, ..config(13_200..=13_399) }, 3);
+    party.bridge(1, [0, 1]);
+    party.speak(0, 0);
+    wait_until("it is relayed", || party.owner.media.stats().total().rtp_packets_relayed == 1);
+    // The bridge still names leg 1 when another leg takes its slot.
+    party.owner.command(1, Command::Close);
+    assert_eq!(party.owner.next_closed().0, 1);
+    let stranger = Peer::new(LOCALHOST);
+    let begun = Instant::now();
+    while let Err(error) = party.owner.media.open(LegId(9)) {
+        assert!(matches!(error, Error::TooManyLegs { .. }) && begun.elapsed() < DEAD);
+    }
+    let start = Command::Start { config: leg_config(9), negotiated: negotiated(stranger.address) };
+    party.owner.command(9, start);
+    party.speak(0, 1);
+    party.bridge(1, [0, 2]);
+    party.speak(0, 2);
+    wait_until("it is relayed", || party.owner.media.stats().total().rtp_packets_relayed == 2);
+    for _ in 0..5 {
+        assert_eq!(stranger.receive().payload, [0xff; 160]);
+    }
+    assert_eq!(party.heard(2).len(), 1);
+}
+
+#[test]
+fn rubbish_and_strangers_are_not_relayed() {
+    let mut party = Party::new(config(13_400..=13_599), 2);
+    party.bridge(1, [0, 1]);
+    let stranger = Peer::new("127.0.0.2".parse().unwrap());
+    let to = party.locals[0];
+    stranger.send(to, &rtp(0, false, 1, 1, &[1; 160]));
+    for rubbish in [&[][..], &[0x80], &[0x80; 11], &[0xff; 400], &[0x9f, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]] {
+        party.peers[0].send(to, rubbish);
+    }
+    // Comfort noise and an unknown payload type are nobody's audio, and a packet may be as long as it likes.
+    party.peers[0].send(to, &rtp(13, false, 1, 1, &[0x50]));
+    party.peers[0].send(to, &rtp(96, false, 2, 1, &[0x50; 160]));
+    party.peers[0].send(to, &rtp(0, false, 3, 1, &[7; 1_400]));
+    party.peers[0].send(to, &rtp(0, false, 4, 1, &[]));
+    party.speak(0, 5);
+    wait_until("the good ones are relayed", || party.owner.media.stats().total().rtp_packets_relayed == 3);
+    let total = party.owner.media.stats().total();
+    assert_eq!((total.panics, total.rtp_packets_relayed), (0, 3));
+}
+
+#[test]
+fn a_codec_of_another_kind_is_not_passed_through() {
+    let mut party = Party::new(config(13_600..=13_799), 2);
+    party.bridge(1, [0, 1]);
+    let other =
+        Negotiated { codec: Codec::Pcma, pt_send: 8, pt_recv: 8, ..negotiated(party.peers[1].address) };
+    party.owner.command(1, Command::Start { config: leg_config(1), negotiated: other });
+    party.settle(1);
+    party.speak(0, 1);
+    wait_until("it came", || party.owner.media.stats().total().rtp_packets_received == 1);
+    let again = negotiated(party.peers[1].address);
+    party.owner.command(1, Command::Start { config: leg_config(1), negotiated: again });
+    party.settle(1);
+    party.speak(0, 2);
+    wait_until("it is relayed", || party.owner.media.stats().total().rtp_packets_relayed == 1);
+}
+
+#[test]
+fn what_cannot_be_bridged_is_told() {
+    let mut party = Party::new(config(13_800..=13_999), 4);
+    let media = &mut party.owner.media;
+    let refused = |media: &mut media_io::Media, id, legs: &[u64]| {
+        media.bridge(BridgeId(id), everyone(legs.iter().copied())).unwrap_err().to_string()
+    };
+    assert_eq!(refused(media, 1, &[0, 9]), "leg 9 is not open");
+    assert_eq!(refused(media, 1, &[0, 0]), "leg 0 is in a bridge already");
+    media.bridge(BridgeId(1), everyone([0, 1])).unwrap();
+    assert_eq!(refused(media, 2, &[1, 2]), "leg 1 is in a bridge already");
+    let many: Vec<u64> = (0..65).collect();
+    assert_eq!(refused(media, 2, &many), "a bridge takes at most 64 legs");
+    assert_eq!(media.unbridge(BridgeId(2)).unwrap_err().to_string(), "there is no bridge 2");
+    // One goes, one comes, and who went is free for another bridge.
+    media.bridge(BridgeId(1), everyone([0, 2])).unwrap();
+    media.bridge(BridgeId(2), everyone([1, 3])).unwrap();
+    media.unbridge(BridgeId(1)).unwrap();
+    media.unbridge(BridgeId(2)).unwrap();
+}
+
+/// Bridges come and go, legs end in the middle of a move, and in the end there is room for all again.
+#[test]
+fn places_are_accounted_for_whatever_happens() {
+    const LEGS: u64 = 40;
+    let config = MediaConfig { max_legs: LEGS as usize, shards: 3, ..config(14_000..=14_999) };
+    let mut owner = Owner::start(config);
+    let peer = Peer::new(LOCALHOST);
+    let mut random = 0x2545_F491_4F6C_DD1D_u64;
+    let mut below = |n: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % n
+    };
+    let (mut next, mut live) = (0, BTreeSet::new());
+    let mut closed = 0_usize;
+    for _ in 0..5_000 {
+        match below(12) {
+            0..=3 => {
+                if owner.media.open(LegId(next)).is_ok() {
+                    let negotiated = negotiated(peer.address);
+                    owner.command(next, Command::Start { config: leg_config(next), negotiated });
+                    live.insert(next);
+                    next += 1;
+                }
+            }
+            4 | 5 => {
+                if let Some(id) = live.iter().nth(below(LEGS) as usize).copied() {
+                    owner.command(id, Command::Close);
+                    live.remove(&id);
+                    closed += 1;
+                }
+                // Now and then the threads are given the time to keep up.
+                if below(4) == 0 {
+                    std::iter::repeat_with(|| owner.next_closed()).take(std::mem::take(&mut closed)).count();
+                }
+            }
+            6..=8 => {
+                let bridge = BridgeId(below(8));
+                let legs: BTreeSet<u64> = (0..2 + below(3))
+                    .filter_map(|_| live.iter().nth(below(LEGS) as usize).copied())
+                    .collect();
+                // Some are in another bridge, and then it is refused.
+                let _ = owner.media.bridge(bridge, everyone(legs));
+            }
+            _ => {
+                let _ = owner.media.unbridge(BridgeId(below(8)));
+            }
+        }
+    }
+    for id in std::mem::take(&mut live) {
+        owner.command(id, Command::Close);
+        closed += 1;
+    }
+    for _ in 0..closed {
+        owner.next_closed();
+    }
+    wait_until("all are gone", || owner.media.stats().total().legs == 0);
+    let total = owner.media.stats().total();
+    assert_eq!((total.panics, total.socket_errors), (0, 0));
+    assert!(total.legs_moved > 50, "{}", total.legs_moved);
+    for id in 0..LEGS {
+        let begun = Instant::now();
+        while owner.media.open(LegId(100_000 + id)).is_err() {
+            assert!(begun.elapsed() < DEAD, "no room for leg {id}");
+        }
+    }
+    assert!(matches!(owner.media.open(LegId(1)), Err(Error::TooManyLegs { .. })));
+}
+
+#[test]
+fn a_prompt_is_heard_instead_of_the_other_side() {
+    let mut party = Party::new(config(15_000..=15_199), 2);
+    party.bridge(1, [0, 1]);
+    party.owner.play(1, &prompt(60), 0);
+    assert_eq!(party.owner.next_media(), (1, MediaEvent::PlayStarted { id: 1 }));
+    party.speak(0, 0);
+    wait_until("it came", || party.owner.media.stats().total().rtp_packets_received == 1);
+    party.owner.command(1, Command::StopPlay);
+    assert!(matches!(party.owner.next_media(), (1, MediaEvent::PlayEnded { .. })));
+    party.speak(0, 1);
+    wait_until("it is relayed", || party.owner.media.stats().total().rtp_packets_relayed == 1);
+    in_sequence(&party.peers[1].received(), 1);
+}
