@@ -1,10 +1,10 @@
 //! The audio codecs: their names and numbers here, a file each for their arithmetic, and [`Decoder`] and [`Encoder`] over all.
 
-mod coder;
 pub mod g711;
 pub mod g722;
+mod stream;
 
-pub use coder::{Decoder, Encoder};
+pub use stream::{Decoder, Encoder};
 
 use crate::Ptime;
 

@@ -173,8 +173,8 @@ fn keys_are_relayed_in_the_far_sides_payload_type_or_consumed() {
     let event = TelephoneEvent { pt_send: 110, pt_recv: 111, clock: 8_000 };
     let agreed = |telephone_event| Negotiated { telephone_event, ..negotiated("192.0.2.1:4000") };
     let cases = [
-        (Some(event.clone()), Keys::Relayed, true),
-        (Some(event.clone()), Keys::Consumed, false),
+        (Some(event), Keys::Relayed, true),
+        (Some(event), Keys::Consumed, false),
         (None, Keys::Relayed, false),
         (Some(TelephoneEvent { clock: 48_000, ..event }), Keys::Relayed, false),
     ];
@@ -188,7 +188,7 @@ fn keys_are_relayed_in_the_far_sides_payload_type_or_consumed() {
                 assert_eq!(header.pt, 110);
                 assert_eq!(
                     payload,
-                    [5, if n == 4 { 0x8A } else { 0x0A }, (n * 160 >> 8) as u8, (n * 160) as u8]
+                    [5, if n == 4 { 0x8A } else { 0x0A }, ((n * 160) >> 8) as u8, (n * 160) as u8]
                 );
             }
             // All packets of an event carry the time of its start (RFC 4733, 2.1), while time goes on.
