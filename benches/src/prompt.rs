@@ -47,6 +47,6 @@ pub(crate) fn sound(rate: u32, samples: u32) -> impl Iterator<Item = i16> {
 /// The octets that a call must receive, over and over.
 pub(crate) fn encoded(wav: &[u8], codec: Codec) -> anyhow::Result<Vec<u8>> {
     let prepared = media_prompts::prepare(wav, &Limits::default(), &[codec])?;
-    let prompt = prepared.prompt(codec).ok_or_else(|| anyhow::anyhow!("no prompt in {codec:?}"))?;
+    let prompt = prepared.prompt.encoded(codec).ok_or_else(|| anyhow::anyhow!("no prompt in {codec:?}"))?;
     Ok(prompt.payload().to_vec())
 }

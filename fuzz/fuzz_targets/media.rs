@@ -7,7 +7,7 @@
 use libfuzzer_sys::fuzz_target;
 use media_core::rtp::Packet;
 use media_core::sdp::{LocalMedia, accept_answer, answer, offer_again};
-use media_core::{Codec, Direction, Prompt, Ptime, rtcp};
+use media_core::{Codec, Direction, Encoded, Ptime, rtcp};
 
 fuzz_target!(|data: &[u8]| {
     let local = LocalMedia {
@@ -26,5 +26,5 @@ fuzz_target!(|data: &[u8]| {
     let _ = accept_answer(&local, data);
     let _ = Packet::parse(data);
     let _ = rtcp::parse(data).map(|packets| packets.for_each(drop));
-    let _ = Prompt::new(Codec::G722, data).decode();
+    let _ = Encoded::new(Codec::G722, data).decode();
 });

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use control_api_types::{Prompt, Timestamp};
-use media_core::Codec;
+use media_core::{Codec, Encoded};
 use media_prompts::{Limits, Prepared};
 use parking_lot::RwLock;
 
@@ -44,14 +44,11 @@ pub enum PromptError {
     Stopping,
 }
 
-/// Audio in every codec.
-type Encoded = Vec<Arc<media_core::Prompt>>;
-
 #[derive(Debug, Default)]
 struct Catalogue {
     by_name: BTreeMap<String, Prompt>,
     /// Two names may share one id.
-    audio: BTreeMap<String, Encoded>,
+    audio: BTreeMap<String, Arc<media_core::Prompt>>,
 }
 
 impl Catalogue {
@@ -60,13 +57,9 @@ impl Catalogue {
         self.by_name.get(id_or_name).or_else(|| self.by_name.values().find(|prompt| prompt.id == id_or_name))
     }
 
-    fn insert(&mut self, prompt: Prompt, encoded: Encoded) {
-        self.audio.insert(prompt.id.clone(), encoded);
+    fn insert(&mut self, prompt: Prompt, audio: Arc<media_core::Prompt>) {
+        self.audio.insert(prompt.id.clone(), audio);
         self.by_name.insert(prompt.name.clone(), prompt);
-    }
-
-    fn encoded(&self, id: &str, codec: Codec) -> Option<&Arc<media_core::Prompt>> {
-        self.audio.get(id)?.iter().find(|prompt| prompt.codec() == codec)
     }
 }
 
@@ -88,7 +81,7 @@ impl PromptStore {
         let mut catalogue = Catalogue::default();
         for stored in journal.prompts()? {
             match load(&folder, &stored) {
-                Ok((prompt, encoded)) => catalogue.insert(prompt, encoded),
+                Ok((prompt, audio)) => catalogue.insert(prompt, audio),
                 Err(error) => {
                     tracing::error!(prompt = stored.name, %error, "prompt not loaded: upload it again")
                 }
@@ -133,12 +126,12 @@ impl PromptStore {
             channels: u8::try_from(prepared.source_channels).unwrap_or(u8::MAX),
             created_at: now,
         };
-        let encoded = prepared.prompts.clone();
+        let audio = Arc::clone(&prepared.prompt);
         self.write_files(prepared, original).await?;
         let json = serde_json::to_string(&resource)
             .map_err(|source| JournalError::Record { key: name.clone(), source })?;
         self.journal.put_prompt(StoredPrompt { name: name.clone(), id, json }).await?;
-        self.catalogue.write().insert(resource.clone(), encoded);
+        self.catalogue.write().insert(resource.clone(), audio);
         Ok(resource)
     }
 
@@ -177,18 +170,20 @@ impl PromptStore {
         self.catalogue.read().find(id_or_name).cloned()
     }
 
-    /// What is played in `codec`.
-    pub(crate) fn encoded(&self, id: &str, codec: Codec) -> Option<Arc<media_core::Prompt>> {
-        self.catalogue.read().encoded(id, codec).cloned()
+    /// What is played of a prompt, by id.
+    pub(crate) fn played(&self, id: &str) -> Option<Arc<media_core::Prompt>> {
+        self.catalogue.read().audio.get(id).cloned()
     }
 
     /// What a customer hears in `codec`, as a WAV file (linear 16 bit, mono, at the codec's rate).
     pub(crate) async fn audio(&self, id_or_name: &str, codec: Codec) -> Result<Option<Bytes>, PromptError> {
         let Some(prompt) = self.find(id_or_name) else { return Ok(None) };
-        let Some(encoded) = self.encoded(&prompt.id, codec) else { return Ok(None) };
+        let Some(played) = self.played(&prompt.id) else { return Ok(None) };
         // A quarter of an hour of G.722 takes a quarter of a second.
-        let decoded = tokio::task::spawn_blocking(move || wav(&encoded.decode(), codec.sample_rate()));
-        decoded.await.map(Some).map_err(|_| PromptError::Stopping)
+        let decoded = tokio::task::spawn_blocking(move || {
+            played.encoded(codec).map(|encoded| wav(&encoded.decode(), codec.sample_rate()))
+        });
+        decoded.await.map_err(|_| PromptError::Stopping)
     }
 
     async fn write_files(&self, prepared: Prepared, original: Bytes) -> Result<(), PromptError> {
@@ -196,10 +191,7 @@ impl PromptStore {
         tokio::task::spawn_blocking(move || {
             let id = prepared.sha256.to_string();
             write(&original_file(&folder, &id), &original)?;
-            prepared
-                .prompts
-                .iter()
-                .try_for_each(|prompt| write(&encoded_file(&folder, &id, prompt.codec()), prompt.payload()))
+            write_encodings(&folder, &id, &prepared.prompt)
         })
         .await
         .map_err(|_| PromptError::Stopping)?
@@ -229,25 +221,26 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), PromptError> {
     std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path)).map_err(at(path))
 }
 
+fn write_encodings(folder: &Path, id: &str, prompt: &media_core::Prompt) -> Result<(), PromptError> {
+    let mut encodings = prompt.encodings().iter();
+    encodings.try_for_each(|encoded| write(&encoded_file(folder, id, encoded.codec()), encoded.payload()))
+}
+
 /// Reads the encodings, or makes them again from the original when a codec is newer than the upload.
-fn load(folder: &Path, stored: &StoredPrompt) -> Result<(Prompt, Encoded), PromptError> {
+fn load(folder: &Path, stored: &StoredPrompt) -> Result<(Prompt, Arc<media_core::Prompt>), PromptError> {
     let resource: Prompt = crate::journal::from_json(&stored.name, &stored.json)?;
     let read = |codec| {
         let path = encoded_file(folder, &stored.id, codec);
-        std::fs::read(&path)
-            .map(|payload| Arc::new(media_core::Prompt::new(codec, payload)))
-            .map_err(at(&path))
+        std::fs::read(&path).map(|payload| Encoded::new(codec, payload)).map_err(at(&path))
     };
-    if let Ok(encoded) = Codec::ALL.into_iter().map(read).collect() {
-        return Ok((resource, encoded));
+    if let Ok(encodings) = Codec::ALL.into_iter().map(read).collect() {
+        return Ok((resource, Arc::new(media_core::Prompt::in_codecs(encodings))));
     }
     let path = original_file(folder, &stored.id);
     let original = std::fs::read(&path).map_err(at(&path))?;
     let prepared = media_prompts::prepare(&original, &Limits::default(), &Codec::ALL)?;
-    for prompt in &prepared.prompts {
-        write(&encoded_file(folder, &stored.id, prompt.codec()), prompt.payload())?;
-    }
-    Ok((resource, prepared.prompts))
+    write_encodings(folder, &stored.id, &prepared.prompt)?;
+    Ok((resource, prepared.prompt))
 }
 
 /// A WAV file (RIFF, `fmt ` with PCM, `data`) of mono audio.

@@ -10,7 +10,7 @@ use control_api_types::{
     Call, CallId, CreateCall, Disposition, Drain, Event, EventData, RouteAnswer, Timestamp,
 };
 use engine_core::{CallEvent, DoorNews, Input, MediaCommand, MediaInput, NoRoute, Output};
-use media_core::{Codec, LegId};
+use media_core::LegId;
 use media_io::{LegEvent, Media};
 use sip_io::{Inbox, Transports};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -114,8 +114,6 @@ pub(crate) struct State {
     arriving: BTreeSet<CallId>,
     /// Calls that the journal did not take: their ends are nobody's.
     refused: BTreeSet<CallId>,
-    /// What each leg speaks, so that its prompts can be found.
-    codecs: HashMap<LegId, Codec>,
     /// How many calls came out how.
     pub(crate) ended: BTreeMap<Disposition, u64>,
     /// Ended calls that the journal does not have as such yet; bounded by the calls there may be.
@@ -196,10 +194,7 @@ impl Task {
             Woken::Media(leg, event) => {
                 let input = match event {
                     LegEvent::Media(event) => MediaInput::Event(event),
-                    LegEvent::Closed(stats) => {
-                        self.state.codecs.remove(&leg);
-                        MediaInput::Closed(stats)
-                    }
+                    LegEvent::Closed(stats) => MediaInput::Closed(stats),
                 };
                 self.input(now, Input::Media { leg, input });
             }
@@ -345,15 +340,11 @@ impl Task {
                 return self.input(now, Input::Media { leg, input });
             }
             MediaCommand::Start { config, negotiated } => {
-                self.state.codecs.insert(leg, negotiated.codec);
                 self.media.command(leg, media_io::Command::Start { config, negotiated })
             }
             MediaCommand::Run(program) => {
                 let play = program.play.as_ref().map(|play| play.id);
-                let codec = self.state.codecs.get(&leg).copied();
-                let resolved = program.try_map(|prompt| {
-                    codec.and_then(|codec| self.prompts.encoded(&prompt.0, codec)).ok_or(prompt)
-                });
+                let resolved = program.try_map(|prompt| self.prompts.played(&prompt.0).ok_or(prompt));
                 match resolved {
                     Ok(program) => self.media.command(leg, media_io::Command::Run(program)),
                     Err(prompt) => {
@@ -365,10 +356,7 @@ impl Task {
             }
             MediaCommand::StopPlay => self.media.command(leg, media_io::Command::StopPlay),
             MediaCommand::Press(digit) => self.media.command(leg, media_io::Command::Press(digit)),
-            MediaCommand::Close => {
-                self.state.codecs.remove(&leg);
-                self.media.command(leg, media_io::Command::Close)
-            }
+            MediaCommand::Close => self.media.command(leg, media_io::Command::Close),
         };
         if let Err(error) = done {
             tracing::warn!(%error, "a media thread does not take a command; its call ends");

@@ -91,7 +91,7 @@ pub use config::{LegConfig, NtpClock};
 pub use digit::{Digit, DigitSet, Digits};
 pub use ear::{Ear, EarConfig, EarStats};
 pub use leg::Leg;
-pub use program::{Collect, CollectEnd, MediaEvent, Play, PlayEnd, Program, Prompt};
+pub use program::{Collect, CollectEnd, Encoded, MediaEvent, Play, PlayEnd, Program, Prompt};
 pub use resample::Resampler;
 pub use sdp::{Direction, LocalMedia, Negotiated, SdpError, TelephoneEvent};
 pub use stats::MediaStats;

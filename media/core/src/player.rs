@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::codec::Grain;
 use crate::{Codec, MediaEvent, Play, PlayEnd, Prompt};
 
 /// A prompt that plays.
@@ -11,9 +12,9 @@ pub(crate) struct Player {
     prompt: Arc<Prompt>,
     /// Playings left, this one included; `None` when endless.
     left: Option<u32>,
-    /// Next octet of the prompt.
+    /// Where in the prompt the next audio begins, in eighths of a millisecond: a place that every codec knows.
     at: usize,
-    /// Octets played, over all playings.
+    /// How long it has played, over all playings, in the same unit.
     played: u64,
     barge_in: bool,
 }
@@ -21,26 +22,25 @@ pub(crate) struct Player {
 impl Player {
     pub(crate) fn new(play: Play) -> Self {
         let Play { id, prompt, plays, offset_ms, barge_in } = play;
-        let offset = offset_ms as usize * prompt.codec().octets_per_ms();
-        let at = offset.min(prompt.payload().len());
+        let at = (offset_ms as usize * 8).min(prompt.eighths());
         Self { id, prompt, left: (plays != 0).then_some(plays), at, played: 0, barge_in }
-    }
-
-    pub(crate) fn codec(&self) -> Codec {
-        self.prompt.codec()
     }
 
     pub(crate) fn barge_in(&self) -> bool {
         self.barge_in
     }
 
-    /// Fills the front of `frame` with the next audio and returns how much: one playing joins the next without a gap, so
-    /// less than all means that the last one is over.
-    pub(crate) fn fill(&mut self, frame: &mut [u8]) -> usize {
-        let payload = self.prompt.payload();
+    /// Fills the front of `frame` with the next audio in `codec` and returns how much: one playing joins the next without
+    /// a gap, so less than all means that the last one is over. `None` when there is no audio in that codec.
+    ///
+    /// A codec of frames begins with the frame that lies at the place where another codec left off.
+    pub(crate) fn fill(&mut self, codec: Codec, frame: &mut [u8]) -> Option<usize> {
+        let payload = self.prompt.encoded(codec)?.payload();
+        let length = self.prompt.eighths();
+        let Grain { octets, eighths } = codec.grain();
         let mut filled = 0;
         while filled < frame.len() {
-            if self.at == payload.len() {
+            if self.at >= length {
                 let again = match &mut self.left {
                     None => true,
                     Some(left) => {
@@ -48,23 +48,29 @@ impl Player {
                         *left > 0
                     }
                 };
-                if !again || payload.is_empty() {
+                if !again || length == 0 {
                     break;
                 }
                 self.at = 0;
             }
-            let n = (payload.len() - self.at).min(frame.len() - filled);
-            frame[filled..filled + n].copy_from_slice(&payload[self.at..self.at + n]);
-            self.at += n;
-            filled += n;
+            let first = self.at / eighths;
+            let count = (length.div_ceil(eighths) - first).min((frame.len() - filled) / octets);
+            let Some(audio) = payload.get(first * octets..(first + count) * octets).filter(|_| count > 0)
+            else {
+                break;
+            };
+            frame[filled..filled + audio.len()].copy_from_slice(audio);
+            filled += audio.len();
+            let next = ((first + count) * eighths).min(length);
+            self.played += (next - self.at) as u64;
+            self.at = next;
         }
-        self.played += filled as u64;
-        filled
+        Some(filled)
     }
 
     /// The event that says this play is over.
     pub(crate) fn ended(&self, reason: PlayEnd) -> MediaEvent {
-        let ms = self.played / self.prompt.codec().octets_per_ms() as u64;
+        let ms = self.played / 8;
         MediaEvent::PlayEnded { id: self.id, reason, played_ms: u32::try_from(ms).unwrap_or(u32::MAX) }
     }
 
@@ -76,6 +82,7 @@ impl Player {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Encoded;
 
     fn player(payload: &[u8], plays: u32, offset_ms: u32) -> Player {
         let prompt = Arc::new(Prompt::new(Codec::Pcma, payload));
@@ -87,7 +94,7 @@ mod tests {
         let mut all = Vec::new();
         loop {
             let mut frame = [0; 4];
-            let n = player.fill(&mut frame);
+            let n = player.fill(Codec::Pcma, &mut frame).unwrap();
             all.extend_from_slice(&frame[..n]);
             if n < 4 {
                 return (all, n);
@@ -108,7 +115,7 @@ mod tests {
         assert_eq!(played(player(b"abc", 3, 0)), (b"abcabcabc".to_vec(), 1));
         let mut endless = player(b"abc", 0, 0);
         let mut frame = [0; 300];
-        assert_eq!(endless.fill(&mut frame), 300);
+        assert_eq!(endless.fill(Codec::Pcma, &mut frame), Some(300));
         assert!(frame.chunks(3).all(|chunk| chunk == b"abc"));
     }
 
@@ -125,11 +132,32 @@ mod tests {
     #[test]
     fn played_ms_is_what_was_played() {
         let mut player = player(&[0; 8 * 25], 2, 5);
-        player.fill(&mut [0; 160]);
+        player.fill(Codec::Pcma, &mut [0; 160]);
         let ended = |played_ms| MediaEvent::PlayEnded { id: 1, reason: PlayEnd::Stopped, played_ms };
         assert_eq!(player.ended(PlayEnd::Stopped), ended(20));
-        player.fill(&mut [0; 160]);
-        player.fill(&mut [0; 160]);
+        player.fill(Codec::Pcma, &mut [0; 160]);
+        player.fill(Codec::Pcma, &mut [0; 160]);
         assert_eq!(player.ended(PlayEnd::Stopped), ended(45));
+    }
+
+    #[test]
+    fn in_another_codec_it_goes_on_at_the_same_place() {
+        let encoded = |codec, octets: std::ops::Range<u8>| Encoded::new(codec, octets.collect::<Vec<u8>>());
+        let prompt = Arc::new(Prompt::in_codecs(vec![
+            encoded(Codec::Pcma, 0..24),
+            // One more octet than the other has: nothing is played of it.
+            encoded(Codec::G722, 100..125),
+        ]));
+        let mut player = Player::new(Play { id: 1, prompt, plays: 2, offset_ms: 0, barge_in: false });
+        let mut frame = [0; 16];
+        assert_eq!(player.fill(Codec::Pcma, &mut frame), Some(16));
+        assert_eq!(player.fill(Codec::G722, &mut frame), Some(16));
+        assert_eq!(frame, [116, 117, 118, 119, 120, 121, 122, 123, 100, 101, 102, 103, 104, 105, 106, 107]);
+        assert_eq!(player.fill(Codec::Pcmu, &mut frame), None);
+        assert_eq!(player.fill(Codec::Pcma, &mut frame), Some(16));
+        assert_eq!(frame[0], 8);
+        assert_eq!(player.fill(Codec::Pcma, &mut frame), Some(0));
+        let ended = MediaEvent::PlayEnded { id: 1, reason: PlayEnd::Completed, played_ms: 6 };
+        assert_eq!(player.ended(PlayEnd::Completed), ended);
     }
 }

@@ -3,18 +3,69 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Codec, Digit, DigitSet, Digits, g711, g722};
+use crate::codec::Grain;
+use crate::{Codec, Decoder, Digit, DigitSet, Digits};
 
-/// Encoded audio, made once and shared by every leg that plays it; any [`crate::Ptime`] slices it.
+/// Audio to play, made once and shared by every leg that plays it, in whatever codecs those may speak.
+///
+/// A leg that changes its codec goes on at the same place of the other encoding.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Prompt {
-    codec: Codec,
-    payload: Arc<[u8]>,
+    encodings: Vec<Encoded>,
+    length: usize,
 }
 
 impl Prompt {
-    /// A prompt of `payload`, encoded in `codec` without any framing.
-    pub fn new(codec: Codec, payload: impl Into<Arc<[u8]>>) -> Self {
+    /// Audio in one codec only.
+    pub fn new(codec: Codec, payload: impl Into<Box<[u8]>>) -> Self {
+        Self::in_codecs(vec![Encoded::new(codec, payload)])
+    }
+
+    /// The same audio in several codecs. It is as long as the shortest of them: codecs of longer frames fill their last
+    /// one up.
+    pub fn in_codecs(encodings: Vec<Encoded>) -> Self {
+        let length = encodings.iter().map(Encoded::eighths).min().unwrap_or(0);
+        Self { encodings, length }
+    }
+
+    /// What is played to a leg of this codec.
+    pub fn encoded(&self, codec: Codec) -> Option<&Encoded> {
+        self.encodings.iter().find(|encoded| encoded.codec == codec)
+    }
+
+    /// Every encoding there is.
+    pub fn encodings(&self) -> &[Encoded] {
+        &self.encodings
+    }
+
+    /// How long one playing lasts.
+    pub fn duration(&self) -> Duration {
+        Duration::from_micros(self.length as u64 * 125)
+    }
+
+    /// The same in eighths of a millisecond.
+    pub(crate) fn eighths(&self) -> usize {
+        self.length
+    }
+}
+
+impl std::fmt::Debug for Prompt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let codecs: Vec<Codec> = self.encodings.iter().map(|encoded| encoded.codec).collect();
+        write!(f, "Prompt({codecs:?}, {:?})", self.duration())
+    }
+}
+
+/// Audio in one codec: its frames one after the other, which any [`crate::Ptime`] of whole frames slices.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Encoded {
+    codec: Codec,
+    payload: Box<[u8]>,
+}
+
+impl Encoded {
+    /// `payload` is [`Codec::octets_per_ms`] for every millisecond.
+    pub fn new(codec: Codec, payload: impl Into<Box<[u8]>>) -> Self {
         Self { codec, payload: payload.into() }
     }
 
@@ -30,26 +81,26 @@ impl Prompt {
 
     /// What is heard of it: 16-bit linear PCM at [`Codec::sample_rate`].
     pub fn decode(&self) -> Vec<i16> {
-        match self.codec {
-            Codec::Pcmu => self.payload.iter().map(|code| g711::decode_ulaw(*code)).collect(),
-            Codec::Pcma => self.payload.iter().map(|code| g711::decode_alaw(*code)).collect(),
-            Codec::G722 => {
-                let mut samples = vec![0; self.payload.len() * 2];
-                g722::Decoder::new().decode(&self.payload, &mut samples);
-                samples
-            }
+        let mut decoder = Decoder::new(self.codec);
+        let mut pcm = [0; 960];
+        let mut samples = Vec::new();
+        for packet in self.payload.chunks(self.codec.octets_per_ms() * 20) {
+            let count = decoder.decode(packet, &mut pcm);
+            samples.extend_from_slice(&pcm[..count]);
         }
+        samples
     }
 
-    /// How long one playing lasts.
-    pub fn duration(&self) -> Duration {
-        Duration::from_micros(self.payload.len() as u64 * 1000 / self.codec.octets_per_ms() as u64)
+    /// Its whole frames, in eighths of a millisecond.
+    fn eighths(&self) -> usize {
+        let Grain { octets, eighths } = self.codec.grain();
+        self.payload.len() / octets * eighths
     }
 }
 
-impl std::fmt::Debug for Prompt {
+impl std::fmt::Debug for Encoded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Prompt({:?}, {:?})", self.codec, self.duration())
+        write!(f, "Encoded({:?}, {} octets)", self.codec, self.payload.len())
     }
 }
 
@@ -157,7 +208,7 @@ pub enum PlayEnd {
     BargeIn,
     /// The leg was finished.
     Hangup,
-    /// The prompt is not in the codec of the leg: nothing was played.
+    /// The prompt is not in the codec of the leg.
     WrongCodec,
 }
 

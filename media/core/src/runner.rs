@@ -84,16 +84,16 @@ impl Runner {
     pub(crate) fn fill(&mut self, now: Instant, codec: Codec, frame: &mut [u8], events: &mut Events) -> bool {
         let filled = match &mut self.player {
             None => 0,
-            Some(player) if player.codec() != codec => {
-                self.end_play(now, PlayEnd::WrongCodec, events);
-                0
-            }
-            Some(player) => match player.fill(frame) {
-                0 => {
+            Some(player) => match player.fill(codec, frame) {
+                None => {
+                    self.end_play(now, PlayEnd::WrongCodec, events);
+                    0
+                }
+                Some(0) => {
                     self.end_play(now, PlayEnd::Completed, events);
                     0
                 }
-                filled => filled,
+                Some(filled) => filled,
             },
         };
         codec.fill_silence(&mut frame[filled..]);

@@ -11,7 +11,7 @@
 //!
 //! # let mp3 = include_bytes!("../../../testbed/prompts/welcome.mp3");
 //! let prepared = prepare(mp3, &Limits::default(), &[Codec::Pcmu, Codec::Pcma])?;
-//! assert_eq!(prepared.prompts.len(), 2);
+//! assert_eq!(prepared.prompt.encodings().len(), 2);
 //!
 //! let error = prepare(b"\x89PNG\r\n\x1a\n...", &Limits::default(), &[Codec::Pcmu]).unwrap_err();
 //! assert_eq!(error.to_string(), "this is not audio: it looks like a PNG image (send MP3, WAV, FLAC, or Ogg with Vorbis or Opus)");

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use media_core::{Codec, Prompt, g711, g722};
+use media_core::{Codec, Encoded, Encoder, Prompt};
 use sha2::Digest as _;
 
 use crate::{Error, Limits, NARROW, Speech, WIDE, decode, normalise};
@@ -43,15 +43,8 @@ pub struct Prepared {
     pub source_rate: u32,
     /// Channels of the file.
     pub source_channels: usize,
-    /// One prompt per codec asked for, in that order.
-    pub prompts: Vec<Arc<Prompt>>,
-}
-
-impl Prepared {
-    /// The prompt encoded in `codec`.
-    pub fn prompt(&self, codec: Codec) -> Option<&Arc<Prompt>> {
-        self.prompts.iter().find(|prompt| prompt.codec() == codec)
-    }
+    /// The audio in every codec asked for.
+    pub prompt: Arc<Prompt>,
 }
 
 /// Decodes, levels and encodes a file.
@@ -66,7 +59,9 @@ pub fn prepare(bytes: &[u8], limits: &Limits, codecs: &[Codec]) -> Result<Prepar
         duration: narrow.duration(),
         source_rate: narrow.source_rate(),
         source_channels: narrow.source_channels(),
-        prompts: codecs.iter().map(|codec| Arc::new(encode(speech(*codec), *codec))).collect(),
+        prompt: Arc::new(Prompt::in_codecs(
+            codecs.iter().map(|codec| encode(speech(*codec), *codec)).collect(),
+        )),
     })
 }
 
@@ -74,20 +69,13 @@ pub fn prepare(bytes: &[u8], limits: &Limits, codecs: &[Codec]) -> Result<Prepar
 ///
 /// # Panics
 /// When the speech is not of the codec's sample rate: it would play at another speed.
-pub fn encode(speech: &Speech, codec: Codec) -> Prompt {
+pub fn encode(speech: &Speech, codec: Codec) -> Encoded {
     assert_eq!(speech.rate(), codec.sample_rate(), "{codec:?} is fed at its own rate");
-    let payload: Vec<u8> = match codec {
-        Codec::Pcmu => speech.pcm16().map(g711::encode_ulaw).collect(),
-        Codec::Pcma => speech.pcm16().map(g711::encode_alaw).collect(),
-        Codec::G722 => {
-            let mut samples: Vec<i16> = speech.pcm16().collect();
-            // An octet is two samples. The filters' delay, 22 samples of silence at the start, is what the octets of
-            // silence after the prompt bring out at the end.
-            samples.resize(samples.len().next_multiple_of(2), 0);
-            let mut codes = vec![0; samples.len() / 2];
-            g722::Encoder::new().encode(&samples, &mut codes);
-            codes
-        }
-    };
-    Prompt::new(codec, payload)
+    let mut samples: Vec<i16> = speech.pcm16().collect();
+    // A codec of several samples an octet gets whole octets. What the codec itself delays by, 22 samples of silence at the
+    // start of G.722, is brought out at the end by the silence that a leg sends after the prompt.
+    samples.resize(samples.len().next_multiple_of(codec.sample_rate() as usize / 8_000), 0);
+    let mut payload = vec![0; samples.len() * codec.octets_per_ms() * 1_000 / codec.sample_rate() as usize];
+    Encoder::new(codec).encode(&samples, &mut payload);
+    Encoded::new(codec, payload)
 }

@@ -147,12 +147,11 @@ fn our_mp3_becomes_a_prompt_at_the_target_level() {
     assert!(speech.samples().iter().all(|sample| sample.abs() <= ceiling));
 
     let prepared = prepare(WELCOME, &Limits::default(), &Codec::ALL).unwrap();
-    assert_eq!(prepared.prompts.len(), Codec::ALL.len());
+    assert_eq!(prepared.prompt.duration(), prepared.duration);
     assert_eq!(prepared.sha256, Sha256::of(WELCOME));
     for codec in Codec::ALL {
-        let prompt = prepared.prompt(codec).unwrap();
-        assert_eq!(prompt.payload().len(), speech.samples().len());
-        assert_eq!(prompt.duration(), prepared.duration);
+        let payload = prepared.prompt.encoded(codec).unwrap().payload();
+        assert_eq!(payload.len() * 8, speech.samples().len() * codec.octets_per_ms(), "{codec:?}");
     }
 }
 
@@ -165,7 +164,7 @@ fn a_wideband_prompt_keeps_what_lies_above_telephony() {
     };
     for hz in [[1_000.0, 6_500.0], [300.0, 5_000.0]] {
         let prepared = prepare(&wav16(44_100, &[1.0], &tones(hz)), &Limits::default(), &Codec::ALL).unwrap();
-        let codes = prepared.prompt(Codec::G722).unwrap().payload();
+        let codes = prepared.prompt.encoded(Codec::G722).unwrap().payload();
         assert_eq!(codes.len(), 8_000);
         let mut samples = vec![0; codes.len() * 2];
         g722::Decoder::new().decode(codes, &mut samples);

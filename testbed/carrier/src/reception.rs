@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use media_core::rtp::Packet;
-use media_core::{Codec, Negotiated, Prompt, g722};
+use media_core::{Codec, Encoded, Negotiated, g722};
 use serde::Serialize;
 
 /// How far behind the highest sequence number a packet is still told from its duplicate.
@@ -199,7 +199,7 @@ impl Reception {
     /// What was recorded, decoded; `None` when nothing was to be.
     pub(crate) fn recorded(&self) -> Option<Recorded> {
         let codes = &self.recording.as_ref()?.codes;
-        let samples = Prompt::new(self.codec, codes.as_slice()).decode();
+        let samples = Encoded::new(self.codec, codes.as_slice()).decode();
         Some(Recorded { rate: self.codec.sample_rate(), samples })
     }
 }

@@ -12,7 +12,7 @@ use engine_core::{
     Route, StirConfig, TrunkConfig,
 };
 use media_core::rtp::Header;
-use media_core::{Codec, Digit, Leg, LegId, MediaEvent, MediaTime, Negotiated, Prompt, SeqNo, Ssrc};
+use media_core::{Codec, Digit, Encoded, Leg, LegId, MediaEvent, MediaTime, Negotiated, Prompt, SeqNo, Ssrc};
 use netem::{Impairments, Link};
 use serde_json::{Value, json};
 use sip_core::guard::Known;
@@ -443,10 +443,11 @@ impl World {
             MediaCommand::Run(program) => {
                 shell.runs += 1;
                 let play = program.play.as_ref().map(|play| play.id);
-                let codec = shell.ports[&leg].negotiated.as_ref().unwrap().codec;
                 let program = program.try_map(|id| {
                     let ms = *shell.prompts.get(&*id.0).ok_or(())?;
-                    Ok::<_, ()>(Arc::new(Prompt::new(codec, vec![0x2A; ms as usize * 8])))
+                    let encoded =
+                        |codec: Codec| Encoded::new(codec, vec![0x2A; ms as usize * codec.octets_per_ms()]);
+                    Ok::<_, ()>(Arc::new(Prompt::in_codecs(Codec::ALL.map(encoded).to_vec())))
                 });
                 match program {
                     Ok(program) => {

@@ -70,6 +70,13 @@ impl Codec {
         }
     }
 
+    /// The smallest piece of encoded audio that can be sent.
+    pub(crate) const fn grain(self) -> Grain {
+        match self {
+            Self::Pcmu | Self::Pcma | Self::G722 => Grain { octets: 1, eighths: 1 },
+        }
+    }
+
     /// RTP timestamp units in one packet.
     pub(crate) fn units(self, ptime: Ptime) -> u32 {
         self.clock_rate() / 1000 * u32::from(ptime.ms())
@@ -87,4 +94,12 @@ impl Codec {
             }
         }
     }
+}
+
+/// The smallest piece of encoded audio that can be sent: a frame, or a sample where there are none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grain {
+    pub(crate) octets: usize,
+    /// How long it lasts, in eighths of a millisecond.
+    pub(crate) eighths: usize,
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::rig::{Rig, addr, collect, collecting, negotiated, play, playing, prompt};
+use crate::rig::{Rig, addr, collect, collecting, negotiated, payload, play, playing, prompt};
 use media_core::rtcp::{self, Compound, Packet, SenderInfo};
 use media_core::{
-    Codec, Collect, CollectEnd, Digit, Digits, Direction, Leg, MediaEvent, MediaTime, Negotiated, Play,
-    PlayEnd, Program, Prompt, Ptime, SeqNo, Ssrc, g722,
+    Codec, Collect, CollectEnd, Digit, Digits, Direction, Encoded, Leg, MediaEvent, MediaTime, Negotiated,
+    Play, PlayEnd, Program, Prompt, Ptime, SeqNo, Ssrc, g722,
 };
 
 const SILENCE: u8 = 0xD5;
@@ -51,8 +51,8 @@ fn the_stream_is_continuous_and_the_prompt_exact() {
     }
     let heard: Vec<u8> = rig.sent.iter().flat_map(|sent| sent.payload.iter().copied()).collect();
     let (before, rest) = heard.split_at(3 * 160);
-    let (spoken, after) = rest.split_at(audio.payload().len());
-    assert_eq!(spoken, audio.payload());
+    let (spoken, after) = rest.split_at(payload(&audio).len());
+    assert_eq!(spoken, payload(&audio));
     assert!(before.iter().chain(after).all(|octet| *octet == SILENCE));
     assert_eq!(
         rig.events(),
@@ -92,7 +92,7 @@ fn a_wideband_prompt_and_the_silence_around_it() {
     }
     let heard: Vec<u8> = rig.sent.iter().flat_map(|sent| sent.payload.iter().copied()).collect();
     assert_eq!(heard[480..480 + codes.len()], codes);
-    let samples = Prompt::new(Codec::G722, heard).decode();
+    let samples = Encoded::new(Codec::G722, heard).decode();
     let loudest = |ms: std::ops::Range<usize>| {
         samples[ms.start * 16..ms.end * 16].iter().map(|sample| sample.unsigned_abs()).max().unwrap()
     };
@@ -384,7 +384,7 @@ fn before_the_start_nothing_is_sent_and_a_program_waits() {
     assert_eq!((leg.poll_rtcp(start, &mut out), leg.rtp_remote()), (None, None));
     leg.start(start, &negotiated("192.0.2.1:4000"));
     assert_eq!(leg.tick(start, &mut out), Some(172));
-    assert_eq!(out[12..172], prompt(160).payload()[..]);
+    assert_eq!(out[12..172], payload(&prompt(160))[..]);
 }
 
 #[test]

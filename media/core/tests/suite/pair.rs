@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::rig::{PTIME, addr, config, epoch, negotiated, play, playing, prompt};
+use crate::rig::{PTIME, addr, config, epoch, negotiated, payload, play, playing, prompt};
 use media_core::rtp::Packet;
 use media_core::{Leg, MediaEvent, MediaStats, PlayEnd};
 use netem::{Impairments, Link};
@@ -105,7 +105,7 @@ fn a_prompt_arrives_octet_by_octet() {
     let audio = prompt(16_000);
     pair.a.leg.run(pair.now, playing(play(1, Arc::clone(&audio))));
     pair.pass(Duration::from_secs(3));
-    assert_eq!(pair.b.heard[..16_000], *audio.payload());
+    assert_eq!(pair.b.heard[..16_000], *payload(&audio));
     assert!(pair.b.heard[16_000..].iter().all(|octet| *octet == 0xD5));
     let ended = MediaEvent::PlayEnded { id: 1, reason: PlayEnd::Completed, played_ms: 2000 };
     assert_eq!(pair.a.events, [MediaEvent::PlayStarted { id: 1 }, ended]);

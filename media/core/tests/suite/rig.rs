@@ -184,3 +184,8 @@ impl Rig {
         self.events.extend(std::iter::from_fn(|| self.leg.poll_event()));
     }
 }
+
+/// The octets of a prompt in A-law.
+pub(crate) fn payload(prompt: &Prompt) -> &[u8] {
+    prompt.encoded(Codec::Pcma).unwrap().payload()
+}
