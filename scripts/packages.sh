@@ -10,6 +10,8 @@ packages=(
     chromium                # a browser whose user agent registers over WSS
     nodejs npm              # make one script of that user agent
     pocketsphinx-testdata   # natural speech for PESQ
+    asterisk-core-sounds-{en,es,fr,it,ru}-wav   # two hours of speech in which no key is pressed
+    sox multimon-ng         # tones that nobody here made, and a detector of them that nobody here wrote
     bind9                   # DNS zones from a name server nobody here wrote
     tshark                  # reads our capture files
     python3 python3-venv python3-dev   # the PESQ check runs in a virtual environment

@@ -65,6 +65,7 @@ pub mod classify;
 mod codec;
 mod config;
 mod digit;
+pub mod dtmf;
 mod ear;
 mod events;
 mod gather;

@@ -3,6 +3,7 @@
 
 mod alloc;
 mod bridge;
+mod dtmf;
 mod leg;
 mod pair;
 mod rig;

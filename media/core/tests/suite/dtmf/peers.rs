@@ -1,0 +1,73 @@
+//! Tones that others make, and ours as others hear them: SoX (which has its own sines) and multimon-ng (which has its
+//! own detector), and the recordings that come with SIPp.
+
+use std::process::{Command, Stdio};
+
+use media_core::Digit;
+
+use super::{Chance, Law, Signal, digits};
+
+fn run(program: &str, arguments: &[&str], input: Option<&[i16]>) -> Vec<u8> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null());
+    let file = std::env::temp_dir().join(format!("dtmf-{}-{program}.raw", std::process::id()));
+    if let Some(pcm) = input {
+        let bytes: Vec<u8> = pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        std::fs::write(&file, bytes).unwrap();
+        command.arg(&file);
+    }
+    let output = command.output().unwrap_or_else(|error| panic!("{program}: {error} (scripts/packages.sh)"));
+    if input.is_some() {
+        std::fs::remove_file(&file).unwrap();
+    }
+    assert!(output.status.success(), "{program} {arguments:?}");
+    output.stdout
+}
+
+/// What multimon-ng hears in audio of 22.05 kHz.
+pub(crate) fn multimon(pcm_22k: &[i16]) -> String {
+    let heard = run("multimon-ng", &["-q", "-a", "DTMF", "-t", "raw"], Some(pcm_22k));
+    String::from_utf8(heard)
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.strip_prefix("DTMF: "))
+        .map(|key| key.trim().replace('E', "*").replace('F', "#"))
+        .collect()
+}
+
+#[test]
+fn keys_that_sox_makes_are_heard() {
+    for digit in Digit::ALL {
+        let (low, high) = digit.tones();
+        let (low, high) = (low.to_string(), high.to_string());
+        let form = ["-R", "-n", "-r", "8000", "-c", "1", "-b", "16", "-e", "signed", "-t", "raw", "-"];
+        let tones = ["synth", "0.08", "sine", &low, "synth", "0.08", "sine", "mix", &high];
+        let rest = ["gain", "-6", "pad", "0.1", "0.1"];
+        let made = run("sox", &[&form[..], &tones, &rest].concat(), None);
+        let pcm: Vec<i16> = made.as_chunks().0.iter().map(|two| i16::from_le_bytes(*two)).collect();
+        assert_eq!(digits(&pcm), digit.to_string());
+    }
+}
+
+#[test]
+fn what_is_heard_here_is_what_multimon_hears() {
+    let mut chance = Chance::new(77);
+    let keys: Vec<Digit> = (0..200).map(|_| Digit::ALL[(chance.unit() * 16.0) as usize]).collect();
+    let mut audio = vec![0.0; 8 * (200 * 160 + 400)];
+    for (n, digit) in keys.iter().enumerate() {
+        let at = 100.0 + n as f64 * 160.0;
+        Signal::new(*digit).ms(80.0).add_to(&mut audio, at, Law::A, chance.phases());
+    }
+    let pcm = Law::A.pass(&audio);
+    let wanted: String = keys.iter().map(|digit| digit.as_char()).collect();
+    assert_eq!(digits(&pcm), wanted);
+    // Each sample stretched over 22.05 kHz by a straight line: good enough for tones below 1.7 kHz.
+    let stretched: Vec<i16> = (0..pcm.len() * 441 / 160 - 3)
+        .map(|n| {
+            let at = n as f64 * 160.0 / 441.0;
+            let (before, part) = (at as usize, at.fract());
+            (f64::from(pcm[before]) * (1.0 - part) + f64::from(pcm[before + 1]) * part) as i16
+        })
+        .collect();
+    assert_eq!(multimon(&stretched), wanted);
+}
