@@ -74,6 +74,7 @@ mod peer;
 mod player;
 mod program;
 mod reception;
+pub mod record;
 mod reports;
 mod resample;
 pub mod rtcp;
