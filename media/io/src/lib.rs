@@ -34,6 +34,7 @@ mod crossing;
 mod line;
 mod media;
 mod ports;
+pub mod record;
 mod shard;
 mod socket;
 mod stats;
