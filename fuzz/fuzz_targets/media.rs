@@ -16,6 +16,7 @@ fuzz_target!(|data: &[u8]| {
         ptime: Ptime::DEFAULT,
         telephone_event: true,
         rtcp_mux: true,
+        srtp: None,
         direction: Direction::SendRecv,
         session_id: 1,
         session_version: 1,

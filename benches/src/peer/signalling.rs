@@ -100,6 +100,7 @@ impl Signalling {
             ptime: Ptime::DEFAULT,
             telephone_event: true,
             rtcp_mux: false,
+            srtp: None,
             direction: Direction::SendRecv,
             session_id: number.into(),
             session_version: 1,

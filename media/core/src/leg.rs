@@ -14,6 +14,7 @@ use crate::rtcp::{Schedule, SenderInfo};
 use crate::rtp::{self, HEADER_LEN, Header, Packet};
 use crate::runner::Runner;
 use crate::sdp::Negotiated;
+use crate::srtp::{self, Refused, Srtp};
 use crate::taps::Taps;
 use crate::telephone_event::{Key, Receiver};
 use crate::{CollectEnd, Digit, LegConfig, MediaEvent, MediaStats, MediaTime, PlayEnd, Program, SeqNo};
@@ -39,9 +40,13 @@ pub struct Leg {
     ears_before: Option<EarStats>,
     taps: Taps,
     events: Events,
+    /// While the call is or has been SRTP: what has been heard under a key counts if the key comes back.
+    srtp: Option<Box<Srtp>>,
     octets_received: u64,
     packets_invalid: u64,
     packets_stranger: u64,
+    packets_unauthentic: u64,
+    packets_replayed: u64,
 }
 
 #[derive(Debug)]
@@ -104,8 +109,9 @@ enum Payload {
 }
 
 impl Leg {
-    /// A buffer this long holds any packet a leg writes: 60 ms of audio, or reports with the longest name.
-    pub const MAX_PACKET: usize = 512;
+    /// A buffer this long holds any packet a leg writes: 60 ms of audio, or reports with the longest name, with what SRTP
+    /// adds.
+    pub const MAX_PACKET: usize = 512 + srtp::MAX_OVERHEAD;
 
     /// A buffer of this many samples holds any packet time that [`Leg::hear`] brings: 60 ms at 48 kHz.
     pub const MAX_FRAME: usize = 2_880;
@@ -132,9 +138,12 @@ impl Leg {
             ears_before: None,
             taps: Taps::default(),
             events: Events::default(),
+            srtp: None,
             octets_received: 0,
             packets_invalid: 0,
             packets_stranger: 0,
+            packets_unauthentic: 0,
+            packets_replayed: 0,
             config,
         }
     }
@@ -148,6 +157,12 @@ impl Leg {
         };
         if let Some(ear) = &mut self.ear {
             ear.retune(negotiated.codec);
+        }
+        if let Some(keys) = &negotiated.srtp {
+            match &mut self.srtp {
+                Some(srtp) => srtp.rekey(keys),
+                none => *none = Some(Box::new(Srtp::new(keys))),
+            }
         }
         let separate = negotiated.rtcp.filter(|_| !negotiated.rtcp_mux);
         self.stage = Stage::Live(Session {
@@ -226,6 +241,7 @@ impl Leg {
     pub fn tick(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
         let Stage::Live(session) = &self.stage else { return None };
         let Negotiated { codec, ptime, direction, pt_send, .. } = session.agreed;
+        let is_secure = session.is_secure();
         if let Some(key) = self.keys.handle_timeout(now, ptime) {
             self.key(now, key);
         }
@@ -261,12 +277,16 @@ impl Leg {
         header.copy_from_slice(&fields.to_bytes());
         sender.seq = sender.seq.next();
         sender.count(frame_len);
-        Some(HEADER_LEN + frame_len)
+        match protection(is_secure, &mut self.srtp) {
+            Some(srtp) => srtp.protector.protect_rtp(out, HEADER_LEN + frame_len),
+            None => Some(HEADER_LEN + frame_len),
+        }
     }
 
     /// Sends on what another leg has heard: writes our header before the payload in `datagram`, and returns the part of it
-    /// that is our packet. `None` when it is not for our peer: a prompt plays, the direction forbids sending, our peer does
-    /// not know events or is not to have them, or it is too late.
+    /// that is our packet. As SRTP it stands behind the payload, which may go to others too, so there must be room for it.
+    /// `None` when it is not for our peer: a prompt plays, the direction forbids sending, our peer does not know events or
+    /// is not to have them, or it is too late.
     pub fn forward(&mut self, now: Instant, heard: &Heard, datagram: &mut [u8]) -> Option<Range<usize>> {
         let Stage::Live(session) = &self.stage else { return None };
         let Feed::Relay { keys } = self.feed else { return None };
@@ -309,18 +329,48 @@ impl Leg {
             }
         }
         sender.count(heard.payload.len());
-        Some(begin..heard.payload.end)
+        let plain = begin..heard.payload.end;
+        match protection(session.is_secure(), &mut self.srtp) {
+            Some(srtp) => {
+                let (packet, behind) = datagram.split_at_mut_checked(plain.end)?;
+                let packet = &packet[plain.start..];
+                behind.get_mut(..packet.len())?.copy_from_slice(packet);
+                let len = srtp.protector.protect_rtp(behind, packet.len())?;
+                Some(plain.end..plain.end + len)
+            }
+            None => Some(plain),
+        }
     }
 
-    /// Takes a datagram from the RTP socket: RTP, or RTCP if multiplexed. Returns what there is in it for a bridge.
-    pub fn receive_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Option<Heard> {
+    /// Takes a datagram from the RTP socket: RTP, or RTCP if multiplexed. SRTP is decrypted in place. Returns what there is in
+    /// it for a bridge.
+    pub fn receive_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) -> Option<Heard> {
         let Stage::Live(session) = &mut self.stage else { return None };
         if !session.rtp.admits(from) {
             self.packets_stranger += 1;
             return None;
         }
         let clock = session.clock();
-        if rtp::is_rtcp(datagram) {
+        let is_rtcp = rtp::is_rtcp(datagram);
+        let datagram = match protection(session.is_secure(), &mut self.srtp) {
+            Some(srtp) => {
+                let unprotector = &mut srtp.unprotector;
+                let opened = if is_rtcp {
+                    unprotector.unprotect_rtcp(datagram)
+                } else {
+                    unprotector.unprotect_rtp(datagram)
+                };
+                match opened {
+                    Ok(len) => &datagram[..len],
+                    Err(refused) => {
+                        self.refuse(refused);
+                        return None;
+                    }
+                }
+            }
+            None => datagram,
+        };
+        if is_rtcp {
             if !self.reports.receive(now, &self.config, clock, datagram) {
                 self.packets_invalid += 1;
             }
@@ -372,12 +422,19 @@ impl Leg {
         }
     }
 
-    /// Takes a datagram from the RTCP socket.
-    pub fn receive_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    /// Takes a datagram from the RTCP socket. SRTCP is decrypted in place.
+    pub fn receive_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         let Stage::Live(session) = &mut self.stage else { return };
         let clock = session.clock();
+        let protection = protection(session.is_secure(), &mut self.srtp);
         match &mut session.rtcp {
             Some(peer) if peer.admits(from) => {
+                let opened = protection.map(|srtp| srtp.unprotector.unprotect_rtcp(datagram));
+                let datagram = match opened {
+                    Some(Ok(len)) => &datagram[..len],
+                    Some(Err(refused)) => return self.refuse(refused),
+                    None => datagram,
+                };
                 if self.reports.receive(now, &self.config, clock, datagram) {
                     peer.latch(from);
                 } else {
@@ -392,7 +449,8 @@ impl Leg {
     /// length. After [`Leg::finish`], once, the goodbye. Call it after every tick.
     pub fn poll_rtcp(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
         self.rtcp_remote()?;
-        let clock = self.session()?.clock();
+        let session = self.session()?;
+        let (clock, is_secure) = (session.clock(), session.is_secure());
         let bye = match &mut self.stage {
             Stage::Live(session) => {
                 if !session.schedule.poll(now) {
@@ -411,7 +469,11 @@ impl Leg {
             Stage::Idle | Stage::Finished => return None,
         };
         let info = self.sender.info(now, self.config.clock.ntp(now), clock);
-        self.reports.write(now, &self.config, info, &mut self.reception, bye, out)
+        let len = self.reports.write(now, &self.config, info, &mut self.reception, bye, out)?;
+        match protection(is_secure, &mut self.srtp) {
+            Some(srtp) => srtp.protector.protect_rtcp(out, len),
+            None => Some(len),
+        }
     }
 
     /// The next event, in order, until `None`.
@@ -447,6 +509,8 @@ impl Leg {
             packets_reordered: received.reordered,
             packets_invalid: self.packets_invalid,
             packets_stranger: self.packets_stranger,
+            packets_unauthentic: self.packets_unauthentic,
+            packets_replayed: self.packets_replayed,
             jitter_ms: received.jitter_ms,
             remote_packets_lost: remote.map(|remote| remote.lost),
             remote_jitter_ms: remote.map(|remote| remote.jitter_ms),
@@ -472,6 +536,15 @@ impl Leg {
             Stage::Idle | Stage::Finished => Stage::Finished,
         };
         stats
+    }
+
+    /// Counts what SRTP does not let through.
+    fn refuse(&mut self, refused: Refused) {
+        match refused {
+            Refused::Malformed => self.packets_invalid += 1,
+            Refused::Unauthentic => self.packets_unauthentic += 1,
+            Refused::Replayed => self.packets_replayed += 1,
+        }
     }
 
     fn session(&self) -> Option<&Session> {
@@ -554,6 +627,10 @@ impl Sender {
 }
 
 impl Session {
+    fn is_secure(&self) -> bool {
+        self.agreed.srtp.is_some()
+    }
+
     fn clock(&self) -> u32 {
         self.agreed.codec.clock_rate()
     }
@@ -573,4 +650,9 @@ impl Session {
             Some(_) | None => Payload::Other,
         }
     }
+}
+
+/// What protects the packets of a session that is SRTP; [`Leg::start`] has made it.
+fn protection(is_secure: bool, srtp: &mut Option<Box<Srtp>>) -> Option<&mut Srtp> {
+    srtp.as_deref_mut().filter(|_| is_secure)
 }

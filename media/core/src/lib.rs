@@ -16,6 +16,7 @@
 //!     ptime: Ptime::DEFAULT,
 //!     telephone_event: true,
 //!     rtcp_mux: false,
+//!     srtp: None,
 //!     direction: Direction::SendRecv,
 //!     session_id: 1,
 //!     session_version: 1,
@@ -81,6 +82,7 @@ pub mod rtcp;
 pub mod rtp;
 mod runner;
 pub mod sdp;
+pub mod srtp;
 mod stats;
 mod taps;
 mod telephone_event;

@@ -82,6 +82,23 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// Length of the header with CSRCs and extension, sequence number and SSRC: what SRTP goes by, before it is known who sent
+/// the packet. `None` if it is not RTP.
+pub(crate) fn outline(packet: &[u8]) -> Option<(usize, u16, u32)> {
+    let (fixed, rest) = packet.split_first_chunk::<HEADER_LEN>()?;
+    let [first, _, s0, s1, _, _, _, _, i0, i1, i2, i3] = *fixed;
+    if first >> 6 != VERSION {
+        return None;
+    }
+    let mut header_len = usize::from(first & 0x0F) * 4;
+    if first & 0x10 != 0 {
+        let [_, _, l0, l1] = rest.get(header_len..)?.first_chunk::<4>()?;
+        header_len += 4 + usize::from(u16::from_be_bytes([*l0, *l1])) * 4;
+    }
+    rest.get(header_len..)?;
+    Some((HEADER_LEN + header_len, u16::from_be_bytes([s0, s1]), u32::from_be_bytes([i0, i1, i2, i3])))
+}
+
 /// Whether a datagram on a shared port is RTCP (RFC 5761, 4: payload types 64 to 95 are kept free of RTP, so the second
 /// octet tells).
 pub fn is_rtcp(datagram: &[u8]) -> bool {

@@ -23,6 +23,10 @@ pub struct MediaStats {
     pub packets_invalid: u64,
     /// Datagrams from other addresses than the peer's.
     pub packets_stranger: u64,
+    /// SRTP packets that were not made with the agreed key, or altered on the way, or not SRTP at all.
+    pub packets_unauthentic: u64,
+    /// SRTP packets received before, or too old to know.
+    pub packets_replayed: u64,
     /// Interarrival jitter of what we receive (RFC 3550, 6.4.1).
     pub jitter_ms: f32,
     /// Packets of ours that the peer has lost, by its last report.

@@ -245,14 +245,14 @@ impl<S: Socket> Line<S> {
         };
         match port {
             Port::Rtp => {
-                let heard = running.leg.receive_rtp(now, from, &buffer[..length]);
+                let heard = running.leg.receive_rtp(now, from, &mut buffer[..length]);
                 if running.peer != Peer::Connected && running.leg.rtp_remote() == Some(from) {
                     running.connect(counters);
                 }
                 heard
             }
             Port::Rtcp => {
-                running.leg.receive_rtcp(now, from, &buffer[..length]);
+                running.leg.receive_rtcp(now, from, &mut buffer[..length]);
                 None
             }
         }

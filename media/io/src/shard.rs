@@ -50,8 +50,9 @@ const RETRY: Duration = Duration::from_millis(2);
 /// The token of the eventfd; legs have theirs from their slot.
 const WAKE: u64 = u64::MAX;
 
-/// Larger than any packet on an Ethernet; longer datagrams are cut, and then no valid RTP.
-const RECEIVE_BUFFER: usize = 2048;
+/// Twice any packet on an Ethernet, for what is relayed as SRTP is encrypted behind the datagram that it came in; longer
+/// datagrams are cut, and then no valid RTP.
+const RECEIVE_BUFFER: usize = 4096;
 
 /// What the owner tells a shard. A slot is the owner's to give; it comes back through `released`.
 pub(crate) enum Order<S> {

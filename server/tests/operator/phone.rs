@@ -40,6 +40,7 @@ impl Phone {
             ptime: Ptime::DEFAULT,
             telephone_event: true,
             rtcp_mux: false,
+            srtp: None,
             direction: Direction::SendRecv,
             session_id: 1,
             session_version: 1,

@@ -452,6 +452,7 @@ impl Exchange {
             ptime: Ptime::DEFAULT,
             telephone_event: true,
             rtcp_mux: false,
+            srtp: None,
             direction: Direction::SendRecv,
             session_id: self.rng.next_u64() >> 1,
             session_version: 1,

@@ -271,6 +271,7 @@ mod tests {
             ptime: Ptime::DEFAULT,
             direction: Direction::SendRecv,
             rtcp_mux: false,
+            srtp: None,
         }
     }
 

@@ -233,6 +233,7 @@ mod tests {
             ptime: Ptime::DEFAULT,
             direction: Direction::SendRecv,
             rtcp_mux: false,
+            srtp: None,
         };
         Voice::new(&negotiated, talk, 0xFFFF_0000_0007)
     }

@@ -574,6 +574,7 @@ fn local_media(ctx: &mut Context<'_>, addr: SocketAddr, codecs: Vec<Codec>) -> L
         ptime: Ptime::DEFAULT,
         telephone_event: true,
         rtcp_mux: true,
+        srtp: None,
         // RFC 8866 §5.2 wants a numeric string; 63 bits keep out of the way of peers that read it as signed.
         direction: media_core::Direction::SendRecv,
         session_id: ctx.random.next_u64() >> 1,

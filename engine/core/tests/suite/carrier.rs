@@ -581,6 +581,7 @@ fn local(addr: SocketAddr) -> LocalMedia {
         ptime: Ptime::DEFAULT,
         telephone_event: true,
         rtcp_mux: false,
+        srtp: None,
         direction: Direction::SendRecv,
         session_id: 7,
         session_version: 1,

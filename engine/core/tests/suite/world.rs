@@ -533,7 +533,7 @@ impl World {
             packet.extend([code, end | 10]);
             packet.extend(duration.to_be_bytes());
             if let Some(leg) = self.media.ports.get_mut(&leg).and_then(|port| port.leg.as_mut()) {
-                leg.receive_rtp(self.now, from, &packet);
+                leg.receive_rtp(self.now, from, &mut packet);
             }
         }
         self.media_events(leg);

@@ -3,15 +3,19 @@
 //! [`offer`] and then [`accept_answer`] for a call we place, [`answer`] for one we receive; [`offer_again`] in mid-call.
 //! Covered: several media lines (the first acceptable audio line is taken, the others are refused), static and mapped
 //! payload types, RFC 4733 events, ptime and maxptime, direction and hold, RTCP port, RTCP multiplexing and RTCP switched
-//! off by bandwidth. Not covered: SRTP profiles, ICE, bundling, host names in `c=`.
+//! off by bandwidth; SRTP with keys in `a=crypto` (RFC 4568), over `RTP/SAVP` or, as an option, over `RTP/AVP`. Not covered:
+//! ICE, bundling, SRTP over DTLS, host names in `c=`.
 
+mod crypto;
 mod remote;
 
 use std::net::{IpAddr, SocketAddr};
 
 use sdp_types::{Connection, Media, MediaType, Origin, Session, Time, TransportProto};
 
+pub use self::crypto::{LocalSrtp, SrtpPolicy};
 use self::remote::{Format, Stream};
+use crate::srtp::{Keys, MasterKey};
 use crate::{Codec, Ptime};
 
 /// Payload type of RFC 4733 events in our offers, the customary one of the dynamic range.
@@ -26,9 +30,18 @@ pub enum SdpError {
     /// Not SDP.
     #[error("malformed SDP: {0}")]
     Malformed(#[from] sdp_types::ParserError),
-    /// No `m=audio` line over plain RTP.
+    /// No `m=audio` line over RTP or, where we take it, SRTP.
     #[error("no audio over RTP/AVP in the SDP")]
     NoAudio,
+    /// Audio over SRTP alone, and we take none.
+    #[error("the peer wants SRTP (RTP/SAVP), and srtp is off here")]
+    SrtpOff,
+    /// Audio in the clear alone, and we take none.
+    #[error("the peer has no SRTP, and srtp is required here")]
+    SrtpRequired,
+    /// SRTP, without a line of `a=crypto` that fits.
+    #[error("no common crypto suite and key in the a=crypto lines")]
+    NoCommonCrypto,
     /// The peer refused the audio (port 0).
     #[error("the peer refused the audio stream (port 0)")]
     Rejected,
@@ -65,6 +78,8 @@ pub struct LocalMedia {
     pub rtcp_mux: bool,
     /// Who may send, as far as we are concerned; the peer may allow less.
     pub direction: Direction,
+    /// SRTP, if it is not off.
+    pub srtp: Option<LocalSrtp>,
     /// `o=` session id, unguessable and unique.
     pub session_id: u64,
     /// `o=` session version; one more in each further offer or answer of the session.
@@ -155,6 +170,8 @@ pub struct Negotiated {
     pub direction: Direction,
     /// Whether RTCP shares the RTP port.
     pub rtcp_mux: bool,
+    /// The keys, if it is SRTP.
+    pub srtp: Option<Box<Keys>>,
 }
 
 /// The body that offers `local`.
@@ -171,7 +188,12 @@ pub fn offer_again(local: &LocalMedia, last: &[u8]) -> Result<Vec<u8>, SdpError>
     // stays refused.
     let mut medias = Session::parse(last)?.medias;
     let live = medias.iter().position(is_live).ok_or(SdpError::NoAudio)?;
+    let is_secure = remote::is_secure(&medias[live]);
     medias[live] = offered(local);
+    // What has become SRTP by the peer's wish stays so.
+    if is_secure && local.srtp.is_some() {
+        secure(&mut medias[live]);
+    }
     Ok(write(local, medias))
 }
 
@@ -191,7 +213,20 @@ fn offered(local: &LocalMedia) -> Media {
             .filter(|_| local.telephone_event)
             .map(|clock| Format::telephone_event(TELEPHONE_EVENT_PT, clock)),
     );
-    audio(local, &formats, local.direction, local.rtcp_mux)
+    let mut media = audio(local, &formats, local.direction, local.rtcp_mux);
+    if let Some(srtp) = &local.srtp {
+        crypto::offer(&mut media, srtp);
+        match srtp.policy {
+            SrtpPolicy::Optional => {}
+            SrtpPolicy::Required => secure(&mut media),
+        }
+    }
+    media
+}
+
+/// Makes it a line for SRTP alone.
+fn secure(media: &mut Media) {
+    media.proto = TransportProto::RtpSavp.to_string();
 }
 
 /// What `answer` makes of the offer written from `local`.
@@ -211,23 +246,44 @@ pub fn accept_answer(local: &LocalMedia, answer: &[u8]) -> Result<Negotiated, Sd
         .filter(|_| local.telephone_event)
         .map(|pt_send| TelephoneEvent { pt_send, pt_recv: TELEPHONE_EVENT_PT, clock: codec.clock_rate() });
     let rtcp_mux = local.rtcp_mux && stream.rtcp_mux;
-    negotiated(local, &stream, codec, [pt_send, codec.static_pt()], telephone_event, rtcp_mux)
+    let srtp = answered_keys(audio, local.srtp.as_ref())?;
+    let agreed = negotiated(local, &stream, codec, [pt_send, codec.static_pt()], telephone_event, rtcp_mux)?;
+    Ok(Negotiated { srtp, ..agreed })
+}
+
+/// The keys that the answering line agrees on; none if it is in the clear.
+fn answered_keys(media: &Media, local: Option<&LocalSrtp>) -> Result<Option<Box<Keys>>, SdpError> {
+    let is_secure = remote::is_secure(media);
+    match local {
+        None if is_secure => Err(SdpError::SrtpOff),
+        None => Ok(None),
+        // Answers of some peers have keys, and the profile of an offer without.
+        Some(local) if is_secure || crypto::is_offered(media) => {
+            let (theirs, ours) = crypto::chosen(media, local).ok_or(SdpError::NoCommonCrypto)?;
+            Ok(Some(Box::new(Keys { send: ours.clone(), receive: theirs.key })))
+        }
+        Some(LocalSrtp { policy: SrtpPolicy::Optional, .. }) => Ok(None),
+        Some(LocalSrtp { policy: SrtpPolicy::Required, .. }) => Err(SdpError::SrtpRequired),
+    }
 }
 
 /// Our answer to `offer`, in the offerer's order of preference, and what it agrees on.
 pub fn answer(offer: &[u8], local: &LocalMedia) -> Result<(Vec<u8>, Negotiated), SdpError> {
     let session = Session::parse(offer)?;
     let mut refusal = SdpError::NoAudio;
-    let mut accepted = None;
-    for (index, media) in session.medias.iter().enumerate() {
-        if is_live(media) {
-            match accept_line(&session, media, local) {
-                Ok(line) => {
-                    accepted = Some((index, line));
+    let mut accepted: Option<(usize, (Media, Negotiated))> = None;
+    for (index, media) in session.medias.iter().enumerate().filter(|(_, media)| is_live(media)) {
+        match accept_line(&session, media, local) {
+            // Where the peer offers the same audio with and without SRTP, in whatever order, it is taken with.
+            Ok(line) if accepted.is_none() || line.1.srtp.is_some() => {
+                let is_final = line.1.srtp.is_some() || local.srtp.is_none();
+                accepted = Some((index, line));
+                if is_final {
                     break;
                 }
-                Err(error) => refusal = error,
             }
+            Ok(_) => {}
+            Err(error) => refusal = error,
         }
     }
     let (accepted_index, (accepted_media, negotiated)) = accepted.ok_or(refusal)?;
@@ -252,10 +308,39 @@ fn accept_line(
         .filter(|_| local.telephone_event)
         .map(|pt| TelephoneEvent { pt_send: pt, pt_recv: pt, clock: codec.clock_rate() });
     let rtcp_mux = local.rtcp_mux && stream.rtcp_mux;
-    let negotiated = negotiated(local, &stream, codec, [pt, pt], telephone_event, rtcp_mux)?;
+    let crypto = offered_keys(media, local.srtp.as_ref())?;
+    let agreed = negotiated(local, &stream, codec, [pt, pt], telephone_event, rtcp_mux)?;
     let mut formats = vec![Format::audio(pt, codec)];
     formats.extend(telephone_event.map(|event| Format::telephone_event(event.pt_recv, event.clock)));
-    Ok((audio(local, &formats, negotiated.direction, rtcp_mux), negotiated))
+    let mut answer = audio(local, &formats, agreed.direction, rtcp_mux);
+    if remote::is_secure(media) {
+        secure(&mut answer);
+    }
+    let srtp = crypto.map(|(theirs, ours)| {
+        // RFC 4568, 5.1.2: the tag and the suite of the line that is taken, with a key of our own.
+        crypto::add(&mut answer, theirs.tag, ours);
+        Box::new(Keys { send: ours.clone(), receive: theirs.key })
+    });
+    Ok((answer, Negotiated { srtp, ..agreed }))
+}
+
+/// What is taken of the keys of an offered line; none if the call is to be in the clear.
+fn offered_keys<'a>(
+    media: &Media,
+    local: Option<&'a LocalSrtp>,
+) -> Result<Option<(crypto::Crypto, &'a MasterKey)>, SdpError> {
+    let is_secure = remote::is_secure(media);
+    let Some(local) = local else {
+        return if is_secure { Err(SdpError::SrtpOff) } else { Ok(None) };
+    };
+    match (crypto::choose(media, local), local.policy) {
+        (Some(chosen), _) => Ok(Some(chosen)),
+        (None, SrtpPolicy::Optional) if !is_secure => Ok(None),
+        (None, SrtpPolicy::Required) if !is_secure && !crypto::is_offered(media) => {
+            Err(SdpError::SrtpRequired)
+        }
+        (None, SrtpPolicy::Optional | SrtpPolicy::Required) => Err(SdpError::NoCommonCrypto),
+    }
 }
 
 fn negotiated(
@@ -279,6 +364,7 @@ fn negotiated(
         ptime: stream.packet_time(local.ptime),
         direction: stream.our_direction().and(local.direction),
         rtcp_mux,
+        srtp: None,
     })
 }
 

@@ -72,10 +72,15 @@ impl Format {
     }
 }
 
-/// Whether `media` is audio over plain RTP.
+/// Whether `media` is audio over RTP, or over SRTP with keys in SDP.
 pub(super) fn is_audio(media: &Media) -> bool {
     media.try_parse_mediatype() == Ok(MediaType::Audio)
-        && media.parse_transport_proto() == TransportProto::RtpAvp
+        && (is_secure(media) || media.parse_transport_proto() == TransportProto::RtpAvp)
+}
+
+/// Whether its profile is that of SRTP.
+pub(super) fn is_secure(media: &Media) -> bool {
+    media.parse_transport_proto() == TransportProto::RtpSavp
 }
 
 impl Stream {

@@ -7,6 +7,7 @@ fn local() -> LocalMedia {
         ptime: Ptime::DEFAULT,
         telephone_event: true,
         rtcp_mux: false,
+        srtp: None,
         direction: Direction::SendRecv,
         session_id: 42,
         session_version: 7,
@@ -65,6 +66,7 @@ fn offer_over_ipv6_with_mux_and_without_events() {
     let local = LocalMedia {
         addr: addr("[2001:db8::1]:5000"),
         rtcp_mux: true,
+        srtp: None,
         telephone_event: false,
         codecs: vec![Codec::Pcmu],
         ..local()
@@ -102,6 +104,7 @@ fn answer_with_static_types_and_no_rtpmap() {
             ptime: Ptime::DEFAULT,
             direction: Direction::SendRecv,
             rtcp_mux: false,
+            srtp: None,
         }
     );
 }
@@ -284,4 +287,146 @@ fn what_was_refused_stays_refused_in_later_offers() {
     let answer = body("m=video 0 RTP/AVP 96\nm=audio 30000 RTP/AVP 0\na=recvonly\nm=audio 0 RTP/AVP 8\n");
     assert_eq!(accept_answer(&held, &answer).unwrap().direction, Direction::SendOnly);
     assert_eq!(offer_again(&held, b"v=0\r\n"), Err(SdpError::NoAudio));
+}
+
+/// With keys of one octet value, so that they can be told apart.
+fn with_srtp(policy: SrtpPolicy) -> LocalMedia {
+    let mut next = 0;
+    let srtp = LocalSrtp::new(policy, |octets| {
+        next += 1;
+        octets.fill(next);
+    });
+    LocalMedia { srtp: Some(srtp), ..local() }
+}
+
+/// A line of a peer whose key is all zeros.
+fn crypto_line(tag: u32, suite: &str) -> String {
+    let octets = match suite {
+        "AEAD_AES_256_GCM" => 44,
+        "AEAD_AES_128_GCM" => 28,
+        _ => 30,
+    };
+    let zeros = "A".repeat((octets * 8usize).div_ceil(6));
+    format!("a=crypto:{tag} {suite} inline:{zeros}\n")
+}
+
+#[test]
+fn an_offer_of_srtp_has_a_line_for_every_suite() {
+    let text = String::from_utf8(offer(&with_srtp(SrtpPolicy::Required))).unwrap();
+    assert!(text.contains("m=audio 40000 RTP/SAVP 8 0 101\r\n"), "{text}");
+    let key = "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMD";
+    let line = format!("a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:{key}\r\n");
+    assert!(text.contains(&line), "{text}");
+    assert_eq!(text.matches("a=crypto:").count(), 4);
+    let text = String::from_utf8(offer(&with_srtp(SrtpPolicy::Optional))).unwrap();
+    assert!(text.contains("m=audio 40000 RTP/AVP 8 0 101\r\n") && text.contains(&line), "{text}");
+}
+
+#[test]
+fn an_answer_picks_a_line_by_tag_and_suite() {
+    use SrtpPolicy::{Optional, Required};
+    let sha80 = crypto_line(3, "AES_CM_128_HMAC_SHA1_80");
+    let answered = |policy, profile: &str, lines: &str| {
+        let local = with_srtp(policy);
+        let agreed = accept_answer(&local, &body(&format!("m=audio 9000 {profile} 0\n{lines}")))?;
+        Ok(agreed.srtp.map(|keys| {
+            assert_eq!(keys.send.suite(), keys.receive.suite());
+            keys.suite().name()
+        }))
+    };
+    for policy in [Optional, Required] {
+        for profile in ["RTP/SAVP", "RTP/AVP"] {
+            assert_eq!(answered(policy, profile, &sha80), Ok(Some("AES_CM_128_HMAC_SHA1_80")));
+            for bad in [
+                crypto_line(1, "AES_CM_128_HMAC_SHA1_80"),
+                crypto_line(3, "AES_CM_128_HMAC_SHA1_32"),
+                crypto_line(3, "AES_CM_128_HMAC_SHA1_80 KDR=1"),
+                "a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMD\n".into(),
+            ] {
+                assert_eq!(answered(policy, profile, &bad), Err(SdpError::NoCommonCrypto), "{bad}");
+            }
+        }
+        assert_eq!(answered(policy, "RTP/SAVP", ""), Err(SdpError::NoCommonCrypto));
+    }
+    assert_eq!(answered(Optional, "RTP/AVP", ""), Ok(None), "a peer without SRTP");
+    assert_eq!(answered(Required, "RTP/AVP", ""), Err(SdpError::SrtpRequired));
+    let answer = body(&format!("m=audio 9000 RTP/SAVP 0\n{sha80}"));
+    assert_eq!(accept_answer(&local(), &answer), Err(SdpError::SrtpOff), "not what we offered");
+}
+
+#[test]
+fn an_offer_of_srtp_is_answered_in_its_own_profile() {
+    use SrtpPolicy::{Optional, Required};
+    let answered = |local: &LocalMedia, media: &str| {
+        answer(&body(media), local).map(|(text, agreed)| {
+            let text = String::from_utf8(text).unwrap();
+            assert_eq!(text.matches("a=crypto:").count(), usize::from(agreed.srtp.is_some()), "{text}");
+            (text, agreed.srtp.map(|keys| keys.suite().name()))
+        })
+    };
+    let lines = [
+        crypto_line(1, "F8_128_HMAC_SHA1_80"),
+        crypto_line(4, "AES_CM_128_HMAC_SHA1_32"),
+        crypto_line(7, "AEAD_AES_128_GCM"),
+    ]
+    .concat();
+    for policy in [Optional, Required] {
+        let local = with_srtp(policy);
+        for profile in ["RTP/SAVP", "RTP/AVP"] {
+            let (text, suite) = answered(&local, &format!("m=audio 9000 {profile} 0\n{lines}")).unwrap();
+            assert_eq!(
+                suite,
+                Some("AES_CM_128_HMAC_SHA1_32"),
+                "the first that we have, by the offerer's preference"
+            );
+            assert!(text.contains(&format!("m=audio 40000 {profile} 0\r\n")), "{text}");
+            assert!(
+                text.contains("a=crypto:4 AES_CM_128_HMAC_SHA1_32 inline:BAQE"),
+                "its tag and our key: {text}"
+            );
+        }
+        let unusable = format!("m=audio 9000 RTP/SAVP 0\n{}", crypto_line(1, "F8_128_HMAC_SHA1_80"));
+        assert_eq!(answered(&local, &unusable).err(), Some(SdpError::NoCommonCrypto));
+    }
+    let optional = with_srtp(Optional);
+    assert_eq!(answered(&optional, "m=audio 9000 RTP/AVP 0\n").unwrap().1, None);
+    let unusable = format!("m=audio 9000 RTP/AVP 0\n{}", crypto_line(1, "F8_128_HMAC_SHA1_80"));
+    assert_eq!(answered(&optional, &unusable).unwrap().1, None, "the peer can do without");
+    assert_eq!(answered(&with_srtp(Required), &unusable).err(), Some(SdpError::NoCommonCrypto));
+    let plain = answered(&with_srtp(Required), "m=audio 9000 RTP/AVP 0\n");
+    assert_eq!(plain.err(), Some(SdpError::SrtpRequired));
+    assert_eq!(
+        answered(&local(), &format!("m=audio 9000 RTP/SAVP 0\n{lines}")).err(),
+        Some(SdpError::SrtpOff)
+    );
+    let ignored = answered(&local(), &format!("m=audio 9000 RTP/AVP 0\n{lines}")).unwrap();
+    assert_eq!(ignored.1, None, "off, and the peer can do without");
+}
+
+#[test]
+fn of_the_same_audio_with_and_without_srtp_the_one_with_is_taken() {
+    let secure = format!("m=audio 9002 RTP/SAVP 0\n{}", crypto_line(1, "AES_CM_128_HMAC_SHA1_80"));
+    let plain = "m=audio 9000 RTP/AVP 0\n";
+    for (offered, secure_at) in [(format!("{plain}{secure}"), 1), (format!("{secure}{plain}"), 0)] {
+        for policy in [SrtpPolicy::Optional, SrtpPolicy::Required] {
+            let (text, agreed) = answer(&body(&offered), &with_srtp(policy)).unwrap();
+            assert!(agreed.srtp.is_some() && agreed.remote.port() == 9002);
+            let text = String::from_utf8(text).unwrap();
+            let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("m=")).collect();
+            assert_eq!(lines[secure_at], "m=audio 40000 RTP/SAVP 0");
+            assert!(lines[1 - secure_at].starts_with("m=audio 0 RTP/AVP"), "{text}");
+        }
+        let (_, agreed) = answer(&body(&offered), &local()).unwrap();
+        assert!(agreed.srtp.is_none() && agreed.remote.port() == 9000);
+    }
+}
+
+#[test]
+fn a_further_offer_has_the_same_keys_and_stays_srtp() {
+    let local = with_srtp(SrtpPolicy::Optional);
+    let offered = format!("m=audio 9000 RTP/SAVP 0\n{}", crypto_line(4, "AES_CM_128_HMAC_SHA1_80"));
+    let (first, _) = answer(&body(&offered), &local).unwrap();
+    let next = String::from_utf8(offer_again(&local, &first).unwrap()).unwrap();
+    assert!(next.contains("m=audio 40000 RTP/SAVP 8 0 101\r\n"), "{next}");
+    assert!(next.contains("a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:AwMD"), "{next}");
 }

@@ -45,7 +45,7 @@ impl Relayed {
 
     fn arrives(&mut self, header: Header, payload: &[u8]) -> Option<Sent> {
         let mut datagram = [&header.to_bytes()[..], payload].concat();
-        let heard = self.near.receive_rtp(self.far.now, addr("192.0.2.2:5000"), &datagram);
+        let heard = self.near.receive_rtp(self.far.now, addr("192.0.2.2:5000"), &mut datagram);
         self.near_events.extend(std::iter::from_fn(|| self.near.poll_event()));
         let part = self.far.leg.forward(self.far.now, &heard?, &mut datagram)?;
         let packet = Packet::parse(&datagram[part]).unwrap();

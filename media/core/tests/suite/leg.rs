@@ -464,13 +464,13 @@ fn rtcp_is_taken_from_the_peer_only_and_on_the_rtp_port_when_multiplexed() {
     let lost = |rig: &Rig| rig.leg.stats().remote_packets_lost;
 
     let mut rig = Rig::new();
-    rig.leg.receive_rtcp(rig.now, addr("203.0.113.66:4001"), &out[..len]);
+    rig.leg.receive_rtcp(rig.now, addr("203.0.113.66:4001"), &mut out[..len]);
     assert_eq!(lost(&rig), None);
-    rig.leg.receive_rtcp(rig.now, addr("192.0.2.1:7001"), &out[..len]);
+    rig.leg.receive_rtcp(rig.now, addr("192.0.2.1:7001"), &mut out[..len]);
     assert_eq!(lost(&rig), Some(12));
     assert_eq!(rig.leg.stats().remote_jitter_ms, Some(10.0));
     assert_eq!(rig.leg.rtcp_remote(), Some(addr("192.0.2.1:7001")), "its port is learned");
-    rig.leg.receive_rtcp(rig.now, addr("192.0.2.1:7001"), b"junk");
+    rig.leg.receive_rtcp(rig.now, addr("192.0.2.1:7001"), &mut b"junk".to_owned());
     assert_eq!((rig.leg.stats().packets_stranger, rig.leg.stats().packets_invalid), (1, 1));
 
     let mut muxed = Rig::with(&Negotiated {

@@ -8,6 +8,7 @@ mod leg;
 mod pair;
 mod rig;
 mod sdp;
+mod srtp;
 
 #[global_allocator]
 static ALLOCATOR: alloc_count::Counting = alloc_count::Counting;

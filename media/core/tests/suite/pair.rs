@@ -49,12 +49,12 @@ impl Side {
     /// Takes what has arrived from `other`, which is at `from`.
     fn receive(&mut self, now: Instant, other: &mut Side, from: &str) {
         let from = addr(from);
-        while let Some(datagram) = other.rtp.recv(now) {
+        while let Some(mut datagram) = other.rtp.recv(now) {
             self.heard.extend_from_slice(Packet::parse(&datagram).unwrap().payload);
-            self.leg.receive_rtp(now, from, &datagram);
+            self.leg.receive_rtp(now, from, &mut datagram);
         }
-        while let Some(datagram) = other.rtcp.recv(now) {
-            self.leg.receive_rtcp(now, SocketAddr::new(from.ip(), from.port() + 1), &datagram);
+        while let Some(mut datagram) = other.rtcp.recv(now) {
+            self.leg.receive_rtcp(now, SocketAddr::new(from.ip(), from.port() + 1), &mut datagram);
         }
         self.events.extend(std::iter::from_fn(|| self.leg.poll_event()));
     }

@@ -50,6 +50,7 @@ pub(crate) fn negotiated(remote: &str) -> Negotiated {
         ptime: Ptime::DEFAULT,
         direction: Direction::SendRecv,
         rtcp_mux: false,
+        srtp: None,
     }
 }
 
@@ -136,7 +137,7 @@ impl Rig {
 
     /// Receives `datagram` from `from`.
     pub(crate) fn hear(&mut self, from: SocketAddr, datagram: &[u8]) {
-        self.leg.receive_rtp(self.now, from, datagram);
+        self.leg.receive_rtp(self.now, from, &mut datagram.to_vec());
         self.drain();
     }
 

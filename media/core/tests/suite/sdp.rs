@@ -20,6 +20,7 @@ fn local() -> LocalMedia {
         ptime: Ptime::DEFAULT,
         telephone_event: true,
         rtcp_mux: true,
+        srtp: None,
         direction: Direction::SendRecv,
         session_id: 1,
         session_version: 1,

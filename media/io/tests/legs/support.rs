@@ -100,6 +100,7 @@ pub(crate) fn negotiated(peer: SocketAddr) -> Negotiated {
         ptime: Ptime::DEFAULT,
         direction: Direction::SendRecv,
         rtcp_mux: false,
+        srtp: None,
     }
 }
 

@@ -47,6 +47,7 @@ impl Town {
                 ptime: Ptime::DEFAULT,
                 telephone_event: true,
                 rtcp_mux: false,
+                srtp: None,
                 direction: Direction::SendRecv,
                 session_id: 1,
                 session_version: 1,
