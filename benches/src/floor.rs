@@ -30,12 +30,14 @@ const SLOTS: usize = 20;
 const BATCH: usize = 64;
 
 /// CPU milliseconds per call-second of a bare loop.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Floor {
     /// Sending 50 packets.
     pub(crate) send: f64,
     /// Sending 50 packets and receiving 50.
     pub(crate) both: f64,
+    /// How late each tick began while sending; µs.
+    pub(crate) lateness: Vec<u32>,
 }
 
 /// How a thread's calls share sockets.
@@ -57,7 +59,8 @@ pub(crate) fn measure(
     layout: Layout,
 ) -> anyhow::Result<Floor> {
     let run = |speaks| run(peer, cores, calls, length, layout, speaks);
-    Ok(Floor { send: run(false)?, both: run(true)? })
+    let (sending, both) = (run(false)?, run(true)?);
+    Ok(Floor { send: sending.cost(), both: both.cost(), lateness: sending.lateness })
 }
 
 fn run(
@@ -67,7 +70,7 @@ fn run(
     length: Duration,
     layout: Layout,
     speaks: bool,
-) -> anyhow::Result<f64> {
+) -> anyhow::Result<Counts> {
     peer.clear()?;
     let share = calls.div_ceil(cores.len());
     let shares: Vec<usize> = (0..calls).step_by(share).map(|first| share.min(calls - first)).collect();
@@ -108,30 +111,38 @@ fn run(
     })?;
     let report = peer.report()?;
     peer.clear()?;
-    let sum = counts.iter().fold(Counts::default(), |sum, counts| sum.plus(*counts));
+    let sum = counts.into_iter().fold(Counts::default(), Counts::plus);
     anyhow::ensure!(report.dropped == 0, "the far end lost {} packets of the floor", report.dropped);
     // The far end is in step only about: what counts is that as much came in as went out.
     anyhow::ensure!(
         !speaks || sum.received * 10 >= sum.sent * 9,
         "the far end is too slow for the floor: {sum:?}"
     );
-    Ok(sum.cpu.as_secs_f64() * 1000.0 * 50.0 / sum.sent as f64)
+    Ok(sum)
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Counts {
     cpu: Duration,
     sent: u64,
     received: u64,
+    lateness: Vec<u32>,
 }
 
 impl Counts {
-    fn plus(self, other: Counts) -> Counts {
+    fn plus(mut self, other: Counts) -> Counts {
+        self.lateness.extend(other.lateness);
         Counts {
             cpu: self.cpu + other.cpu,
             sent: self.sent + other.sent,
             received: self.received + other.received,
+            lateness: self.lateness,
         }
+    }
+
+    /// CPU milliseconds per call-second.
+    fn cost(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1000.0 * 50.0 / self.sent as f64
     }
 }
 
@@ -271,7 +282,8 @@ fn bare_loop(core: usize, mut wire: Wire, length: Duration) -> anyhow::Result<Co
     wire.watch(&poll)?;
     let mut events =
         [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 256];
-    let mut counts = Counts::default();
+    let ticks = usize::try_from(length.as_nanos() / TICK.as_nanos())? + 1;
+    let mut counts = Counts { lateness: Vec::with_capacity(ticks), ..Counts::default() };
     let (begin, cpu) = (Instant::now(), thread_cpu());
     let (mut due, mut slot) = (begin, 0);
     loop {
@@ -281,6 +293,7 @@ fn bare_loop(core: usize, mut wire: Wire, length: Duration) -> anyhow::Result<Co
             return Ok(counts);
         }
         if now >= due {
+            counts.lateness.push(u32::try_from((now - due).as_micros()).unwrap_or(u32::MAX));
             counts.sent += wire.send(slot)?;
             slot = (slot + 1) % SLOTS;
             due += TICK;

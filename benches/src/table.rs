@@ -105,6 +105,9 @@ impl Table<'_> {
             spread(rounds.iter().map(|round| &round.gaps))
         });
         row("P9", "wheel lateness, ms (median round)", "–", lateness);
+        row("P9", "lateness of the floor's wheel, ms", "–", |rounds| {
+            spread(rounds.iter().map(|round| &round.floor.lateness))
+        });
         row("P6", "resident memory per call, KB", "12", |rounds| {
             scalar(rounds, |round| round.kib_per_call * 1.024, 1)
         });

@@ -100,6 +100,14 @@ impl Engine {
         &self.client
     }
 
+    /// Its process.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("the engine has ended")
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("engine.log")).unwrap_or_default()

@@ -6,6 +6,7 @@
 
 mod baresip;
 mod browser;
+mod churn;
 mod kamailio;
 mod lab;
 mod pesq;

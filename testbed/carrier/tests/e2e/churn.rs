@@ -1,0 +1,127 @@
+//! Calls come and go for a long time, and the engine is the size it was.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use carrier::engine::Engine;
+use carrier::{Carrier, CarrierConfig, Talk};
+use control_api_client::{EventFilter, Events};
+use control_api_types::flow::Flow;
+use control_api_types::{CallId, CreateCall, EventData, HangupReason};
+use serde_json::json;
+
+use crate::pesq::SPEECH;
+
+/// Calls begun in a second.
+const RATE: u64 = 20;
+/// What the events of the ring and the records of ended calls may still take, when the first half has filled them.
+const GROWTH_KIB: u64 = 8 << 10;
+
+/// How long: in a long run until every ring that keeps the recent past is full, and as long again.
+fn length() -> Duration {
+    Duration::from_secs(if std::env::var_os("CARILLON_LONG").is_some() { 30 * 60 } else { 12 })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_come_and_go_and_leave_nothing_behind() {
+    // Customers of every kind: who answer, press keys, hang up, are busy or never answer.
+    let carrier =
+        Carrier::start(CarrierConfig { talk: Talk::Tone, ..CarrierConfig::default() }).await.unwrap();
+    let config = format!(
+        "[[trunks]]\nname = \"t\"\nuri = \"sip:{}\"\nregister = false\nmax_cps = 1000\n",
+        carrier.addr()
+    );
+    let engine = Engine::start(&config).await.unwrap_or_else(|error| panic!("{error}"));
+    engine.client().upload_prompt("speech", std::fs::read(SPEECH).unwrap()).await.unwrap();
+    let flow = json!({ "start": "ask", "steps": {
+        "ask": { "verb": "gather", "play": { "prompt": "speech" }, "max": 1, "timeout_ms": 500, "on": { "1": "wait" } },
+        "wait": { "verb": "pause", "ms": 300 },
+    } });
+    engine.client().put_flow("ivr", &Flow::from_json(&flow).unwrap()).await.unwrap();
+    let events = engine.client().events(EventFilter::default()).await.unwrap();
+    let ends = tokio::spawn(until_drained(events));
+
+    let files_before = open_files(&engine);
+    let mut begun = HashSet::new();
+    let mut sizes = Vec::new();
+    let mut clock = tokio::time::interval(Duration::from_secs(1) / RATE as u32);
+    for n in 0..length().as_secs() * RATE {
+        clock.tick().await;
+        // Every last two digits of the town in turn, and every seventh call is hung up by the API soon.
+        let create =
+            json!({ "to": format!("+6287600{:02}", n % 23), "trunk": "t", "flow": "ivr", "timeout_s": 3 });
+        let call = engine.client().originate(&CreateCall::from_json(&create).unwrap()).await.unwrap().id;
+        if n % 7 == 0 {
+            engine.client().hangup(&call, HangupReason::Normal).await.unwrap();
+        }
+        begun.insert(call);
+        if n % (RATE * 5) == 0 {
+            sizes.push((resident_kib(&engine), open_files(&engine)));
+        }
+    }
+    // The drain is told after every end of before.
+    while !engine
+        .client()
+        .calls(&Default::default())
+        .await
+        .unwrap()
+        .items
+        .iter()
+        .all(|call| call.ended_at.is_some())
+    {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    engine.client().drain().await.unwrap();
+    let ended = ends.await.unwrap();
+    let distinct: HashSet<_> = ended.iter().cloned().collect();
+    assert_eq!(distinct.len(), ended.len(), "a call ended twice");
+    assert_eq!(distinct, begun, "every call ended, and nobody else's");
+    eprintln!("{} calls; resident KiB and open files over the time: {sizes:?}", begun.len());
+
+    // Ports rest for a while, but what is open is closed.
+    let files_after = open_files(&engine);
+    assert!(files_after <= files_before + 4, "{files_before} files were open before, {files_after} are now");
+    let metrics = engine.client().metrics().await.unwrap();
+    assert!(
+        metrics.lines().any(|line| line.starts_with("carillon_media_legs") && line.ends_with(" 0")),
+        "{metrics}"
+    );
+    if std::env::var_os("CARILLON_LONG").is_some() {
+        let (first, second) = sizes.split_at(sizes.len() / 2);
+        let peak = |sizes: &[(u64, usize)]| sizes.iter().map(|(kib, _)| *kib).max().unwrap();
+        let files = |sizes: &[(u64, usize)]| sizes.iter().map(|(_, files)| *files).max().unwrap();
+        let (before, after) = (peak(first), peak(second));
+        assert!(
+            after <= before + GROWTH_KIB,
+            "{before} KiB at most in the first half, {after} KiB in the second"
+        );
+        assert!(files(second) <= files(first) + 50, "{sizes:?}");
+    }
+}
+
+/// The calls that end until the engine drains.
+async fn until_drained(mut events: Events) -> Vec<CallId> {
+    let mut ended = Vec::new();
+    while let Some(event) = events.next().await {
+        let event = event.unwrap();
+        let kind = event.data.kind();
+        if let EventData::CallEnded(call) = event.data {
+            ended.push(call.id);
+        }
+        assert_ne!(kind, "events.dropped");
+        if kind == "engine.draining" {
+            return ended;
+        }
+    }
+    panic!("the events ended before the drain")
+}
+
+fn resident_kib(engine: &Engine) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", engine.pid())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    resident.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn open_files(engine: &Engine) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", engine.pid())).unwrap().count()
+}
