@@ -417,12 +417,12 @@ impl Ear {
         };
         match usize::try_from(most) {
             Ok(most @ 1..) => self.fill(why, need.min(most)),
-            Ok(0) | Err(_) => self.play(entry, at, slack),
+            Ok(0) | Err(_) => self.play(entry, at, slack, missing.is_some_and(|(missing, _)| missing == 0)),
         }
     }
 
     /// Takes the packet at the front.
-    fn play(&mut self, entry: Entry, at: i64, slack: Micros) {
+    fn play(&mut self, entry: Entry, at: i64, slack: Micros, aligned: bool) {
         if entry.sort == Sort::Noise {
             self.noise.describe(self.store.payload(entry));
             self.played(entry, at);
@@ -445,7 +445,7 @@ impl Ear {
         }
         self.noise.learn(&self.line.all()[self.line.all().len() - count..]);
         if self.filling != Filling::No {
-            self.join(count);
+            self.join(count, aligned);
             self.filling = Filling::No;
         }
         self.slack = Some(slack);
@@ -500,11 +500,11 @@ impl Ear {
 
     /// Joins the last `count` samples, which came, with what was made up before them: after as much of its period as lets
     /// the two be most alike.
-    fn join(&mut self, count: usize) {
+    fn join(&mut self, count: usize, aligned: bool) {
         let per_ms = self.samples(1);
         // Appendix I: "the length of the overlap is increased by 4 ms for each 10 ms of erasure".
         let overlap = (4 * per_ms + self.concealer.made() * 2 / 5).min(MAX_OVERLAP_MS * per_ms).min(count);
-        let shifts = if self.concealer.faded() { 0 } else { self.concealer.period() };
+        let shifts = if aligned || self.concealer.faded() { 0 } else { self.concealer.period() };
         let reach = (overlap + shifts).min(self.ahead.len());
         let ahead = &mut self.ahead[..reach];
         self.concealer.fill(ahead, &mut self.noise);

@@ -4,8 +4,10 @@
 mod alloc;
 mod bridge;
 mod dtmf;
+mod hearing;
 mod leg;
 mod pair;
+mod pesq;
 mod rig;
 mod sdp;
 mod srtp;

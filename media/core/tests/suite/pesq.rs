@@ -1,0 +1,138 @@
+//! How much better concealed speech is heard than speech with holes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use media_core::{Codec, Decoder, Encoder};
+use netem::{Impairments, Link};
+
+use crate::hearing::Listening;
+
+/// Debian `pocketsphinx-testdata`: a reader, 16 kHz.
+const SPEECH: &str = "/usr/share/pocketsphinx/test/data/librivox";
+const CLIPS: [&str; 5] = ["0870", "0880", "0890", "0920", "0930"];
+const SEEDS: u64 = 3;
+
+/// 5 % random loss with 20 ms of jitter.
+const NETWORK: Impairments =
+    Impairments { loss: 0.05, jitter: Duration::from_millis(20), ..Impairments::NONE };
+
+#[test]
+fn speech_with_losses_is_heard_better_than_with_holes() {
+    let folder = std::env::temp_dir().join(format!("carillon-test-ear-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for codec in Codec::ALL {
+        let (mut concealed, mut holes, mut whole, mut count) = (0.0, 0.0, 0.0, 0.0);
+        for clip in CLIPS {
+            let original = PathBuf::from(format!("{SPEECH}/sense_and_sensibility_01_austen_64kb-{clip}.wav"));
+            let mut sound = speech(&original, codec.sample_rate());
+            sound.extend(vec![0; codec.sample_rate() as usize / 2]);
+            let mut sounds = vec![heard(codec, 0, &sound, Impairments::NONE)];
+            for seed in 0..SEEDS {
+                sounds.push(heard(codec, seed, &sound, NETWORK));
+                sounds.push(with_holes(codec, seed, &sound));
+            }
+            let files: Vec<PathBuf> = sounds
+                .iter()
+                .enumerate()
+                .map(|(n, sound)| {
+                    let file = folder.join(format!("{}-{clip}-{n}.wav", codec.name()));
+                    std::fs::write(&file, wav(codec.sample_rate(), sound)).unwrap();
+                    file
+                })
+                .collect();
+            let scores = score(&original, &files);
+            whole += scores[0] * SEEDS as f64;
+            for pair in scores[1..].chunks(2) {
+                concealed += pair[0];
+                holes += pair[1];
+                count += 1.0;
+            }
+        }
+        let (concealed, holes, whole) = (concealed / count, holes / count, whole / count);
+        eprintln!(
+            "{}: PESQ {concealed:.2} with the ear, {holes:.2} with holes, {whole:.2} without loss",
+            codec.name()
+        );
+        assert!(concealed >= holes + 0.3, "{codec:?}: {concealed} {holes}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+fn heard(codec: Codec, seed: u64, sound: &[i16], network: Impairments) -> Vec<i16> {
+    let mut listening = Listening::new(codec, seed, network);
+    listening.speak(sound);
+    listening.heard
+}
+
+/// The same losses, with zeros in their place and nothing late.
+fn with_holes(codec: Codec, seed: u64, sound: &[i16]) -> Vec<i16> {
+    let (mut encoder, mut decoder) = (Encoder::new(codec), Decoder::new(codec));
+    let mut link = Link::new(seed, NETWORK);
+    let frame = codec.sample_rate() as usize / 50;
+    let start = crate::rig::epoch();
+    let mut heard = vec![0; sound.len()];
+    for (n, sound) in sound.chunks_exact(frame).enumerate() {
+        let mut payload = vec![0; 1_500];
+        let octets = encoder.encode(sound, &mut payload);
+        payload.truncate(octets);
+        link.send(start + Duration::from_millis(20) * n as u32, (n, payload));
+    }
+    while let Some((n, payload)) = link.poll_timeout().and_then(|due| link.recv(due)) {
+        decoder.decode(&payload, &mut heard[n * frame..][..frame]);
+    }
+    heard
+}
+
+/// The samples of a 16 kHz file, at `rate`.
+fn speech(path: &Path, rate: u32) -> Vec<i16> {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| {
+        panic!("{}: {error}: `apt-get install pocketsphinx-testdata`", path.display())
+    });
+    let samples: Vec<i16> =
+        bytes[44..].as_chunks::<2>().0.iter().map(|sample| i16::from_le_bytes(*sample)).collect();
+    match rate {
+        16_000 => samples,
+        // A plain half-band filter: both sides of the comparison hear the same.
+        _ => samples
+            .windows(7)
+            .step_by(2)
+            .map(|x| {
+                let x: Vec<i32> = x.iter().map(|sample| i32::from(*sample)).collect();
+                ((-(x[0] + x[6]) + 9 * (x[2] + x[4]) + 16 * x[3]) / 32) as i16
+            })
+            .collect(),
+    }
+}
+
+fn wav(rate: u32, sound: &[i16]) -> Vec<u8> {
+    let octets = sound.len() as u32 * 2;
+    let mut file = Vec::new();
+    file.extend_from_slice(b"RIFF");
+    file.extend_from_slice(&(36 + octets).to_le_bytes());
+    file.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    file.extend_from_slice(&rate.to_le_bytes());
+    file.extend_from_slice(&(rate * 2).to_le_bytes());
+    file.extend_from_slice(b"\x02\0\x10\0data");
+    file.extend_from_slice(&octets.to_le_bytes());
+    file.extend(sound.iter().flat_map(|sample| sample.to_le_bytes()));
+    file
+}
+
+/// `pesq_score.py` in its own Python environment.
+fn score(original: &Path, heard: &[PathBuf]) -> Vec<f64> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testbed/pesq");
+    let setup = Command::new(folder.join("setup.sh")).output().unwrap();
+    assert!(setup.status.success(), "setup.sh: {}", String::from_utf8_lossy(&setup.stderr));
+    let python = String::from_utf8(setup.stdout).unwrap();
+    let output = Command::new(python.trim())
+        .arg("-B")
+        .arg(folder.join("pesq_score.py"))
+        .arg(original)
+        .args(heard)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "pesq_score.py: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| line.parse().unwrap()).collect()
+}
