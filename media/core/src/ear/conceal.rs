@@ -8,10 +8,13 @@ use super::pitch;
 pub(super) const MAX_PERIOD_MS: usize = 15;
 /// The shortest, likewise: higher voices are continued by two or three of their periods.
 const MIN_PERIOD_MS: usize = 5;
-/// Over how much the period is looked for.
-const WINDOW_MS: usize = 20;
-/// Periods that are repeated at most; one alone sounds like a machine after 10 ms.
+/// Over how much the period is looked for. Appendix I takes 20 ms; the latest 10 are more like what would have come.
+const WINDOW_MS: usize = 10;
+/// Periods that are repeated at most.
 const MAX_PERIODS: usize = 3;
+/// After how long one more is. Appendix I takes 10 ms; the last period is the most like what would have come, and it is only
+/// after 20 that it sounds like a machine.
+const PERIOD_LASTS_MS: usize = 20;
 /// How long the sound goes on as loud as it was, and until when it has faded.
 const LOUD_MS: usize = 10;
 const FADED_MS: usize = 60;
@@ -92,8 +95,7 @@ impl Concealer {
         let loud = self.samples(LOUD_MS);
         let fading = (self.samples(FADED_MS) - loud) as f32;
         for out in out {
-            // More periods after every 10 ms, so that none is heard too often.
-            let periods = (self.made / self.samples(10) + 1).min(MAX_PERIODS);
+            let periods = (self.made / self.samples(PERIOD_LASTS_MS) + 1).min(MAX_PERIODS);
             if periods > self.cycle.periods {
                 self.leaving = Some((self.cycle, join));
                 self.cycle.periods = periods;
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tone_goes_on_for_ten_milliseconds_and_fades_within_sixty() {
+    fn a_tone_goes_on_and_fades_within_sixty_milliseconds() {
         let mut concealer = Concealer::new(8_000);
         let heard: Vec<i16> = (0..600).map(|n| tone(n) as i16).collect();
         concealer.begin(&heard);
