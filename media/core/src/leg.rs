@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Instant;
 
-use crate::bridge::{Feed, Heard, HeardKind, Keys, Relay};
+use crate::bridge::{Feed, Heard, HeardKind, Keys, Relay, RelayedKey};
 use crate::ear::{Ear, EarStats};
 use crate::events::Events;
 use crate::peer::Peer;
@@ -17,7 +17,9 @@ use crate::sdp::Negotiated;
 use crate::srtp::{self, Refused, Srtp};
 use crate::taps::Taps;
 use crate::telephone_event::{Key, Receiver};
-use crate::{CollectEnd, Digit, LegConfig, MediaEvent, MediaStats, MediaTime, PlayEnd, Program, SeqNo};
+use crate::{
+    CollectEnd, Digit, LegConfig, MediaEvent, MediaStats, MediaTime, PlayEnd, Program, Ptime, SeqNo,
+};
 
 /// One leg of a call: sends a program's audio, receives digits, keeps the statistics.
 ///
@@ -30,6 +32,8 @@ pub struct Leg {
     stage: Stage,
     runner: Runner,
     feed: Feed,
+    /// Whether a bridge pulls what the ear hears.
+    pulled: bool,
     keys: Receiver,
     sender: Sender,
     reception: Reception,
@@ -92,6 +96,8 @@ enum Voice {
     Own,
     /// Another leg's.
     Relayed(Relay),
+    /// A mixer's, and the last key among them.
+    Mixed(Option<RelayedKey>),
 }
 
 /// The static payload type of comfort noise at 8000 Hz (RFC 3389, 4), which peers send whether or not it was agreed on.
@@ -122,6 +128,7 @@ impl Leg {
             stage: Stage::Idle,
             runner: Runner::default(),
             feed: Feed::default(),
+            pulled: false,
             keys: Receiver::default(),
             sender: Sender {
                 seq: config.first_seq,
@@ -187,16 +194,17 @@ impl Leg {
         self.runner.end_play(now, PlayEnd::Stopped, &mut self.events);
     }
 
-    /// From now on the leg sends what `feed` says, whenever no prompt plays.
-    pub fn feed(&mut self, now: Instant, feed: Feed) {
-        if feed == Feed::Own
+    /// From now on the leg sends what `feed` says, whenever no prompt plays. With `pulled`, a bridge pulls what the ear hears
+    /// ([`Leg::hear`]); otherwise [`Leg::tick`] does.
+    pub fn feed(&mut self, now: Instant, feed: Feed, pulled: bool) {
+        if feed != self.feed
             && let Some(session) = self.session()
         {
             // Nobody else's numbers count any more, not even if he comes back before we have said anything.
             let clock = session.clock();
-            self.sender.speak_for_ourselves(now, clock);
+            self.sender.speaks(now, clock, Voice::Own);
         }
-        self.feed = feed;
+        (self.feed, self.pulled) = (feed, pulled);
     }
 
     /// The peer pressed a key and says so by other means than RTP (SIP INFO): what collects takes it, without an event.
@@ -223,13 +231,13 @@ impl Leg {
         ear
     }
 
-    /// Pulls the next packet time of what the peer says into the front of `frame`, at the sample rate of the leg's codec, lets
-    /// the taps hear it, and returns how many samples that is; 0 for a leg without an ear. [`Leg::tick`] does this by itself:
-    /// only who ticks the leg otherwise (a bridge) calls it.
-    pub fn hear(&mut self, now: Instant, frame: &mut [i16]) -> usize {
-        let (Stage::Live(session), Some(ear)) = (&self.stage, &mut self.ear) else { return 0 };
+    /// Pulls the next `time` of what the peer says into the front of `frame`, at the sample rate of the leg's codec, lets the
+    /// taps hear it, and returns how many samples that is; 0 for a leg without an ear. [`Leg::tick`] does this by itself,
+    /// unless a bridge does ([`Leg::feed`]).
+    pub fn hear(&mut self, now: Instant, time: Ptime, frame: &mut [i16]) -> usize {
+        let (Stage::Live(_), Some(ear)) = (&self.stage, &mut self.ear) else { return 0 };
         let rate = ear.codec().sample_rate();
-        let count = (rate as usize / 1000 * usize::from(session.agreed.ptime.ms())).min(frame.len());
+        let count = (rate as usize / 1000 * usize::from(time.ms())).min(frame.len());
         ear.pull(now, &mut frame[..count]);
         self.taps.hear(rate, &frame[..count]);
         count
@@ -240,16 +248,15 @@ impl Leg {
     /// from a bridge. Also ends digits and collects whose time has run out.
     pub fn tick(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
         let Stage::Live(session) = &self.stage else { return None };
-        let Negotiated { codec, ptime, direction, pt_send, .. } = session.agreed;
-        let is_secure = session.is_secure();
+        let Negotiated { codec, ptime, .. } = session.agreed;
         if let Some(key) = self.keys.handle_timeout(now, ptime) {
             self.key(now, key);
         }
         if !self.keys.is_down() {
             self.runner.handle_timeout(now, &mut self.events);
         }
-        if self.ear.is_some() {
-            self.hear(now, &mut [0; Self::MAX_FRAME]);
+        if self.ear.is_some() && !self.pulled {
+            self.hear(now, ptime, &mut [0; Self::MAX_FRAME]);
         }
 
         let frame_len = codec.octets_per_ms() * usize::from(ptime.ms());
@@ -257,12 +264,54 @@ impl Leg {
         let played = self.runner.fill(now, codec, frame, &mut self.events);
         match self.feed {
             Feed::Own => {}
-            Feed::Relay { .. } if played => {}
-            Feed::Relay { .. } => return None,
+            Feed::Relay { .. } | Feed::Mix { .. } if played => {}
+            Feed::Relay { .. } | Feed::Mix { .. } => return None,
         }
+        self.sender.speaks(now, codec.clock_rate(), Voice::Own);
+        let fields = self.frame(now)?;
+        header.copy_from_slice(&fields.to_bytes());
+        self.seal(out, frame_len)
+    }
 
+    /// When a mixer has a packet for the leg: writes it into `out` (at least [`Leg::MAX_PACKET`] long) with what `encode`
+    /// writes as its payload, and returns its length. `None` when a prompt plays or the direction forbids sending.
+    pub fn speak(
+        &mut self,
+        now: Instant,
+        out: &mut [u8],
+        encode: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Option<usize> {
+        let Stage::Live(session) = &self.stage else { return None };
+        if !matches!(self.feed, Feed::Mix { .. }) || self.runner.is_playing() {
+            return None;
+        }
+        let clock = session.clock();
+        if !matches!(self.sender.voice, Voice::Mixed(_)) {
+            self.sender.speaks(now, clock, Voice::Mixed(None));
+        }
+        let (header, payload) = out.split_at_mut_checked(HEADER_LEN)?;
+        let fields = self.frame(now)?;
+        let octets = encode(payload);
+        header.copy_from_slice(&fields.to_bytes());
+        self.seal(out, octets)
+    }
+
+    /// Counts a packet with a payload of so many octets, and encrypts it where that was agreed; returns its length.
+    fn seal(&mut self, out: &mut [u8], octets: usize) -> Option<usize> {
+        let Stage::Live(session) = &self.stage else { return None };
+        self.sender.count(octets);
+        match protection(session.is_secure(), &mut self.srtp) {
+            Some(srtp) => srtp.protector.protect_rtp(out, HEADER_LEN + octets),
+            None => Some(HEADER_LEN + octets),
+        }
+    }
+
+    /// The header of the next frame, whose time is now; `None` when the direction forbids sending, and then its time passes
+    /// all the same.
+    fn frame(&mut self, now: Instant) -> Option<Header> {
+        let Stage::Live(session) = &self.stage else { return None };
+        let Negotiated { codec, ptime, direction, pt_send, .. } = session.agreed;
         let sender = &mut self.sender;
-        sender.speak_for_ourselves(now, codec.clock_rate());
         let timestamp = sender.timestamp;
         sender.last = Some((now, timestamp));
         sender.timestamp = timestamp.plus(codec.units(ptime));
@@ -273,14 +322,9 @@ impl Leg {
         // RFC 3551, 4.1: "the first packet after a silence period during which packets have not been transmitted
         // contiguously, SHOULD be distinguished by setting the marker bit". Our silence is transmitted.
         let marker = std::mem::replace(&mut sender.paused, false);
-        let fields = Header { marker, pt: pt_send, seq: sender.seq, timestamp, ssrc: self.config.ssrc };
-        header.copy_from_slice(&fields.to_bytes());
-        sender.seq = sender.seq.next();
-        sender.count(frame_len);
-        match protection(is_secure, &mut self.srtp) {
-            Some(srtp) => srtp.protector.protect_rtp(out, HEADER_LEN + frame_len),
-            None => Some(HEADER_LEN + frame_len),
-        }
+        let seq = sender.seq;
+        sender.seq = seq.next();
+        Some(Header { marker, pt: pt_send, seq, timestamp, ssrc: self.config.ssrc })
     }
 
     /// Sends on what another leg has heard: writes our header before the payload in `datagram`, and returns the part of it
@@ -289,7 +333,11 @@ impl Leg {
     /// is not to have them, or it is too late.
     pub fn forward(&mut self, now: Instant, heard: &Heard, datagram: &mut [u8]) -> Option<Range<usize>> {
         let Stage::Live(session) = &self.stage else { return None };
-        let Feed::Relay { keys } = self.feed else { return None };
+        let (keys, mixed) = match self.feed {
+            Feed::Relay { keys } => (keys, false),
+            Feed::Mix { keys } => (keys, true),
+            Feed::Own => return None,
+        };
         if self.runner.is_playing() {
             return None;
         }
@@ -300,9 +348,9 @@ impl Leg {
         }
         let clock = session.clock();
         let pt = match (heard.kind, &agreed.telephone_event, keys) {
-            (HeardKind::Audio, _, _) => Some(agreed.pt_send),
-            // The durations in an event's packets are in its clock: one of another clock would have to be rewritten, and
-            // both sides of a relay run at the same.
+            // What is mixed comes as sound.
+            (HeardKind::Audio, _, _) => Some(agreed.pt_send).filter(|_| !mixed),
+            // The durations in an event's packets are in its clock; one of another would have to be rewritten.
             (HeardKind::Event { clock: theirs }, Some(event), Keys::Relayed) if event.clock == theirs => {
                 Some(event.pt_send)
             }
@@ -314,17 +362,22 @@ impl Leg {
             return None;
         };
         let begin = heard.payload.start.checked_sub(HEADER_LEN)?;
-        let (seq, timestamp) = sender.relay(now, &heard.header, clock)?;
+        let header = &heard.header;
+        let (seq, timestamp) = match mixed {
+            true => (sender.seq, sender.relay_key(now, header, clock)),
+            false => sender.relay(now, header, clock)?,
+        };
         let packet = datagram.get_mut(begin..heard.payload.end)?;
         let resumed = std::mem::replace(&mut sender.paused, false);
-        let marker = heard.header.marker || resumed;
-        let fields = Header { marker, pt, seq, timestamp, ssrc: self.config.ssrc };
+        let fields = Header { marker: header.marker || resumed, pt, seq, timestamp, ssrc: self.config.ssrc };
         packet.get_mut(..HEADER_LEN)?.copy_from_slice(&fields.to_bytes());
         if seq.distance_from(sender.seq) >= 0 {
             sender.seq = seq.next();
+        }
+        if let (HeardKind::Audio, true) = (heard.kind, seq.next() == sender.seq) {
             sender.last = Some((now, timestamp));
             let end = timestamp.plus(agreed.codec.units(agreed.ptime));
-            if matches!(heard.kind, HeardKind::Audio) && end.distance_from(sender.timestamp) > 0 {
+            if end.distance_from(sender.timestamp) > 0 {
                 sender.timestamp = end;
             }
         }
@@ -583,19 +636,35 @@ impl Sender {
     fn leave_out(&mut self, header: &Header) {
         match &mut self.voice {
             Voice::Relayed(relay) if relay.continues(header) => relay.leave_out(header),
-            Voice::Relayed(_) | Voice::Own => {}
+            Voice::Relayed(_) | Voice::Own | Voice::Mixed(_) => {}
         }
     }
 
-    fn speak_for_ourselves(&mut self, now: Instant, clock: u32) {
-        match self.voice {
-            Voice::Own => {}
-            Voice::Relayed(_) => {
-                self.catch_up(now, clock);
-                self.paused = true;
-                self.voice = Voice::Own;
+    /// Our time of a packet of another leg's event in a stream that is mixed.
+    fn relay_key(&mut self, now: Instant, header: &Header, clock: u32) -> MediaTime {
+        let key = match self.voice {
+            Voice::Mixed(key) => key,
+            Voice::Own | Voice::Relayed(_) => {
+                self.speaks(now, clock, Voice::Mixed(None));
+                None
             }
+        };
+        if let Some(time) = key.and_then(|key| key.time(header)) {
+            return time;
         }
+        let present = self.timestamp_at(now, clock);
+        self.voice = Voice::Mixed(Some(RelayedKey::new(header, present)));
+        present
+    }
+
+    /// Whose packets come from now on. If that is another's than before, the stream goes on at the present time.
+    fn speaks(&mut self, now: Instant, clock: u32, voice: Voice) {
+        if let (Voice::Own, Voice::Own) = (&self.voice, &voice) {
+            return;
+        }
+        self.catch_up(now, clock);
+        self.paused = true;
+        self.voice = voice;
     }
 
     /// Lets the timestamp go on by the time in which nothing was sent (RFC 3550, 5.1: it reflects the sampling instant).

@@ -89,7 +89,7 @@ mod telephone_event;
 pub mod tone;
 mod units;
 
-pub use bridge::{Feed, Heard, Keys, Member, MemberSet};
+pub use bridge::{Feed, Heard, Keys, Member, MemberSet, Mixer, Stream};
 pub use codec::{Codec, Decoder, Encoder, g711, g722};
 pub use config::{LegConfig, NtpClock};
 pub use digit::{Digit, DigitSet, Digits};

@@ -1,6 +1,6 @@
 //! A bridge in its shard: who sits in it, and what each of them sends.
 
-use media_core::{Feed, MemberSet};
+use media_core::{Feed, MemberSet, Mixer};
 
 use crate::line::Line;
 
@@ -8,6 +8,8 @@ use crate::line::Line;
 #[derive(Debug)]
 pub(crate) struct Bridge {
     pub(crate) seats: Vec<Seat>,
+    /// Where somebody hears several others, or one of another codec.
+    pub(crate) mixer: Option<Mixer>,
 }
 
 /// A leg's place in a bridge.
@@ -17,6 +19,8 @@ pub(crate) struct Seat {
     pub(crate) slot: Option<u32>,
     pub(crate) hears: MemberSet,
     pub(crate) feed: Feed,
+    /// Whether what it hears is mixed.
+    pub(crate) heard: bool,
 }
 
 impl Bridge {
@@ -24,11 +28,22 @@ impl Bridge {
         self.seats.iter().position(|seat| seat.slot == Some(slot))
     }
 
-    /// The slot of the `n`th leg that sends on what the one in `slot` hears.
-    pub(crate) fn relayed_to(&self, slot: u32, n: usize) -> Option<u32> {
+    /// The slot of the `n`th leg that may send on what the one in `slot` hears.
+    pub(crate) fn hearing(&self, slot: u32, n: usize) -> Option<u32> {
         let place = self.place(slot)?;
-        let takes = |seat: &&Seat| seat.hears.contains(place) && matches!(seat.feed, Feed::Relay { .. });
+        let takes = |seat: &&Seat| seat.hears.contains(place) && seat.feed != Feed::Own;
         self.seats.iter().filter(takes).filter_map(|seat| seat.slot).nth(n)
+    }
+
+    /// Goes on with what `before` has of those who are in both.
+    pub(crate) fn inherit(&mut self, before: &mut Self) {
+        let (Some(mixer), Some(other)) = (&mut self.mixer, &mut before.mixer) else { return };
+        for (to, seat) in self.seats.iter().enumerate() {
+            let from = before.seats.iter().position(|other| other.slot.is_some() && other.slot == seat.slot);
+            if let Some(from) = from {
+                mixer.inherit(to, other, from);
+            }
+        }
     }
 
     /// The leg in `slot` is over: nobody hears it any more, whoever gets its slot next.

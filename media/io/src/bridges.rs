@@ -1,6 +1,6 @@
 //! The owner's side of bridges: which legs must share a shard, and what each of them sends.
 
-use media_core::{BridgeId, Codec, Feed, Keys, Member, MemberSet, Ptime};
+use media_core::{BridgeId, Ear, EarConfig, Feed, Keys, LegId, Member, MemberSet, Mixer, Stream};
 
 use crate::bridge::{Bridge, Seat};
 use crate::crossing::crossing;
@@ -15,13 +15,6 @@ pub(crate) struct Bridged {
     /// In its shard.
     number: u32,
     config: BridgeConfig,
-}
-
-/// What is known of a leg's stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stream {
-    pub(crate) codec: Codec,
-    pub(crate) ptime: Ptime,
 }
 
 impl Media {
@@ -48,7 +41,8 @@ impl Media {
         }
         let number = match self.bridges.remove(&id) {
             Some(before) => {
-                self.leave(id, &before.config.members);
+                let gone = |member: &&Member| !config.members.iter().any(|other| other.leg == member.leg);
+                self.leave(id, before.config.members.iter().filter(gone));
                 before.number
             }
             // There is one for every leg.
@@ -67,12 +61,12 @@ impl Media {
     /// Ends a bridge: its legs are on their own again.
     pub fn unbridge(&mut self, id: BridgeId) -> Result<(), Error> {
         let shard = self.bridges.get(&id).ok_or(Error::NotBridged(id))?.shard;
-        if !self.shards[shard].has_room() {
+        if !self.shards[shard].has_room_for(1 + MemberSet::CAPACITY) {
             return Err(Error::Busy { shard });
         }
         if let Some(Bridged { shard, number, config }) = self.bridges.remove(&id) {
-            self.leave(id, &config.members);
             self.shards[shard].push(Order::Bridge { number, bridge: None });
+            self.leave(id, config.members.iter());
             self.shards[shard].vacant_bridges.push(number);
         }
         Ok(())
@@ -87,8 +81,10 @@ impl Media {
             .filter(fits)
             .max_by_key(|shard| (at(*shard), now == Some(*shard), self.shards[*shard].vacant.len()));
         let shard = best.ok_or(Error::TooManyLegs { max_legs: self.config.max_legs })?;
-        // Every leg is one order where it is and one where it goes, and the bridge is one where it is and where it was.
-        let orders = members.len() + 2;
+        // Every leg is one order where it is and two where it goes, those that leave are one, and the bridge is one where it is
+        // and where it was.
+        let before = self.bridges.get(&id).map_or(0, |bridged| bridged.config.members.len());
+        let orders = 3 * members.len() + before + 2;
         let busy = (0..self.shards.len()).find(|shard| !self.shards[*shard].has_room_for(orders));
         busy.map_or(Ok(shard), |shard| Err(Error::Busy { shard }))
     }
@@ -110,12 +106,13 @@ impl Media {
         self.shards[shard].push(Order::Arrive(arrival));
     }
 
-    fn leave(&mut self, id: BridgeId, members: &[Member]) {
+    fn leave<'a>(&mut self, id: BridgeId, members: impl Iterator<Item = &'a Member>) {
         for member in members {
             if let Some(place) = self.legs.get_mut(&member.leg)
                 && place.bridge == Some(id)
             {
                 place.bridge = None;
+                self.give_ear(member.leg, false);
             }
         }
     }
@@ -123,26 +120,87 @@ impl Media {
     /// Tells the shard what the bridge is now.
     pub(crate) fn arrange(&mut self, id: BridgeId) {
         let Some(Bridged { shard, number, config }) = self.bridges.get(&id) else { return };
-        let places: Vec<Option<&Place>> =
-            config.members.iter().map(|member| self.legs.get(&member.leg)).collect();
+        let (shard, number) = (*shard, *number);
+        let places: Vec<Option<&Place>> = config
+            .members
+            .iter()
+            .map(|member| self.legs.get(&member.leg).filter(|place| place.bridge == Some(id)))
+            .collect();
         let streams: Vec<Option<Stream>> =
-            places.iter().map(|place| place.and_then(|place| place.stream)).collect();
-        let seats = config.members.iter().enumerate().map(|(place, member)| Seat {
-            slot: places[place].filter(|at| at.bridge == Some(id)).map(|place| place.slot),
-            hears: member.hears,
-            feed: feed(place, member.hears, &streams, config.keys),
+            places.iter().map(|place| place.and_then(|it| it.stream)).collect();
+        let feeds: Vec<Feed> = config
+            .members
+            .iter()
+            .enumerate()
+            .map(|(place, member)| feed(place, member.hears, &streams, config.keys))
+            .collect();
+        let mixes = |place: usize| matches!(feeds[place], Feed::Mix { .. });
+        let heard: MemberSet = config
+            .members
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| mixes(*place))
+            .flat_map(|(_, member)| member.hears.iter())
+            .filter(|place| streams.get(*place).is_some_and(Option::is_some))
+            .collect();
+        let seats = config.members.iter().zip(&places).enumerate().map(|(place, (member, at))| Seat {
+            slot: at.map(|at| at.slot),
+            hears: member.hears.without(place),
+            feed: feeds[place],
+            heard: heard.contains(place),
         });
-        let bridge = Box::new(Bridge { seats: seats.collect() });
-        self.shards[*shard].push(Order::Bridge { number: *number, bridge: Some(bridge) });
+        let mixer = (0..feeds.len()).any(mixes).then(|| Mixer::new(&streams));
+        let bridge = Box::new(Bridge { seats: seats.collect(), mixer });
+        let ears: Vec<(LegId, bool)> = config
+            .members
+            .iter()
+            .enumerate()
+            .map(|(place, member)| (member.leg, heard.contains(place)))
+            .collect();
+        for (leg, heard) in ears {
+            self.give_ear(leg, heard);
+        }
+        self.shards[shard].push(Order::Bridge { number, bridge: Some(bridge) });
+    }
+
+    /// Gives a leg an ear for its bridge, or takes it away again, unless the owner wants one, too.
+    fn give_ear(&mut self, leg: LegId, wanted: bool) {
+        let Some(place) = self.legs.get_mut(&leg) else { return };
+        let Some(stream) = place.stream else { return };
+        let had = place.ear.is_wanted();
+        place.ear.bridge = wanted;
+        let (slot, shard) = (place.slot, place.shard);
+        match (had, place.ear.is_wanted()) {
+            (false, true) => {
+                let ear = Box::new(Ear::new(EarConfig::new(stream.codec)));
+                self.shards[shard].push(Order::Listen { slot, ear });
+            }
+            (true, false) => self.shards[shard].push(Order::Deafen { slot }),
+            (true, true) | (false, false) => {}
+        }
+    }
+}
+
+/// Who wants a leg to have an ear.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wanted {
+    pub(crate) owner: bool,
+    pub(crate) bridge: bool,
+}
+
+impl Wanted {
+    fn is_wanted(self) -> bool {
+        self.owner || self.bridge
     }
 }
 
 /// What the member at `place` sends.
 fn feed(place: usize, hears: MemberSet, streams: &[Option<Stream>], keys: Keys) -> Feed {
-    let mut heard = hears.iter().filter(|other| *other != place).filter_map(|other| *streams.get(other)?);
+    let mut heard = hears.without(place).iter().filter_map(|other| *streams.get(other)?);
     match (streams[place], heard.next(), heard.next()) {
+        (None, _, _) | (_, None, _) => Feed::Own,
         // One who talks as we do: as it comes.
         (Some(ours), Some(theirs), None) if ours == theirs => Feed::Relay { keys },
-        (_, _, _) => Feed::Own,
+        (Some(_), Some(_), _) => Feed::Mix { keys },
     }
 }

@@ -17,7 +17,8 @@
 //! one is counted.
 //!
 //! **Bridges.** [`Media::bridge`] joins legs. They share a thread: a leg is one value with its sockets, and moves. Where a
-//! leg hears one other in the same codec, it sends what comes for that one as it comes, with its own numbers.
+//! leg hears one other in the same codec, it sends what comes from that one as it comes, with its own numbers. Otherwise the
+//! bridge has a place in the wheel: once a period it pulls what everybody says, mixes, and sends to each what he hears.
 //!
 //! **Faults.** Errors of sockets are counted ([`ShardStats`]), not logged and not fatal. A panic while one
 //! leg is handled (the sink's included) closes that leg only: it is reported as [`LegEvent::Closed`] without

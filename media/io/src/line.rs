@@ -161,9 +161,9 @@ impl<S: Socket> Line<S> {
     }
 
     /// From here on it sends what `feed` says, once it runs.
-    pub(crate) fn feed(&mut self, now: Instant, feed: Feed) {
+    pub(crate) fn feed(&mut self, now: Instant, feed: Feed, heard: bool) {
         match &mut self.state {
-            State::Running(running) => running.leg.feed(now, feed),
+            State::Running(running) => running.leg.feed(now, feed, heard),
             // A bridge is told again when the media of one in it begins.
             State::Bound(_) | State::Closed { .. } => {}
         }
@@ -174,11 +174,34 @@ impl<S: Socket> Line<S> {
         // Both are matters of the shard that it has left.
         (self.noted, self.bridge) = (false, None);
         let State::Running(running) = &mut self.state else { return None };
-        running.leg.feed(now, Feed::Own);
+        running.leg.feed(now, Feed::Own, false);
         if let Peer::Expected { until } = &mut running.peer {
             *until = tick + LEARN_TICKS;
         }
         Some(running.ptime)
+    }
+
+    /// Hands what the peer says in the next `time` to `mix`.
+    pub(crate) fn hear(&mut self, now: Instant, time: Ptime, mix: impl FnOnce(&[i16])) {
+        let State::Running(running) = &mut self.state else { return };
+        let mut sound = [0; Leg::MAX_FRAME];
+        let count = running.leg.hear(now, time, &mut sound);
+        mix(&sound[..count]);
+    }
+
+    /// Sends what a mixer has for it.
+    pub(crate) fn speak(
+        &mut self,
+        now: Instant,
+        buffer: &mut [u8],
+        counters: &Counters,
+        encode: impl FnOnce(&mut [u8]) -> usize,
+    ) {
+        let State::Running(running) = &mut self.state else { return };
+        if let Some(length) = running.leg.speak(now, buffer, encode) {
+            running.send_rtp(&buffer[..length], counters);
+            counters.rtp_packets_mixed.add(1);
+        }
     }
 
     /// Sends on what another leg has heard; its datagram is in the buffer.

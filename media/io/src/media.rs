@@ -11,13 +11,13 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use media_core::{BridgeId, Leg, LegId};
+use media_core::{BridgeId, Leg, LegId, MemberSet, Stream};
 use ringbuf::traits::{Consumer, Observer as _, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_timer_slack};
 
-use crate::bridges::{Bridged, Stream};
+use crate::bridges::{Bridged, Wanted};
 use crate::ports::PortPool;
 use crate::shard::{Order, Released, Shard, Wiring};
 use crate::socket::{Pair, bind_pair, mark_as_voice};
@@ -128,6 +128,7 @@ pub(crate) struct Place {
     /// Once media has begun.
     pub(crate) stream: Option<Stream>,
     pub(crate) bridge: Option<BridgeId>,
+    pub(crate) ear: Wanted,
 }
 
 /// The owner's ends of one shard.
@@ -236,7 +237,7 @@ impl Media {
         let handle = &mut self.shards[shard];
         let Some(slot) = handle.vacant.pop() else { return Err(Error::TooManyLegs { max_legs }) };
         handle.push(Order::Open { slot, id, port, sockets });
-        self.legs.insert(id, Place { shard, slot, stream: None, bridge: None });
+        self.legs.insert(id, Place { shard, slot, stream: None, bridge: None, ear: Wanted::default() });
         Ok(SocketAddr::new(self.config.ip, port))
     }
 
@@ -245,8 +246,8 @@ impl Media {
         let place = self.legs.get_mut(&id).ok_or(Error::NotOpen(id))?;
         let Place { shard, slot, bridge, .. } = *place;
         let handle = &mut self.shards[shard];
-        // A start may be followed by an order for the leg's bridge.
-        if !matches!(command, Command::Close) && !handle.has_room_for(2) {
+        // A start may be followed by an order for the leg's bridge and an ear for each in it.
+        if !matches!(command, Command::Close) && !handle.has_room_for(2 + MemberSet::CAPACITY) {
             return Err(Error::Busy { shard });
         }
         let order = match command {
@@ -269,8 +270,17 @@ impl Media {
             Command::Run(program) => Order::Run { slot, program },
             Command::StopPlay => Order::StopPlay { slot },
             Command::Press(digit) => Order::Press { slot, digit },
-            Command::Listen(ear) => Order::Listen { slot, ear },
-            Command::Deafen => Order::Deafen { slot },
+            Command::Listen(ear) => {
+                place.ear.owner = true;
+                Order::Listen { slot, ear }
+            }
+            Command::Deafen => {
+                place.ear.owner = false;
+                if place.ear.bridge {
+                    return Ok(());
+                }
+                Order::Deafen { slot }
+            }
         };
         handle.push(order);
         Ok(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use media_core::{Digit, Ear, Feed, Heard, Leg, LegId, Negotiated, Program};
+use media_core::{Digit, Ear, Feed, Heard, Leg, LegId, Mixer, Negotiated, Program, Ptime};
 use ringbuf::traits::{Consumer, Observer, Producer};
 use ringbuf::{HeapCons, HeapProd};
 use rustix::event::{Timespec, epoll};
@@ -150,7 +150,8 @@ impl<S: Socket> Shard<S> {
         Ok(Shard {
             wiring,
             epoll,
-            wheel: Wheel::new(slots),
+            // The legs, and behind them the bridges.
+            wheel: Wheel::new(2 * slots),
             epoch: Instant::now(),
             lines: std::iter::repeat_with(|| None).take(slots).collect(),
             bridges: std::iter::repeat_with(|| None).take(slots).collect(),
@@ -227,6 +228,14 @@ impl<S: Socket> Shard<S> {
     fn send_tick(&mut self, tick: u64, due: Instant, mut now: Instant) -> Instant {
         let mut unread = 0;
         while let Some(slot) = self.wheel.take(tick) {
+            if let Some(number) = slot.checked_sub(self.lines.len() as u32) {
+                if let Some(period) = self.mix(now, number) {
+                    self.wheel.arm(slot, tick + u64::from(period.ms()));
+                }
+                now = self.record_lateness(due, unread + 1);
+                unread = 0;
+                continue;
+            }
             let ptime = self.guarded(slot, |line, buffer, counters| line.tick(now, tick, buffer, counters));
             if let Some(ptime) = ptime.flatten() {
                 // From the tick it was due, not from now: lateness does not add up.
@@ -266,7 +275,7 @@ impl<S: Socket> Shard<S> {
     /// Sends on what the leg in `slot` has heard; its datagram is in the buffer.
     fn relay(&mut self, now: Instant, slot: u32, bridge: u32, heard: &Heard) {
         let mut n = 0;
-        while let Some(to) = self.bridges[bridge as usize].as_ref().and_then(|it| it.relayed_to(slot, n)) {
+        while let Some(to) = self.bridges[bridge as usize].as_ref().and_then(|it| it.hearing(slot, n)) {
             self.guarded(to, |line, buffer, counters| line.forward(now, heard, buffer, counters));
             n += 1;
         }
@@ -354,8 +363,12 @@ impl<S: Socket> Shard<S> {
     }
 
     fn arrange(&mut self, now: Instant, number: u32, mut bridge: Option<Box<Bridge>>) {
-        let before = self.bridges[number as usize].take();
-        let before = before.iter().flat_map(|bridge| &bridge.seats);
+        let mut last = self.bridges[number as usize].take();
+        if let (Some(bridge), Some(last)) = (&mut bridge, &mut last) {
+            bridge.inherit(last);
+        }
+        self.pace(now, number, last.as_deref(), bridge.as_deref());
+        let before = last.iter().flat_map(|bridge| &bridge.seats);
         for seat in before.clone() {
             if let Some(line) = seat.line(&mut self.lines) {
                 line.bridge = None;
@@ -365,7 +378,7 @@ impl<S: Socket> Shard<S> {
             match seat.line(&mut self.lines) {
                 Some(line) => {
                     line.bridge = Some(number);
-                    line.feed(now, seat.feed);
+                    line.feed(now, seat.feed, seat.heard);
                 }
                 // It was over before the owner knew.
                 None => seat.slot = None,
@@ -373,10 +386,54 @@ impl<S: Socket> Shard<S> {
         }
         for seat in before {
             if let Some(line) = seat.line(&mut self.lines).filter(|line| line.bridge.is_none()) {
-                line.feed(now, Feed::Own);
+                line.feed(now, Feed::Own, false);
             }
         }
         self.bridges[number as usize] = bridge;
+    }
+
+    /// A bridge that mixes stands in the wheel, behind all legs.
+    fn pace(&mut self, now: Instant, number: u32, before: Option<&Bridge>, after: Option<&Bridge>) {
+        let period = |bridge: Option<&Bridge>| bridge?.mixer.as_ref().map(Mixer::period);
+        let entry = self.lines.len() as u32 + number;
+        match period(after) {
+            same if same == period(before) => {}
+            None => self.wheel.remove(entry),
+            Some(period) => {
+                self.wheel.remove(entry);
+                self.wheel.start(entry, self.tick_at(now) + 1, period);
+            }
+        }
+    }
+
+    /// A period of a bridge that mixes: what everybody says, and to everybody what he hears. Returns the period.
+    fn mix(&mut self, now: Instant, number: u32) -> Option<Ptime> {
+        let mut bridge = self.bridges[number as usize].take()?;
+        let Bridge { seats, mixer } = &mut *bridge;
+        let period = mixer.as_mut().map(|mixer| {
+            mixer.begin();
+            for (place, seat) in seats.iter().enumerate().filter(|(_, seat)| seat.heard) {
+                let Some(slot) = seat.slot else { continue };
+                self.guarded(slot, |line, _, _| {
+                    line.hear(now, mixer.period(), |sound| mixer.put(place, sound));
+                });
+            }
+            for (place, seat) in seats.iter().enumerate() {
+                let (Some(slot), Feed::Mix { .. }) = (seat.slot, seat.feed) else { continue };
+                self.guarded(slot, |line, buffer, counters| {
+                    if mixer.mix(place, seat.hears) {
+                        line.speak(now, buffer, counters, |payload| mixer.encode(place, payload));
+                    }
+                });
+            }
+            mixer.period()
+        });
+        // Who was over in the meantime could not leave.
+        for seat in seats {
+            seat.slot = seat.slot.filter(|slot| self.lines[*slot as usize].is_some());
+        }
+        self.bridges[number as usize] = Some(bridge);
+        period
     }
 
     fn admit(&mut self, now: Instant, slot: u32, line: Box<Line<S>>) {

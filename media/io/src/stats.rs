@@ -65,6 +65,8 @@ counters! {
     legs_moved,
     /// RTP packets sent on from one leg to another as they came.
     rtp_packets_relayed,
+    /// RTP packets sent that a bridge has decoded, mixed and encoded.
+    rtp_packets_mixed,
     /// RTP packets sent.
     rtp_packets_sent,
     /// Octets of RTP sent, headers of RTP included.

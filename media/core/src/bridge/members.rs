@@ -31,6 +31,21 @@ impl MemberSet {
         place < Self::CAPACITY && self.0 & 1 << place != 0
     }
 
+    /// Those that are in both.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Those of these that are not in `other`.
+    pub const fn minus(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// The same without the member at `place`.
+    pub const fn without(self, place: usize) -> Self {
+        self.minus(Self::EMPTY.with(place))
+    }
+
     /// How many they are.
     pub const fn len(self) -> usize {
         self.0.count_ones() as usize

@@ -1,12 +1,15 @@
 //! What a leg sends when it is bridged.
 
+mod limit;
 mod members;
+mod mix;
 mod relay;
 
 use std::ops::Range;
 
 pub use members::{Member, MemberSet};
-pub(crate) use relay::Relay;
+pub use mix::{Mixer, Stream};
+pub(crate) use relay::{Relay, RelayedKey};
 
 use crate::rtp::{Header, Packet};
 
@@ -18,6 +21,11 @@ pub enum Feed {
     Own,
     /// Packets of another leg in the same codec, sent on as they come ([`crate::Leg::forward`]).
     Relay {
+        /// What becomes of keys.
+        keys: Keys,
+    },
+    /// A mixer, which hands over a packet when it has one ([`crate::Leg::speak`]).
+    Mix {
         /// What becomes of keys.
         keys: Keys,
     },

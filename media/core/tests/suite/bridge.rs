@@ -31,7 +31,7 @@ impl Relayed {
         far.tick(5);
         let mut near = Leg::new(crate::rig::config(far.start, 2));
         near.start(far.start, &negotiated("192.0.2.2:5000"));
-        far.leg.feed(far.now, feed);
+        far.leg.feed(far.now, feed, false);
         let (seq, timestamp) = (SeqNo(65_533), MediaTime(u32::MAX - 200));
         Self { near, far, seq, timestamp, ssrc: Ssrc(0xABCD), near_events: Vec::new() }
     }
@@ -55,7 +55,7 @@ impl Relayed {
     }
 
     fn unbridge(&mut self) {
-        self.far.leg.feed(self.far.now, Feed::Own);
+        self.far.leg.feed(self.far.now, Feed::Own, false);
     }
 
     /// One packet time with speech in it.
@@ -163,7 +163,7 @@ fn what_was_said_between_two_bridges_is_no_loss() {
     for _ in 0..3 {
         assert_eq!(relayed.packet(8, false, &[0x33; 160]), None);
     }
-    relayed.far.leg.feed(relayed.far.now, RELAY);
+    relayed.far.leg.feed(relayed.far.now, RELAY, false);
     relayed.speak();
     assert_eq!(relayed.numbers().0, (0..7).collect::<Vec<u16>>());
 }
@@ -253,4 +253,47 @@ fn a_sender_report_in_a_bridge_tells_the_time_of_the_stream() {
     let last = relayed.far.sent.last().unwrap().header.timestamp;
     assert_eq!(MediaTime(timestamp).distance_from(last), 160, "one packet time after the last packet");
     assert_eq!(PTIME, Duration::from_millis(20));
+}
+
+#[test]
+fn a_mixers_packets_and_the_keys_among_them_are_one_stream() {
+    let mut relayed = Relayed::with(&negotiated("192.0.2.1:4000"), Feed::Mix { keys: Keys::Relayed });
+    let speak = |relayed: &mut Relayed| {
+        assert_eq!(relayed.packet(8, false, &[0x33; 160]), None, "what is mixed comes by the mixer");
+        let mut out = [0; Leg::MAX_PACKET];
+        let encode = |payload: &mut [u8]| {
+            payload[..160].fill(0x44);
+            160
+        };
+        let length = relayed.far.leg.speak(relayed.far.now, &mut out, encode);
+        if let Some(length) = length {
+            let packet = Packet::parse(&out[..length]).unwrap();
+            relayed.far.sent.push(Sent { header: packet.header, payload: packet.payload.to_vec() });
+        }
+        relayed.pass();
+        length
+    };
+    assert_eq!(speak(&mut relayed), Some(172));
+    for n in 1..=3 {
+        let sent = relayed.key(n == 3, n * 160).unwrap();
+        assert_eq!(sent.header.pt, EVENT_PT);
+        speak(&mut relayed);
+        // The packets of an event carry the time of its beginning.
+        relayed.timestamp = MediaTime(relayed.timestamp.0.wrapping_sub(160));
+    }
+    relayed.far.run(playing(play(1, prompt(160))));
+    assert_eq!(speak(&mut relayed), None, "a prompt has the line");
+    assert_eq!(speak(&mut relayed), None);
+    assert_eq!(speak(&mut relayed), Some(172));
+    relayed.unbridge();
+    relayed.far.tick(1);
+    let (seqs, times, marked) = relayed.numbers();
+    assert_eq!(seqs, (0..15).collect::<Vec<u16>>());
+    let key = 6 * 160;
+    assert_eq!(
+        times[5..],
+        [800, key, 960, key, 1_120, key, 1_280, 1_440, 1_760, 1_920],
+        "five of our own before"
+    );
+    assert_eq!(marked, [0, 5, 12, 13, 14]);
 }

@@ -238,7 +238,7 @@ fn a_relayed_packet_is_sealed_for_one_and_clear_for_the_other() {
     fars[0].start(now, &secure(B, &of_b));
     fars[1].start(now, &negotiated(B));
     fars.iter_mut()
-        .for_each(|far| far.feed(now, media_core::Feed::Relay { keys: media_core::Keys::Relayed }));
+        .for_each(|far| far.feed(now, media_core::Feed::Relay { keys: media_core::Keys::Relayed }, false));
     let (mut said, mut heard) = (Protector::new(&of_a.send), Unprotector::new(&of_b.send));
     for seq in 100..110 {
         let mut buffer = [0; 1000];

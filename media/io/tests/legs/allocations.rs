@@ -1,13 +1,13 @@
 //! No allocation per packet, sent or received, nor per tick: counted on the media thread itself.
 
-use std::sync::OnceLock;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, OnceLock};
 
 use crate::bridges::everyone;
-use crate::support::{LOCALHOST, Owner, Peer, config, prompt, rtp, wait_until};
+use crate::support::{LOCALHOST, Owner, Peer, config, leg_config, negotiated, prompt, rtp, wait_until};
 use alloc_count::ThreadCounter;
-use media_core::BridgeId;
-use media_io::{Media, MediaConfig};
+use media_core::{BridgeId, Codec, LegId, Negotiated, Prompt};
+use media_io::{Command, Media, MediaConfig};
 
 static MEDIA_THREAD: OnceLock<ThreadCounter> = OnceLock::new();
 
@@ -98,4 +98,54 @@ fn relayed_packets_do_not_allocate() {
     let counts = counter.counts() - before;
     assert_eq!(counts.allocs, 0, "{} packets relayed", total().rtp_packets_relayed);
     assert_eq!(total().panics, 0);
+}
+
+#[test]
+fn what_is_transcoded_and_mixed_does_not_allocate() {
+    static THREAD: OnceLock<ThreadCounter> = OnceLock::new();
+    let (sender, events) = sync_channel(10_000);
+    let config = MediaConfig { shards: 1, ..config(16_800..=16_999) };
+    let media = Media::start(config, move |leg, event| {
+        THREAD.get_or_init(alloc_count::thread_counter);
+        sender.try_send((leg, event)).is_ok()
+    });
+    let mut owner = Owner { media: media.unwrap(), events };
+    let peers: Vec<Peer> = (0..24).map(|_| Peer::new(LOCALHOST)).collect();
+    let codec = |id: usize| [Codec::Pcmu, Codec::Pcma, Codec::G722][id % 3];
+    let mut locals = Vec::new();
+    for (id, peer) in peers.iter().enumerate() {
+        let pt = codec(id).static_pt();
+        let agreed = Negotiated { codec: codec(id), pt_send: pt, pt_recv: pt, ..negotiated(peer.address) };
+        locals.push(owner.media.open(LegId(id as u64)).unwrap());
+        owner.command(id as u64, Command::Start { config: leg_config(id as u64), negotiated: agreed });
+        owner.play(id as u64, &Arc::new(Prompt::new(codec(id), vec![0; 160])), 1);
+    }
+    // Pairs of unlike codecs, and a conference of all kinds.
+    for id in 0..9 {
+        owner.media.bridge(BridgeId(id), everyone([2 * id, 2 * id + 1])).unwrap();
+    }
+    owner.media.bridge(BridgeId(9), everyone(18..24)).unwrap();
+    // Every prompt has begun and ended.
+    for _ in 0..48 {
+        owner.next_media();
+    }
+    let total = || owner.media.stats().total();
+    let round = |round: u16| {
+        let mixed = total().rtp_packets_mixed;
+        for (id, (peer, local)) in peers.iter().zip(&locals).enumerate() {
+            let packet = match round % 10 {
+                0 => rtp(101, true, round, u32::from(round) * 160, &[round as u8 % 10, 0x8a, 3, 32]),
+                _ => rtp(codec(id).static_pt(), false, round, u32::from(round) * 160, &[0x33; 160]),
+            };
+            peer.send(*local, &packet);
+        }
+        wait_until("this round is mixed", || total().rtp_packets_mixed >= mixed + 24);
+    };
+    (1..20).for_each(round);
+    let counter = THREAD.get().unwrap();
+    let before = counter.counts();
+    (20..120).for_each(round);
+    let counts = counter.counts() - before;
+    assert_eq!(counts.allocs, 0, "{} packets mixed", total().rtp_packets_mixed);
+    assert_eq!((total().panics, total().rtp_packets_relayed > 100), (0, true), "keys are relayed");
 }

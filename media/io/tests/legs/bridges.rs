@@ -7,7 +7,9 @@ use std::time::Instant;
 use crate::support::{
     DEAD, LOCALHOST, Owner, Packet, Peer, config, leg_config, negotiated, prompt, rtp, wait_until,
 };
-use media_core::{BridgeId, Codec, Keys, LegId, MediaEvent, Member, MemberSet, Negotiated, Prompt};
+use media_core::{
+    BridgeId, Codec, Decoder, Encoder, Keys, LegId, MediaEvent, Member, MemberSet, Negotiated, Prompt, Ptime,
+};
 use media_io::{BridgeConfig, Command, Error, LegEvent, MediaConfig};
 
 /// All hear each other.
@@ -328,4 +330,129 @@ fn a_prompt_is_heard_instead_of_the_other_side() {
     party.speak(0, 1);
     wait_until("it is relayed", || party.owner.media.stats().total().rtp_packets_relayed == 1);
     in_sequence(&party.peers[1].received(), 1);
+}
+
+/// Legs whose peers say a tone each, in these codecs and packet times, all in one bridge; how loud each hears each.
+fn levels(config: MediaConfig, streams: &[(Codec, u8)], bridge: &BridgeConfig) -> Vec<Vec<f64>> {
+    let mut owner = Owner::start(config);
+    let peers: Vec<Peer> = streams.iter().map(|_| Peer::new(LOCALHOST)).collect();
+    let mut locals = Vec::new();
+    for (id, ((codec, ms), peer)) in streams.iter().zip(&peers).enumerate() {
+        locals.push(owner.media.open(LegId(id as u64)).unwrap());
+        let (pt_send, pt_recv) = (codec.static_pt(), codec.static_pt());
+        let ptime = Ptime::new(*ms).unwrap();
+        let negotiated = Negotiated { codec: *codec, ptime, pt_send, pt_recv, ..negotiated(peer.address) };
+        owner.command(id as u64, Command::Start { config: leg_config(id as u64), negotiated });
+    }
+    owner.media.bridge(BridgeId(1), bridge.clone()).unwrap();
+    let hz = |who: usize| 350.0 + 270.0 * who as f64;
+    let mut mouths: Vec<(Encoder, usize, u16)> =
+        streams.iter().map(|(codec, _)| (Encoder::new(*codec), 0, 0)).collect();
+    let mut heard: Vec<Vec<i16>> = vec![Vec::new(); streams.len()];
+    let mut ears: Vec<Decoder> = streams.iter().map(|(codec, _)| Decoder::new(*codec)).collect();
+    let start = Instant::now();
+    // In real time, for the jitter buffers go by it.
+    while heard.iter().zip(streams).any(|(heard, (codec, _))| heard.len() < 2 * codec.sample_rate() as usize)
+    {
+        let elapsed = start.elapsed();
+        assert!(elapsed < DEAD);
+        for (who, (codec, ms)) in streams.iter().enumerate() {
+            let (encoder, said, seq) = &mut mouths[who];
+            let (rate, count) =
+                (codec.sample_rate() as usize, codec.sample_rate() as usize / 1000 * usize::from(*ms));
+            while (*said as f64) < elapsed.as_secs_f64() * rate as f64 {
+                let tone =
+                    |n: usize| (n as f64 * hz(who) / rate as f64 * std::f64::consts::TAU).sin() * 4_000.0;
+                let sound: Vec<i16> = (*said..*said + count).map(|n| tone(n) as i16).collect();
+                let mut payload = [0; 1_000];
+                let octets = encoder.encode(&sound, &mut payload);
+                let timestamp = u32::from(*seq) * u32::from(*ms) * 8;
+                peers[who]
+                    .send(locals[who], &rtp(codec.static_pt(), false, *seq, timestamp, &payload[..octets]));
+                (*said, *seq) = (*said + count, *seq + 1);
+            }
+            for packet in peers[who].received() {
+                let mut sound = [0; 4_000];
+                let count = ears[who].decode(&packet.payload, &mut sound);
+                heard[who].extend_from_slice(&sound[..count]);
+            }
+        }
+        std::thread::yield_now();
+    }
+    let total = owner.media.stats().total();
+    assert_eq!((total.panics, total.commands_ignored), (0, 0));
+    heard
+        .iter()
+        .zip(streams)
+        .map(|(heard, (codec, _))| {
+            let rate = codec.sample_rate() as usize;
+            let sound = &heard[rate..2 * rate];
+            (0..streams.len()).map(|who| level(sound, rate, hz(who))).collect()
+        })
+        .collect()
+}
+
+/// How much of `hz` is in `sound`, as an amplitude, whatever its phase does from one tenth of a second to the next.
+fn level(sound: &[i16], rate: usize, hz: f64) -> f64 {
+    let parts = sound.chunks_exact(rate / 10).map(|part| {
+        let (mut re, mut im) = (0.0, 0.0);
+        for (n, sample) in part.iter().enumerate() {
+            let angle = n as f64 * hz / rate as f64 * std::f64::consts::TAU;
+            re += f64::from(*sample) * angle.cos();
+            im += f64::from(*sample) * angle.sin();
+        }
+        2.0 * re.hypot(im) / part.len() as f64
+    });
+    let mut parts: Vec<f64> = parts.collect();
+    parts.sort_by(f64::total_cmp);
+    // The middle one: a machine that stands still for a moment is not what is looked at.
+    parts[parts.len() / 2]
+}
+
+fn all_but_oneself(levels: &[Vec<f64>]) {
+    for (who, heard) in levels.iter().enumerate() {
+        for (other, level) in heard.iter().enumerate() {
+            if who == other {
+                assert!(*level < 400.0, "{who} hears himself at {level}: {levels:?}");
+            } else {
+                assert!((3_000.0..4_600.0).contains(level), "{who} hears {other} at {level}: {levels:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn two_of_different_codecs_are_transcoded() {
+    all_but_oneself(&levels(
+        config(16_000..=16_199),
+        &[(Codec::Pcmu, 20), (Codec::Pcma, 20)],
+        &everyone([0, 1]),
+    ));
+    all_but_oneself(&levels(
+        config(16_200..=16_399),
+        &[(Codec::G722, 20), (Codec::Pcma, 30)],
+        &everyone([0, 1]),
+    ));
+}
+
+#[test]
+fn a_conference_hears_everyone_but_oneself() {
+    all_but_oneself(&levels(
+        config(16_400..=16_599),
+        &[(Codec::Pcmu, 20), (Codec::Pcma, 20), (Codec::G722, 20), (Codec::Pcma, 40), (Codec::G722, 10)],
+        &everyone(0..5),
+    ));
+}
+
+#[test]
+fn a_supervisor_whispers_to_the_agent_alone() {
+    let member = |leg, hears: &[usize]| Member { leg: LegId(leg), hears: hears.iter().copied().collect() };
+    // The customer hears the agent as it comes, the agent hears both, the supervisor, too.
+    let members = vec![member(0, &[1]), member(1, &[0, 2]), member(2, &[0, 1])];
+    let bridge = BridgeConfig { members, keys: Keys::Relayed };
+    let levels = levels(config(16_600..=16_799), &[(Codec::Pcma, 20); 3], &bridge);
+    let hears: Vec<Vec<bool>> =
+        levels.iter().map(|of| of.iter().map(|level| *level > 3_000.0).collect()).collect();
+    assert_eq!(hears, [[false, true, false], [true, false, true], [true, true, false]], "{levels:?}");
+    assert!(levels.iter().flatten().all(|level| !(400.0..3_000.0).contains(level)), "{levels:?}");
 }
