@@ -39,6 +39,7 @@ const PLACES: &[(&str, Place)] = &[
     ("netem", Place::Equipment),
     ("alloc-count", Place::Equipment),
     ("carillon-benches", Place::Bench),
+    ("classify", Place::Bench),
     ("xtask", Place::Tool),
 ];
 

@@ -22,6 +22,8 @@ const UNEVEN_MS: (u32, u32) = (180, 600);
 const CADENCE_TOLERANCE_MS: u32 = 90;
 /// Bursts that make a cadence sure: two whole cycles and the beginning of the third.
 const CYCLES: usize = 3;
+/// Tones of call progress further apart are not of one cadence, except ringback's, whose bursts are longer than beeps.
+const CADENCE_GAP_MS: u32 = 2500;
 /// T.30, 4.3.3.3: 1100 Hz ± 38 Hz, 0.5 s ± 15 %, with what the measure may be wrong by.
 const CNG_MS: std::ops::RangeInclusive<u32> = 400..=600;
 /// T.30, 4.3.3.2: 2100 Hz ± 15 Hz for 2.6 s to 4 s. Clear long before its end.
@@ -41,9 +43,20 @@ pub(super) struct Cadence {
 impl Cadence {
     /// A tone is over; what that makes clear.
     pub(super) fn ended(&mut self, tone: Tone) -> Option<Evidence> {
-        self.past.rotate_right(1);
-        self.past[0] = Some(tone);
+        match &mut self.past[0] {
+            // A packet was lost in it.
+            Some(last) if last.resumes_as(&tone) => last.end_ms = tone.end_ms,
+            Some(_) | None => {
+                self.past.rotate_right(1);
+                self.past[0] = Some(tone);
+            }
+        }
         self.special_information()
+    }
+
+    /// The last tone that was over.
+    pub(super) fn last(&self) -> Option<Tone> {
+        self.past[0]
     }
 
     /// What is clear at `now_ms`, while `sounding` sounds or nothing does.
@@ -54,6 +67,12 @@ impl Cadence {
             Some(tone) => self.busy(tone),
             None => self.silent_since(now_ms),
         }
+    }
+
+    /// Whether no tone of call progress came shortly before the last tone.
+    pub(super) fn last_is_alone(&self) -> bool {
+        let [Some(last), Some(before), _] = self.past else { return true };
+        !before.is_call_progress() || last.start_ms.saturating_sub(before.end_ms) > CADENCE_GAP_MS
     }
 
     /// Two cycles are over and a third begins.

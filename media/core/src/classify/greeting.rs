@@ -5,6 +5,8 @@ const HOP_MS: u32 = 10;
 /// Sound that is no tone counts as speech once there is this much of it in one run: less is a click, or the edges of a
 /// tone.
 const SPEECH_MS: u32 = 80;
+/// A run that is over and had less of it is speech all the same if it was this long.
+const WORD_MS: u32 = 100;
 /// Silence this long ends a run; stops within words ("hello, Peter") are shorter.
 const RUN_GAP_MS: u32 = 100;
 
@@ -42,7 +44,11 @@ pub(super) enum Hop {
 
 impl Greeting {
     pub(super) fn hop(&mut self, now_ms: u32, hop: Hop) {
-        if self.run.is_some_and(|run| now_ms - run.last_ms >= RUN_GAP_MS) {
+        if let Some(run) = self.run.filter(|run| now_ms - run.last_ms >= RUN_GAP_MS) {
+            // A short word may be little more than one vowel, and a vowel may look like a tone; a tone would have lasted.
+            if !run.speech && run.last_ms - run.start_ms >= WORD_MS {
+                self.begin(run);
+            }
             self.run = None;
         }
         match (hop, &mut self.run) {
@@ -51,8 +57,8 @@ impl Greeting {
             (Hop::Tone, Some(run)) if !run.speech => self.run = None,
             (Hop::Tone, _) => {}
             (Hop::Tonal | Hop::Sound, None) => {
-                let start_ms = now_ms.saturating_sub(HOP_MS);
                 let sound_ms = if hop == Hop::Sound { HOP_MS } else { 0 };
+                let start_ms = now_ms.saturating_sub(HOP_MS);
                 self.run = Some(Run { start_ms, last_ms: now_ms, sound_ms, speech: false });
             }
             (Hop::Tonal | Hop::Sound, Some(run)) => {
@@ -60,18 +66,24 @@ impl Greeting {
                 if hop == Hop::Sound {
                     run.sound_ms += HOP_MS;
                 }
-                if !run.speech && run.sound_ms >= SPEECH_MS {
-                    run.speech = true;
-                    self.bursts = self.bursts.saturating_add(1);
-                    self.voiced_ms += now_ms - run.start_ms;
-                    let start = self.span.map_or(run.start_ms, |(start, _)| start);
-                    self.span = Some((start, now_ms));
-                } else if run.speech {
+                if run.speech {
                     self.voiced_ms += HOP_MS;
                     self.span = self.span.map(|(start, _)| (start, now_ms));
+                } else if run.sound_ms >= SPEECH_MS {
+                    run.speech = true;
+                    let run = *run;
+                    self.begin(run);
                 }
             }
         }
+    }
+
+    /// What `run` holds so far is speech.
+    fn begin(&mut self, run: Run) {
+        self.bursts = self.bursts.saturating_add(1);
+        self.voiced_ms += run.last_ms - run.start_ms;
+        let start = self.span.map_or(run.start_ms, |(start, _)| start);
+        self.span = Some((start, run.last_ms));
     }
 
     /// When it began.

@@ -10,10 +10,13 @@ const SPAN: u8 = 25;
 const SPANS: usize = 6;
 /// The minimum of a fluctuating power lies below its mean; this much for white noise in windows of 25 ms.
 const MINIMUM_BIAS: f32 = 1.6;
-/// Bounds of the floor as a mean square: below is digital silence (-70 dB), and a voice that starts with the call must
-/// not be taken for noise (-38 dB).
+/// Bounds of the floor as a mean square: below is digital silence (-70 dB), above (-25 dB) nobody could be understood.
 const FLOOR_MIN: f32 = 53.7;
-const FLOOR_MAX: f32 = 85_000.0;
+const FLOOR_MAX: f32 = 1_700_000.0;
+/// The upper bound (-38 dB) until the floor is known over [`SPANS_KNOWN`]: a voice or a tone that starts with the call must
+/// not be taken for noise.
+const FLOOR_MAX_AT_FIRST: f32 = 85_000.0;
+const SPANS_KNOWN: usize = 3;
 /// The mean square of a sine at full scale.
 const FULL: f32 = 32_768.0 * 32_768.0 / 2.0;
 
@@ -22,7 +25,8 @@ const FULL: f32 = 32_768.0 * 32_768.0 / 2.0;
 pub(super) struct Level {
     above_floor: f32,
     silence: f32,
-    smooth: f32,
+    /// The power of the last three hops.
+    recent: [f32; 3],
     /// The lowest of each span; the last one is still being filled.
     minima: [f32; SPANS],
     hops: u8,
@@ -33,7 +37,7 @@ impl Level {
         Self {
             above_floor: 10f32.powf(parameters.above_floor_db / 10.0),
             silence: FULL * 10f32.powf(parameters.silence_db / 10.0),
-            smooth: 0.0,
+            recent: [0.0; 3],
             minima: [f32::MAX; SPANS],
             hops: 0,
         }
@@ -41,8 +45,10 @@ impl Level {
 
     /// Takes the mean square of a hop; whether it is sound rather than silence.
     pub(super) fn hop(&mut self, power: f32) -> bool {
-        self.smooth = 0.5 * self.smooth + 0.5 * power;
-        power > self.silence && power > self.floor() * self.above_floor
+        self.recent.rotate_left(1);
+        self.recent[2] = power;
+        let mean = self.mean();
+        mean > self.silence && mean > self.floor() * self.above_floor
     }
 
     /// The hop just taken may tell of the noise.
@@ -53,14 +59,21 @@ impl Level {
             self.minima.rotate_left(1);
             self.minima[SPANS - 1] = f32::MAX;
         }
+        let mean = self.mean();
         let lowest = &mut self.minima[SPANS - 1];
-        *lowest = lowest.min(self.smooth);
+        *lowest = lowest.min(mean);
+    }
+
+    fn mean(&self) -> f32 {
+        self.recent.iter().sum::<f32>() / self.recent.len() as f32
     }
 
     /// The mean square of the noise.
     pub(super) fn floor(&self) -> f32 {
         let lowest = self.minima.iter().copied().fold(f32::MAX, f32::min);
-        (lowest.min(FLOOR_MAX) * MINIMUM_BIAS).clamp(FLOOR_MIN, FLOOR_MAX)
+        let is_known = self.minima[SPANS - SPANS_KNOWN] < f32::MAX;
+        let highest = if is_known { FLOOR_MAX } else { FLOOR_MAX_AT_FIRST };
+        (lowest.min(highest) * MINIMUM_BIAS).clamp(FLOOR_MIN, highest)
     }
 }
 

@@ -34,15 +34,26 @@ use tone::{Tone, Tracker};
 const KINDS: usize = 20;
 /// An announcement before the answer is at least this much speech: shorter is a click or a word of the line.
 const ANNOUNCEMENT_MS: u32 = 1000;
+/// A tone of call progress this long is a burst of ringback until it turns out another tone.
+const RINGBACK_MS: u32 = 320;
 /// After ringback the answer may be this far: the longest pause of a ringback cadence is 5 s.
 const RINGBACK_PAUSE_MS: u32 = 6000;
 /// However long it rings after the answer, the verdict falls.
 const RINGBACK_LIMIT_MS: u32 = 45_000;
 /// Beeps, one or two tones, lie within these Hz.
 const BEEP_HZ: std::ops::RangeInclusive<f32> = 340.0..=2210.0;
-/// How steady a beep is: a vowel held for 100 ms drifts more.
-const BEEP_SPREAD_HZ: f32 = 9.0;
-const BEEP_SPREAD_DB: f32 = 4.0;
+/// How steady a beep is, as standard deviations of its frequencies and its level: a vowel drifts more, and a lost packet in
+/// half a second of tone makes less of it.
+const BEEP_DRIFT_HZ: f32 = 3.0;
+const BEEP_DRIFT_DB: f32 = 3.5;
+/// A vowel may be steadier than that for a moment, so what is shorter than this must be steadier.
+const SHORT_BEEP_MS: u32 = 250;
+const SHORT_BEEP_DRIFT_HZ: f32 = 1.0;
+const SHORT_BEEP_DRIFT_DB: f32 = 1.5;
+/// A beep that is to be a verdict, before any greeting, is longer than any vowel of a short answer.
+const VERDICT_BEEP_MS: u32 = 300;
+/// A tone whose last 10 ms are this much weaker than its last 32 ms is over.
+const FADED: f32 = 0.1;
 /// The silence that ends a beep; the next of the special information tones follows within 60 ms.
 const BEEP_SILENCE_MS: u32 = 120;
 /// A beep at the frequencies of call progress is shorter than a burst of ringback, and nothing follows for longer than
@@ -134,10 +145,10 @@ impl Analyser {
             if self.phase == Phase::Done {
                 return;
             }
-            // A zero at 0 Hz, a pole at 65 Hz.
+            // A zero at 0 Hz, a pole at 200 Hz: hum and rumble are loud and nobody's speech.
             let sample = f32::from(*sample);
             let (before, out) = self.blocker;
-            let out = sample - before + 0.95 * out;
+            let out = sample - before + 0.855 * out;
             self.blocker = (sample, out);
             self.window[WINDOW - HOP + self.filled] = out;
             self.filled += 1;
@@ -164,7 +175,12 @@ impl Analyser {
         let hop = &self.window[WINDOW - HOP..];
         let power = hop.iter().map(|sample| sample * sample).sum::<f32>() / HOP as f32;
         let sound = self.level.hop(power);
-        let tones = if sound { spectrum::tones(&self.window, self.level.floor()) } else { None };
+        let whole = self.window.iter().map(|sample| sample * sample).sum::<f32>() / WINDOW as f32;
+        let tones = if sound && power > FADED * whole {
+            spectrum::tones(&self.window, self.level.floor())
+        } else {
+            None
+        };
         let over = self.tones.hop(self.now_ms, tones, power);
         let sounding = self.tones.sounding();
         let tonal = tones.is_some();
@@ -172,7 +188,8 @@ impl Analyser {
         if !(tonal && sounding.is_some()) {
             self.level.learn();
         }
-        let established = sounding.filter(|tone| tone.ms() >= 100 && steady(tone));
+        let established =
+            sounding.filter(|tone| tone.ms() >= 100 && (tone.is_call_progress() || is_steady(tone)));
         self.greeting.hop(
             self.now_ms,
             match (sound, tonal, established) {
@@ -186,7 +203,7 @@ impl Analyser {
         let mut evidence = None;
         if let Some(tone) = over {
             evidence = self.cadence.ended(tone);
-            self.beep = Some(tone);
+            self.beep = self.cadence.last();
         }
         let evidence = evidence.or_else(|| self.cadence.poll(self.now_ms, sounding));
         match self.phase {
@@ -214,7 +231,7 @@ impl Analyser {
 
     /// Looks for a verdict.
     fn judge(&mut self, evidence: Option<Evidence>, sounding: Option<Tone>) {
-        let Parameters { limit_ms, machine_greeting_ms, machine_greeting_at_limit_ms, .. } = self.parameters;
+        let Parameters { limit_ms, machine_greeting_ms, sentence_pause_ms, pause_ms, .. } = self.parameters;
         let greeted = self.greeting.start_ms().is_some();
         match evidence {
             Some(evidence @ (Evidence::Cng | Evidence::Ced)) if !greeted => {
@@ -226,10 +243,10 @@ impl Analyser {
             }
             _ => {}
         }
-        if sounding.is_some_and(|tone| tone.is_call_progress() && tone.ms() >= 600) {
+        if sounding.is_some_and(|tone| tone.is_call_progress() && tone.ms() >= RINGBACK_MS) {
             self.rang_ms = Some(self.now_ms);
         }
-        if self.beeped(false, sounding).is_some() {
+        if self.beeped(false, sounding).is_some_and(|tone| tone.ms() >= VERDICT_BEEP_MS) {
             return self.decide(Answerer::Machine, Evidence::Beep);
         }
         let length = self.greeting.ms();
@@ -241,21 +258,20 @@ impl Analyser {
         {
             return self.decide(Answerer::Human, Evidence::ShortGreeting);
         }
-        let since_answer = self.now_ms - self.answered_ms;
-        let limit = match self.rang_ms {
-            Some(rang) => (rang - self.answered_ms) + RINGBACK_PAUSE_MS.max(limit_ms),
-            None => limit_ms,
-        };
-        if since_answer < limit.min(RINGBACK_LIMIT_MS.max(limit_ms)) {
-            return;
-        }
-        match () {
-            () if length >= machine_greeting_at_limit_ms => {
-                self.decide(Answerer::Machine, Evidence::LongGreeting)
+        let limit =
+            self.rang_ms.map_or(self.answered_ms + limit_ms, |rang| rang + RINGBACK_PAUSE_MS.max(limit_ms));
+        // Ringback that never ends is none.
+        let limit = limit.min(self.answered_ms + RINGBACK_LIMIT_MS.max(limit_ms));
+        match self.greeting.start_ms() {
+            // Whatever its pauses, one of the rules above has judged it by then, unless tones go on in it.
+            Some(start) => {
+                if self.now_ms >= limit.max(start + machine_greeting_ms + pause_ms.max(sentence_pause_ms)) {
+                    self.decide(Answerer::Unknown, Evidence::TimeLimit);
+                }
             }
-            () if greeted => self.decide(Answerer::Unknown, Evidence::TimeLimit),
-            () if self.rang_ms.is_some() => self.decide(Answerer::Unknown, Evidence::Ringback),
-            () => self.decide(Answerer::Unknown, Evidence::Silence),
+            None if self.now_ms < limit => {}
+            None if self.rang_ms.is_some() => self.decide(Answerer::Unknown, Evidence::Ringback),
+            None => self.decide(Answerer::Unknown, Evidence::Silence),
         }
     }
 
@@ -280,7 +296,11 @@ impl Analyser {
                 self.report_beep();
                 Phase::Done
             }
-            (Answerer::Machine | Answerer::Unknown, _) => Phase::AwaitsBeep { since_ms: self.now_ms },
+            (Answerer::Machine | Answerer::Unknown, _) => {
+                // A tone that led to the verdict is no beep.
+                self.beep = None;
+                Phase::AwaitsBeep { since_ms: self.now_ms }
+            }
         };
     }
 
@@ -302,7 +322,7 @@ impl Analyser {
         }
         let silence = self.now_ms.saturating_sub(tone.end_ms);
         // The hops in which the tone fades away are sound, too.
-        if sounding.is_some() || (sound && silence > 40) {
+        if sounding.is_some() || (sound && silence > 60) {
             self.beep = None;
             return None;
         }
@@ -316,8 +336,8 @@ impl Analyser {
         BEEP_HZ.contains(&tone.low)
             && tone.high.is_none_or(|high| BEEP_HZ.contains(&high))
             && (beep_min_ms..=longest).contains(&(tone.ms() + 10))
-            && tone.spread_hz <= BEEP_SPREAD_HZ
-            && tone.spread_db <= BEEP_SPREAD_DB
+            && is_steady(tone)
+            && (!tone.is_call_progress() || self.cadence.last_is_alone())
     }
 
     fn report_beep(&mut self) {
@@ -331,9 +351,11 @@ impl Analyser {
     }
 }
 
-/// Whether it is a machine's: near tones of call progress beat, others are steady.
-fn steady(tone: &Tone) -> bool {
-    tone.is_call_progress() || (tone.spread_hz <= BEEP_SPREAD_HZ && tone.spread_db <= BEEP_SPREAD_DB)
+fn is_steady(tone: &Tone) -> bool {
+    let short = tone.ms() < SHORT_BEEP_MS;
+    let (hz, db) =
+        if short { (SHORT_BEEP_DRIFT_HZ, SHORT_BEEP_DRIFT_DB) } else { (BEEP_DRIFT_HZ, BEEP_DRIFT_DB) };
+    tone.drift_hz <= hz && tone.drift_high_hz <= hz && tone.drift_db <= db
 }
 
 impl Found {

@@ -4,13 +4,11 @@
 /// `testbed/classify`, never on its held-out part; `docs/classification.md` has the figures.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Parameters {
-    /// Milliseconds after the answer by which a verdict falls, if need be `unknown`. Ringback heard after the answer (a
-    /// forwarded call) stops this clock. 1000 to 30000.
+    /// Nothing said for so many milliseconds after the answer makes the verdict `unknown`; what has begun by then is heard
+    /// out. Ringback heard after the answer (a forwarded call) stops this clock. 1000 to 30000.
     pub limit_ms: u32,
     /// A greeting at least this long without a pause of [`Parameters::pause_ms`] is a machine's. 1000 to 10000.
     pub machine_greeting_ms: u32,
-    /// The same where the time limit cuts the greeting short. 500 to 10000.
-    pub machine_greeting_at_limit_ms: u32,
     /// A pause at least this long after a greeting that was shorter means that somebody waits for an answer: a human.
     /// 200 to 3000.
     pub pause_ms: u32,
@@ -35,9 +33,8 @@ impl Parameters {
     /// See each member.
     pub const DEFAULT: Self = Self {
         limit_ms: 4000,
-        machine_greeting_ms: 2800,
-        machine_greeting_at_limit_ms: 2000,
-        pause_ms: 650,
+        machine_greeting_ms: 3200,
+        pause_ms: 600,
         sentence_pause_ms: 900,
         sentence_ms: 1200,
         above_floor_db: 9.0,

@@ -71,6 +71,10 @@ pub(super) fn tones(samples: &[f32; WINDOW], noise: f32) -> Option<Tones> {
 fn strongest(power: &[f32; HALF], beside: Option<usize>) -> Option<(usize, f32)> {
     let free = |bin: usize| beside.is_none_or(|peak| bin.abs_diff(peak) > LOBE);
     let peak = (LOWEST..=HIGHEST).filter(|bin| free(*bin)).max_by(|a, b| power[*a].total_cmp(&power[*b]))?;
+    // At an edge the highest may be the slope of something beyond.
+    if beside.is_none() && power[peak] < power[peak - 1].max(power[peak + 1]) {
+        return None;
+    }
     let lobe = (peak - LOBE..=peak + LOBE).filter(|bin| free(*bin)).map(|bin| power[bin]).sum();
     Some((peak, lobe))
 }

@@ -8,10 +8,14 @@ const HOP_MS: u32 = 10;
 /// A tone must be alone in most of its window to be seen: the first hops of it go unseen, by this much more than what is
 /// seen of it after its end.
 const UNSEEN_MS: u32 = 20;
-/// Hops without the tone that do not end it: a phase reversal of ANSam, a lost packet half concealed.
-const PATIENCE: u8 = 3;
+/// Hops without any tone that do not end it: a lost packet and the edges of what conceals it, a phase reversal of ANSam.
+const PATIENCE: u8 = 6;
+/// Hops with another tone that do: the window holds both for two or three.
+const CHANGE: u8 = 3;
 /// A component may wander this far from its mean, in Hz.
 const DRIFT_HZ: f32 = 16.0;
+/// The longest gap that a lost packet makes in a tone.
+const RESUMES_MS: u32 = 60;
 /// What has not stayed for this many hops is no tone, only a moment of one.
 const ESTABLISHED: u32 = 5;
 
@@ -26,11 +30,12 @@ pub(super) struct Tone {
     pub(super) start_ms: u32,
     /// When it ended, or when it was heard last.
     pub(super) end_ms: u32,
-    /// How far apart the lowest and the highest measured frequency of the lower component lie, in Hz, without the first
-    /// and the last hops.
-    pub(super) spread_hz: f32,
-    /// The same for the level, in dB.
-    pub(super) spread_db: f32,
+    /// The standard deviation of the lower component in Hz, without the first and the last hops.
+    pub(super) drift_hz: f32,
+    /// The same of the upper component.
+    pub(super) drift_high_hz: f32,
+    /// The same of the level, in dB.
+    pub(super) drift_db: f32,
 }
 
 impl Tone {
@@ -42,6 +47,17 @@ impl Tone {
     /// in every country, the upper one of North America's busy at 620 Hz.
     pub(super) fn is_call_progress(&self) -> bool {
         is_call_progress(self.low, self.high)
+    }
+
+    /// Whether `next` is the same tone after a gap that no cadence has.
+    pub(super) fn resumes_as(&self, next: &Self) -> bool {
+        let near = |a: f32, b: f32| (a - b).abs() <= DRIFT_HZ;
+        let same = match (self.high, next.high) {
+            (Some(a), Some(b)) => near(a, b),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same && near(self.low, next.low) && next.start_ms.saturating_sub(self.end_ms) <= RESUMES_MS
     }
 
     /// Whether it is one component within `tolerance` of `hz`.
@@ -69,10 +85,12 @@ struct Current {
     sum_low: f32,
     sum_high: f32,
     missing: u8,
-    /// The last hop's measures, taken into the spreads when the next hop shows that the tone went on.
-    last: (f32, f32),
-    lowest: (f32, f32),
-    highest: (f32, f32),
+    changed: u8,
+    /// The last hop's measures, taken into account when the next hop shows that the tone went on.
+    last: (Tones, f32),
+    low: Steadiness,
+    high: Steadiness,
+    level: Steadiness,
 }
 
 impl Tracker {
@@ -90,7 +108,8 @@ impl Tracker {
             }
             (Some(current), tones) => {
                 current.missing += 1;
-                if current.missing < PATIENCE {
+                current.changed = if tones.is_some() { current.changed + 1 } else { 0 };
+                if current.missing < PATIENCE && current.changed < CHANGE {
                     return None;
                 }
                 let over = current.established();
@@ -113,10 +132,11 @@ impl Current {
             high: tones.high,
             start_ms: now_ms.saturating_sub(HOP_MS + UNSEEN_MS),
             end_ms: now_ms,
-            spread_hz: 0.0,
-            spread_db: 0.0,
+            drift_hz: 0.0,
+            drift_high_hz: 0.0,
+            drift_db: 0.0,
         };
-        let last = (tones.low, decibels(power));
+        let last = (tones, decibels(power));
         Self {
             tone,
             hops: 1,
@@ -124,9 +144,11 @@ impl Current {
             sum_low: tones.low,
             sum_high: tones.high.unwrap_or(0.0),
             missing: 0,
+            changed: 0,
             last,
-            lowest: (f32::MAX, f32::MAX),
-            highest: (f32::MIN, f32::MIN),
+            low: Steadiness::default(),
+            high: Steadiness::default(),
+            level: Steadiness::default(),
         }
     }
 
@@ -148,12 +170,16 @@ impl Current {
     fn go_on(&mut self, now_ms: u32, tones: Tones, power: f32) {
         // The first two hops, in which the tone rises, and the last, in which it may fade, say nothing of steadiness.
         if self.hops > 2 {
-            self.lowest = (self.lowest.0.min(self.last.0), self.lowest.1.min(self.last.1));
-            self.highest = (self.highest.0.max(self.last.0), self.highest.1.max(self.last.1));
+            let (last, level) = self.last;
+            self.low.add(last.low);
+            self.level.add(level);
+            if let Some(high) = last.high {
+                self.high.add(high);
+            }
         }
-        self.last = (tones.low, decibels(power));
+        self.last = (tones, decibels(power));
         self.hops += 1;
-        self.missing = 0;
+        (self.missing, self.changed) = (0, 0);
         self.sum_low += tones.low;
         if let Some(high) = tones.high {
             self.hops_with_high += 1;
@@ -164,13 +190,41 @@ impl Current {
         let steady = self.hops_with_high * 2 > self.hops;
         self.tone.high = steady.then(|| self.sum_high / self.hops_with_high as f32);
         self.tone.end_ms = now_ms;
-        if self.highest.0 > self.lowest.0 {
-            self.tone.spread_hz = self.highest.0 - self.lowest.0;
-            self.tone.spread_db = self.highest.1 - self.lowest.1;
-        }
+        (self.tone.drift_hz, self.tone.drift_high_hz) = (self.low.deviation(), self.high.deviation());
+        self.tone.drift_db = self.level.deviation();
     }
 
     fn established(&self) -> Option<Tone> {
         (self.hops >= ESTABLISHED).then_some(self.tone)
+    }
+}
+
+/// A standard deviation in the making.
+#[derive(Debug, Clone, Copy, Default)]
+struct Steadiness {
+    /// The first value; sums are of differences to it, so that they stay small.
+    first: f32,
+    count: f32,
+    sum: f32,
+    sum_of_squares: f32,
+}
+
+impl Steadiness {
+    fn add(&mut self, value: f32) {
+        if self.count == 0.0 {
+            self.first = value;
+        }
+        let difference = value - self.first;
+        self.count += 1.0;
+        self.sum += difference;
+        self.sum_of_squares += difference * difference;
+    }
+
+    fn deviation(&self) -> f32 {
+        if self.count == 0.0 {
+            return 0.0;
+        }
+        let mean = self.sum / self.count;
+        (self.sum_of_squares / self.count - mean * mean).max(0.0).sqrt()
     }
 }
