@@ -11,6 +11,7 @@ packages=(
     nodejs npm              # make one script of that user agent
     pocketsphinx-testdata   # natural speech for PESQ
     asterisk-core-sounds-{en,es,fr,it,ru}-wav   # two hours of speech in which no key is pressed
+    espeak-ng flite         # voices of people and machines that answer
     sox multimon-ng         # tones that nobody here made, and a detector of them that nobody here wrote
     bind9                   # DNS zones from a name server nobody here wrote
     tshark                  # reads our capture files
