@@ -9,6 +9,7 @@ use crate::ear::{Ear, EarStats};
 use crate::events::Events;
 use crate::peer::Peer;
 use crate::reception::Reception;
+use crate::record::{Deck, Track};
 use crate::reports::Reports;
 use crate::rtcp::{Schedule, SenderInfo};
 use crate::rtp::{self, HEADER_LEN, Header, Packet};
@@ -40,6 +41,8 @@ pub struct Leg {
     reports: Reports,
     /// There while somebody wants to hear the peer; nothing is decoded without.
     ear: Option<Box<Ear>>,
+    /// Whether the owner wants it, beside the recordings.
+    listens: bool,
     /// What ears before this one have gone through.
     ears_before: Option<EarStats>,
     taps: Taps,
@@ -142,6 +145,7 @@ impl Leg {
             reception: Reception::default(),
             reports: Reports::default(),
             ear: None,
+            listens: false,
             ears_before: None,
             taps: Taps::default(),
             events: Events::default(),
@@ -171,6 +175,7 @@ impl Leg {
                 none => *none = Some(Box::new(Srtp::new(keys))),
             }
         }
+        self.taps.retune(negotiated.codec);
         let separate = negotiated.rtcp.filter(|_| !negotiated.rtcp_mux);
         self.stage = Stage::Live(Session {
             rtp: Peer::signal(rtp, negotiated.remote),
@@ -214,21 +219,73 @@ impl Leg {
     }
 
     /// Gives the leg an ear. From now on what the peer says is decoded, and heard by whoever listens.
-    pub fn listen(&mut self, mut ear: Box<Ear>) {
+    pub fn listen(&mut self, ear: Box<Ear>) {
+        self.listens = true;
+        // One that a recording hears by is not changed under way.
+        if !self.taps.is_recording() {
+            self.take_ear();
+            self.put_ear(ear);
+        }
+    }
+
+    /// Takes the ear away, unless a recording needs it: nothing is decoded any more.
+    pub fn deafen(&mut self) -> Option<Box<Ear>> {
+        self.listens = false;
+        self.rest()
+    }
+
+    /// Records what is heard and sent from now on, with `ear` if the leg has none, until [`Leg::stop_recording`], the end of
+    /// the leg, or until the tape wants no more. A recording on the same track ends.
+    pub fn record(&mut self, track: Track, mut deck: Box<Deck>, ear: Box<Ear>) {
+        match &self.stage {
+            Stage::Idle => {}
+            Stage::Live(session) => deck.retune(session.agreed.codec),
+            Stage::Leaving(_) | Stage::Finished => return,
+        }
+        self.taps.record(track, deck);
+        if self.ear.is_none() {
+            self.put_ear(ear);
+        }
+    }
+
+    /// Leaves out of a recording what comes from now on, or takes it in again.
+    pub fn pause_recording(&mut self, track: Track, on: bool) {
+        self.taps.pause_recording(track, on);
+    }
+
+    /// Ends a recording.
+    pub fn stop_recording(&mut self, track: Track) -> Option<Box<Ear>> {
+        self.taps.stop_recording(track);
+        self.rest()
+    }
+
+    fn put_ear(&mut self, mut ear: Box<Ear>) {
         if let Stage::Live(session) = &self.stage {
             ear.retune(session.agreed.codec);
         }
-        self.deafen();
         self.ear = Some(ear);
     }
 
-    /// Takes the ear away: nothing is decoded any more.
-    pub fn deafen(&mut self) -> Option<Box<Ear>> {
+    /// Takes the ear away if nobody needs it.
+    fn rest(&mut self) -> Option<Box<Ear>> {
+        if self.listens || self.taps.is_recording() { None } else { self.take_ear() }
+    }
+
+    fn take_ear(&mut self) -> Option<Box<Ear>> {
         let ear = self.ear.take();
         if let Some(ear) = &ear {
             self.ears_before = Some(ear.stats().after(self.ears_before));
         }
         ear
+    }
+
+    /// A packet time is over for the recordings: see [`Taps::sent`].
+    fn record_sent(&mut self, now: Instant, payload: Option<&[u8]>) {
+        let Stage::Live(Session { agreed: Negotiated { codec, ptime, .. }, .. }) = self.stage else { return };
+        if self.taps.is_recording() {
+            self.taps.sent(now, codec, ptime, payload);
+            self.rest();
+        }
     }
 
     /// Pulls the next `time` of what the peer says into the front of `frame`, at the sample rate of the leg's codec, lets the
@@ -248,7 +305,7 @@ impl Leg {
     /// from a bridge. Also ends digits and collects whose time has run out.
     pub fn tick(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
         let Stage::Live(session) = &self.stage else { return None };
-        let Negotiated { codec, ptime, .. } = session.agreed;
+        let Negotiated { codec, ptime, direction, .. } = session.agreed;
         if let Some(key) = self.keys.handle_timeout(now, ptime) {
             self.key(now, key);
         }
@@ -262,11 +319,17 @@ impl Leg {
         let frame_len = codec.octets_per_ms() * usize::from(ptime.ms());
         let (header, frame) = out.get_mut(..HEADER_LEN + frame_len)?.split_at_mut(HEADER_LEN);
         let played = self.runner.fill(now, codec, frame, &mut self.events);
+        let played = self.taps.beep(codec, ptime, frame) || played;
         match self.feed {
             Feed::Own => {}
             Feed::Relay { .. } | Feed::Mix { .. } if played => {}
-            Feed::Relay { .. } | Feed::Mix { .. } => return None,
+            Feed::Relay { .. } => {
+                self.record_sent(now, None);
+                return None;
+            }
+            Feed::Mix { .. } => return None,
         }
+        self.record_sent(now, Some(if direction.sends() { frame } else { &[] }));
         self.sender.speaks(now, codec.clock_rate(), Voice::Own);
         let fields = self.frame(now)?;
         header.copy_from_slice(&fields.to_bytes());
@@ -282,7 +345,7 @@ impl Leg {
         encode: impl FnOnce(&mut [u8]) -> usize,
     ) -> Option<usize> {
         let Stage::Live(session) = &self.stage else { return None };
-        if !matches!(self.feed, Feed::Mix { .. }) || self.runner.is_playing() {
+        if !matches!(self.feed, Feed::Mix { .. }) || self.runner.is_playing() || self.taps.is_beeping() {
             return None;
         }
         let clock = session.clock();
@@ -290,8 +353,12 @@ impl Leg {
             self.sender.speaks(now, clock, Voice::Mixed(None));
         }
         let (header, payload) = out.split_at_mut_checked(HEADER_LEN)?;
-        let fields = self.frame(now)?;
+        let Some(fields) = self.frame(now) else {
+            self.record_sent(now, Some(&[]));
+            return None;
+        };
         let octets = encode(payload);
+        self.record_sent(now, payload.get(..octets));
         header.copy_from_slice(&fields.to_bytes());
         self.seal(out, octets)
     }
@@ -338,7 +405,7 @@ impl Leg {
             Feed::Mix { keys } => (keys, true),
             Feed::Own => return None,
         };
-        if self.runner.is_playing() {
+        if self.runner.is_playing() || self.taps.is_beeping() {
             return None;
         }
         let agreed = &session.agreed;
@@ -371,6 +438,9 @@ impl Leg {
         let resumed = std::mem::replace(&mut sender.paused, false);
         let fields = Header { marker: header.marker || resumed, pt, seq, timestamp, ssrc: self.config.ssrc };
         packet.get_mut(..HEADER_LEN)?.copy_from_slice(&fields.to_bytes());
+        if let HeardKind::Audio = heard.kind {
+            self.taps.relayed(now, &fields, &packet[HEADER_LEN..]);
+        }
         if seq.distance_from(sender.seq) >= 0 {
             sender.seq = seq.next();
         }
@@ -583,6 +653,7 @@ impl Leg {
             self.key(now, key);
         }
         self.runner.abandon(PlayEnd::Hangup, CollectEnd::Hangup, &mut self.events);
+        self.taps.stop_recordings();
         let stats = self.stats();
         self.stage = match std::mem::replace(&mut self.stage, Stage::Finished) {
             Stage::Live(session) | Stage::Leaving(session) => Stage::Leaving(session),

@@ -43,6 +43,7 @@ mod wheel;
 
 use std::sync::Arc;
 
+use media_core::record::{Tape, Track};
 use media_core::{Digit, Ear, Keys, LegConfig, LegId, MediaEvent, MediaStats, Member, Negotiated, Program};
 
 pub use media::{Error, Media, MediaConfig, Observer, Stats};
@@ -69,6 +70,20 @@ pub enum Command {
     Listen(Box<Ear>),
     /// Nobody listens any more.
     Deafen,
+    /// Records what is heard and sent from now on; a recording on the same track ends. Only after [`Command::Start`]: of a
+    /// leg that has none the recording is over at once.
+    Record {
+        /// Which of its recordings.
+        track: Track,
+        /// Where it goes: see [`record::Recorders::record`].
+        tape: Box<dyn Tape>,
+        /// Whether a tone tells the peer that it begins.
+        beep: bool,
+    },
+    /// Leaves out of a recording what comes from now on (`true`), or takes it in again.
+    PauseRecording(Track, bool),
+    /// Ends a recording.
+    StopRecording(Track),
     /// Ends the leg: its sockets are closed, the last events come, then [`LegEvent::Closed`].
     Close,
 }

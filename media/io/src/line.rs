@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use media_core::record::{Deck, Track};
 use media_core::{Digit, Ear, Feed, Heard, Leg, LegId, MediaStats, Negotiated, Program, Ptime};
 use rustix::io::Errno;
 
@@ -156,6 +157,27 @@ impl<S: Socket> Line<S> {
     pub(crate) fn deafen(&mut self, counters: &Counters) {
         match &mut self.state {
             State::Running(running) => drop(running.leg.deafen()),
+            State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
+        }
+    }
+
+    pub(crate) fn record(&mut self, track: Track, deck: Box<Deck>, ear: Box<Ear>, counters: &Counters) {
+        match &mut self.state {
+            State::Running(running) => running.leg.record(track, deck, ear),
+            State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
+        }
+    }
+
+    pub(crate) fn pause_recording(&mut self, track: Track, on: bool, counters: &Counters) {
+        match &mut self.state {
+            State::Running(running) => running.leg.pause_recording(track, on),
+            State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
+        }
+    }
+
+    pub(crate) fn stop_recording(&mut self, track: Track, counters: &Counters) {
+        match &mut self.state {
+            State::Running(running) => drop(running.leg.stop_recording(track)),
             State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
         }
     }

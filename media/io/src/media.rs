@@ -11,7 +11,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use media_core::{BridgeId, Leg, LegId, MemberSet, Stream};
+use media_core::record::{Beep, Deck};
+use media_core::{BridgeId, Ear, EarConfig, Leg, LegId, MemberSet, Stream};
 use ringbuf::traits::{Consumer, Observer as _, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 use rustix::event::{EventfdFlags, eventfd};
@@ -281,6 +282,14 @@ impl Media {
                 }
                 Order::Deafen { slot }
             }
+            Command::Record { track, tape, beep } => {
+                let Some(Stream { codec, ptime }) = place.stream else { return Ok(()) };
+                let beep = beep.then(|| Beep::new(codec, ptime));
+                let deck = Box::new(Deck::new(tape, codec, beep));
+                Order::Record { slot, track, deck, ear: Box::new(Ear::new(EarConfig::new(codec))) }
+            }
+            Command::PauseRecording(track, on) => Order::PauseRecording { slot, track, on },
+            Command::StopRecording(track) => Order::StopRecording { slot, track },
         };
         handle.push(order);
         Ok(())

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use media_core::record::{Deck, Track};
 use media_core::{Digit, Ear, Feed, Heard, Leg, LegId, Mixer, Negotiated, Program, Ptime};
 use ringbuf::traits::{Consumer, Observer, Producer};
 use ringbuf::{HeapCons, HeapProd};
@@ -84,6 +85,21 @@ pub(crate) enum Order<S> {
     },
     Deafen {
         slot: u32,
+    },
+    Record {
+        slot: u32,
+        track: Track,
+        deck: Box<Deck>,
+        ear: Box<Ear>,
+    },
+    PauseRecording {
+        slot: u32,
+        track: Track,
+        on: bool,
+    },
+    StopRecording {
+        slot: u32,
+        track: Track,
     },
     Close {
         slot: u32,
@@ -313,6 +329,15 @@ impl<S: Socket> Shard<S> {
                 }
                 Order::Deafen { slot } => {
                     self.guarded(slot, |line, _, counters| line.deafen(counters));
+                }
+                Order::Record { slot, track, deck, ear } => {
+                    self.guarded(slot, |line, _, counters| line.record(track, deck, ear, counters));
+                }
+                Order::PauseRecording { slot, track, on } => {
+                    self.guarded(slot, |line, _, counters| line.pause_recording(track, on, counters));
+                }
+                Order::StopRecording { slot, track } => {
+                    self.guarded(slot, |line, _, counters| line.stop_recording(track, counters));
                 }
                 Order::Close { slot } => self.close(now, slot),
                 Order::Depart { slot, departure } => self.depart(slot, departure),

@@ -8,13 +8,16 @@
 //! for its page, [`Recorder::header`] says what belongs to the file's beginning by then. A [`Mender`] makes a file
 //! whole whose writer has died.
 
+mod deck;
 mod mend;
 pub mod ogg;
 mod opus;
 pub mod wav;
 
+pub use deck::{Beep, Deck};
 pub use mend::{Mended, Mender};
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
@@ -31,8 +34,26 @@ pub struct Moment<'a> {
     pub ptime: Ptime,
     /// What was heard, at [`Codec::sample_rate`]. What is missing of the packet time was silence.
     pub heard: &'a [i16],
-    /// The payload that was sent; empty when nothing was.
-    pub sent: &'a [u8],
+    /// What was sent.
+    pub sent: Sent<'a>,
+}
+
+/// What a leg sent in one packet time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent<'a> {
+    /// A payload as it was sent; empty when nothing was.
+    Payload(&'a [u8]),
+    /// What the payloads of somebody else that it sent on sound like, at [`Codec::sample_rate`].
+    Sound(&'a [i16]),
+}
+
+/// Which of the two recordings that a leg may be on at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Track {
+    /// What its owner records of the call.
+    Call,
+    /// What a step of its program records.
+    Step,
 }
 
 /// Takes what a leg hears and sends while it is recorded. It never waits.
@@ -95,6 +116,10 @@ pub enum Full {
 /// -65 dBm0, which is -68 dB) and their echo, below anybody who speaks (-36 dB and more).
 const SILENT: u32 = 128;
 
+/// How long what the leg sends of its own waits in the file. What is heard has waited in the ear, 20 ms and up to a packet
+/// time more where the network is even: so both sides stand where they were at the peer, within half a packet time.
+const LAG: Duration = Duration::from_millis(30);
+
 /// The longest packet time at the highest rate, in samples.
 const MAX_SAMPLES: usize = 60 * 48;
 
@@ -105,6 +130,8 @@ pub struct Recorder {
     recording: Recording,
     heard: Side,
     sent: Side,
+    /// What was sent and waits, [`LAG`] of it at the file's rate.
+    lagging: VecDeque<i16>,
     decoder: Option<(Codec, Decoder)>,
     /// From the first packet time on.
     file: Option<File>,
@@ -139,6 +166,7 @@ impl Recorder {
             recording,
             heard: Side::new(),
             sent: Side::new(),
+            lagging: VecDeque::new(),
             decoder: None,
             file: None,
             output: Vec::new(),
@@ -152,18 +180,37 @@ impl Recorder {
         let from = codec.sample_rate();
         let samples = (from / 1000) as usize * usize::from(ptime.ms());
         let mut pcm = [0; MAX_SAMPLES];
-        if !sent.is_empty() {
-            let decoder = match &mut self.decoder {
-                Some((of, decoder)) if *of == codec => decoder,
-                other => &mut other.insert((codec, Decoder::new(codec))).1,
-            };
-            let decoded = decoder.decode(sent, &mut pcm[..samples]);
-            pcm[decoded..].fill(0);
+        match sent {
+            Sent::Payload([]) => {}
+            Sent::Payload(payload) => {
+                let decoder = match &mut self.decoder {
+                    Some((of, decoder)) if *of == codec => decoder,
+                    other => &mut other.insert((codec, Decoder::new(codec))).1,
+                };
+                let decoded = decoder.decode(payload, &mut pcm[..samples]);
+                pcm[decoded..].fill(0);
+            }
+            Sent::Sound(sound) => {
+                let n = sound.len().min(samples);
+                pcm[..n].copy_from_slice(&sound[..n]);
+            }
         }
-        let (recording, output) = (self.recording, &mut self.output);
-        let file = self.file.get_or_insert_with(|| File::new(recording, from, output));
+        let (recording, output, lagging) = (self.recording, &mut self.output, &mut self.lagging);
+        let file = self.file.get_or_insert_with(|| {
+            lagging.resize(LAG.as_millis() as usize * from as usize / 1_000, 0);
+            File::new(recording, from, output)
+        });
         let heard = self.heard.bring(from, file.rate, &heard[..heard.len().min(samples)], samples);
         let sent = self.sent.bring(from, file.rate, &pcm[..samples], samples);
+        for sample in sent.iter_mut() {
+            // What was sent on has waited in an ear of its own, and does not wait again.
+            let (waits, comes) = match moment.sent {
+                Sent::Payload(_) => (*sample, 0),
+                Sent::Sound(_) => (0, *sample),
+            };
+            self.lagging.push_back(waits);
+            *sample = comes.saturating_add(self.lagging.pop_front().unwrap_or_default());
+        }
 
         let rate = u64::from(file.rate);
         let room = file.room(&self.recording);
@@ -295,13 +342,13 @@ impl Side {
     }
 
     /// A packet time of `expected` samples at the rate `from`, at the rate `to`.
-    fn bring(&mut self, from: u32, to: u32, samples: &[i16], expected: usize) -> &[i16] {
+    fn bring(&mut self, from: u32, to: u32, samples: &[i16], expected: usize) -> &mut [i16] {
         let n = samples.len().min(expected);
         if from == to {
             self.resampler = None;
             self.samples[..n].copy_from_slice(&samples[..n]);
             self.samples[n..expected].fill(0);
-            return &self.samples[..expected];
+            return &mut self.samples[..expected];
         }
         let resampler = match &mut self.resampler {
             Some((of, resampler)) if *of == from => Some(resampler),
@@ -315,7 +362,7 @@ impl Side {
         let resampled =
             resampler.map_or(0, |resampler| resampler.process(whole, &mut self.samples[..expected]));
         self.samples[resampled..expected].fill(0);
-        &self.samples[..expected]
+        &mut self.samples[..expected]
     }
 }
 

@@ -33,7 +33,7 @@ fn record(recorder: &mut Recorder, codec: Codec, packets: std::ops::Range<usize>
         let heard = tone(400.0, rate, n * samples, samples);
         let mut payload = [0; 1500];
         let octets = encoder.encode(&tone(1_000.0, rate, n * samples, samples), &mut payload);
-        let sent = &payload[..octets];
+        let sent = Sent::Payload(&payload[..octets]);
         recorder.record(Duration::ZERO, &Moment { codec, ptime: Ptime::DEFAULT, heard: &heard, sent })
     })
 }
@@ -114,17 +114,48 @@ fn one_channel_has_both_and_does_not_overflow() {
         assert!(amplitude(samples.iter().copied(), hz, 8_000) > 7_500.0);
     }
     let mut recorder = Recorder::new(recording(Format::Wav, Sides::Mixed));
-    let loud =
-        Moment { codec: Codec::Pcmu, ptime: Ptime::DEFAULT, heard: &[30_000; 160], sent: &[0x80; 160] };
+    let loud = Moment {
+        codec: Codec::Pcmu,
+        ptime: Ptime::DEFAULT,
+        heard: &[30_000; 160],
+        sent: Sent::Payload(&[0x80; 160]),
+    };
     assert!(g711::decode_ulaw(0x80) > 30_000);
-    recorder.record(Duration::ZERO, &loud);
-    assert_eq!(wav_file(recorder).1, [i16::MAX; 160]);
+    for _ in 0..3 {
+        recorder.record(Duration::ZERO, &loud);
+    }
+    assert_eq!(wav_file(recorder).1[240..], [i16::MAX; 240]);
+}
+
+#[test]
+fn what_is_sent_waits_as_long_as_what_is_heard_has() {
+    let mut recorder = Recorder::new(recording(Format::Wav, Sides::Apart));
+    let codec = Codec::Pcmu;
+    let mut put =
+        |sent| recorder.record(Duration::ZERO, &Moment { codec, ptime: Ptime::DEFAULT, heard: &[], sent });
+    // 40 ms of its own, then what it sends on, then its own again.
+    for _ in 0..2 {
+        put(Sent::Payload(&[0x80; 160]));
+    }
+    for _ in 0..2 {
+        put(Sent::Sound(&[7; 160]));
+    }
+    for _ in 0..2 {
+        put(Sent::Payload(&[0x80; 160]));
+    }
+    let (_, samples) = wav_file(recorder);
+    let sent: Vec<i16> = samples.iter().skip(1).step_by(2).copied().collect();
+    let own = g711::decode_ulaw(0x80);
+    let expected = [(0, 240), (own, 80), (own + 7, 240), (7, 80), (0, 240), (own, 80)];
+    let expected: Vec<i16> = expected.iter().flat_map(|(sample, count)| vec![*sample; *count]).collect();
+    assert_eq!(sent, expected);
 }
 
 #[test]
 fn what_is_missing_is_silence_in_its_place() {
     let mut recorder = Recorder::new(recording(Format::Wav, Sides::Apart));
-    let moment = Moment { codec: Codec::Pcmu, ptime: Ptime::DEFAULT, heard: &[1_000; 100], sent: &[] };
+    let moment =
+        Moment { codec: Codec::Pcmu, ptime: Ptime::DEFAULT, heard: &[1_000; 100], sent: Sent::Payload(&[]) };
     recorder.record(Duration::ZERO, &moment);
     recorder.record(Duration::from_millis(500), &moment);
     assert_eq!(recorder.duration(), Duration::from_millis(540));
@@ -163,7 +194,7 @@ fn it_is_over_at_its_longest_to_the_sample() {
     assert_eq!(wav_file(recorder).1.len(), 8_080);
     // A gap can bring it to its end, too.
     let mut recorder = Recorder::new(Recording { max, ..recording(Format::Wav, Sides::Mixed) });
-    let moment = Moment { codec: Codec::Pcmu, ptime: Ptime::DEFAULT, heard: &[], sent: &[] };
+    let moment = Moment { codec: Codec::Pcmu, ptime: Ptime::DEFAULT, heard: &[], sent: Sent::Payload(&[]) };
     assert_eq!(recorder.record(Duration::from_secs(100_000), &moment), Some(Full::MaxLength));
     assert_eq!(recorder.duration(), max);
 }
@@ -175,7 +206,12 @@ fn it_is_over_when_nobody_has_spoken_for_long_enough() {
     let mut hear = |loudness: i16, packets: usize| {
         let heard: Vec<i16> = (0..160).map(|n| if n % 2 == 0 { loudness } else { -loudness }).collect();
         // What we send ourselves does not count.
-        let moment = Moment { codec: Codec::Pcmu, ptime: Ptime::DEFAULT, heard: &heard, sent: &[0x80; 160] };
+        let moment = Moment {
+            codec: Codec::Pcmu,
+            ptime: Ptime::DEFAULT,
+            heard: &heard,
+            sent: Sent::Payload(&[0x80; 160]),
+        };
         (0..packets).find_map(|n| recorder.record(Duration::ZERO, &moment).map(|why| (n, why)))
     };
     assert_eq!(hear(100, 49), None);

@@ -3,7 +3,8 @@
 use std::hint::black_box;
 
 use crate::rig::{PTIME, Rig, collect, play, prompt};
-use media_core::{Codec, Digit, Ear, EarConfig, Leg, Negotiated, Play, Program, Resampler, g722};
+use media_core::record::{Beep, Deck, Moment, Tape, Track};
+use media_core::{Codec, Digit, Ear, EarConfig, Leg, Negotiated, Play, Program, Ptime, Resampler, g722};
 
 #[test]
 fn a_minute_of_playing_receiving_and_reporting_allocates_nothing() {
@@ -87,6 +88,39 @@ fn a_minute_of_listening_allocates_nothing() {
         assert_eq!(ear.heard_ms, 60_000);
         assert!(ear.concealed_ms > 1_000 && ear.noise_ms > 5_000 && ear.stretched_ms > 0, "{ear:?}");
     }
+}
+
+/// Onto a tape that keeps nothing: that of the shell has a test of its own.
+#[test]
+fn a_minute_on_record_allocates_nothing() {
+    #[derive(Debug)]
+    struct Counting(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+    impl Tape for Counting {
+        fn take(&mut self, moment: &Moment<'_>) -> bool {
+            black_box(moment);
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            true
+        }
+    }
+    let taken = std::sync::Arc::default();
+    let mut rig = Rig::new();
+    for track in [Track::Call, Track::Step] {
+        let beep = Beep::new(Codec::Pcma, Ptime::DEFAULT);
+        let tape = Box::new(Counting(std::sync::Arc::clone(&taken)));
+        let deck = Box::new(Deck::new(tape, Codec::Pcma, Some(beep)));
+        rig.leg.record(track, deck, Box::new(Ear::new(EarConfig::new(Codec::Pcma))));
+    }
+    let from = crate::rig::addr("192.0.2.1:4000");
+    let mut audio: Vec<Vec<u8>> = (0..3000).map(|n| datagram(n, 8, &[0x2A; 160])).collect();
+    let counts = alloc_count::count(|| {
+        let mut out = [0; Leg::MAX_PACKET];
+        for datagram in &mut audio {
+            rig.leg.receive_rtp(rig.now, from, datagram);
+            assert_eq!(rig.leg.tick(rig.now, &mut out), Some(172));
+            rig.now += PTIME;
+        }
+    });
+    assert_eq!((counts.allocs, taken.load(std::sync::atomic::Ordering::Relaxed)), (0, 6_000));
 }
 
 #[test]

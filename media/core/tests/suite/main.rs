@@ -8,6 +8,7 @@ mod hearing;
 mod leg;
 mod pair;
 mod pesq;
+mod recording;
 mod rig;
 mod sdp;
 mod srtp;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use media_core::record::{Moment, Tape};
+use media_core::record::{Moment, Sent, Tape};
 use media_core::{Codec, Ptime};
 use ringbuf::traits::{Consumer, Observer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
@@ -13,7 +13,8 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 /// call changes to makes it shorter.
 const ROOM: Duration = Duration::from_secs(2);
 
-/// In front of each packet time: its codec, its length, its samples and octets, and the gap before it.
+/// In front of each packet time: its codec, its length, the samples heard, what was sent (octets of a payload, or samples
+/// as a negative number), and the gap before it.
 const HEADER: usize = 6;
 
 /// Longer than any packet time: 60 ms at 48 kHz.
@@ -35,6 +36,7 @@ pub(super) struct Reel {
     dropped: Arc<AtomicU32>,
     heard: Box<[i16; MAX_SAMPLES]>,
     sent: Box<[u8; MAX_OCTETS]>,
+    sound: Box<[i16; MAX_SAMPLES]>,
 }
 
 pub(super) fn new(codec: Codec) -> (Writing, Reel) {
@@ -47,6 +49,7 @@ pub(super) fn new(codec: Codec) -> (Writing, Reel) {
         dropped: Arc::clone(&dropped),
         heard: Box::new([0; MAX_SAMPLES]),
         sent: Box::new([0; MAX_OCTETS]),
+        sound: Box::new([0; MAX_SAMPLES]),
     };
     (Writing { ring: writing, gap: 0, dropped }, reel)
 }
@@ -58,8 +61,17 @@ impl Tape for Writing {
         }
         let Moment { codec, ptime, heard, sent } = *moment;
         let heard = &heard[..heard.len().min(MAX_SAMPLES)];
-        let sent = &sent[..sent.len().min(MAX_OCTETS)];
-        if self.ring.vacant_len() < HEADER + heard.len() + sent.len().div_ceil(2) {
+        let (size, length) = match sent {
+            Sent::Payload(payload) => {
+                let octets = payload.len().min(MAX_OCTETS);
+                (octets.div_ceil(2), octets as i16)
+            }
+            Sent::Sound(sound) => {
+                let samples = sound.len().min(MAX_SAMPLES);
+                (samples, -(samples as i16))
+            }
+        };
+        if self.ring.vacant_len() < HEADER + heard.len() + size {
             let ms = u32::from(ptime.ms());
             self.gap = self.gap.saturating_add(ms);
             self.dropped.store(self.dropped.load(Ordering::Relaxed).saturating_add(ms), Ordering::Relaxed);
@@ -68,10 +80,16 @@ impl Tape for Writing {
         let number = Codec::ALL.iter().position(|known| *known == codec).unwrap_or_default();
         let [gap_low, gap_high] = halves(self.gap);
         // The lengths are below 2^15, as bounded above.
-        let header =
-            [number as i16, ptime.ms().into(), heard.len() as i16, sent.len() as i16, gap_low, gap_high];
+        let header = [number as i16, ptime.ms().into(), heard.len() as i16, length, gap_low, gap_high];
         self.ring.push_slice(&header);
         self.ring.push_slice(heard);
+        let sent = match sent {
+            Sent::Payload(payload) => &payload[..payload.len().min(MAX_OCTETS)],
+            Sent::Sound(sound) => {
+                self.ring.push_slice(&sound[..size]);
+                &[]
+            }
+        };
         self.ring.push_iter(sent.chunks(2).map(|pair| match *pair {
             [first, second] => i16::from_le_bytes([first, second]),
             [only] => i16::from_le_bytes([only, 0]),
@@ -100,15 +118,17 @@ impl Reel {
         if self.ring.peek_slice(&mut header) < HEADER {
             return None;
         }
-        let [number, ms, samples, octets, gap_low, gap_high] = header;
-        let (samples, octets) = (samples as usize, octets as usize);
+        let [number, ms, samples, length, gap_low, gap_high] = header;
+        let samples = samples as usize;
+        let (octets, sound) = (length.max(0) as usize, length.min(0).unsigned_abs() as usize);
         let pairs = octets.div_ceil(2);
-        if self.ring.occupied_len() < HEADER + samples + pairs {
+        if self.ring.occupied_len() < HEADER + samples + pairs + sound {
             // It is being written just now.
             return None;
         }
         self.ring.skip(HEADER);
         self.ring.pop_slice(&mut self.heard[..samples]);
+        self.ring.pop_slice(&mut self.sound[..sound]);
         let pairs = self.ring.pop_iter().take(pairs);
         for (to, pair) in self.sent.chunks_mut(2).zip(pairs) {
             to.copy_from_slice(&pair.to_le_bytes());
@@ -117,7 +137,10 @@ impl Reel {
             codec: *Codec::ALL.get(number as usize)?,
             ptime: u8::try_from(ms).ok().and_then(Ptime::new)?,
             heard: &self.heard[..samples],
-            sent: &self.sent[..octets],
+            sent: match sound {
+                0 => Sent::Payload(&self.sent[..octets]),
+                samples => Sent::Sound(&self.sound[..samples]),
+            },
         };
         Some((Duration::from_millis(whole(gap_low, gap_high).into()), moment))
     }
@@ -140,18 +163,29 @@ fn whole(low: i16, high: i16) -> u32 {
 mod tests {
     use super::*;
 
-    const PACKET: Moment<'_> =
-        Moment { codec: Codec::Pcma, ptime: Ptime::DEFAULT, heard: &[-3; 160], sent: &[0xD5; 160] };
+    const PACKET: Moment<'_> = Moment {
+        codec: Codec::Pcma,
+        ptime: Ptime::DEFAULT,
+        heard: &[-3; 160],
+        sent: Sent::Payload(&[0xD5; 160]),
+    };
 
     #[test]
     fn what_goes_in_comes_out_and_what_had_no_room_is_a_gap() {
         let (mut tape, mut reel) = new(Codec::Pcma);
         assert!(reel.next().is_none());
-        let odd = Moment { codec: Codec::G722, heard: &[i16::MIN, 7], sent: &[1, 2, 255], ..PACKET };
+        let odd =
+            Moment { codec: Codec::G722, heard: &[i16::MIN, 7], sent: Sent::Payload(&[1, 2, 255]), ..PACKET };
         assert!(tape.take(&odd));
         let (gap, moment) = reel.next().unwrap();
         assert_eq!((gap, moment.codec, moment.ptime), (Duration::ZERO, Codec::G722, Ptime::DEFAULT));
         assert_eq!((moment.heard, moment.sent), (odd.heard, odd.sent));
+
+        let relayed = Moment { heard: &[], sent: Sent::Sound(&[5, -6, 7]), ..PACKET };
+        assert!(tape.take(&relayed) && tape.take(&PACKET));
+        let (_, moment) = reel.next().unwrap();
+        assert_eq!((moment.heard, moment.sent), (relayed.heard, relayed.sent));
+        assert_eq!(reel.next().unwrap().1.sent, PACKET.sent);
 
         let taken = (0..1_000).take_while(|_| tape.take(&PACKET) && tape.gap == 0).count();
         assert!(taken >= 100, "two seconds: {taken}");

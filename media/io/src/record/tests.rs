@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;
 
 use media_core::Ptime;
-use media_core::record::{Mender, Moment, Sides};
+use media_core::record::{Mender, Moment, Sent, Sides};
 
 use super::*;
 
@@ -73,8 +73,12 @@ fn wav() -> Recording {
 
 /// Packet times of 20 ms in which `level` is heard and silence is sent.
 fn feed(tape: &mut Box<dyn Tape>, level: i16, packets: usize) -> bool {
-    let moment =
-        Moment { codec: Codec::Pcma, ptime: Ptime::DEFAULT, heard: &[level; 160], sent: &[0xD5; 160] };
+    let moment = Moment {
+        codec: Codec::Pcma,
+        ptime: Ptime::DEFAULT,
+        heard: &[level; 160],
+        sent: Sent::Payload(&[0xD5; 160]),
+    };
     (0..packets).all(|_| tape.take(&moment))
 }
 

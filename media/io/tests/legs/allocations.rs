@@ -2,11 +2,14 @@
 
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::bridges::everyone;
-use crate::support::{LOCALHOST, Owner, Peer, config, leg_config, negotiated, prompt, rtp, wait_until};
+use crate::support::{DEAD, LOCALHOST, Owner, Peer, config, leg_config, negotiated, prompt, rtp, wait_until};
 use alloc_count::ThreadCounter;
+use media_core::record::{Format, Recording, Sides, Track};
 use media_core::{BridgeId, Codec, LegId, Negotiated, Prompt};
+use media_io::record::{Over, RecordConfig, Recorders};
 use media_io::{Command, Media, MediaConfig};
 
 static MEDIA_THREAD: OnceLock<ThreadCounter> = OnceLock::new();
@@ -148,4 +151,60 @@ fn what_is_transcoded_and_mixed_does_not_allocate() {
     let counts = counter.counts() - before;
     assert_eq!(counts.allocs, 0, "{} packets mixed", total().rtp_packets_mixed);
     assert_eq!((total().panics, total().rtp_packets_relayed > 100), (0, true), "keys are relayed");
+}
+
+#[test]
+fn recorded_packets_do_not_allocate() {
+    static THREAD: OnceLock<ThreadCounter> = OnceLock::new();
+    let (sender, events) = sync_channel(10_000);
+    let config = MediaConfig { shards: 1, ..config(33_000..=33_499) };
+    let media = Media::start(config, move |leg, event| {
+        THREAD.get_or_init(alloc_count::thread_counter);
+        sender.try_send((leg, event)).is_ok()
+    });
+    let mut owner = Owner { media: media.unwrap(), events };
+    let folder = std::env::temp_dir().join(format!("carillon-allocations-{}", std::process::id()));
+    let record = RecordConfig { folder: folder.clone(), threads: 1, min_free: 0 };
+    let (told, ended) = sync_channel(100);
+    let (recorders, _) =
+        Recorders::start(record, move |recorded| told.try_send(Arc::clone(recorded)).is_ok()).unwrap();
+    let peers: Vec<Peer> = (0..50).map(|_| Peer::new(LOCALHOST)).collect();
+    let prompt = prompt(500);
+    let mut locals = Vec::new();
+    for (id, peer) in peers.iter().enumerate() {
+        locals.push(owner.start_leg(id as u64, peer.address));
+        owner.play(id as u64, &prompt, 0);
+        let recording = Recording { format: Format::Wav, sides: Sides::Apart, max: DEAD * 10, silence: None };
+        let tape = recorders.record(format!("r{id}").into(), recording, Codec::Pcmu).unwrap();
+        owner.command(id as u64, Command::Record { track: Track::Call, tape, beep: id % 2 == 0 });
+    }
+    let total = || owner.media.stats().total();
+    let send = |round: u16| {
+        for (peer, local) in peers.iter().zip(&locals) {
+            peer.send(*local, &rtp(0, false, round, u32::from(round) * 160, &[0x33; 160]));
+        }
+        wait_until("this round is received", || total().rtp_packets_received >= u64::from(round) * 50);
+    };
+    send(1);
+    wait_until("all have sent", || total().rtp_packets_sent >= 500);
+    let counter = THREAD.get().unwrap();
+    let (before, start) = (counter.counts(), total());
+    (2..102).for_each(send);
+    wait_until("thousands are sent", || total().rtp_packets_sent >= start.rtp_packets_sent + 5_000);
+    let counts = counter.counts() - before;
+    assert_eq!(counts.allocs, 0, "{} packets sent and 5,000 received", total().rtp_packets_sent);
+    assert_eq!(total().panics, 0);
+
+    // Whatever ends the leg ends its recording, and every packet time is in the file.
+    for id in 0..50 {
+        owner.command(id, Command::Close);
+    }
+    for _ in 0..50 {
+        let recorded = ended.recv_timeout(DEAD).unwrap();
+        assert!(matches!(recorded.over, Over::Stopped), "{recorded:?}");
+        assert!(recorded.duration >= Duration::from_secs(2), "{recorded:?}");
+        assert_eq!(recorded.dropped, Duration::ZERO);
+        assert_eq!(recorded.size, 44 + recorded.duration.as_millis() as u64 * 32);
+    }
+    std::fs::remove_dir_all(folder).unwrap();
 }
