@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use control_api_server::{ApiConfig, Rate, Reloads, Tokens};
+use control_api_types::TrunkSettings;
 use engine_runtime::Engine;
+use sip_core::Transport;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -45,6 +47,23 @@ async fn run(config: Config, path: &Path) -> anyhow::Result<()> {
     }
     if !config.engine.sip_tls.verify {
         tracing::warn!("verify = false in [sip.tls]: whoever answers for a trunk over TLS is believed");
+    }
+    for trunk in config.engine.trunks.iter().filter(|trunk| keys_are_readable(trunk)) {
+        tracing::warn!(
+            trunk = trunk.name,
+            "srtp without TLS: its keys can be read on the way; use sips: or transport=tls in its uri and gateways"
+        );
+    }
+    for account in &config.engine.registrar.accounts {
+        let is_secure = |transport: &Transport| matches!(transport, Transport::Tls | Transport::Wss);
+        if !account.srtp.is_off()
+            && (account.transports.is_empty() || !account.transports.iter().all(is_secure))
+        {
+            tracing::warn!(
+                endpoint = account.name,
+                "srtp without TLS: its keys can be read on the way unless it registers over TLS; say transports = [\"tls\", \"wss\"]"
+            );
+        }
     }
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
@@ -95,6 +114,21 @@ async fn run(config: Config, path: &Path) -> anyhow::Result<()> {
     served.await.context("the API's task")??;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Whether this trunk's keys for SRTP go over a transport that others can read.
+fn keys_are_readable(trunk: &TrunkSettings) -> bool {
+    let is_secure = |uri: &str| {
+        let uri = uri.to_ascii_lowercase();
+        uri.starts_with("sips:") || uri.contains(";transport=tls") || uri.contains(";transport=wss")
+    };
+    // A proxy takes everything.
+    let ways: Vec<&str> = match (&trunk.outbound_proxy, trunk.gateways.as_slice()) {
+        (Some(proxy), _) => vec![proxy],
+        (None, []) => vec![&trunk.uri],
+        (None, gateways) => gateways.iter().map(|gateway| gateway.uri.as_str()).collect(),
+    };
+    !trunk.srtp.is_off() && !ways.into_iter().all(is_secure)
 }
 
 /// Two sockets a call: takes as many files as the system lets this process have.

@@ -225,6 +225,9 @@ pub struct Call {
     /// The codec agreed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codec: Option<Codec>,
+    /// The crypto suite agreed, where its media is SRTP: `AES_CM_128_HMAC_SHA1_80`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub srtp: Option<String>,
     /// The bridge it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge_id: Option<String>,

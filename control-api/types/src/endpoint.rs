@@ -1,7 +1,7 @@
 //! Endpoints: agents' phones and browsers that register here.
 
 use crate::{
-    Codec, Fault, Timestamp,
+    Codec, Fault, Srtp, Timestamp,
     call::words,
     create::read_codecs,
     fault::{self, Faults, Fields, join},
@@ -65,12 +65,19 @@ pub struct Endpoint {
     pub max_contacts: u32,
     /// Codecs offered to it and accepted from it, best first.
     pub codecs: Vec<Codec>,
+    /// Whether its media is encrypted.
+    #[serde(default = "srtp_off", skip_serializing_if = "Srtp::is_off")]
+    pub srtp: Srtp,
     /// The only transports that it may register by; empty: any.
     pub transports: Vec<SipTransport>,
     /// Whether the configuration file has it: it is changed there, and not by the API.
     pub configured: bool,
     /// Where it can be reached now.
     pub contacts: Vec<EndpointContact>,
+}
+
+fn srtp_off() -> Srtp {
+    Srtp::Off
 }
 
 /// The body of `POST /v1/endpoints` and, without its name, of `PUT /v1/endpoints/{name}`.
@@ -99,6 +106,10 @@ pub struct PutEndpoint {
     /// Codecs offered to it and accepted from it, best first; without them all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codecs: Option<Vec<Codec>>,
+    /// Whether its media is encrypted. The keys stand in SDP, so it should register over TLS.
+    #[serde(skip_serializing_if = "Srtp::is_off")]
+    #[schema(required = false, default = "off")]
+    pub srtp: Srtp,
     /// The only transports that it may register by; without them any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub transports: Vec<SipTransport>,
@@ -114,6 +125,7 @@ impl PutEndpoint {
             caller_id: None,
             max_contacts: 10,
             codecs: None,
+            srtp: Srtp::Off,
             transports: Vec::new(),
         }
     }
@@ -141,9 +153,10 @@ impl PutEndpoint {
         }
         let max_contacts = fields.u32_in("max_contacts", 1..=100).unwrap_or(10);
         let codecs = fields.nested("codecs", read_codecs);
+        let srtp = fields.word("srtp", Srtp::ALL).unwrap_or(Srtp::Off);
         let transports = fields.nested("transports", read_transports).unwrap_or_default();
         fields.finish();
-        Some(Self { name, username, password, caller_id, max_contacts, codecs, transports })
+        Some(Self { name, username, password, caller_id, max_contacts, codecs, srtp, transports })
     }
 }
 

@@ -54,6 +54,6 @@ pub use time::Timestamp;
 pub use trace::{CallTrace, TraceDirection, TraceMessage};
 pub use trunk::{
     CallerIdChoice, GatewaySettings, Identity, NumberFormatSettings, RedirectTo, ReliableProvisionals,
-    Secret, TrunkSettings,
+    Secret, Srtp, TrunkSettings,
 };
 pub use variable::{MAX_VARIABLES, MAX_VARIABLES_BYTES, Variable, Variables};

@@ -58,12 +58,31 @@ words! {
 }
 
 words! {
+    /// Whether media is encrypted, with keys in SDP (SRTP, RFC 4568).
+    Srtp {
+        /// Never: who wants nothing else is refused.
+        Off = "off",
+        /// If the peer can: offered beside plain RTP, and taken where it is offered.
+        Optional = "optional",
+        /// Always: who cannot is refused.
+        Required = "required",
+    }
+}
+
+words! {
     /// Where a redirected call goes.
     RedirectTo {
         /// To the address of the redirection, but through the trunk's own gateway, if the number may be dialled.
         Trunk = "trunk",
         /// To whatever host it names, without our credentials: whoever redirects chooses whom we call.
         Anywhere = "anywhere",
+    }
+}
+
+impl Srtp {
+    /// Whether it is off.
+    pub fn is_off(&self) -> bool {
+        *self == Self::Off
     }
 }
 
@@ -173,6 +192,10 @@ pub struct TrunkSettings {
     /// Codecs to offer, best first; without it all that there are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codecs: Option<Vec<Codec>>,
+    /// Whether its media is encrypted. The keys stand in SDP, so its SIP should go over TLS.
+    #[serde(skip_serializing_if = "Srtp::is_off")]
+    #[schema(required = false, default = "off")]
+    pub srtp: Srtp,
     /// Most live calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
@@ -276,6 +299,7 @@ impl TrunkSettings {
             fields.fault("session_timer_s", "must be 0 or at least 90 (RFC 4028)");
         }
         let codecs = fields.nested("codecs", read_codecs);
+        let srtp = fields.word("srtp", Srtp::ALL).unwrap_or(Srtp::Off);
         let max_calls = fields.u32_in("max_calls", 1..=1_000_000);
         let max_cps = fields.u32_in("max_cps", 1..=100_000);
         let number_format = fields.nested("number_format", read_number_format).unwrap_or_default();
@@ -315,6 +339,7 @@ impl TrunkSettings {
             late_offer,
             session_timer_s,
             codecs,
+            srtp,
             max_calls,
             max_cps,
             number_format,
@@ -409,7 +434,7 @@ mod tests {
             "failover_ms": 2500, "options_interval_s": 30, "options_down_after": 2, "options_up_after": 1,
             "redirects": 0, "redirect_to": "anywhere", "caller_ids": ["+6221", "sip:a@b.example"],
             "caller_id": "round-robin", "identity": "pai", "headers": {"X-A": "1"}, "reliable": "off", "late_offer": true, "session_timer_s": 1800, "codecs": ["PCMU"],
-            "max_calls": 5, "max_cps": 6,
+            "srtp": "optional", "max_calls": 5, "max_cps": 6,
             "number_format": {"strip": "+", "prefix": "00", "allow": ["62*"], "deny": ["62900?"]},
             "public_ip": "198.51.100.7",
         });

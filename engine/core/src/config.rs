@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use control_api_types::{Identity, Limits, RedirectTo, TrunkAttest, Verify};
+use control_api_types::{Identity, Limits, RedirectTo, Srtp, TrunkAttest, Verify};
 use media_core::Codec;
 use sip_core::digest::{Credentials, Hash};
 use sip_core::{EndpointConfig, Host, Network, Reliable, Target};
@@ -106,6 +106,8 @@ pub struct TrunkConfig {
     pub reliable: Reliable,
     /// Codecs to offer, most preferred first.
     pub codecs: Vec<Codec>,
+    /// Whether its media is encrypted.
+    pub srtp: Srtp,
     /// Its own limits, beside the engine's.
     pub capacity: Capacity,
     /// How it wants numbers.
@@ -169,6 +171,7 @@ impl TrunkConfig {
             session_interval: None,
             reliable: Reliable::Supported,
             codecs: Codec::ALL.to_vec(),
+            srtp: Srtp::Off,
             capacity: Capacity::default(),
             number_format: NumberFormat::default(),
             public_ip: None,

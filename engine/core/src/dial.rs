@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use control_api_types::{Attestation, CreateCall, EarlyMedia, Faults, Identity, TrunkAttest};
+use control_api_types::{Attestation, CreateCall, EarlyMedia, Faults, Identity, Srtp, TrunkAttest};
 use media_core::Codec;
 use sip_core::{Host, NameAddr, Reliable, Target, Transport, Uri};
 use sip_stir::{Number, Party, origid};
@@ -32,6 +32,7 @@ pub(crate) struct Dial {
     /// The caller id as the call shows it.
     pub(crate) from: String,
     pub(crate) codecs: Vec<Codec>,
+    pub(crate) srtp: Srtp,
     /// Whether the callee is to offer.
     pub(crate) late_offer: bool,
     pub(crate) ring_timeout: Duration,
@@ -72,6 +73,14 @@ impl<'a> Via<'a> {
             Self::Trunk(trunk, _) => &trunk.config.codecs,
             Self::Endpoint(account) => &account.codecs,
             Self::Nobody => Codec::ALL.as_slice(),
+        }
+    }
+
+    fn srtp(self) -> Srtp {
+        match self {
+            Self::Trunk(trunk, _) => trunk.config.srtp,
+            Self::Endpoint(account) => account.srtp,
+            Self::Nobody => Srtp::Off,
         }
     }
 }
@@ -118,6 +127,7 @@ pub(crate) fn plan(create: &CreateCall, via: Via<'_>, local: &Host, faults: &mut
         failover: trunk.map_or(TrunkConfig::FAILOVER, |trunk| trunk.config.failover),
         from: text,
         codecs: codecs?,
+        srtp: via.srtp(),
         late_offer: trunk.is_some_and(|trunk| trunk.config.late_offer),
         ring_timeout: Duration::from_secs(u64::from(create.timeout_s)),
         early_media: create.early_media,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use control_api_types::{Endpoint, PutEndpoint};
+use control_api_types::{Endpoint, PutEndpoint, Srtp};
 use engine_core::{Account, Refusal};
 use media_core::Codec;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ struct Kept {
     caller_id: Option<String>,
     max_contacts: usize,
     codecs: Vec<String>,
+    /// As the API says it; absent: off.
+    #[serde(default)]
+    srtp: Option<String>,
     transports: Vec<String>,
 }
 
@@ -39,6 +42,7 @@ impl Kept {
             caller_id: account.caller_id.clone(),
             max_contacts: account.max_contacts,
             codecs: account.codecs.iter().map(|codec| codec.name().to_owned()).collect(),
+            srtp: Some(account.srtp.as_str().to_owned()),
             transports: account.transports.iter().map(|transport| transport.name().to_owned()).collect(),
         }
     }
@@ -52,6 +56,7 @@ impl Kept {
             caller_id: self.caller_id.clone(),
             max_contacts: self.max_contacts,
             codecs: self.codecs.iter().map(|name| Codec::from_name(name)).collect::<Option<_>>()?,
+            srtp: self.srtp.as_deref().map_or(Some(Srtp::Off), Srtp::from_word)?,
             transports: self
                 .transports
                 .iter()

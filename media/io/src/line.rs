@@ -313,6 +313,8 @@ impl<S: Socket> Line<S> {
                 running.send_rtcp(now, buffer, counters);
                 counters.strangers.add(stats.packets_stranger);
                 counters.invalid.add(stats.packets_invalid);
+                counters.unauthentic.add(stats.packets_unauthentic);
+                counters.replayed.add(stats.packets_replayed);
                 State::Closed { leg: Some(running.leg), stats: Some(stats) }
             }
             closed @ State::Closed { .. } => closed,

@@ -84,6 +84,10 @@ counters! {
     strangers,
     /// Datagrams that were no RTP or RTCP of their session, summed up when a leg closes.
     invalid,
+    /// SRTP packets that were forged or altered, or in the clear, summed up when a leg closes.
+    unauthentic,
+    /// SRTP packets that had been received before, summed up when a leg closes.
+    replayed,
     /// Datagrams that came before their leg was started.
     early,
     /// Sends refused because the socket's buffer was full: the packet is lost.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use control_api_types::Srtp;
 use engine_core::{Account, RegistrarConfig};
 use media_core::Codec;
 use sip_core::digest::{Ha1, Hash};
@@ -83,6 +84,15 @@ fn account(endpoint: file::Endpoint, realm: &str, folder: &Path, faults: &mut Ch
         Some(listed) => codecs(&what, listed, faults),
         None => Codec::ALL.to_vec(),
     };
+    let srtp = match &endpoint.srtp {
+        Some(word) => {
+            let known = Srtp::ALL.iter().copied().find(|srtp| srtp.as_str() == word.get_ref());
+            let words = Srtp::ALL.iter().map(|srtp| srtp.as_str()).collect::<Vec<_>>().join(", ");
+            faults.require(word, known.is_some(), &format!("{what}: srtp is one of {words}"));
+            known.unwrap_or(Srtp::Off)
+        }
+        None => Srtp::Off,
+    };
     let transports = endpoint.transports.iter().filter_map(|entry| transport(&what, entry, faults)).collect();
     let password =
         match password(&what, endpoint.password.as_ref(), endpoint.password_file.as_ref(), folder, faults) {
@@ -99,6 +109,7 @@ fn account(endpoint: file::Endpoint, realm: &str, folder: &Path, faults: &mut Ch
         caller_id: endpoint.caller_id,
         max_contacts,
         codecs,
+        srtp,
         transports,
         configured: true,
         ..Account::new(name, realm, "")

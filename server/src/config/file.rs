@@ -294,6 +294,7 @@ pub(super) struct Endpoint {
     pub(super) caller_id: Option<String>,
     pub(super) max_contacts: Option<Spanned<u32>>,
     pub(super) codecs: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) srtp: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) transports: Vec<Spanned<String>>,
 }

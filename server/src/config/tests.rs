@@ -349,10 +349,11 @@ fn endpoints_that_are_wrong_are_refused_where_they_stand() {
             with("transports = [\"tls\",\n\"sctp\"]"),
             "5: endpoint \"ann\": unknown transport \"sctp\"; there are udp, tcp, tls, ws, wss",
         ),
+        (with("srtp = \"on\""), "4: endpoint \"ann\": srtp is one of off, optional, required"),
         (
             with("expires = 60"),
             "4: unknown field `expires`, expected one of `name`, `username`, `password`, `password_file`, `caller_id`, \
-             `max_contacts`, `codecs`, `transports`",
+             `max_contacts`, `codecs`, `srtp`, `transports`",
         ),
         (
             with("[[routes]]\npark = true\nmatch = { endpoint = \"bob\" }"),

@@ -75,24 +75,36 @@ impl Exchange {
     }
 
     /// Takes an offer of the peer's, and gives the answer.
-    pub(super) fn answer(&mut self, offer: &[u8]) -> Result<Body, SdpError> {
-        let local = self.next(self.local.direction);
-        let (body, negotiated) = sdp::answer(offer, &local)?;
+    pub(super) fn answer(&mut self, offer: &[u8], random: &mut ChaCha20Rng) -> Result<Body, SdpError> {
+        let mut local = self.next(self.local.direction);
+        let (mut body, mut negotiated) = sdp::answer(offer, &local)?;
+        // Who comes with another key may be somebody else, to whom the call was moved, and who would take our rollover
+        // counter to be zero (RFC 3711 §3.3.1). So it is, under a key that is new as well.
+        let theirs = |agreed: &Negotiated| agreed.srtp.as_ref().map(|keys| keys.receive.clone());
+        if theirs(&negotiated).is_some() && theirs(&negotiated) != theirs(&self.negotiated) {
+            renew(&mut local, random);
+            (body, negotiated) = sdp::answer(offer, &local)?;
+        }
         let body = Bytes::from(body);
         self.agree(local, body.clone(), negotiated);
         Ok(Body::sdp(body))
     }
 
     /// What a peer is told that takes the place of the one before: the answer to its offer or, where it makes none, ours.
-    pub(super) fn begin_anew(&mut self, offer: Option<&[u8]>) -> Result<Body, SdpError> {
+    pub(super) fn begin_anew(
+        &mut self,
+        offer: Option<&[u8]>,
+        random: &mut ChaCha20Rng,
+    ) -> Result<Body, SdpError> {
         match offer {
             Some(offer) => {
-                let body = self.answer(offer)?;
+                let body = self.answer(offer, random)?;
                 (self.offered, self.wish) = (None, None);
                 Ok(body)
             }
             None => {
-                let local = self.next(self.local.direction);
+                let mut local = self.next(self.local.direction);
+                renew(&mut local, random);
                 let body = Bytes::from(sdp::offer(&local));
                 self.offered = Some(Offered { local, body: body.clone(), motive: Motive::Asked });
                 self.wish = None;
@@ -115,6 +127,13 @@ impl Exchange {
     /// Whether we hold the peer.
     fn holds(&self) -> bool {
         !self.local.direction.receives()
+    }
+}
+
+/// Replaces our keys.
+fn renew(local: &mut LocalMedia, random: &mut ChaCha20Rng) {
+    if let Some(srtp) = &mut local.srtp {
+        *srtp = LocalSrtp::new(srtp.policy, |octets| random.fill_bytes(octets));
     }
 }
 
@@ -169,7 +188,7 @@ impl LiveCall {
             return;
         };
         let answer = match &offer {
-            Some(offer) => exchange.answer(offer),
+            Some(offer) => exchange.answer(offer, ctx.random),
             None => exchange.offer(exchange.local.direction, Motive::Asked),
         };
         match answer {

@@ -28,7 +28,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use control_api_types::event::HoldBy;
 use control_api_types::flow::Flow;
-use control_api_types::{Call, CallId, CallStatus, EarlyMedia, EndedBy, EventData, HangupReason, Timestamp};
+use control_api_types::{
+    Call, CallId, CallStatus, EarlyMedia, EndedBy, EventData, HangupReason, Srtp, Timestamp,
+};
+use media_core::sdp::{LocalSrtp, SrtpPolicy};
 use media_core::{
     Codec, Direction, LegConfig, LegId, LocalMedia, MediaTime, Negotiated, NtpClock, Ptime, SdpError, SeqNo,
     Ssrc, sdp,
@@ -193,6 +196,7 @@ pub(crate) struct Offer {
     /// `None`: the caller wants ours.
     pub(crate) sdp: Option<Bytes>,
     pub(crate) codecs: Vec<Codec>,
+    pub(crate) srtp: Srtp,
     /// Whether a route answers it; otherwise the API does.
     pub(crate) answer: bool,
     /// What has to be found out first.
@@ -449,6 +453,7 @@ pub(crate) fn record(
         ended_by: None,
         cause_call_id: None,
         codec: None,
+        srtp: None,
         bridge_id: None,
         recording_ids: Vec::new(),
         variables: BTreeMap::new(),

@@ -96,13 +96,14 @@ impl LiveCall {
             redirects,
             failover,
             codecs,
+            srtp,
             late_offer,
             ring_timeout,
             early_media,
             assertion,
             from: _,
         } = dial;
-        let local = local_media(ctx, self.media_address(ctx, addr), codecs);
+        let local = local_media(ctx, self.media_address(ctx, addr), codecs, srtp);
         let offer = (!late_offer).then(|| Body::sdp(sdp::offer(&local)));
         let hunt = Hunt::new(ways, redirects);
         let inviting =
@@ -412,7 +413,7 @@ impl LiveCall {
 
     /// Answers an inbound call, now that the port is known.
     pub(super) fn accept_offer(&mut self, ctx: &mut Context<'_>, offer: Offer, addr: SocketAddr) {
-        let local = local_media(ctx, self.media_address(ctx, addr), offer.codecs);
+        let local = local_media(ctx, self.media_address(ctx, addr), offer.codecs, offer.srtp);
         let Some(session) = self.session() else {
             // The session's end has ended the call before.
             return self.end(ctx, Evidence::Internal, EndedBy::Engine);
@@ -495,11 +496,14 @@ impl LiveCall {
     pub(super) fn start_media(&mut self, ctx: &mut Context<'_>, negotiated: Negotiated) {
         self.media = Media::Running;
         self.record.codec = Some(to_api(negotiated.codec));
+        self.record.srtp = negotiated.srtp.as_ref().map(|keys| keys.suite().name().to_owned());
         let config = LegConfig {
             // RFC 3550 §5.1: "The initial value of the sequence number SHOULD be random (unpredictable)"; so are the
             // timestamp's and the SSRC.
             ssrc: Ssrc(ctx.random.next_u32()),
-            first_seq: SeqNo(ctx.random.next_u32() as u16),
+            // Below 2^15, so that a receiver that loses the first packets of SRTP does not take a wrap for none (RFC 4568
+            // §6.4).
+            first_seq: SeqNo(ctx.random.next_u32() as u16 >> 1),
             first_timestamp: MediaTime(ctx.random.next_u32()),
             // RFC 7022 §4.2: a name for one session is at least 96 random bits, and tells nothing about the host.
             cname: format!("{:016x}{:08x}", ctx.random.next_u64(), ctx.random.next_u32()).into(),
@@ -567,17 +571,27 @@ fn drop_session(
     let _ = ctx.endpoint.hangup(ctx.now, session, Hangup { reason, ..Hangup::default() });
 }
 
-fn local_media(ctx: &mut Context<'_>, addr: SocketAddr, codecs: Vec<Codec>) -> LocalMedia {
+fn local_media(ctx: &mut Context<'_>, addr: SocketAddr, codecs: Vec<Codec>, srtp: Srtp) -> LocalMedia {
     LocalMedia {
         addr,
         codecs,
         ptime: Ptime::DEFAULT,
         telephone_event: true,
         rtcp_mux: true,
-        srtp: None,
+        srtp: local_srtp(ctx, srtp),
         // RFC 8866 §5.2 wants a numeric string; 63 bits keep out of the way of peers that read it as signed.
         direction: media_core::Direction::SendRecv,
         session_id: ctx.random.next_u64() >> 1,
         session_version: 1,
     }
+}
+
+/// Our keys for a call: nobody else ever has the same.
+pub(super) fn local_srtp(ctx: &mut Context<'_>, srtp: Srtp) -> Option<LocalSrtp> {
+    let policy = match srtp {
+        Srtp::Off => return None,
+        Srtp::Optional => SrtpPolicy::Optional,
+        Srtp::Required => SrtpPolicy::Required,
+    };
+    Some(LocalSrtp::new(policy, |octets| ctx.random.fill_bytes(octets)))
 }

@@ -16,7 +16,7 @@ impl LiveCall {
         let (State::Connected(_), Some(exchange)) = (&self.state, &mut self.exchange) else {
             return Err(603);
         };
-        let body = exchange.begin_anew(offer.as_deref()).map_err(|_| 488_u16)?;
+        let body = exchange.begin_anew(offer.as_deref(), ctx.random).map_err(|_| 488_u16)?;
         ctx.endpoint.answer(ctx.now, session, Some(body)).map_err(|_| 500_u16)?;
         self.session_over(ctx, replaced);
         self.sessions.insert(session);

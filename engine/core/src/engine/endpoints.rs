@@ -83,6 +83,7 @@ impl Engine {
                 Some(codecs) => codecs.iter().copied().map(dial::from_api).collect(),
                 None => Codec::ALL.to_vec(),
             },
+            srtp: put.srtp,
             transports: put.transports.iter().copied().map(transport_from_api).collect(),
             configured: false,
         };
@@ -153,6 +154,7 @@ impl Engine {
             caller_id: account.caller_id.clone(),
             max_contacts: u32::try_from(account.max_contacts).unwrap_or(u32::MAX),
             codecs: account.codecs.iter().copied().map(dial::to_api).collect(),
+            srtp: account.srtp,
             transports: account.transports.iter().copied().map(transport_to_api).collect(),
             configured: account.configured,
             contacts: contacts.iter().map(|binding| binding.view(&self.clock)).collect(),

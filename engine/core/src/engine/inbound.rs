@@ -150,10 +150,10 @@ impl Engine {
             headers: told_headers(request),
             ..record(id, Direction::Inbound, called, from, at, &self.node)
         };
-        let codecs = match (its, account) {
-            (Some(trunk), _) => trunk.config.codecs.clone(),
-            (None, Some(account)) => account.codecs.clone(),
-            (None, None) => Codec::ALL.to_vec(),
+        let (codecs, srtp) = match (its, account) {
+            (Some(trunk), _) => (trunk.config.codecs.clone(), trunk.config.srtp),
+            (None, Some(account)) => (account.codecs.clone(), account.srtp),
+            (None, None) => (Codec::ALL.to_vec(), Srtp::Off),
         };
         // Only a trunk's calls have passed somebody who signs.
         let identity = its.and_then(|trunk| self.identities.read(trunk.config.verify, at.unix_ms(), request));
@@ -168,7 +168,7 @@ impl Engine {
             trunk.gate.enter_unpaced();
         }
         // Without one it wants our offer in the 200.
-        let offer = Offer { sdp: request.sdp(), codecs, answer, questions };
+        let offer = Offer { sdp: request.sdp(), codecs, srtp, answer, questions };
         let plan = Plan { flow, max_duration: INBOUND_MAX_DURATION };
         let (leg, mut ctx) = self.new_leg(now);
         let live = LiveCall::inbound(&mut ctx, leg, call, trunk, session, offer, plan);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use control_api_types::flow::Flow;
 use control_api_types::{
     Call, CallId, CreateCall, Direction, EndedBy, EventData, Fault, Faults, FlowRef, Gather, HangupReason,
-    Limits, NodeCalls, Play, PlayId, Prompt, Timestamp,
+    Limits, NodeCalls, Play, PlayId, Prompt, Srtp, Timestamp,
 };
 use media_core::{Codec, LegId};
 use rand_chacha::ChaCha20Rng;

@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use control_api_types::{EndpointContact, SipTransport, Timestamp};
+use control_api_types::{EndpointContact, SipTransport, Srtp, Timestamp};
 use media_core::Codec;
 use sip_core::digest::{Authorization, Ha1, Verdict, Verifier};
 use sip_core::{Hop, Host, Message, Method, Name, NameAddr, Transport, Uri};
@@ -39,6 +39,8 @@ pub struct Account {
     pub max_contacts: usize,
     /// Codecs offered to it and accepted from it, most preferred first.
     pub codecs: Vec<Codec>,
+    /// Whether its media is encrypted.
+    pub srtp: Srtp,
     /// The only transports that it may register and call by; empty: any.
     pub transports: Vec<Transport>,
     /// Whether the configuration has it: commands do not change it.
@@ -59,6 +61,7 @@ impl Account {
             caller_id: None,
             max_contacts: Self::MAX_CONTACTS,
             codecs: Codec::ALL.to_vec(),
+            srtp: Srtp::Off,
             transports: Vec::new(),
             configured: false,
         }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use media_core::sdp::LocalSrtp;
 use media_core::{Codec, Direction, LocalMedia, Ptime, sdp};
 use sip_core::digest::Credentials;
 use sip_core::{
@@ -61,6 +62,8 @@ pub(crate) enum Change {
     Garbage,
     /// Nothing: it asks for an offer.
     Ask,
+    /// The same with another key for SRTP, of these octets.
+    Rekey(u8),
 }
 
 /// The session description of a 200.
@@ -72,6 +75,8 @@ pub(crate) enum Answer {
     Keyless,
     /// Another port than that of the early media.
     Moved,
+    /// Without SRTP, whatever was offered.
+    Plain,
     Missing,
     Garbage,
 }
@@ -102,6 +107,7 @@ struct Customer {
     direction: Direction,
     /// It has asked for an offer.
     asks: bool,
+    srtp: Option<LocalSrtp>,
 }
 
 #[derive(Debug)]
@@ -146,6 +152,8 @@ pub(crate) struct Carrier {
     pub(crate) referred: Vec<ReferTo>,
     /// How its INFOs were answered.
     pub(crate) infos: Vec<u16>,
+    /// Its customers' side of SRTP.
+    pub(crate) srtp: Option<LocalSrtp>,
     /// The Identity headers of its INVITEs.
     pub(crate) identities: Vec<String>,
     /// Whom calls from here are from.
@@ -197,6 +205,7 @@ impl Carrier {
             transfers: Transfers::Refused(603),
             referred: Vec::new(),
             infos: Vec::new(),
+            srtp: None,
             identities: Vec::new(),
             caller: "+62811".to_owned(),
             headers: Vec::new(),
@@ -259,8 +268,10 @@ impl Carrier {
                     },
                     route: Vec::new(),
                     headers: self.headers.clone(),
-                    body: Some(Body::sdp(body.unwrap_or_else(|| sdp::offer(&local(media)))))
-                        .filter(|b| !b.bytes.is_empty()),
+                    body: Some(Body::sdp(body.unwrap_or_else(|| {
+                        sdp::offer(&LocalMedia { srtp: self.srtp.clone(), ..local(media) })
+                    })))
+                    .filter(|b| !b.bytes.is_empty()),
                     reliable: Reliable::Supported,
                     replaces: self.replaces.take(),
                     session_interval: None,
@@ -279,6 +290,7 @@ impl Carrier {
             version: 1,
             direction: Direction::SendRecv,
             asks: false,
+            srtp: self.srtp.clone(),
         };
         self.live.insert(session, customer);
         self.schedule(now, session, script);
@@ -371,6 +383,7 @@ impl Carrier {
                         version: 1,
                         direction: Direction::SendRecv,
                         asks: false,
+                        srtp: self.srtp.clone(),
                     },
                 );
                 self.most_live = self.most_live.max(self.live.len());
@@ -387,7 +400,7 @@ impl Carrier {
                     let answer = if self.owes_answers { Body::sdp("") } else { answer };
                     self.endpoint.acknowledge(now, id, answer).unwrap();
                 } else if let Some(customer) = self.live.get_mut(&id) {
-                    let answer = sdp::accept_answer(&local(customer.media), &body.unwrap()).unwrap();
+                    let answer = sdp::accept_answer(&customer.side(), &body.unwrap()).unwrap();
                     let event = answer.telephone_event.unwrap();
                     customer.engine = Some((answer.remote, event.pt_send));
                 }
@@ -398,7 +411,7 @@ impl Carrier {
             SessionEvent::Confirmed { body: Some(body) } => {
                 // The engine had left the offer to the customer.
                 let customer = self.live.get_mut(&id).unwrap();
-                let answer = sdp::accept_answer(&local(customer.media), &body).unwrap();
+                let answer = sdp::accept_answer(&customer.side(), &body).unwrap();
                 customer.engine = Some((answer.remote, answer.telephone_event.unwrap().pt_send));
             }
             SessionEvent::Confirmed { body: None } | SessionEvent::OfferWithdrawn => {}
@@ -477,10 +490,20 @@ impl Carrier {
                 let body = match answer {
                     Answer::Good => Some(customer.description(false)),
                     Answer::Keyless => {
-                        let local = LocalMedia { telephone_event: false, ..local(customer.media) };
+                        let local = LocalMedia { telephone_event: false, ..customer.side() };
                         Some(Body::sdp(sdp::answer(&customer.offer, &local).unwrap().0))
                     }
                     Answer::Moved => Some(customer.description(true)),
+                    Answer::Plain => {
+                        let media = customer.media;
+                        let origin = format!("v=0\r\no=- 1 1 IN IP4 {}\r\ns=-\r\n", media.ip());
+                        let rest = format!(
+                            "c=IN IP4 {}\r\nt=0 0\r\nm=audio {} RTP/AVP 8\r\n",
+                            media.ip(),
+                            media.port()
+                        );
+                        Some(Body::sdp(origin + &rest))
+                    }
                     Answer::Missing => None,
                     Answer::Garbage => Some(Body::sdp("v=0\r\nnonsense")),
                 };
@@ -543,16 +566,23 @@ impl Customer {
     /// His side as an offer or answer of his is written from it.
     fn local(&mut self) -> LocalMedia {
         self.version += 1;
-        LocalMedia { direction: self.direction, session_version: self.version, ..local(self.media) }
+        LocalMedia { direction: self.direction, session_version: self.version, ..self.side() }
+    }
+
+    fn side(&self) -> LocalMedia {
+        LocalMedia { srtp: self.srtp.clone(), ..local(self.media) }
     }
 
     fn change(&mut self, change: Change) -> Option<Body> {
         if let Change::Direction(direction) = change {
             self.direction = direction;
         }
+        if let (Change::Rekey(n), Some(srtp)) = (change, &mut self.srtp) {
+            *srtp = LocalSrtp::new(srtp.policy, |octets| octets.fill(n));
+        }
         let mut local = self.local();
         match change {
-            Change::Direction(_) => {}
+            Change::Direction(_) | Change::Rekey(_) => {}
             Change::Zero => local.addr.set_ip([0, 0, 0, 0].into()),
             Change::Codec(codec) => local.codecs = vec![codec],
             Change::Garbage => return Some(Body::sdp("v=0\r\nnonsense")),
@@ -566,9 +596,9 @@ impl Customer {
             self.media.set_port(self.media.port() ^ 0x4000);
         }
         if self.offer.is_empty() {
-            return Body::sdp(sdp::offer(&local(self.media)));
+            return Body::sdp(sdp::offer(&self.side()));
         }
-        let (answer, negotiated) = sdp::answer(&self.offer, &local(self.media)).unwrap();
+        let (answer, negotiated) = sdp::answer(&self.offer, &self.side()).unwrap();
         self.engine = Some((negotiated.remote, negotiated.telephone_event.unwrap().pt_send));
         Body::sdp(answer)
     }

@@ -14,6 +14,7 @@ mod outbound;
 mod random;
 mod redirects;
 mod registration;
+mod srtp;
 mod stir;
 mod takeover;
 mod transfers;

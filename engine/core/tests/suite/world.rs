@@ -552,6 +552,11 @@ impl MediaShell {
         Some(self.ports.get(&LegId(leg))?.negotiated.as_ref()?.direction)
     }
 
+    /// The keys of SRTP, if it is.
+    pub(crate) fn srtp(&self, leg: u64) -> Option<media_core::srtp::Keys> {
+        self.ports.get(&LegId(leg))?.negotiated.as_ref()?.srtp.as_deref().cloned()
+    }
+
     /// Forgets a prompt that the engine still knows.
     pub(crate) fn lose_prompt(&mut self, name: &str) {
         self.prompts.remove(&format!("sha-{name}"));
