@@ -104,8 +104,13 @@ pub enum MediaCommand {
     Run(Program<PromptId>),
     /// Stop the prompt.
     StopPlay,
-    /// A key that the peer pressed and told of by SIP.
-    Press(Digit),
+    /// A key that the peer pressed and told of by SIP. The leg tells whether it counts, as an event.
+    Press {
+        /// Which.
+        digit: Digit,
+        /// How long.
+        duration_ms: u16,
+    },
     /// End the leg; answered by [`MediaInput::Closed`], after the last events.
     Close,
 }

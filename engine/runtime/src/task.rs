@@ -355,7 +355,9 @@ impl Task {
                 }
             }
             MediaCommand::StopPlay => self.media.command(leg, media_io::Command::StopPlay),
-            MediaCommand::Press(digit) => self.media.command(leg, media_io::Command::Press(digit)),
+            MediaCommand::Press { digit, duration_ms } => {
+                self.media.command(leg, media_io::Command::Press { digit, duration_ms })
+            }
             MediaCommand::Close => self.media.command(leg, media_io::Command::Close),
         };
         if let Err(error) = done {

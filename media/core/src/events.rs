@@ -23,6 +23,7 @@ impl Events {
             MediaEvent::Digit { .. } => CAPACITY - RESERVED,
             MediaEvent::PlayStarted { .. }
             | MediaEvent::PlayEnded { .. }
+            | MediaEvent::DialEnded { .. }
             | MediaEvent::CollectEnded { .. } => CAPACITY,
         };
         if usize::from(self.len) >= room {
@@ -53,7 +54,8 @@ mod tests {
     #[test]
     fn events_come_out_in_order_and_digits_leave_room_for_the_rest() {
         let mut events = Events::default();
-        let digit = MediaEvent::Digit { digit: Digit::D1, duration_ms: 100 };
+        let digit =
+            MediaEvent::Digit { digit: Digit::D1, duration_ms: 100, method: crate::dtmf::Method::Events };
         for id in 0..40 {
             events.push(MediaEvent::PlayStarted { id });
             assert_eq!(events.pop(), Some(MediaEvent::PlayStarted { id }));

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use crate::bridge::{Feed, Heard, HeardKind, Keys, Relay, RelayedKey};
+use crate::dtmf::{DialEnd, Dialler, Listener, Method, Turn};
 use crate::ear::{Ear, EarStats};
 use crate::events::Events;
 use crate::peer::Peer;
@@ -17,7 +18,7 @@ use crate::runner::Runner;
 use crate::sdp::Negotiated;
 use crate::srtp::{self, Refused, Srtp};
 use crate::taps::Taps;
-use crate::telephone_event::{Key, Receiver};
+use crate::telephone_event::Receiver;
 use crate::{
     CollectEnd, Digit, LegConfig, MediaEvent, MediaStats, MediaTime, PlayEnd, Program, Ptime, SeqNo,
 };
@@ -32,6 +33,7 @@ pub struct Leg {
     config: LegConfig,
     stage: Stage,
     runner: Runner,
+    dialler: Option<Box<Dialler>>,
     feed: Feed,
     /// Whether a bridge pulls what the ear hears.
     pulled: bool,
@@ -41,7 +43,7 @@ pub struct Leg {
     reports: Reports,
     /// There while somebody wants to hear the peer; nothing is decoded without.
     ear: Option<Box<Ear>>,
-    /// Whether the owner wants it, beside the recordings.
+    /// Whether the owner wants it, beside the taps.
     listens: bool,
     /// What ears before this one have gone through.
     ears_before: Option<EarStats>,
@@ -130,6 +132,7 @@ impl Leg {
         Self {
             stage: Stage::Idle,
             runner: Runner::default(),
+            dialler: None,
             feed: Feed::default(),
             pulled: false,
             keys: Receiver::default(),
@@ -176,6 +179,9 @@ impl Leg {
             }
         }
         self.taps.retune(negotiated.codec);
+        if negotiated.telephone_event.is_some() {
+            self.ignore_tones(now);
+        }
         let separate = negotiated.rtcp.filter(|_| !negotiated.rtcp_mux);
         self.stage = Stage::Live(Session {
             rtp: Peer::signal(rtp, negotiated.remote),
@@ -199,6 +205,29 @@ impl Leg {
         self.runner.end_play(now, PlayEnd::Stopped, &mut self.events);
     }
 
+    /// Sends keys; what plays waits meanwhile, and the keys wait while the direction forbids sending. Before [`Leg::start`]
+    /// and after [`Leg::finish`] it is refused without an event; a dialling at work is stopped.
+    pub fn dial(&mut self, dialler: Box<Dialler>) {
+        match &self.stage {
+            Stage::Live(_) => {
+                self.end_dialling(DialEnd::Stopped);
+                self.dialler = Some(dialler);
+            }
+            Stage::Idle | Stage::Leaving(_) | Stage::Finished => {}
+        }
+    }
+
+    fn end_dialling(&mut self, reason: DialEnd) {
+        if let Some(dialler) = self.dialler.take() {
+            self.events.push(MediaEvent::DialEnded { id: dialler.id(), reason, sent: dialler.sent() });
+        }
+    }
+
+    /// Whether the leg has something of its own to send, before whatever a bridge has.
+    fn speaks(&self) -> bool {
+        self.dialler.is_some() || self.runner.is_playing() || self.taps.is_beeping()
+    }
+
     /// From now on the leg sends what `feed` says, whenever no prompt plays. With `pulled`, a bridge pulls what the ear hears
     /// ([`Leg::hear`]); otherwise [`Leg::tick`] does.
     pub fn feed(&mut self, now: Instant, feed: Feed, pulled: bool) {
@@ -212,23 +241,43 @@ impl Leg {
         (self.feed, self.pulled) = (feed, pulled);
     }
 
-    /// The peer pressed a key and says so by other means than RTP (SIP INFO): what collects takes it, without an event.
-    pub fn press(&mut self, now: Instant, digit: Digit) {
-        self.runner.key_down(now, &mut self.events);
-        self.runner.digit(now, digit, &mut self.events);
+    /// The peer says by SIP INFO that it has pressed a key. It counts like any other, unless it has been heard already.
+    pub fn press(&mut self, now: Instant, digit: Digit, duration_ms: u16) {
+        self.runner.pressed(now, digit, duration_ms, Method::Info, &mut self.events);
+    }
+
+    /// Listens for keys in the audio of the peer from now on, with `ear` if the leg has none; of no effect on a leg that does
+    /// already.
+    pub fn hear_keys(&mut self, listener: Box<Listener>, ear: Box<Ear>) {
+        if self.taps.keys.is_none() {
+            self.taps.keys = Some(listener);
+        }
+        if self.ear.is_none() {
+            self.put_ear(ear);
+        }
+    }
+
+    /// Listens for keys in the audio no more.
+    pub fn ignore_tones(&mut self, now: Instant) {
+        if let Some(mut listener) = self.taps.keys.take() {
+            if let Some(key) = listener.flush() {
+                self.runner.key(now, key, Method::Tones, &mut self.events);
+            }
+            self.rest();
+        }
     }
 
     /// Gives the leg an ear. From now on what the peer says is decoded, and heard by whoever listens.
     pub fn listen(&mut self, ear: Box<Ear>) {
         self.listens = true;
-        // One that a recording hears by is not changed under way.
-        if !self.taps.is_recording() {
+        // One that a tap hears by is not changed under way.
+        if self.taps.is_empty() {
             self.take_ear();
             self.put_ear(ear);
         }
     }
 
-    /// Takes the ear away, unless a recording needs it: nothing is decoded any more.
+    /// Takes the ear away, unless a tap needs it: nothing is decoded any more.
     pub fn deafen(&mut self) -> Option<Box<Ear>> {
         self.listens = false;
         self.rest()
@@ -268,7 +317,7 @@ impl Leg {
 
     /// Takes the ear away if nobody needs it.
     fn rest(&mut self) -> Option<Box<Ear>> {
-        if self.listens || self.taps.is_recording() { None } else { self.take_ear() }
+        if self.listens || !self.taps.is_empty() { None } else { self.take_ear() }
     }
 
     fn take_ear(&mut self) -> Option<Box<Ear>> {
@@ -296,7 +345,8 @@ impl Leg {
         let rate = ear.codec().sample_rate();
         let count = (rate as usize / 1000 * usize::from(time.ms())).min(frame.len());
         ear.pull(now, &mut frame[..count]);
-        self.taps.hear(rate, &frame[..count]);
+        let Self { taps, runner, events, .. } = self;
+        taps.hear(rate, &frame[..count], |key| runner.key(now, key, Method::Tones, events));
         count
     }
 
@@ -305,11 +355,11 @@ impl Leg {
     /// from a bridge. Also ends digits and collects whose time has run out.
     pub fn tick(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
         let Stage::Live(session) = &self.stage else { return None };
-        let Negotiated { codec, ptime, direction, .. } = session.agreed;
+        let Negotiated { codec, ptime, direction, telephone_event, .. } = session.agreed;
         if let Some(key) = self.keys.handle_timeout(now, ptime) {
-            self.key(now, key);
+            self.runner.key(now, key, Method::Events, &mut self.events);
         }
-        if !self.keys.is_down() {
+        if !self.keys.is_down() && self.taps.keys.as_ref().is_none_or(|tones| !tones.key_is_down()) {
             self.runner.handle_timeout(now, &mut self.events);
         }
         if self.ear.is_some() && !self.pulled {
@@ -318,8 +368,24 @@ impl Leg {
 
         let frame_len = codec.octets_per_ms() * usize::from(ptime.ms());
         let (header, frame) = out.get_mut(..HEADER_LEN + frame_len)?.split_at_mut(HEADER_LEN);
-        let played = self.runner.fill(now, codec, frame, &mut self.events);
-        let played = self.taps.beep(codec, ptime, frame) || played;
+        let dialling = self.dialler.as_mut().filter(|_| direction.sends());
+        let mut turn = dialling.map(|dialler| dialler.turn(codec, ptime, telephone_event.as_ref(), frame));
+        if let Some(Turn::Over(reason)) = turn {
+            self.end_dialling(reason);
+            turn = None;
+        }
+        // What plays waits for the keys.
+        let played = match (&turn, &self.dialler) {
+            (Some(_), _) => true,
+            (None, Some(_)) => {
+                codec.fill_silence(frame);
+                true
+            }
+            (None, None) => {
+                let played = self.runner.fill(now, codec, frame, &mut self.events);
+                self.taps.beep(codec, ptime, frame) || played
+            }
+        };
         match self.feed {
             Feed::Own => {}
             Feed::Relay { .. } | Feed::Mix { .. } if played => {}
@@ -329,11 +395,21 @@ impl Leg {
             }
             Feed::Mix { .. } => return None,
         }
-        self.record_sent(now, Some(if direction.sends() { frame } else { &[] }));
+        let is_audio = !matches!(turn, Some(Turn::Event { .. }));
+        self.record_sent(now, Some(if direction.sends() && is_audio { frame } else { &[] }));
         self.sender.speaks(now, codec.clock_rate(), Voice::Own);
-        let fields = self.frame(now)?;
+        let audio = self.frame(now)?;
+        let (fields, octets) = match (turn, telephone_event) {
+            // RFC 4733, 2.2.1: all packets of an event carry the time of its beginning, the first of them the marker bit.
+            (Some(Turn::Event { len, begins, age_ms, past_units }), Some(event)) => {
+                let age = codec.clock_rate() / 1000 * age_ms;
+                let timestamp = MediaTime(audio.timestamp.0.wrapping_sub(age).wrapping_add(past_units));
+                (Header { marker: begins, pt: event.pt_send, timestamp, ..audio }, len)
+            }
+            (Some(_) | None, _) => (audio, frame_len),
+        };
         header.copy_from_slice(&fields.to_bytes());
-        self.seal(out, frame_len)
+        self.seal(out, octets)
     }
 
     /// When a mixer has a packet for the leg: writes it into `out` (at least [`Leg::MAX_PACKET`] long) with what `encode`
@@ -345,7 +421,7 @@ impl Leg {
         encode: impl FnOnce(&mut [u8]) -> usize,
     ) -> Option<usize> {
         let Stage::Live(session) = &self.stage else { return None };
-        if !matches!(self.feed, Feed::Mix { .. }) || self.runner.is_playing() || self.taps.is_beeping() {
+        if !matches!(self.feed, Feed::Mix { .. }) || self.speaks() {
             return None;
         }
         let clock = session.clock();
@@ -405,7 +481,7 @@ impl Leg {
             Feed::Mix { keys } => (keys, true),
             Feed::Own => return None,
         };
-        if self.runner.is_playing() || self.taps.is_beeping() {
+        if self.speaks() {
             return None;
         }
         let agreed = &session.agreed;
@@ -530,7 +606,7 @@ impl Leg {
                     ear.pass_over(now, &packet.header);
                 }
                 for key in self.keys.receive(now, &packet, clock).into_iter().flatten() {
-                    self.key(now, key);
+                    self.runner.key(now, key, Method::Events, &mut self.events);
                 }
                 wanted.then(|| heard(HeardKind::Event { clock }))
             }
@@ -650,8 +726,10 @@ impl Leg {
     /// polled; nothing else is sent or taken.
     pub fn finish(&mut self, now: Instant) -> MediaStats {
         if let Some(key) = self.keys.flush() {
-            self.key(now, key);
+            self.runner.key(now, key, Method::Events, &mut self.events);
         }
+        self.ignore_tones(now);
+        self.end_dialling(DialEnd::Hangup);
         self.runner.abandon(PlayEnd::Hangup, CollectEnd::Hangup, &mut self.events);
         self.taps.stop_recordings();
         let stats = self.stats();
@@ -675,16 +753,6 @@ impl Leg {
         match &self.stage {
             Stage::Live(session) | Stage::Leaving(session) => Some(session),
             Stage::Idle | Stage::Finished => None,
-        }
-    }
-
-    fn key(&mut self, now: Instant, key: Key) {
-        match key {
-            Key::Down => self.runner.key_down(now, &mut self.events),
-            Key::Up { digit, duration_ms } => {
-                self.events.push(MediaEvent::Digit { digit, duration_ms });
-                self.runner.digit(now, digit, &mut self.events);
-            }
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::Grain;
+use crate::dtmf::{DialEnd, Method};
 use crate::{Codec, Decoder, Digit, DigitSet, Digits};
 
 /// Audio to play, made once and shared by every leg that plays it, in whatever codecs those may speak.
@@ -171,6 +172,8 @@ pub enum MediaEvent {
         digit: Digit,
         /// How long it was down, as far as received.
         duration_ms: u16,
+        /// How it came.
+        method: Method,
     },
     /// The first frame of a prompt is on its way.
     PlayStarted {
@@ -185,6 +188,15 @@ pub enum MediaEvent {
         reason: PlayEnd,
         /// Milliseconds of the prompt played, over all playings.
         played_ms: u32,
+    },
+    /// A dialling is over; follows every accepted [`Dial`](crate::dtmf::Dial) exactly once.
+    DialEnded {
+        /// [`Dial::id`](crate::dtmf::Dial::id).
+        id: u64,
+        /// Why it ended.
+        reason: DialEnd,
+        /// Keys sent.
+        sent: u8,
     },
     /// A collect is over; follows every accepted [`Collect`] exactly once.
     CollectEnded {

@@ -2,15 +2,17 @@
 
 use std::time::Instant;
 
+use crate::dtmf::{Key, Keypad, Method};
 use crate::events::Events;
 use crate::gather::Gather;
 use crate::player::Player;
-use crate::{Codec, CollectEnd, Digit, Digits, PlayEnd, Program};
+use crate::{Codec, CollectEnd, Digit, Digits, MediaEvent, PlayEnd, Program};
 
 #[derive(Debug, Default)]
 pub(crate) struct Runner {
     player: Option<Player>,
     gather: Option<Gather>,
+    keypad: Keypad,
     /// Digits that nothing has taken yet, for the next collect.
     type_ahead: Digits,
 }
@@ -54,15 +56,48 @@ impl Runner {
         self.end_collect(collect, events);
     }
 
-    /// A key went down: barge-in acts now, the digit itself counts when the key comes up.
-    pub(crate) fn key_down(&mut self, now: Instant, events: &mut Events) {
+    /// A key did something, as `method` tells; what another method has told already is passed over.
+    pub(crate) fn key(&mut self, now: Instant, key: Key, method: Method, events: &mut Events) {
+        match key {
+            Key::Down(digit) => {
+                if self.keypad.down(now, digit, method) {
+                    self.key_down(now, events);
+                }
+            }
+            Key::Up { digit, duration_ms } => {
+                if self.keypad.up(now, digit, method) {
+                    events.push(MediaEvent::Digit { digit, duration_ms, method });
+                    self.digit(now, digit, events);
+                }
+            }
+        }
+    }
+
+    /// A key was pressed and released, as `method` tells afterwards.
+    pub(crate) fn pressed(
+        &mut self,
+        now: Instant,
+        digit: Digit,
+        duration_ms: u16,
+        method: Method,
+        events: &mut Events,
+    ) {
+        if self.keypad.pressed(now, digit, method) {
+            self.key_down(now, events);
+            events.push(MediaEvent::Digit { digit, duration_ms, method });
+            self.digit(now, digit, events);
+        }
+    }
+
+    /// Barge-in acts when a key goes down; the digit itself counts when it comes up.
+    fn key_down(&mut self, now: Instant, events: &mut Events) {
         if self.player.as_ref().is_some_and(Player::barge_in) {
             self.end_play(now, PlayEnd::BargeIn, events);
         }
     }
 
-    /// A key came up. What the type-ahead buffer cannot hold is forgotten; it was reported.
-    pub(crate) fn digit(&mut self, now: Instant, digit: Digit, events: &mut Events) {
+    /// What the type-ahead buffer cannot hold is forgotten; it was reported.
+    fn digit(&mut self, now: Instant, digit: Digit, events: &mut Events) {
         self.type_ahead.push(digit);
         self.take_type_ahead(now, events);
     }

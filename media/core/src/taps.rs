@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::dtmf::{Key, Listener};
 use crate::record::{Deck, Track};
 use crate::rtp::Header;
 use crate::{Codec, Ptime};
@@ -10,15 +11,24 @@ use crate::{Codec, Ptime};
 /// and in order: decoded, with the gaps concealed.
 #[derive(Debug, Default)]
 pub(crate) struct Taps {
+    pub(crate) keys: Option<Box<Listener>>,
     /// These want what the leg sends, too.
     recordings: [Option<Box<Deck>>; 2],
 }
 
 impl Taps {
-    /// Hands on the next sound, at `rate`.
-    pub(crate) fn hear(&mut self, _rate: u32, sound: &[i16]) {
+    /// Hands on the next sound, at `rate`; keys that are heard in it go to `key`.
+    pub(crate) fn hear(&mut self, rate: u32, sound: &[i16], key: impl FnMut(Key)) {
         // One line for each tap, in the order of its member.
+        if let Some(listener) = &mut self.keys {
+            listener.hear(rate, sound, key);
+        }
         self.decks().for_each(|deck| deck.hear(sound));
+    }
+
+    /// Whether nobody listens.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_none() && !self.is_recording()
     }
 
     /// Both sides speak `codec` from now on.

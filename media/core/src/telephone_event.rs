@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::dtmf::Key;
 use crate::rtp::Packet;
 use crate::{Digit, MediaTime, Ptime, SeqNo};
 
@@ -21,15 +22,6 @@ const LONGEST_SEGMENT: i32 = 0xFFFF;
 const QUIET: Duration = Duration::from_millis(250);
 /// Sequence numbers at most this far back are late packets (RFC 3550, A.1: MAX_MISORDER), others a restarted stream.
 const LATE: std::ops::Range<i16> = -100..0;
-
-/// What a key did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Key {
-    /// It was pressed (the first packet of the event, whichever that is).
-    Down,
-    /// It was released.
-    Up { digit: Digit, duration_ms: u16 },
-}
 
 /// The receiver of one stream of events.
 #[derive(Debug, Default)]
@@ -166,7 +158,7 @@ impl Receiver {
             heard: now,
         });
         let up = if event.end { self.release(Ended::Said) } else { None };
-        [unfinished, Some(Key::Down), up]
+        [unfinished, Some(Key::Down(event.digit)), up]
     }
 
     fn release(&mut self, ended: Ended) -> Option<Key> {
@@ -259,19 +251,19 @@ mod tests {
         let packets: Vec<Sent> = (0..5).map(|n| sent(n, 800, 5, false, 160 * (n + 1))).collect();
         let ends = (5..8).map(|n| sent(n, 800, 5, true, 960));
         let keys = heard(&packets.into_iter().chain(ends).collect::<Vec<_>>());
-        assert_eq!(keys, [Key::Down, up(Digit::D5, 120)]);
+        assert_eq!(keys, [Key::Down(Digit::D5), up(Digit::D5, 120)]);
     }
 
     #[test]
     fn a_lone_end_is_a_stroke() {
-        assert_eq!(heard(&[sent(9, 1, 11, true, 800)]), [Key::Down, up(Digit::Pound, 100)]);
+        assert_eq!(heard(&[sent(9, 1, 11, true, 800)]), [Key::Down(Digit::Pound), up(Digit::Pound, 100)]);
     }
 
     #[test]
     fn without_an_end_the_next_event_ends_it() {
         let keys =
             heard(&[sent(1, 0, 1, false, 160), sent(2, 0, 1, false, 320), sent(9, 4000, 1, true, 480)]);
-        assert_eq!(keys, [Key::Down, up(Digit::D1, 40), Key::Down, up(Digit::D1, 60)]);
+        assert_eq!(keys, [Key::Down(Digit::D1), up(Digit::D1, 40), Key::Down(Digit::D1), up(Digit::D1, 60)]);
     }
 
     #[test]
@@ -279,11 +271,11 @@ mod tests {
         let mut ear = Ear::new();
         ear.hear(0, sent(1, 0, 1, false, 160));
         ear.wait_until(149);
-        assert_eq!(ear.keys, [Key::Down]);
+        assert_eq!(ear.keys, [Key::Down(Digit::D1)]);
         assert!(ear.receiver.is_down());
         ear.wait_until(150);
         ear.wait_until(500);
-        assert_eq!(ear.keys, [Key::Down, up(Digit::D1, 20)]);
+        assert_eq!(ear.keys, [Key::Down(Digit::D1), up(Digit::D1, 20)]);
         // What comes of it later is old news.
         ear.hear(600, sent(5, 0, 1, true, 800));
         assert_eq!(ear.keys.len(), 2);
@@ -298,13 +290,13 @@ mod tests {
             sent(6, 4000, 2, true, 320),
             sent(3, 0, 1, true, 160),
         ]);
-        assert_eq!(keys, [Key::Down, up(Digit::D1, 20), Key::Down, up(Digit::D2, 40)]);
+        assert_eq!(keys, [Key::Down(Digit::D1), up(Digit::D1, 20), Key::Down(Digit::D2), up(Digit::D2, 40)]);
     }
 
     #[test]
     fn the_end_may_overtake() {
         let keys = heard(&[sent(3, 0, 7, true, 480), sent(1, 0, 7, false, 160), sent(2, 0, 7, false, 320)]);
-        assert_eq!(keys, [Key::Down, up(Digit::D7, 60)]);
+        assert_eq!(keys, [Key::Down(Digit::D7), up(Digit::D7, 60)]);
     }
 
     #[test]
@@ -317,7 +309,7 @@ mod tests {
             sent(5, 100 + 2 * 0xFFFF, 9, false, 28_930),
             sent(6, 100 + 2 * 0xFFFF, 9, true, 28_930),
         ]);
-        assert_eq!(keys, [Key::Down, up(Digit::D9, 20_000)]);
+        assert_eq!(keys, [Key::Down(Digit::D9), up(Digit::D9, 20_000)]);
     }
 
     #[test]
@@ -327,14 +319,14 @@ mod tests {
         ear.wait_until(200);
         ear.hear(220, sent(9, 0xFFFF, 9, false, 1600));
         ear.hear(240, sent(10, 0xFFFF, 9, true, 1760));
-        assert_eq!(ear.keys, [Key::Down, up(Digit::D9, 8191)]);
+        assert_eq!(ear.keys, [Key::Down(Digit::D9), up(Digit::D9, 8191)]);
     }
 
     #[test]
     fn a_stream_that_starts_over_is_heard() {
         // Sequence and timestamp jump back, as when the peer's media source changes.
         let keys = heard(&[sent(40_000, 900_000, 1, true, 160), sent(7, 300, 2, true, 160)]);
-        assert_eq!(keys, [Key::Down, up(Digit::D1, 20), Key::Down, up(Digit::D2, 20)]);
+        assert_eq!(keys, [Key::Down(Digit::D1), up(Digit::D1, 20), Key::Down(Digit::D2), up(Digit::D2, 20)]);
     }
 
     #[test]
@@ -355,7 +347,8 @@ mod tests {
             ms += 300;
         }
         let digits = [Digit::D2, Digit::D1, Digit::D1, Digit::D3, Digit::D2, Digit::D2];
-        let expected: Vec<Key> = digits.into_iter().flat_map(|digit| [Key::Down, up(digit, 280)]).collect();
+        let expected: Vec<Key> =
+            digits.into_iter().flat_map(|digit| [Key::Down(digit), up(digit, 280)]).collect();
         assert_eq!(ear.keys, expected);
     }
 
@@ -366,7 +359,7 @@ mod tests {
         ear.hear(20, sent(2, 0, 5, true, 320));
         ear.hear(1500, sent(3, 0, 5, true, 320));
         ear.hear(1500, Sent { marker: true, ..sent(4, 0, 5, true, 320) });
-        assert_eq!(ear.keys, [Key::Down, up(Digit::D5, 40)]);
+        assert_eq!(ear.keys, [Key::Down(Digit::D5), up(Digit::D5, 40)]);
     }
 
     #[test]
@@ -435,7 +428,7 @@ mod tests {
             ear.wait_until(clock + 1000);
             let heard: Vec<Digit> = ear.keys.iter().filter_map(|key| match key {
                 Key::Up { digit, .. } => Some(*digit),
-                Key::Down => None,
+                Key::Down(_) => None,
             }).collect();
             prop_assert_eq!(heard, expected);
             prop_assert_eq!(ear.keys.len(), digits.len() * 2);

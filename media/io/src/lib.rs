@@ -43,6 +43,7 @@ mod wheel;
 
 use std::sync::Arc;
 
+use media_core::dtmf::Dial;
 use media_core::record::{Tape, Track};
 use media_core::{Digit, Ear, Keys, LegConfig, LegId, MediaEvent, MediaStats, Member, Negotiated, Program};
 
@@ -65,7 +66,14 @@ pub enum Command {
     /// Stops the prompt.
     StopPlay,
     /// A key that the peer pressed, as signalling tells.
-    Press(Digit),
+    Press {
+        /// Which.
+        digit: Digit,
+        /// How long.
+        duration_ms: u16,
+    },
+    /// Sends keys in the media. Only after [`Command::Start`].
+    Dial(Dial),
     /// What the peer says is decoded from now on, for whoever listens. Made by the owner, so that the shard does not allocate.
     Listen(Box<Ear>),
     /// Nobody listens any more.

@@ -4,10 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use media_core::dtmf::Dialler;
 use media_core::record::{Deck, Track};
 use media_core::{Digit, Ear, Feed, Heard, Leg, LegId, MediaStats, Negotiated, Program, Ptime};
 use rustix::io::Errno;
 
+use crate::shard::Hearing;
 use crate::socket::{Pair, Socket};
 use crate::stats::Counters;
 use crate::{LegEvent, Sink};
@@ -98,6 +100,7 @@ impl<S: Socket> Line<S> {
         tick: u64,
         leg: Box<Leg>,
         negotiated: &Negotiated,
+        hearing: Option<Hearing>,
         counters: &Counters,
     ) -> Option<Ptime> {
         let state = std::mem::replace(&mut self.state, State::Closed { leg: None, stats: None });
@@ -117,6 +120,9 @@ impl<S: Socket> Line<S> {
         };
         let before = running.leg.rtp_remote();
         running.leg.start(now, negotiated);
+        if let Some(Hearing { listener, ear }) = hearing {
+            running.leg.hear_keys(listener, ear);
+        }
         running.ptime = negotiated.ptime;
         running.rtcp_mux = negotiated.rtcp_mux;
         if running.peer == Peer::Connected && running.leg.rtp_remote() != before {
@@ -140,9 +146,16 @@ impl<S: Socket> Line<S> {
         }
     }
 
-    pub(crate) fn press(&mut self, now: Instant, digit: Digit, counters: &Counters) {
+    pub(crate) fn dial(&mut self, dialler: Box<Dialler>, counters: &Counters) {
         match &mut self.state {
-            State::Running(running) => running.leg.press(now, digit),
+            State::Running(running) => running.leg.dial(dialler),
+            State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
+        }
+    }
+
+    pub(crate) fn press(&mut self, now: Instant, digit: Digit, duration_ms: u16, counters: &Counters) {
+        match &mut self.state {
+            State::Running(running) => running.leg.press(now, digit, duration_ms),
             State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
         }
     }

@@ -11,8 +11,9 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use media_core::dtmf::Dialler;
 use media_core::record::{Beep, Deck};
-use media_core::{BridgeId, Ear, EarConfig, Leg, LegId, MemberSet, Stream};
+use media_core::{BridgeId, Codec, Ear, EarConfig, Leg, LegId, MemberSet, Stream};
 use ringbuf::traits::{Consumer, Observer as _, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 use rustix::event::{EventfdFlags, eventfd};
@@ -20,7 +21,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_t
 
 use crate::bridges::{Bridged, Wanted};
 use crate::ports::PortPool;
-use crate::shard::{Order, Released, Shard, Wiring};
+use crate::shard::{Hearing, Order, Released, Shard, Wiring};
 use crate::socket::{Pair, bind_pair, mark_as_voice};
 use crate::stats::{Counter, Counters};
 use crate::{Command, LegEvent, ShardStats, Sink};
@@ -262,7 +263,8 @@ impl Media {
                 let stream = Stream { codec: negotiated.codec, ptime: negotiated.ptime };
                 let changed = place.stream.replace(stream) != Some(stream);
                 let leg = Box::new(Leg::new(config));
-                handle.push(Order::Start { slot, leg, negotiated: Box::new(negotiated) });
+                let hearing = Hearing::of_keys(&negotiated);
+                handle.push(Order::Start { slot, leg, negotiated: Box::new(negotiated), hearing });
                 if let Some(bridge) = bridge.filter(|_| changed) {
                     self.arrange(bridge);
                 }
@@ -270,7 +272,12 @@ impl Media {
             }
             Command::Run(program) => Order::Run { slot, program },
             Command::StopPlay => Order::StopPlay { slot },
-            Command::Press(digit) => Order::Press { slot, digit },
+            Command::Press { digit, duration_ms } => Order::Press { slot, digit, duration_ms },
+            Command::Dial(dial) => {
+                // A leg that has no codec yet will not dial.
+                let codec = place.stream.map_or(Codec::Pcma, |stream| stream.codec);
+                Order::Dial { slot, dialler: Box::new(Dialler::new(dial, codec)) }
+            }
             Command::Listen(ear) => {
                 place.ear.owner = true;
                 Order::Listen { slot, ear }

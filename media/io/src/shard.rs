@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use media_core::dtmf::{Dialler, Listener};
 use media_core::record::{Deck, Track};
-use media_core::{Digit, Ear, Feed, Heard, Leg, LegId, Mixer, Negotiated, Program, Ptime};
+use media_core::{Digit, Ear, EarConfig, Feed, Heard, Leg, LegId, Mixer, Negotiated, Program, Ptime};
 use ringbuf::traits::{Consumer, Observer, Producer};
 use ringbuf::{HeapCons, HeapProd};
 use rustix::event::{Timespec, epoll};
@@ -55,6 +56,20 @@ const WAKE: u64 = u64::MAX;
 /// datagrams are cut, and then no valid RTP.
 const RECEIVE_BUFFER: usize = 4096;
 
+/// What a leg needs to hear keys in the audio.
+pub(crate) struct Hearing {
+    pub(crate) listener: Box<Listener>,
+    pub(crate) ear: Box<Ear>,
+}
+
+impl Hearing {
+    /// For a leg whose peer has not agreed to send events: it has no other way to send keys in the media.
+    pub(crate) fn of_keys(negotiated: &Negotiated) -> Option<Hearing> {
+        let ear = || Box::new(Ear::new(EarConfig::new(negotiated.codec)));
+        negotiated.telephone_event.is_none().then(|| Hearing { listener: Box::default(), ear: ear() })
+    }
+}
+
 /// What the owner tells a shard. A slot is the owner's to give; it comes back through `released`.
 pub(crate) enum Order<S> {
     Open {
@@ -67,6 +82,7 @@ pub(crate) enum Order<S> {
         slot: u32,
         leg: Box<Leg>,
         negotiated: Box<Negotiated>,
+        hearing: Option<Hearing>,
     },
     Run {
         slot: u32,
@@ -78,6 +94,11 @@ pub(crate) enum Order<S> {
     Press {
         slot: u32,
         digit: Digit,
+        duration_ms: u16,
+    },
+    Dial {
+        slot: u32,
+        dialler: Box<Dialler>,
     },
     Listen {
         slot: u32,
@@ -307,10 +328,11 @@ impl<S: Socket> Shard<S> {
                 Order::Open { slot, id, port, sockets } => {
                     self.admit(now, slot, Box::new(Line::new(id, port, sockets)))
                 }
-                Order::Start { slot, leg, negotiated } => {
+                Order::Start { slot, leg, negotiated, hearing } => {
                     let tick = self.tick_at(now) + 1;
-                    let ptime = self
-                        .guarded(slot, |line, _, counters| line.start(now, tick, leg, &negotiated, counters));
+                    let ptime = self.guarded(slot, |line, _, counters| {
+                        line.start(now, tick, leg, &negotiated, hearing, counters)
+                    });
                     if let Some(ptime) = ptime.flatten() {
                         self.wheel.start(slot, tick, ptime);
                     }
@@ -321,8 +343,11 @@ impl<S: Socket> Shard<S> {
                 Order::StopPlay { slot } => {
                     self.guarded(slot, |line, _, counters| line.stop_play(now, counters));
                 }
-                Order::Press { slot, digit } => {
-                    self.guarded(slot, |line, _, counters| line.press(now, digit, counters));
+                Order::Press { slot, digit, duration_ms } => {
+                    self.guarded(slot, |line, _, counters| line.press(now, digit, duration_ms, counters));
+                }
+                Order::Dial { slot, dialler } => {
+                    self.guarded(slot, |line, _, counters| line.dial(dialler, counters));
                 }
                 Order::Listen { slot, ear } => {
                     self.guarded(slot, |line, _, counters| line.listen(ear, counters));

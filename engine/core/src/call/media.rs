@@ -7,6 +7,7 @@ use std::time::Instant;
 use control_api_types::event::{DtmfMethod, GatherEnd, PlayEnd};
 use control_api_types::flow::{Flow, Outcome};
 use control_api_types::{EndedBy, EventData, Gather, Play, PlayId, Variable};
+use media_core::dtmf::Method;
 use media_core::{Collect, CollectEnd, Digit, Digits, MediaEvent, MediaStats, Program};
 use sip_core::{Reason, ReasonProtocol};
 
@@ -158,9 +159,17 @@ impl LiveCall {
 
     fn on_media_event(&mut self, ctx: &mut Context<'_>, event: MediaEvent) {
         match event {
-            MediaEvent::Digit { digit, duration_ms } => {
-                self.emit_dtmf(ctx, digit, DtmfMethod::Rfc4733, duration_ms);
+            MediaEvent::Digit { digit, duration_ms, method } => {
+                let method = match method {
+                    Method::Events => DtmfMethod::Rfc4733,
+                    Method::Tones => DtmfMethod::Inband,
+                    Method::Info => DtmfMethod::Info,
+                };
+                let duration_ms = u32::from(duration_ms);
+                self.emit(ctx, EventData::CallDtmf { digit: digit.as_char(), method, duration_ms });
             }
+            // No leg is told to dial.
+            MediaEvent::DialEnded { .. } => {}
             MediaEvent::PlayStarted { id } => {
                 if let Some(prompt) = self.programs.running.get(&id).and_then(|running| running.play.clone())
                 {
@@ -181,22 +190,12 @@ impl LiveCall {
         }
     }
 
-    /// A key that the peer tells of by SIP counts like one in the media, once there is media for it to count in. Where keys
-    /// have been agreed to come with the media (RFC 4733) they come there, and many gateways send both.
+    /// A key that the peer tells of by SIP counts like one in the media, once there is media for it to count in. The leg
+    /// knows whether it has heard it already: many gateways send both.
     pub(super) fn pressed(&mut self, ctx: &mut Context<'_>, key: Keypress) {
         let Media::Running = self.media else { return };
-        let negotiated = self.exchange.as_ref().map(|exchange| exchange.negotiated());
-        if negotiated.is_some_and(|negotiated| negotiated.telephone_event.is_some()) {
-            return;
-        }
         let Keypress { digit, duration_ms } = key;
-        self.emit_dtmf(ctx, digit, DtmfMethod::Info, duration_ms);
-        ctx.media(self.leg, MediaCommand::Press(digit));
-    }
-
-    fn emit_dtmf(&mut self, ctx: &mut Context<'_>, digit: Digit, method: DtmfMethod, duration_ms: u16) {
-        let duration_ms = u32::from(duration_ms);
-        self.emit(ctx, EventData::CallDtmf { digit: digit.as_char(), method, duration_ms });
+        ctx.media(self.leg, MediaCommand::Press { digit, duration_ms });
     }
 
     fn play_ended(&mut self, ctx: &mut Context<'_>, id: u64, reason: PlayEnd, played_ms: u64) {

@@ -67,8 +67,8 @@ fn keys_of_info_count_like_those_in_the_media() {
            answered PCMA
            step greet gather
            plays p-1 music
-           dtmf 5 160 info
            played p-1 barge-in
+           dtmf 5 160 info
            dtmf * 100 info
            dtmf 1 100 info
            gathered greet "5*1" max
@@ -105,6 +105,32 @@ fn a_gateway_that_sends_keys_both_ways_presses_each_once() {
            ended completed answered by engine 200"#,
     );
     assert_eq!(world.carrier.infos, [200, 200], "each is acknowledged");
+}
+
+/// Telephone-event was agreed, yet the keys come by INFO only.
+#[test]
+fn info_is_heard_of_whoever_agreed_to_events_and_sends_none() {
+    let mut world = World::new();
+    let flow = json!({"start": "pin", "steps": {"pin": {"verb": "gather", "max": 3, "timeout_ms": 2000}}});
+    let script: Script = &[
+        (100, Answer(Good)),
+        (400, Info("application/dtmf", "4")),
+        (600, Info("application/dtmf", "4")),
+        (800, Info("application/dtmf-relay", "Signal=2\r\nDuration=200\r\n")),
+    ];
+    world.call("c1", script, json!({"flow": flow}));
+    world.run();
+    world.check(
+        "c1",
+        r#"initiated
+           answered PCMA
+           step pin gather
+           dtmf 4 100 info
+           dtmf 4 100 info
+           dtmf 2 200 info
+           gathered pin "442" max
+           ended completed answered by engine 200"#,
+    );
 }
 
 #[test]

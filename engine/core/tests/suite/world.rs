@@ -466,9 +466,9 @@ impl World {
                 port.leg.as_mut().unwrap().stop_play(now);
                 self.media_events(leg);
             }
-            MediaCommand::Press(digit) => {
+            MediaCommand::Press { digit, duration_ms } => {
                 let port = shell.ports.get_mut(&leg).unwrap();
-                port.leg.as_mut().unwrap().press(now, digit);
+                port.leg.as_mut().unwrap().press(now, digit, duration_ms);
                 self.media_events(leg);
             }
             MediaCommand::Close => {

@@ -1,9 +1,18 @@
-//! DTMF beyond the RTP events that arrive (those are `telephone_event.rs`): the tones, and a detector that hears them.
+//! DTMF beyond the RTP events that arrive (those are `telephone_event.rs`): tones and a detector that hears them, what is one
+//! stroke though it comes in several ways, and sending by events and tones.
 
 mod detector;
+mod dialler;
+mod keypad;
+mod listener;
 mod tones;
 
 pub use detector::Detector;
+pub(crate) use dialler::Turn;
+pub use dialler::{BadDialString, Dial, DialBy, DialEnd, DialString, Dialler};
+pub(crate) use keypad::Keypad;
+pub use keypad::Method;
+pub use listener::Listener;
 pub use tones::{HIGH_HZ, LOW_HZ};
 
 use crate::Digit;
@@ -11,7 +20,7 @@ use crate::Digit;
 /// What a key did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
-    /// It was pressed.
+    /// It was pressed: the first that is heard of it.
     Down(Digit),
     /// It was released.
     Up {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::rig::{EVENT_PT, PTIME, Rig, Sent, addr, negotiated, play, playing, prompt};
+use media_core::dtmf::Method;
 use media_core::rtp::{Header, Packet};
 use media_core::{
     Digit, Direction, Feed, Keys, Leg, MediaEvent, MediaTime, Negotiated, PlayEnd, SeqNo, Ssrc,
@@ -205,7 +206,14 @@ fn keys_are_relayed_in_the_far_sides_payload_type_or_consumed() {
             assert_eq!(times[5..], [800, 1_600], "and one in time");
         }
         let digits: Vec<&MediaEvent> = relayed.near_events.iter().collect();
-        assert_eq!(digits, [&MediaEvent::Digit { digit: Digit::from_char('5').unwrap(), duration_ms: 80 }]);
+        assert_eq!(
+            digits,
+            [&MediaEvent::Digit {
+                digit: Digit::from_char('5').unwrap(),
+                duration_ms: 80,
+                method: Method::Events
+            }]
+        );
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::rig::{Rig, addr, collect, collecting, negotiated, payload, play, playing, prompt};
+use media_core::dtmf::Method;
 use media_core::rtcp::{self, Compound, Packet, SenderInfo};
 use media_core::{
     Codec, Collect, CollectEnd, Digit, Digits, Direction, Encoded, Leg, MediaEvent, MediaTime, Negotiated,
@@ -22,7 +23,7 @@ fn collect_ended(id: u64, digits: &str, reason: CollectEnd) -> MediaEvent {
 }
 
 fn digit(digit: Digit, duration_ms: u16) -> MediaEvent {
-    MediaEvent::Digit { digit, duration_ms }
+    MediaEvent::Digit { digit, duration_ms, method: Method::Events }
 }
 
 #[test]

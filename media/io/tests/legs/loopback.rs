@@ -92,8 +92,16 @@ fn digits_come_out_as_events_and_end_a_collect() {
             peer.send(local, &rtp(101, false, 100 + n * 10 + repeat, start, &[event, 0x8a, 3, 32]));
         }
     }
-    let digit =
-        |digit: char| (7, MediaEvent::Digit { digit: Digit::from_char(digit).unwrap(), duration_ms: 100 });
+    let digit = |digit: char| {
+        (
+            7,
+            MediaEvent::Digit {
+                digit: Digit::from_char(digit).unwrap(),
+                duration_ms: 100,
+                method: media_core::dtmf::Method::Events,
+            },
+        )
+    };
     assert_eq!(owner.next_media(), digit('4'));
     assert_eq!(owner.next_media(), digit('2'));
     let (_, MediaEvent::CollectEnded { id: 9, digits, reason: CollectEnd::Max }) = owner.next_media() else {

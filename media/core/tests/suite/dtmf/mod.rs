@@ -1,7 +1,9 @@
 //! The detector of in-band DTMF against ITU-T Q.24, noise, speech, and tones that others make.
 
+mod hearing;
 mod peers;
 mod q24;
+mod sending;
 mod talk_off;
 
 use media_core::Digit;

@@ -10,7 +10,11 @@ use super::{Chance, Law, Signal, digits};
 fn run(program: &str, arguments: &[&str], input: Option<&[i16]>) -> Vec<u8> {
     let mut command = Command::new(program);
     command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null());
-    let file = std::env::temp_dir().join(format!("dtmf-{}-{program}.raw", std::process::id()));
+    let file = std::env::temp_dir().join(format!(
+        "dtmf-{:?}-{}.raw",
+        std::thread::current().id(),
+        std::process::id()
+    ));
     if let Some(pcm) = input {
         let bytes: Vec<u8> = pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
         std::fs::write(&file, bytes).unwrap();
@@ -22,6 +26,17 @@ fn run(program: &str, arguments: &[&str], input: Option<&[i16]>) -> Vec<u8> {
     }
     assert!(output.status.success(), "{program} {arguments:?}");
     output.stdout
+}
+
+/// 8 kHz as 22.05 kHz, each sample joined to the next by a straight line: good enough for tones below 1.7 kHz.
+pub(crate) fn stretched(pcm: &[i16]) -> Vec<i16> {
+    (0..pcm.len() * 441 / 160 - 3)
+        .map(|n| {
+            let at = n as f64 * 160.0 / 441.0;
+            let (before, part) = (at as usize, at.fract());
+            (f64::from(pcm[before]) * (1.0 - part) + f64::from(pcm[before + 1]) * part) as i16
+        })
+        .collect()
 }
 
 /// What multimon-ng hears in audio of 22.05 kHz.
@@ -61,13 +76,5 @@ fn what_is_heard_here_is_what_multimon_hears() {
     let pcm = Law::A.pass(&audio);
     let wanted: String = keys.iter().map(|digit| digit.as_char()).collect();
     assert_eq!(digits(&pcm), wanted);
-    // Each sample stretched over 22.05 kHz by a straight line: good enough for tones below 1.7 kHz.
-    let stretched: Vec<i16> = (0..pcm.len() * 441 / 160 - 3)
-        .map(|n| {
-            let at = n as f64 * 160.0 / 441.0;
-            let (before, part) = (at as usize, at.fract());
-            (f64::from(pcm[before]) * (1.0 - part) + f64::from(pcm[before + 1]) * part) as i16
-        })
-        .collect();
-    assert_eq!(multimon(&stretched), wanted);
+    assert_eq!(multimon(&stretched(&pcm)), wanted);
 }
