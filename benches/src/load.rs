@@ -186,6 +186,8 @@ fn note(course: &mut Course, at: u64, data: &EventData, tell: &watch::Sender<Pro
         | EventData::CallResumed { .. }
         | EventData::CallHoldFailed { .. }
         | EventData::CallTransferProgress { .. }
+        | EventData::CallBridged { .. }
+        | EventData::CallUnbridged { .. }
         | EventData::CallNotify(_)
         | EventData::TrunkUp { .. }
         | EventData::TrunkDown { .. }

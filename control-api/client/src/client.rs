@@ -2,9 +2,9 @@
 
 use crate::{ClientError, EventFilter, Events};
 use control_api_types::{
-    Call, CallId, CallStatus, CreateCall, Drain, Endpoint, FlowSummary, Gather, HangupReason, Limits, Node,
-    Page, Play, PlayId, PlayStarted, Prompt, PutEndpoint, Readiness, Reject, Timestamp, Transfer, Trunk,
-    flow::Flow,
+    BridgeCall, Call, CallId, CallStatus, CreateCall, Drain, Endpoint, FlowSummary, Gather, HangupReason,
+    Limits, Node, Page, Play, PlayId, PlayStarted, Prompt, PutEndpoint, Readiness, Reject, Timestamp,
+    Transfer, Trunk, flow::Flow,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode, multipart};
 use serde::{Serialize, de::DeserializeOwned};
@@ -125,6 +125,11 @@ impl Client {
     /// Hands an answered call over; `call.transfer.progress` tells how that goes.
     pub async fn transfer(&self, id: &CallId, transfer: &Transfer) -> Result<Call, ClientError> {
         self.act(id, &["transfer"], Some(transfer)).await
+    }
+
+    /// Bridges a parked call with another.
+    pub async fn bridge(&self, id: &CallId, bridge: &BridgeCall) -> Result<Call, ClientError> {
+        self.act(id, &["bridge"], Some(bridge)).await
     }
 
     /// Refuses an inbound call with a SIP status.

@@ -13,8 +13,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use control_api_types::{
-    Call, CallId, CallStatus, CallTrace, Code, CreateCall, Gather, HangupReason, Page, Play, PlayStarted,
-    Reject, Transfer,
+    BridgeCall, Call, CallId, CallStatus, CallTrace, Code, CreateCall, Gather, HangupReason, Mute, Page,
+    Play, PlayStarted, Reject, Transfer,
 };
 use engine_runtime::{CallQuery, CdrQuery};
 use ulid::Ulid;
@@ -145,6 +145,39 @@ pub(crate) async fn unhold(State(app): State<App>, Element(id): Element) -> Resu
     let id = call_id(&id)?;
     app.engine.hold(&id, false).await?;
     commanded(&app, &id).await
+}
+
+pub(crate) async fn bridge(
+    State(app): State<App>,
+    Element(id): Element,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Failure> {
+    let id = call_id(&id)?;
+    app.engine.bridge(&id, BridgeCall::from_json(&body)?).await?;
+    commanded(&app, &id).await
+}
+
+pub(crate) async fn mute(
+    State(app): State<App>,
+    Element(id): Element,
+    Whole(bytes): Whole,
+) -> Result<Response, Failure> {
+    muted(&app, &id, &bytes, true).await
+}
+
+pub(crate) async fn unmute(
+    State(app): State<App>,
+    Element(id): Element,
+    Whole(bytes): Whole,
+) -> Result<Response, Failure> {
+    muted(&app, &id, &bytes, false).await
+}
+
+async fn muted(app: &App, id: &str, bytes: &[u8], on: bool) -> Result<Response, Failure> {
+    let id = call_id(id)?;
+    let body = if bytes.is_empty() { serde_json::json!({}) } else { crate::params::json(bytes)? };
+    app.engine.mute(&id, Mute::from_json(&body)?.direction, on).await?;
+    commanded(app, &id).await
 }
 
 pub(crate) async fn transfer(

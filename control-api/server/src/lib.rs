@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod bridges;
 mod calls;
 mod docs;
 mod endpoints;

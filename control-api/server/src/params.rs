@@ -154,3 +154,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Element {
             .map_err(|error| Failure::new(Code::NotFound, format!("the path cannot be read: {error}")))
     }
 }
+
+/// Two elements of a path.
+pub(crate) struct Pair(pub(crate) String, pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Pair {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        axum::extract::Path::<(String, String)>::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Path((first, second))| Self(first, second))
+            .map_err(|error| Failure::new(Code::NotFound, format!("the path cannot be read: {error}")))
+    }
+}

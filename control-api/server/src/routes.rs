@@ -2,14 +2,15 @@
 
 use crate::{
     app::Access,
-    calls, docs, endpoints, events, flows, node, prompts,
+    bridges, calls, docs, endpoints, events, flows, node, prompts,
     route::{Route, number, text, word},
     trunks,
 };
 use control_api_types::{
-    Call, CallStatus, CallTrace, Code, Codec, CreateCall, Drain, Endpoint, Event, FlowResource, FlowSummary,
-    Gather, HangupReason, Health, Limits, LimitsPatch, Node, Play, PlayStarted, Prompt, PutEndpoint,
-    Readiness, Reject, Reloaded, Scope, Transfer, Trunk, TrunkSettings, flow::Flow,
+    Bridge, BridgeCall, Call, CallStatus, CallTrace, Code, Codec, CreateBridge, CreateCall, Drain, Endpoint,
+    Event, FlowResource, FlowSummary, Gather, HangupReason, Health, JoinBridge, Limits, LimitsPatch, Mute,
+    Node, Play, PlayStarted, Prompt, PutEndpoint, Readiness, Reject, Reloaded, Scope, Transfer, Trunk,
+    TrunkSettings, flow::Flow,
 };
 use utoipa::openapi::Schema;
 
@@ -22,6 +23,7 @@ const STREAM: Access = Access::Stream(Scope::Read);
 /// The table. `metrics_open`: `/metrics` needs no token.
 pub(crate) fn table(metrics_open: bool) -> Vec<Route> {
     let mut routes = call_routes();
+    routes.extend(bridge_routes());
     routes.extend(library_routes());
     routes.extend(endpoint_routes());
     routes.extend(event_routes());
@@ -98,6 +100,25 @@ fn call_routes() -> Vec<Route> {
             .more("call.resumed or call.hold_failed follows.")
             .answers::<Call>(202, "It is being taken back, or was.")
             .problems(&live),
+        Route::post("/v1/calls/{id}/mute", CONTROL, calls::mute)
+            .says("Calls", "muteCall", "Mutes an answered call in its bridge")
+            .body::<Mute>()
+            .more("Without a body: what the far side says is heard by nobody.")
+            .answers::<Call>(202, "It is muted.")
+            .problems(&live),
+        Route::post("/v1/calls/{id}/unmute", CONTROL, calls::unmute)
+            .says("Calls", "unmuteCall", "Ends that")
+            .body::<Mute>()
+            .answers::<Call>(202, "It is not muted any more.")
+            .problems(&live),
+        Route::post("/v1/calls/{id}/bridge", CONTROL, calls::bridge)
+            .says("Calls", "bridgeCall", "Bridges a parked call with another")
+            .more(
+                "Both hear each other, as it comes where they talk the same codec, otherwise transcoded; call.bridged                  tells both. When one ends, on_end says what becomes of the other.",
+            )
+            .body::<BridgeCall>()
+            .answers::<Call>(202, "They are bridged.")
+            .problems(&live),
         Route::post("/v1/calls/{id}/transfer", ORIGINATE, calls::transfer)
             .says("Calls", "transferCall", "Hands an answered call over (REFER)")
             .more(
@@ -129,6 +150,39 @@ fn call_routes() -> Vec<Route> {
             .more("Durable: every accepted call appears once. Keep next_cursor to go on from there later.")
             .query(&page(&[("from", time(), "Ended at or after."), ("to", time(), "Ended before.")]))
             .pages::<Call>("A page of ended calls."),
+    ]
+}
+
+fn bridge_routes() -> Vec<Route> {
+    let live = [Code::WrongState, Code::Overloaded];
+    vec![
+        Route::post("/v1/bridges", CONTROL, bridges::create)
+            .says("Bridges", "createBridge", "Makes a bridge of two or more calls, or of those that come later")
+            .more(
+                "Whoever waits for a second talker hears hold_music. The bridge ends when fewer than two talkers are left;                  calls that are to go on by themselves then join with an on_end.",
+            )
+            .body::<CreateBridge>()
+            .answers::<Bridge>(201, "Made, or made by the same request before.")
+            .problems(&[Code::WrongState, Code::InUse, Code::Overloaded]),
+        Route::get("/v1/bridges", READ, bridges::list)
+            .says("Bridges", "listBridges", "Lists bridges by id")
+            .query(&page(&[]))
+            .pages::<Bridge>("A page of bridges."),
+        Route::get("/v1/bridges/{id}", READ, bridges::show)
+            .says("Bridges", "getBridge", "Shows a bridge")
+            .answers::<Bridge>(200, "The bridge."),
+        Route::delete("/v1/bridges/{id}", CONTROL, bridges::delete)
+            .says("Bridges", "deleteBridge", "Ends a bridge; its calls go on as each has agreed (on_end)")
+            .answers_empty(204, "Ended."),
+        Route::post("/v1/bridges/{id}/calls", CONTROL, bridges::join)
+            .says("Bridges", "joinBridge", "Takes a parked call into a bridge, or gives it another role there")
+            .body::<JoinBridge>()
+            .answers::<Bridge>(202, "The bridge.")
+            .problems(&live),
+        Route::delete("/v1/bridges/{id}/calls/{call_id}", CONTROL, bridges::leave)
+            .says("Bridges", "leaveBridge", "Takes a call out of a bridge; it is parked, and not hung up")
+            .answers_empty(204, "Out.")
+            .problems(&[Code::Overloaded]),
     ]
 }
 

@@ -87,6 +87,22 @@ pub enum EventData {
         /// Of the call that the far side makes, or of its refusal to make one.
         sip_status: u16,
     },
+    /// The call hears others, and they hear it.
+    #[serde(rename = "call.bridged")]
+    CallBridged {
+        /// The bridge.
+        bridge_id: String,
+        /// The other call; of several, the one that is there longest.
+        with: Option<CallId>,
+        /// All others.
+        calls: Vec<CallId>,
+    },
+    /// The call is on its own again, or ends; its bridge may go on without it.
+    #[serde(rename = "call.unbridged")]
+    CallUnbridged {
+        /// The bridge.
+        bridge_id: String,
+    },
     /// A digit was pressed.
     #[serde(rename = "call.dtmf")]
     CallDtmf {
@@ -202,6 +218,8 @@ impl EventData {
         "call.resumed",
         "call.hold_failed",
         "call.transfer.progress",
+        "call.bridged",
+        "call.unbridged",
         "call.dtmf",
         "call.gather.ended",
         "call.play.started",
@@ -230,6 +248,8 @@ impl EventData {
             Self::CallResumed { .. } => "call.resumed",
             Self::CallHoldFailed { .. } => "call.hold_failed",
             Self::CallTransferProgress { .. } => "call.transfer.progress",
+            Self::CallBridged { .. } => "call.bridged",
+            Self::CallUnbridged { .. } => "call.unbridged",
             Self::CallDtmf { .. } => "call.dtmf",
             Self::CallGatherEnded { .. } => "call.gather.ended",
             Self::CallPlayStarted { .. } => "call.play.started",
@@ -367,6 +387,8 @@ mod tests {
             ("call.resumed", json!({"by": "local"})),
             ("call.hold_failed", json!({"sip_status": 488})),
             ("call.transfer.progress", json!({"sip_status": 180})),
+            ("call.bridged", json!({"bridge_id": "x", "with": "b", "calls": ["b", "c"]})),
+            ("call.unbridged", json!({"bridge_id": "x"})),
             ("call.dtmf", json!({"digit": "1", "method": "info", "duration_ms": 100})),
             ("call.gather.ended", json!({"step": "ask", "digits": "12", "reason": "inter-digit"})),
             ("call.play.started", json!({"play_id": "p-1", "prompt": "hello"})),

@@ -46,7 +46,7 @@ pub struct Step {
     /// The step after this one, whatever the outcome unless `on` names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// Steps by outcome: digits, `timeout` or `else` for `gather`; `else` for `branch`.
+    /// Steps by outcome: digits, `timeout` or `else` for `gather`; `else` for `branch`; `ended` for `bridge`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub on: BTreeMap<String, String>,
 }
@@ -62,6 +62,8 @@ pub enum Outcome<'a> {
     Timeout,
     /// No case of a `branch` held.
     Else,
+    /// A bridge is over, or the call that the step wants to be bridged with is not there.
+    Ended,
 }
 
 impl Step {
@@ -74,6 +76,7 @@ impl Step {
             Outcome::Digits(digits) => on(digits).or_else(|| on("else")),
             Outcome::Timeout => on("timeout"),
             Outcome::Else => on("else"),
+            Outcome::Ended => on("ended"),
         }
         .or(self.next.as_ref())
         .map(String::as_str)
@@ -115,6 +118,15 @@ pub enum Verb {
         /// The event's data, at most 4 KiB of JSON; with its variables inserted, all texts together are cut at 8 KiB.
         data: Value,
     },
+    /// Bridges the call with another one, or takes it into a bridge. The next step comes when it is out of it.
+    Bridge {
+        /// The other call: its id, in which `{name}` is replaced.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        call_id: Option<String>,
+        /// The bridge, in the place of a call.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bridge_id: Option<String>,
+    },
     /// Ends the call.
     Hangup {
         /// Why.
@@ -140,6 +152,8 @@ words! {
         Branch = "branch",
         /// [`Verb::Notify`].
         Notify = "notify",
+        /// [`Verb::Bridge`].
+        Bridge = "bridge",
         /// [`Verb::Hangup`].
         Hangup = "hangup",
     }
@@ -157,6 +171,7 @@ impl Verb {
             Self::Set { .. } => VerbName::Set,
             Self::Branch { .. } => VerbName::Branch,
             Self::Notify { .. } => VerbName::Notify,
+            Self::Bridge { .. } => VerbName::Bridge,
             Self::Hangup { .. } => VerbName::Hangup,
         }
     }
@@ -322,7 +337,7 @@ impl Flow {
                 Verb::Gather(gather) => (gather.play.as_ref(), "play/prompt"),
                 Verb::Park { play } => (play.as_ref(), "play/prompt"),
                 Verb::Pause { .. } | Verb::Set { .. } | Verb::Branch { .. } => (None, ""),
-                Verb::Notify { .. } | Verb::Hangup { .. } => (None, ""),
+                Verb::Notify { .. } | Verb::Bridge { .. } | Verb::Hangup { .. } => (None, ""),
             };
             play.map(|play| (format!("{}/{member}", join("/steps", name)), play.prompt.as_str()))
         })
@@ -391,17 +406,20 @@ fn read_step(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Step> 
     let verb = read_verb(name, &mut fields);
     let goes_on = match name {
         VerbName::Play | VerbName::Pause | VerbName::Set | VerbName::Notify => true,
-        VerbName::Gather | VerbName::Branch => true,
+        VerbName::Gather | VerbName::Branch | VerbName::Bridge => true,
         VerbName::Park | VerbName::Hangup => false,
     };
     let next = if goes_on { fields.str("next", 1..=64).map(str::to_owned) } else { None };
-    let has_outcomes = matches!(name, VerbName::Gather | VerbName::Branch);
+    let has_outcomes = matches!(name, VerbName::Gather | VerbName::Branch | VerbName::Bridge);
     let on = if has_outcomes { fields.nested("on", read_on) } else { None }.unwrap_or_default();
     for outcome in on.keys() {
         let wrong = match &verb {
             Some(Verb::Gather(gather)) => gather_outcome_fault(gather, outcome),
             Some(Verb::Branch { .. }) if outcome != "else" => {
                 Some("the only outcome of branch is else".to_owned())
+            }
+            Some(Verb::Bridge { .. }) if outcome != "ended" => {
+                Some("the only outcome of bridge is ended".to_owned())
             }
             Some(_) | None => None,
         };
@@ -452,6 +470,15 @@ fn read_verb(name: VerbName, fields: &mut Fields<'_>) -> Option<Verb> {
         VerbName::Pause => {
             let ms = fields.u32_in("ms", 1..=3_600_000);
             Verb::Pause { ms: fields.required("ms", ms)? }
+        }
+        VerbName::Bridge => {
+            // Longer than an id: it may be a variable.
+            let call_id = fields.str("call_id", 1..=128).map(str::to_owned);
+            let bridge_id = fields.str("bridge_id", 1..=128).map(str::to_owned);
+            if call_id.is_some() == bridge_id.is_some() {
+                fields.fault("call_id", "either call_id or bridge_id says with whom");
+            }
+            Verb::Bridge { call_id, bridge_id }
         }
         VerbName::Park => Verb::Park { play: fields.nested("play", Play::read) },
         VerbName::Set => {

@@ -18,6 +18,7 @@
 #![deny(missing_docs)]
 
 mod action;
+mod bridge;
 mod call;
 mod create;
 mod endpoint;
@@ -36,6 +37,10 @@ mod trunk;
 mod variable;
 
 pub use action::{Gather, HangupReason, Play, PlayStarted, Reject, Transfer, TransferMode};
+pub use bridge::{
+    Bridge, BridgeCall, BridgeDtmf, BridgeMember, CreateBridge, JoinBridge, MAX_BRIDGED, Mute, MuteDirection,
+    OnEnd, Role,
+};
 pub use call::{Call, CallStatus, Codec, Direction, Disposition, EndedBy, MediaSummary};
 pub use create::{CreateCall, EarlyMedia, FlowRef, MAX_DIGITS};
 pub use endpoint::{Endpoint, EndpointContact, PutEndpoint, SipTransport};

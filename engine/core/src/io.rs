@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_api_types::{Call, CallId, CallStatus, EventData, Fault, RouteAnswer};
-use media_core::{Digit, LegConfig, LegId, MediaEvent, MediaStats, Negotiated, Program};
+use media_core::{
+    BridgeId, Digit, Keys, LegConfig, LegId, MediaEvent, MediaStats, Member, Negotiated, Program,
+};
 
 use sip_core::guard::Known;
 use sip_stir::{Chain, NoChain};
@@ -23,6 +25,11 @@ pub enum Input {
         leg: LegId,
         /// What happened to it.
         input: MediaInput,
+    },
+    /// The bridge of an [`Output::Bridge`] could not be made or changed.
+    BridgeFailed {
+        /// Which.
+        bridge: BridgeId,
     },
     /// The journal has the call of an [`Output::Accept`]: it may begin.
     Accepted {
@@ -115,6 +122,15 @@ pub enum MediaCommand {
     Close,
 }
 
+/// What a bridge is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgePlan {
+    /// Its legs.
+    pub members: Vec<Member>,
+    /// What becomes of the keys that are pressed in it.
+    pub keys: Keys,
+}
+
 /// Something the engine wants done or tells. Outputs are in order.
 #[derive(Debug, Clone)]
 pub enum Output {
@@ -133,6 +149,13 @@ pub enum Output {
         leg: LegId,
         /// What.
         command: MediaCommand,
+    },
+    /// Let these legs hear each other, and no longer those of the same bridge that are not among them.
+    Bridge {
+        /// Which bridge.
+        bridge: BridgeId,
+        /// Who hears whom; `None` ends it.
+        plan: Option<BridgePlan>,
     },
     /// Write the accepted call to the journal, then come back with [`Input::Accepted`].
     Accept(Box<Call>),

@@ -60,6 +60,8 @@
 //! - A call for a trunk whose first registration is under way waits in the queue; for one that is down it fails as
 //!   `network-error`, for one that is rejected as `blocked`, without an INVITE.
 //! - The API may play and gather when no flow runs or the flow stands at `park` or `pause`; otherwise 409.
+//! - A call is bridged when it is parked, by the API or at a `park` step; otherwise 409. One that is taken out of a bridge is
+//!   not hung up. Only who came to a bridge that has met two talkers is told `call.bridged`.
 //! - `call.gather.ended` is told once per gather, after its retries.
 //! - A drain ends queued calls at once and the rest at its deadline, both as `limit-reached` if unanswered.
 //! - A flow that hardly waits, or sets more variables than a call may have, is hung up; the CDR has `sip_reason` `flow-limit`.
@@ -67,6 +69,7 @@
 #![deny(missing_docs)]
 
 mod admission;
+mod bridge;
 mod call;
 mod cdr;
 mod clock;
@@ -97,7 +100,7 @@ pub use config::{
 };
 pub use dial::from_api as codec_from_api;
 pub use engine::{Engine, TimerKind};
-pub use io::{CallEvent, DoorNews, Input, MediaCommand, MediaInput, NoRoute, Output, Refusal};
+pub use io::{BridgePlan, CallEvent, DoorNews, Input, MediaCommand, MediaInput, NoRoute, Output, Refusal};
 pub use number::{NumberError, NumberFormat};
 pub use prompt::PromptId;
 pub use registrar::{Account, NameTaken, RegistrarCounts};

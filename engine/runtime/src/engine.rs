@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use control_api_types::flow::Flow;
 use control_api_types::{
-    Call, CallId, CallStatus, CallTrace, Codec, CreateCall, Cursor, Drain, Fault, FlowResource, FlowSummary,
-    Gather, HangupReason, Limits, LimitsPatch, Node, Page, Play, PlayId, Prompt, Timestamp, Transfer, Trunk,
-    TrunkSettings,
+    Bridge, BridgeCall, Call, CallId, CallStatus, CallTrace, Codec, CreateBridge, CreateCall, Cursor, Drain,
+    Fault, FlowResource, FlowSummary, Gather, HangupReason, JoinBridge, Limits, LimitsPatch, MuteDirection,
+    Node, Page, Play, PlayId, Prompt, Timestamp, Transfer, Trunk, TrunkSettings,
 };
 use engine_core::{Refusal, TrunkConfig};
 use sha2::Digest as _;
@@ -268,6 +268,50 @@ impl Engine {
     /// Holds a call, or takes it back.
     pub async fn hold(&self, id: &CallId, on: bool) -> Result<(), Error> {
         self.command(id, move |task, now, id| task.core.hold(now, id, on)).await
+    }
+
+    /// Bridges a call with another.
+    pub async fn bridge(&self, id: &CallId, request: BridgeCall) -> Result<(), Error> {
+        self.command(id, move |task, now, id| task.core.bridge(now, id, &request)).await
+    }
+
+    /// Mutes a call, or ends that.
+    pub async fn mute(&self, id: &CallId, direction: MuteDirection, on: bool) -> Result<(), Error> {
+        self.command(id, move |task, now, id| task.core.mute(now, id, direction, on)).await
+    }
+
+    /// Makes a bridge.
+    pub async fn create_bridge(&self, request: CreateBridge) -> Result<Bridge, Error> {
+        Ok(self.ask(move |task, now| task.core.create_bridge(now, request)).await??)
+    }
+
+    /// Every bridge, by id.
+    pub async fn bridges(&self) -> Result<Vec<Bridge>, Error> {
+        self.ask(|task, _| task.core.bridges().collect()).await
+    }
+
+    /// A bridge.
+    pub async fn bridge_by_id(&self, id: &str) -> Result<Option<Bridge>, Error> {
+        let id = id.to_owned();
+        self.ask(move |task, _| task.core.bridge_by_id(&id)).await
+    }
+
+    /// Takes a call into a bridge, or gives it another part in it.
+    pub async fn join_bridge(&self, id: &str, request: JoinBridge) -> Result<Bridge, Error> {
+        let id = id.to_owned();
+        Ok(self.ask(move |task, now| task.core.join_bridge(now, &id, request)).await??)
+    }
+
+    /// Takes a call out of a bridge; `false`: it is not in it.
+    pub async fn leave_bridge(&self, id: &str, call: &CallId) -> Result<bool, Error> {
+        let (id, call) = (id.to_owned(), call.clone());
+        Ok(self.ask(move |task, now| task.core.leave_bridge(now, &id, &call)).await??)
+    }
+
+    /// Ends a bridge; `false`: there is none.
+    pub async fn delete_bridge(&self, id: &str) -> Result<bool, Error> {
+        let id = id.to_owned();
+        self.ask(move |task, now| task.core.delete_bridge(now, &id)).await
     }
 
     /// Hands a call over.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use control_api_types::{
     Call, CallId, CreateCall, Disposition, Drain, Event, EventData, RouteAnswer, Timestamp,
 };
-use engine_core::{CallEvent, DoorNews, Input, MediaCommand, MediaInput, NoRoute, Output};
-use media_core::LegId;
+use engine_core::{BridgePlan, CallEvent, DoorNews, Input, MediaCommand, MediaInput, NoRoute, Output};
+use media_core::{BridgeId, LegId};
 use media_io::{LegEvent, Media};
 use sip_io::{Inbox, Transports};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -291,6 +291,7 @@ impl Task {
                     }
                 }
                 Output::Media { leg, command } => self.media(now, leg, command),
+                Output::Bridge { bridge, plan } => self.bridge(now, bridge, plan),
                 Output::Accept(call) => self.accept(now, &call),
                 Output::FetchCertificate { leg, url } => {
                     if let Some(result) = self.certificates.ask(now, leg, url) {
@@ -321,6 +322,23 @@ impl Task {
         if self.state.draining_since.is_some() {
             let drained = self.idle();
             self.drained.send_if_modified(|told| std::mem::replace(told, drained) != drained);
+        }
+    }
+
+    fn bridge(&mut self, now: Instant, bridge: BridgeId, plan: Option<BridgePlan>) {
+        let done = match plan {
+            Some(BridgePlan { members, keys }) => {
+                self.media.bridge(bridge, media_io::BridgeConfig { members, keys })
+            }
+            // A bridge that could not be made is not there.
+            None => match self.media.unbridge(bridge) {
+                Ok(()) | Err(media_io::Error::NotBridged(_)) => Ok(()),
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, "the media threads do not make a bridge; it ends");
+            self.input(now, Input::BridgeFailed { bridge });
         }
     }
 

@@ -53,6 +53,11 @@ impl Baresip {
     ///
     /// Over TLS it talks to everybody: version 1 does not verify certificates.
     pub async fn start() -> Result<Self, Error> {
+        Self::saying(Self::TONE).await
+    }
+
+    /// The same with another tone, in hertz.
+    pub async fn saying(hertz: u32) -> Result<Self, Error> {
         let run = process::run_folder("baresip")?;
         let control = process::free_addr()?;
         let config = format!(
@@ -64,7 +69,7 @@ impl Baresip {
             run = run.display(),
         );
         std::fs::write(run.join("config"), config)?;
-        std::fs::write(run.join("says.wav"), tone(Self::TONE, 60.0)?)?;
+        std::fs::write(run.join("says.wav"), tone(hertz, 60.0)?)?;
         let output = std::fs::File::create(run.join("output.log"))?;
         let mut command = Command::new(PROGRAM);
         command

@@ -141,6 +141,7 @@ impl LiveCall {
         ctx.timers.cancel_all(self.leg);
         self.record.ended_at = Some(ctx.timestamp());
         self.record.ended_by = Some(by);
+        self.tell_unbridged(ctx);
         self.state = State::Ending(evidence);
         self.close_media(ctx);
         let silence = self.marks.tried.filter(|_| evidence == Evidence::RingTimeout).map(|at| at + SILENCE);

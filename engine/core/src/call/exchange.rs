@@ -125,7 +125,7 @@ impl Exchange {
     }
 
     /// Whether we hold the peer.
-    fn holds(&self) -> bool {
+    pub(super) fn holds(&self) -> bool {
         !self.local.direction.receives()
     }
 }

@@ -371,9 +371,8 @@ impl LiveCall {
             State::Connected(_) if self.programs.running.len() >= MAX_PROGRAMS => {
                 Err(self.wrong_state("too many commands at a time"))
             }
-            State::Connected(Activity::Flow { run, .. }) if !run.leaves_media_free() => {
-                Err(self.wrong_state("its flow plays or gathers; only at a park or pause step the API may"))
-            }
+            State::Connected(Activity::Flow { run, .. }) if !run.leaves_media_free() => Err(self
+                .wrong_state("its flow plays or gathers; only at a park, pause or bridge step the API may")),
             State::Connected(Activity::Flow { .. } | Activity::Parked) => Ok(()),
             State::Accepting(_) | State::Queued(_) | State::Opening(_) | State::Inviting(_) => {
                 Err(self.wrong_state("only an answered call plays and gathers"))
@@ -386,8 +385,15 @@ impl LiveCall {
         }
     }
 
-    fn is_conversing(&self) -> bool {
+    pub(crate) fn is_conversing(&self) -> bool {
         matches!(self.state, State::Connected(_))
+    }
+
+    /// Plays a prompt until it is stopped. One that is gone is told as an error, and silence is heard.
+    pub(super) fn play_endlessly(&mut self, ctx: &mut Context<'_>, prompt: &str) {
+        if self.programs.running.len() < MAX_PROGRAMS {
+            self.launch(ctx, Some(Play { plays: 0, ..Play::once(prompt) }), None, Owner::Api);
+        }
     }
 
     // The flow.
@@ -403,6 +409,21 @@ impl LiveCall {
         if let Some((events, next)) = self.resume(ctx.now, Outcome::Done) {
             self.drive(ctx, events, next);
         }
+    }
+
+    /// The call is out of its bridge: a flow that was waiting for that goes on.
+    pub(super) fn bridge_over(&mut self, ctx: &mut Context<'_>, outcome: Outcome<'_>) {
+        let State::Connected(Activity::Flow { run, .. }) = &self.state else { return };
+        if run.is_bridging()
+            && let Some((events, next)) = self.resume(ctx.now, outcome)
+        {
+            self.drive(ctx, events, next);
+        }
+    }
+
+    /// There is nobody to be bridged with.
+    pub(crate) fn bridge_refused(&mut self, ctx: &mut Context<'_>) {
+        self.bridge_over(ctx, Outcome::Ended);
     }
 
     /// The program `id` is over; the flow goes on if it was waiting for it.
@@ -440,6 +461,10 @@ impl LiveCall {
                     if let Some(play) = play {
                         self.launch(ctx, Some(play), None, owner);
                     }
+                    return;
+                }
+                Next::Bridge(wish) => {
+                    self.wish = Some(wish);
                     return;
                 }
                 Next::Pause(time) => {

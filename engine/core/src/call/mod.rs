@@ -11,6 +11,7 @@
 //! [hunt]. `Ending` lasts until all are gone, but no longer than its timer, so that the CDR has the last evidence and
 //! statistics and yet no peer can hold it back.
 
+mod bridged;
 mod ending;
 mod exchange;
 mod hunt;
@@ -43,6 +44,8 @@ use sip_core::{
     ReferProgress, ReferTo, SessionEvent, SessionId, Side,
 };
 
+use self::bridged::{InBridge, Muted};
+pub(crate) use self::bridged::{Parting, Wish};
 use self::exchange::Exchange;
 pub(crate) use self::hunt::{Branch, Group, Search, Template, fails_over, tells_caller};
 use self::hunt::{Hunt, Loss, Lost, Verdict};
@@ -130,6 +133,9 @@ pub(crate) struct LiveCall {
     transfer: Option<Transfer>,
     media: Media,
     programs: Programs,
+    muted: Muted,
+    in_bridge: InBridge,
+    wish: Option<Wish>,
     /// Number of the last event.
     seq: u64,
     trunk: Option<TrunkId>,
@@ -289,6 +295,9 @@ impl LiveCall {
             transfer: None,
             media: Media::None,
             programs: Programs::default(),
+            muted: Muted::default(),
+            in_bridge: InBridge::default(),
+            wish: None,
             seq: 0,
             trunk,
             plan,

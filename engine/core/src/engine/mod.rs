@@ -1,5 +1,6 @@
 //! The engine: owns the SIP endpoint and every call, and gives each input to the one it is for.
 
+mod bridges;
 mod calls;
 mod drain;
 mod endpoints;
@@ -27,6 +28,7 @@ use sip_core::{
 
 use self::expected::Expectations;
 use crate::admission::{Admit, Capacity, Gate, Queue};
+use crate::bridge::Bridges;
 use crate::call::{Context, LiveCall, Offer, Plan, Questions, record};
 use crate::clock::Clock;
 use crate::config::{ConfigError, EngineConfig, RegistrarConfig, Route, RouteAction, TrunkConfig};
@@ -64,6 +66,9 @@ pub struct Engine {
     by_id: BTreeMap<CallId, LegId>,
     sessions: BTreeMap<SessionId, LegId>,
     last_leg: u64,
+    bridges: Bridges,
+    /// Calls in bridges that something has happened to, and calls that want to be bridged.
+    stirred: VecDeque<LegId>,
     /// The call that handles an input now.
     current: Option<CallId>,
 
@@ -134,6 +139,8 @@ impl Engine {
             by_id: BTreeMap::new(),
             sessions: BTreeMap::new(),
             last_leg: 0,
+            bridges: Bridges::default(),
+            stirred: VecDeque::new(),
             current: None,
             trunks: Trunks::default(),
             routes: Vec::new(),
@@ -185,6 +192,7 @@ impl Engine {
                 self.endpoint.handle_input(now, input);
             }
             Input::Media { leg, input } => self.with_call(now, leg, |call, ctx| call.on_media(ctx, input)),
+            Input::BridgeFailed { bridge } => self.bridge_failed(now, bridge),
             Input::Accepted { call } => self.accepted(now, &call),
             Input::Certificate { leg, result } => {
                 let chain = result.as_deref().map_err(|&why| why);
@@ -235,9 +243,14 @@ impl Engine {
 
     /// Does everything that follows from what was just done.
     fn settle(&mut self, now: Instant) {
-        self.run_endpoint(now);
-        self.pace(now);
-        self.run_endpoint(now);
+        loop {
+            self.run_endpoint(now);
+            self.pace(now);
+            self.run_endpoint(now);
+            if !self.run_bridges(now) {
+                break;
+            }
+        }
         self.tell_expectations();
         while let Some(data) = self.trunks.poll_news() {
             let at_unix_ms = self.clock.unix_ms(now);
@@ -294,6 +307,9 @@ impl Engine {
         let result = calls.get_mut(&leg).map(|call| handle(call, &mut ctx)).unwrap_or_default();
         self.current = None;
         let Some(call) = self.calls.get(&leg) else { return result };
+        if call.has_wish() || self.bridges.of(leg).is_some() {
+            self.stirred.push_back(leg);
+        }
         if !call.is_waiting() && self.waiting.remove(&leg) {
             self.queue.remove(call.trunk(), leg);
         }

@@ -37,6 +37,13 @@ pub(crate) fn check(flow: &Flow, pointer: &str, prompts: &Prompts, faults: &mut 
                     }
                 });
             }
+            Verb::Bridge { call_id, bridge_id } => {
+                for (member, text) in [("call_id", call_id), ("bridge_id", bridge_id)] {
+                    if let Some(Err(bad)) = text.as_deref().map(variables::check) {
+                        faults.push(format!("{at}/{member}"), bad);
+                    }
+                }
+            }
             Verb::Play(_) | Verb::Gather(_) | Verb::Pause { .. } | Verb::Park { .. } => {}
             Verb::Branch { .. } | Verb::Hangup { .. } => {}
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use control_api_types::flow::{Case, Condition, Flow, Outcome, Step, Verb};
 use control_api_types::{Call, EventData, Gather, HangupReason, Play, Variable};
 
+use crate::call::Wish;
 use crate::variables;
 
 /// Most steps in a row without waiting; a flow that takes more goes round in circles.
@@ -40,6 +41,8 @@ pub(crate) enum Next {
     Pause(Duration),
     /// Wait for the API, with music if any.
     Park(Option<Play>),
+    /// Be bridged.
+    Bridge(Wish),
     /// The flow is over.
     Hangup(HangupReason),
     /// The flow took more than [`MAX_RUSH`] steps without waiting, or sets more variables than a call may have.
@@ -83,10 +86,20 @@ impl Run {
     /// Whether the API may play and gather: the flow itself does neither now.
     pub(crate) fn leaves_media_free(&self) -> bool {
         match self.step().map(|step| &step.verb) {
-            Some(Verb::Park { .. } | Verb::Pause { .. }) | None => true,
+            Some(Verb::Park { .. } | Verb::Pause { .. } | Verb::Bridge { .. }) | None => true,
             Some(Verb::Play(_) | Verb::Gather(_) | Verb::Set { .. } | Verb::Branch { .. }) => false,
             Some(Verb::Notify { .. } | Verb::Hangup { .. }) => false,
         }
+    }
+
+    /// Whether it waits for the API.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.step().is_some_and(|step| matches!(step.verb, Verb::Park { .. }))
+    }
+
+    /// Whether it waits for the end of a bridge.
+    pub(crate) fn is_bridging(&self) -> bool {
+        self.step().is_some_and(|step| matches!(step.verb, Verb::Bridge { .. }))
     }
 
     /// Whether the current gather has a use for `digits`: they are named in `on`, or none are.
@@ -123,6 +136,14 @@ impl Run {
                 }
                 Verb::Pause { ms } => return Next::Pause(Duration::from_millis(u64::from(*ms))),
                 Verb::Park { play } => return Next::Park(play.as_ref().map(|play| insert(play, call))),
+                Verb::Bridge { call_id, bridge_id } => {
+                    let name = |text: &str| variables::render(text, call).into_owned();
+                    let wish = match (call_id, bridge_id) {
+                        (Some(other), _) => Wish::Call(name(other)),
+                        (None, bridge) => Wish::Bridge(name(bridge.as_deref().unwrap_or_default())),
+                    };
+                    return Next::Bridge(wish);
+                }
                 Verb::Hangup { reason } => return Next::Hangup(reason.unwrap_or(HangupReason::Normal)),
                 Verb::Set { variables } => {
                     // All values are taken before any is set, so that their order does not matter.

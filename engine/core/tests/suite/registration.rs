@@ -174,6 +174,7 @@ impl Day {
                 Output::NodeEvent { data, .. } => self.told.push(words(&data)),
                 Output::Door(_) => {}
                 Output::Media { .. }
+                | Output::Bridge { .. }
                 | Output::Accept(_)
                 | Output::FetchCertificate { .. }
                 | Output::AskRoute { .. }

@@ -49,6 +49,10 @@ pub(crate) struct World {
     pub(crate) media: MediaShell,
     pub(crate) stories: BTreeMap<CallId, Story>,
     pub(crate) node_events: Vec<EventData>,
+    /// Who hears whom: by bridge, for each leg those that it hears.
+    pub(crate) bridges: BTreeMap<media_core::BridgeId, BTreeMap<u64, Vec<u64>>>,
+    /// Whether the media shell makes bridges.
+    pub(crate) makes_bridges: bool,
     /// The SIP Call-IDs of each call.
     pub(crate) dialogs: BTreeMap<CallId, Vec<String>>,
     /// What the door was told last.
@@ -173,6 +177,8 @@ impl World {
             },
             stories: BTreeMap::new(),
             node_events: Vec::new(),
+            bridges: BTreeMap::new(),
+            makes_bridges: true,
             dialogs: BTreeMap::new(),
             known: Known::default(),
             journal: None,
@@ -362,6 +368,21 @@ impl World {
                     self.engine.handle_input(self.now, Input::Sip(input));
                 }
                 Output::Media { leg, command } => self.command(leg, command),
+                Output::Bridge { bridge, plan: None } => {
+                    let was = self.bridges.remove(&bridge).is_some();
+                    assert!(was || !self.makes_bridges, "what ends was there");
+                }
+                Output::Bridge { bridge, plan: Some(plan) } if self.makes_bridges => {
+                    let leg = |place: usize| plan.members[place].leg.0;
+                    let hears = plan.members.iter().map(|member| {
+                        assert!(self.media.ports.contains_key(&member.leg), "only open legs are bridged");
+                        (member.leg.0, member.hears.iter().map(leg).collect())
+                    });
+                    self.bridges.insert(bridge, hears.collect());
+                }
+                Output::Bridge { bridge, plan: Some(_) } => {
+                    self.engine.handle_input(self.now, Input::BridgeFailed { bridge });
+                }
                 Output::Accept(call) => {
                     let id = call.id.clone();
                     let before = self.stories.insert(id.clone(), Story::default());
@@ -485,6 +506,12 @@ impl World {
         }
     }
 
+    /// A command does not reach the leg.
+    pub(crate) fn lose_leg(&mut self, leg: u64) {
+        self.tell(LegId(leg), MediaInput::Lost);
+        self.pump();
+    }
+
     fn tell(&mut self, leg: LegId, input: MediaInput) {
         self.engine.handle_input(self.now, Input::Media { leg, input });
     }
@@ -587,6 +614,12 @@ fn line(data: &EventData) -> String {
         EventData::CallResumed { by } => format!("resumed by {by}"),
         EventData::CallHoldFailed { sip_status } => format!("hold failed {sip_status}"),
         EventData::CallTransferProgress { sip_status } => format!("transfer {sip_status}"),
+        EventData::CallBridged { with, calls, .. } => {
+            assert_eq!(with.as_ref(), calls.first());
+            let others: Vec<&str> = calls.iter().map(CallId::as_str).collect();
+            format!("bridged with {}", others.join(" "))
+        }
+        EventData::CallUnbridged { .. } => "unbridged".to_owned(),
         EventData::CallDtmf { digit, duration_ms, method: DtmfMethod::Rfc4733 } => {
             format!("dtmf {digit} {duration_ms}")
         }

@@ -119,7 +119,7 @@ fn ended(story: &Story) -> (Option<Disposition>, Option<EndedBy>) {
 }
 
 /// Seconds of a recording in which there is this tone and next to nothing else, by pieces of 20 ms.
-fn seconds_of_tone(recording: &Path, hertz: u32) -> f64 {
+pub(crate) fn seconds_of_tone(recording: &Path, hertz: u32) -> f64 {
     let mut reader = hound::WavReader::open(recording).unwrap();
     let spec = reader.spec();
     let samples: Vec<f64> = reader

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod baresip;
+mod bridges;
 mod browser;
 mod churn;
 mod kamailio;

@@ -1,0 +1,152 @@
+//! A call's part in a bridge: what it tells, and how it goes on afterwards.
+
+use control_api_types::flow::Outcome;
+use control_api_types::{MuteDirection, OnEnd};
+
+use super::*;
+use crate::bridge::Sound;
+
+/// Which ways of a call are muted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Muted {
+    heard: bool,
+    hears: bool,
+}
+
+/// What a bridge has done to a call.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct InBridge {
+    /// `call.bridged` was told.
+    told: bool,
+    /// Its music plays.
+    music: bool,
+}
+
+/// With whom a flow wants its call bridged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// With this call.
+    Call(String),
+    /// With those in this bridge.
+    Bridge(String),
+}
+
+/// Why a call is on its own again.
+#[derive(Debug, Clone)]
+pub(crate) struct Parting {
+    /// The call whose end ended the bridge.
+    pub(crate) cause: Option<CallId>,
+    /// Who wanted it so.
+    pub(crate) by: EndedBy,
+}
+
+impl LiveCall {
+    /// Whether a bridge may have it: an answered call that waits, for the API or by its flow.
+    pub(crate) fn may_be_bridged(&self) -> Result<(), Refusal> {
+        match &self.state {
+            State::Connected(Activity::Parked) => Ok(()),
+            State::Connected(Activity::Flow { run, .. }) if run.is_parked() => Ok(()),
+            State::Connected(Activity::Flow { .. }) => {
+                Err(self.wrong_state("its flow is busy; a call is bridged when it is parked"))
+            }
+            State::Accepting(_)
+            | State::Queued(_)
+            | State::Opening(_)
+            | State::Inviting(_)
+            | State::Screening(_)
+            | State::Offered(_)
+            | State::Answering(_)
+            | State::Ending(_)
+            | State::Over => Err(self.wrong_state("only an answered call can be bridged")),
+        }
+    }
+
+    /// What its flow wants, once.
+    pub(crate) fn take_wish(&mut self) -> Option<Wish> {
+        self.wish.take()
+    }
+
+    pub(crate) fn has_wish(&self) -> bool {
+        self.wish.is_some()
+    }
+
+    pub(crate) fn sound(&self) -> Sound {
+        let held = self.exchange.as_ref().is_some_and(|exchange| exchange.holds());
+        Sound { heard: !self.muted.heard && !held, hears: !self.muted.hears && !held, held }
+    }
+
+    /// Mutes it, or ends that.
+    pub(crate) fn mute(&mut self, direction: MuteDirection, on: bool) -> Result<(), Refusal> {
+        if !self.is_conversing() {
+            return Err(self.wrong_state("only an answered call can be muted"));
+        }
+        if let MuteDirection::In | MuteDirection::Both = direction {
+            self.muted.heard = on;
+        }
+        if let MuteDirection::Out | MuteDirection::Both = direction {
+            self.muted.hears = on;
+        }
+        Ok(())
+    }
+
+    /// It is in a bridge, if only to wait for others.
+    pub(crate) fn joins(&mut self, bridge: &str) {
+        self.record.bridge_id = Some(bridge.to_owned());
+    }
+
+    /// It hears the others now.
+    pub(crate) fn bridged(&mut self, ctx: &mut Context<'_>, bridge: &str, others: Vec<CallId>) {
+        // What was played while it waited would be heard in their place.
+        ctx.media(self.leg, MediaCommand::StopPlay);
+        self.in_bridge = InBridge { told: true, music: false };
+        let with = others.first().cloned();
+        self.emit(ctx, EventData::CallBridged { bridge_id: bridge.to_owned(), with, calls: others });
+    }
+
+    /// Plays music without end to who waits or is held, or stops it.
+    pub(crate) fn music(&mut self, ctx: &mut Context<'_>, prompt: Option<&str>) {
+        match prompt {
+            Some(prompt) => {
+                self.in_bridge.music = true;
+                self.play_endlessly(ctx, prompt);
+            }
+            None => self.stop_music(ctx),
+        }
+    }
+
+    fn stop_music(&mut self, ctx: &mut Context<'_>) {
+        if std::mem::take(&mut self.in_bridge.music) {
+            ctx.media(self.leg, MediaCommand::StopPlay);
+        }
+    }
+
+    /// It is on its own again, and goes on as was agreed.
+    pub(crate) fn unbridged(&mut self, ctx: &mut Context<'_>, on_end: OnEnd, parting: Parting) {
+        if !self.is_conversing() {
+            return;
+        }
+        self.tell_unbridged(ctx);
+        self.stop_music(ctx);
+        if on_end != OnEnd::Hangup {
+            // The CDR names the bridge that a call has ended in.
+            self.record.bridge_id = None;
+        }
+        match on_end {
+            OnEnd::Hangup => {
+                self.record.cause_call_id = parting.cause;
+                self.hangup(ctx, HangupReason::Normal, parting.by, Evidence::Internal);
+            }
+            OnEnd::Continue => self.bridge_over(ctx, Outcome::Ended),
+            OnEnd::Park => self.state = State::Connected(Activity::Parked),
+        }
+    }
+
+    /// Tells the end of its part in a bridge, if it had one.
+    pub(super) fn tell_unbridged(&mut self, ctx: &mut Context<'_>) {
+        if std::mem::take(&mut self.in_bridge.told)
+            && let Some(bridge_id) = self.record.bridge_id.clone()
+        {
+            self.emit(ctx, EventData::CallUnbridged { bridge_id });
+        }
+    }
+}

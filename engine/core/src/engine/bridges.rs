@@ -1,0 +1,308 @@
+//! Bridges: made, joined and left by the API and by flows, and ended with their calls.
+
+use control_api_types::{
+    Bridge, BridgeCall, BridgeDtmf, CreateBridge, JoinBridge, MAX_BRIDGED, MuteDirection, OnEnd,
+};
+
+use super::*;
+use crate::bridge::{Part, Party, Standing};
+use crate::call::{Parting, Wish};
+use crate::io::BridgePlan;
+
+impl Engine {
+    /// Bridges an answered call with another.
+    pub fn bridge(&mut self, now: Instant, id: &CallId, request: &BridgeCall) -> Result<(), Refusal> {
+        let BridgeCall { with, on_end, with_on_end, dtmf } = request;
+        let leg = *self.by_id.get(id).ok_or(Refusal::NotFound)?;
+        let other = *self.by_id.get(with).ok_or_else(|| no_call("/with", with))?;
+        if leg == other {
+            return Err(fault("/with", "a call cannot be bridged with itself".to_owned()));
+        }
+        self.is_free(leg)?;
+        self.is_free(other)?;
+        self.has_room()?;
+        self.pair(now, [(leg, *on_end), (other, *with_on_end)], *dtmf);
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Makes a bridge. One that was made by the same request is answered as it is.
+    pub fn create_bridge(&mut self, now: Instant, request: CreateBridge) -> Result<Bridge, Refusal> {
+        let id = request.id.clone().unwrap_or_else(|| self.new_bridge_id(now));
+        if let Some(there) = self.bridges.get(&id) {
+            return if there.request == request { Ok(there.show()) } else { Err(Refusal::Conflict) };
+        }
+        let mut faults = Faults::default();
+        if let Some(music) = request.hold_music.as_ref().filter(|music| self.prompts.find(music).is_none()) {
+            faults.push("/hold_music", format_args!("there is no prompt {music:?}"));
+        }
+        for (index, call) in request.calls.iter().enumerate() {
+            if !self.by_id.contains_key(call) {
+                faults.push(format!("/calls/{index}"), format_args!("there is no live call {call}"));
+            }
+        }
+        faults.into_result(Some(())).map_err(Refusal::Validation)?;
+        let legs: Vec<LegId> =
+            request.calls.iter().filter_map(|call| self.by_id.get(call).copied()).collect();
+        legs.iter().try_for_each(|leg| self.is_free(*leg))?;
+        self.has_room()?;
+        self.bridges.make(id.clone(), request, self.timestamp(now));
+        for leg in legs {
+            self.join(now, &id, leg, Part::talk(OnEnd::Hangup));
+        }
+        self.arrange(now, &id);
+        // As it was made: what follows may end it at once.
+        let shown = self.bridges.get(&id).map(|bridge| bridge.show());
+        self.settle(now);
+        shown.ok_or(Refusal::NotFound)
+    }
+
+    /// Takes a call into a bridge; one that is in it plays another part from now on.
+    pub fn join_bridge(&mut self, now: Instant, id: &str, request: JoinBridge) -> Result<Bridge, Refusal> {
+        let JoinBridge { call_id, role, on_end, whisper_to } = request;
+        let bridge = self.bridges.get(id).ok_or(Refusal::NotFound)?;
+        let leg = *self.by_id.get(&call_id).ok_or_else(|| no_call("/call_id", &call_id))?;
+        if self.bridges.of(leg) != Some(id) {
+            if bridge.is_full() {
+                return Err(fault("/call_id", format!("a bridge takes at most {MAX_BRIDGED} calls")));
+            }
+            self.is_free(leg)?;
+        }
+        self.join(now, id, leg, Part { role, on_end, whisper_to });
+        self.arrange(now, id);
+        let shown = self.bridges.get(id).map(|bridge| bridge.show());
+        self.settle(now);
+        shown.ok_or(Refusal::NotFound)
+    }
+
+    /// Takes a call out of a bridge; it goes on by itself, and is not hung up. `false`: it is not in it.
+    pub fn leave_bridge(&mut self, now: Instant, id: &str, call: &CallId) -> Result<bool, Refusal> {
+        self.bridges.get(id).ok_or(Refusal::NotFound)?;
+        let Some(&leg) = self.by_id.get(call).filter(|leg| self.bridges.of(**leg) == Some(id)) else {
+            return Ok(false);
+        };
+        self.bridges.leave(leg);
+        let parting = Parting { cause: None, by: EndedBy::Api };
+        self.arrange_after(now, id, &parting);
+        self.with_call(now, leg, |call, ctx| call.unbridged(ctx, OnEnd::Continue, parting));
+        self.settle(now);
+        Ok(true)
+    }
+
+    /// Ends a bridge; its calls go on as each has agreed. `false`: there is none.
+    pub fn delete_bridge(&mut self, now: Instant, id: &str) -> bool {
+        let was = self.end_bridge(now, id, &Parting { cause: None, by: EndedBy::Api });
+        self.settle(now);
+        was
+    }
+
+    /// Every bridge, by id.
+    pub fn bridges(&self) -> impl Iterator<Item = Bridge> {
+        self.bridges.all().map(|bridge| bridge.show())
+    }
+
+    /// A bridge.
+    pub fn bridge_by_id(&self, id: &str) -> Option<Bridge> {
+        self.bridges.get(id).map(|bridge| bridge.show())
+    }
+
+    /// Mutes an answered call in one direction or both, or ends that. It counts in bridges.
+    pub fn mute(
+        &mut self,
+        now: Instant,
+        id: &CallId,
+        direction: MuteDirection,
+        on: bool,
+    ) -> Result<(), Refusal> {
+        self.command(now, id, |call, _| call.mute(direction, on))
+    }
+
+    /// The media shell could not make this bridge, or change it.
+    pub(super) fn bridge_failed(&mut self, now: Instant, number: media_core::BridgeId) {
+        if let Some(id) = self.bridges.find(number).map(|bridge| bridge.id().to_owned()) {
+            self.end_bridge(now, &id, &Parting { cause: None, by: EndedBy::Engine });
+        }
+    }
+
+    /// Brings bridges in line with the calls that something has happened to. `false`: there was nothing to do.
+    pub(super) fn run_bridges(&mut self, now: Instant) -> bool {
+        let any = !self.stirred.is_empty();
+        while let Some(leg) = self.stirred.pop_front() {
+            match self.calls.get_mut(&leg) {
+                Some(call) if call.is_conversing() => {
+                    let (wish, sound) = (call.take_wish(), call.sound());
+                    if let Some(wish) = wish {
+                        self.grant(now, leg, wish);
+                    }
+                    self.sounds(now, leg, sound);
+                }
+                Some(_) | None => self.gone(now, leg),
+            }
+        }
+        any
+    }
+
+    /// A call has ended: its bridge goes on without it, or ends.
+    fn gone(&mut self, now: Instant, leg: LegId) {
+        let Some((id, party)) = self.bridges.leave(leg) else { return };
+        self.arrange_after(now, &id, &Parting { cause: Some(party.call), by: EndedBy::Engine });
+    }
+
+    /// What a flow wants its call to be bridged with. Where there is nobody, its next step comes at once.
+    fn grant(&mut self, now: Instant, leg: LegId, wish: Wish) {
+        let granted = self.bridges.of(leg).is_none()
+            && match &wish {
+                Wish::Call(other) => {
+                    let other = CallId::new(other).ok().and_then(|id| self.by_id.get(&id).copied());
+                    let other = other.filter(|other| *other != leg && self.is_free(*other).is_ok());
+                    match other.filter(|_| self.has_room().is_ok()) {
+                        Some(other) => {
+                            let pair = [(leg, OnEnd::Continue), (other, OnEnd::Hangup)];
+                            self.pair(now, pair, BridgeDtmf::Relay);
+                            true
+                        }
+                        None => false,
+                    }
+                }
+                Wish::Bridge(id) if self.bridges.get(id).is_some_and(|bridge| !bridge.is_full()) => {
+                    self.join(now, id, leg, Part::talk(OnEnd::Continue));
+                    self.arrange(now, id);
+                    true
+                }
+                Wish::Bridge(_) => false,
+            };
+        if !granted {
+            self.with_call(now, leg, LiveCall::bridge_refused);
+        }
+    }
+
+    /// A call was muted or held, or that is over.
+    fn sounds(&mut self, now: Instant, leg: LegId, sound: crate::bridge::Sound) {
+        let Some(id) = self.bridges.of(leg).map(str::to_owned) else { return };
+        let Some(bridge) = self.bridges.get_mut(&id) else { return };
+        let (met, music) = (bridge.met, bridge.request.hold_music.clone());
+        let Some(party) = bridge.parties.iter_mut().find(|party| party.leg == leg) else { return };
+        let before = std::mem::replace(&mut party.sound, sound);
+        if before == sound {
+            return;
+        }
+        if let (true, true, Some(music)) = (met, before.held != sound.held, music) {
+            let music = sound.held.then_some(music);
+            self.with_call(now, leg, |call, ctx| call.music(ctx, music.as_deref()));
+        }
+        self.arrange(now, &id);
+    }
+
+    fn new_bridge_id(&mut self, now: Instant) -> String {
+        id::ulid(self.clock.unix_ms(now), &mut self.random).to_string()
+    }
+
+    fn pair(&mut self, now: Instant, legs: [(LegId, OnEnd); 2], dtmf: BridgeDtmf) {
+        let id = self.new_bridge_id(now);
+        let calls = legs.iter().filter_map(|(leg, _)| Some(self.calls.get(leg)?.record().id.clone()));
+        let request = CreateBridge { id: Some(id.clone()), calls: calls.collect(), hold_music: None, dtmf };
+        self.bridges.make(id.clone(), request, self.timestamp(now));
+        for (leg, on_end) in legs {
+            self.join(now, &id, leg, Part::talk(on_end));
+        }
+        self.arrange(now, &id);
+    }
+
+    fn join(&mut self, now: Instant, id: &str, leg: LegId, part: Part) {
+        let Some(call) = self.calls.get(&leg) else { return };
+        let record = call.record();
+        let agent = record.endpoint.is_some();
+        let (call_id, sound) = (record.id.clone(), call.sound());
+        let party = Party { leg, call: call_id, part, agent, sound, told: false, music: false };
+        self.bridges.join(id, party);
+        self.with_call(now, leg, |call, _| call.joins(id));
+    }
+
+    fn arrange(&mut self, now: Instant, id: &str) {
+        self.arrange_after(now, id, &Parting { cause: None, by: EndedBy::Engine });
+    }
+
+    /// Does what follows from a change in a bridge, which ends for this reason if it ends.
+    fn arrange_after(&mut self, now: Instant, id: &str, parting: &Parting) {
+        let Some(bridge) = self.bridges.get_mut(id) else { return };
+        match bridge.stand() {
+            Standing::Waiting => {
+                let Some(music) = bridge.request.hold_music.clone() else { return };
+                let silent = bridge.parties.iter_mut().filter(|party| !party.music);
+                let silent: Vec<LegId> = silent
+                    .map(|party| {
+                        party.music = true;
+                        party.leg
+                    })
+                    .collect();
+                for leg in silent {
+                    self.with_call(now, leg, |call, ctx| call.music(ctx, Some(&music)));
+                }
+            }
+            Standing::Over => {
+                self.end_bridge(now, id, parting);
+            }
+            Standing::Met => {
+                let calls: Vec<CallId> = bridge.parties.iter().map(|party| party.call.clone()).collect();
+                let untold = bridge.parties.iter_mut().filter(|party| !party.told);
+                let untold: Vec<LegId> = untold
+                    .map(|party| {
+                        party.told = true;
+                        party.leg
+                    })
+                    .collect();
+                let plan = BridgePlan { members: bridge.members(), keys: bridge.keys() };
+                let output = Output::Bridge { bridge: bridge.number, plan: Some(plan) };
+                for leg in untold {
+                    self.with_call(now, leg, |call, ctx| {
+                        let own = call.record().id.clone();
+                        let others = calls.iter().filter(|other| **other != own).cloned().collect();
+                        call.bridged(ctx, id, others);
+                    });
+                }
+                self.outputs.push_back(output);
+            }
+        }
+    }
+
+    fn end_bridge(&mut self, now: Instant, id: &str, parting: &Parting) -> bool {
+        let Some(bridge) = self.bridges.end(id) else { return false };
+        if bridge.met {
+            self.outputs.push_back(Output::Bridge { bridge: bridge.number, plan: None });
+        }
+        for party in bridge.parties {
+            let parting = parting.clone();
+            self.with_call(now, party.leg, |call, ctx| call.unbridged(ctx, party.part.on_end, parting));
+        }
+        true
+    }
+
+    fn is_free(&self, leg: LegId) -> Result<(), Refusal> {
+        let call = self.calls.get(&leg).ok_or(Refusal::NotFound)?;
+        call.may_be_bridged()?;
+        match self.bridges.of(leg) {
+            None => Ok(()),
+            Some(_) => {
+                let need = "it is in a bridge already; take it out first";
+                Err(Refusal::WrongState { status: call.record().status, need })
+            }
+        }
+    }
+
+    /// Bridges that nobody is in are kept until they are deleted, so they are as many as calls may be at most.
+    fn has_room(&self) -> Result<(), Refusal> {
+        let most = self.limits.max_calls as usize;
+        if self.bridges.len() < most {
+            return Ok(());
+        }
+        Err(fault("", format!("there are {most} bridges, as many as calls may be (max_calls): delete some")))
+    }
+}
+
+fn no_call(pointer: &str, call: &CallId) -> Refusal {
+    fault(pointer, format!("there is no live call {call}"))
+}
+
+fn fault(pointer: &str, detail: String) -> Refusal {
+    Refusal::Validation(vec![Fault { pointer: pointer.into(), detail }])
+}
