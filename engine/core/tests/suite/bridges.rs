@@ -79,11 +79,15 @@ impl World {
 
 #[track_caller]
 fn refused<T: std::fmt::Debug>(result: Result<T, Refusal>, expected: &str) {
-    match result.unwrap_err() {
-        Refusal::WrongState { need, .. } => assert_eq!(need, expected),
-        Refusal::Validation(faults) => assert_eq!(faults[0].detail, expected),
-        other => assert_eq!(other.to_string(), expected),
-    }
+    let refusal = result.unwrap_err();
+    let told = if let Refusal::WrongState { need, .. } = &refusal {
+        (*need).to_owned()
+    } else if let Refusal::Validation(faults) = &refusal {
+        faults[0].detail.clone()
+    } else {
+        refusal.to_string()
+    };
+    assert_eq!(told, expected);
 }
 
 #[test]
