@@ -35,7 +35,7 @@
 //! });
 //! leg.start(now, &negotiated);
 //! let prompt = Arc::new(Prompt::new(negotiated.codec, vec![0x2A; 8 * 50]));
-//! leg.run(now, Program { play: Some(Play { id: 1, prompt, plays: 1, offset_ms: 0, barge_in: true }), collect: None });
+//! leg.run(now, Program { play: Some(Play { id: 1, playlist: prompt.into(), plays: 1, offset_ms: 0, barge_in: true }), collect: None });
 //!
 //! let mut packet = [0; Leg::MAX_PACKET];
 //! let mut events = Vec::new();
@@ -95,7 +95,7 @@ pub use config::{LegConfig, NtpClock};
 pub use digit::{Digit, DigitSet, Digits};
 pub use ear::{Ear, EarConfig, EarStats};
 pub use leg::Leg;
-pub use program::{Collect, CollectEnd, Encoded, MediaEvent, Play, PlayEnd, Program, Prompt};
+pub use program::{Collect, CollectEnd, Encoded, MediaEvent, Play, PlayEnd, Playlist, Program, Prompt};
 pub use resample::Resampler;
 pub use sdp::{Direction, LocalMedia, Negotiated, SdpError, TelephoneEvent};
 pub use stats::MediaStats;

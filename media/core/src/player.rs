@@ -1,71 +1,91 @@
-//! Plays one prompt: cuts encoded audio into frames.
-
-use std::sync::Arc;
+//! Plays prompts: cuts encoded audio into frames.
 
 use crate::codec::Grain;
-use crate::{Codec, MediaEvent, Play, PlayEnd, Prompt};
+use crate::{Codec, MediaEvent, Play, PlayEnd, Playlist};
 
-/// A prompt that plays.
+/// A playlist that plays.
 #[derive(Debug)]
 pub(crate) struct Player {
     id: u64,
-    prompt: Arc<Prompt>,
+    playlist: Playlist,
     /// Playings left, this one included; `None` when endless.
     left: Option<u32>,
-    /// Where in the prompt the next audio begins, in eighths of a millisecond: a place that every codec knows.
+    /// Which of the prompts.
+    index: usize,
+    /// Where in it the next audio begins, in eighths of a millisecond: a place that every codec knows.
     at: usize,
-    /// How long it has played, over all playings, in the same unit.
+    /// How long it has played, over all prompts and playings, in the same unit.
     played: u64,
     barge_in: bool,
 }
 
 impl Player {
     pub(crate) fn new(play: Play) -> Self {
-        let Play { id, prompt, plays, offset_ms, barge_in } = play;
-        let at = (offset_ms as usize * 8).min(prompt.eighths());
-        Self { id, prompt, left: (plays != 0).then_some(plays), at, played: 0, barge_in }
+        let Play { id, playlist, plays, offset_ms, barge_in } = play;
+        let (mut index, mut at) = (0, offset_ms as usize * 8);
+        while let Some(prompt) = playlist.prompts().get(index).filter(|prompt| at >= prompt.eighths()) {
+            at -= prompt.eighths();
+            index += 1;
+        }
+        if index == playlist.prompts().len() {
+            at = 0;
+        }
+        Self { id, playlist, left: (plays != 0).then_some(plays), index, at, played: 0, barge_in }
     }
 
     pub(crate) fn barge_in(&self) -> bool {
         self.barge_in
     }
 
-    /// Fills the front of `frame` with the next audio in `codec` and returns how much: one playing joins the next without
-    /// a gap, so less than all means that the last one is over. `None` when there is no audio in that codec.
+    /// Fills the front of `frame` with the next audio in `codec` and returns how much: one prompt joins the next, and one
+    /// playing the next, without a gap, so less than all means that the last one is over. `None` when there is no audio in
+    /// that codec.
     ///
     /// A codec of frames begins with the frame that lies at the place where another codec left off.
     pub(crate) fn fill(&mut self, codec: Codec, frame: &mut [u8]) -> Option<usize> {
-        let payload = self.prompt.encoded(codec)?.payload();
-        let length = self.prompt.eighths();
         let Grain { octets, eighths } = codec.grain();
         let mut filled = 0;
-        while filled < frame.len() {
-            if self.at >= length {
-                let again = match &mut self.left {
-                    None => true,
-                    Some(left) => {
-                        *left = left.saturating_sub(1);
-                        *left > 0
-                    }
-                };
-                if !again || length == 0 {
+        // Prompts that had nothing to play, in a row: after a round of them there is nothing at all.
+        let mut empty = 0;
+        while frame.len() - filled >= octets {
+            let Some(prompt) = self.playlist.prompts().get(self.index) else {
+                if !self.plays_again() || empty >= self.playlist.prompts().len() {
                     break;
                 }
-                self.at = 0;
-            }
+                continue;
+            };
+            let payload = prompt.encoded(codec)?.payload();
+            let length = prompt.eighths();
             let first = self.at / eighths;
             let count = (length.div_ceil(eighths) - first).min((frame.len() - filled) / octets);
-            let Some(audio) = payload.get(first * octets..(first + count) * octets).filter(|_| count > 0)
-            else {
-                break;
-            };
-            frame[filled..filled + audio.len()].copy_from_slice(audio);
-            filled += audio.len();
+            if let Some(audio) = payload.get(first * octets..(first + count) * octets) {
+                frame[filled..filled + audio.len()].copy_from_slice(audio);
+                filled += audio.len();
+            }
             let next = ((first + count) * eighths).min(length);
+            empty = if next > self.at { 0 } else { empty + 1 };
             self.played += (next - self.at) as u64;
             self.at = next;
+            if self.at >= length {
+                (self.index, self.at) = (self.index + 1, 0);
+            }
         }
         Some(filled)
+    }
+
+    /// Goes back to the start of the list, if it is to be played again.
+    fn plays_again(&mut self) -> bool {
+        let again = match &mut self.left {
+            None => true,
+            Some(left) => {
+                *left = left.saturating_sub(1);
+                *left > 0
+            }
+        };
+        if again {
+            (self.index, self.at) = (0, 0);
+        }
+        again
     }
 
     /// The event that says this play is over.
@@ -81,12 +101,18 @@ impl Player {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::Encoded;
+    use crate::{Encoded, Prompt};
 
     fn player(payload: &[u8], plays: u32, offset_ms: u32) -> Player {
-        let prompt = Arc::new(Prompt::new(Codec::Pcma, payload));
-        Player::new(Play { id: 1, prompt, plays, offset_ms, barge_in: false })
+        list(&[payload], plays, offset_ms)
+    }
+
+    fn list(payloads: &[&[u8]], plays: u32, offset_ms: u32) -> Player {
+        let playlist = payloads.iter().map(|payload| Arc::new(Prompt::new(Codec::Pcma, *payload))).collect();
+        Player::new(Play { id: 1, playlist, plays, offset_ms, barge_in: false })
     }
 
     /// Plays in frames of four octets; what was played, and how much of the last frame.
@@ -130,6 +156,34 @@ mod tests {
     }
 
     #[test]
+    fn prompts_of_a_list_join_to_the_sample_and_the_list_is_played_again_whole() {
+        let letters: &[&[u8]] = &[b"abc", b"", b"defgh", b"ij"];
+        assert_eq!(played(list(letters, 1, 0)), (b"abcdefghij".to_vec(), 2));
+        assert_eq!(played(list(letters, 3, 0)).0, b"abcdefghijabcdefghijabcdefghij");
+        let mut endless = list(letters, 0, 0);
+        let mut frame = [0; 1_000];
+        assert_eq!(endless.fill(Codec::Pcma, &mut frame), Some(1_000));
+        assert!(frame.chunks(10).all(|chunk| chunk == b"abcdefghij"));
+        assert_eq!(endless.ended(PlayEnd::Stopped), ended(PlayEnd::Stopped, 125));
+        for nothing in [&[][..], &[&[][..]], &[&[], &[]]] {
+            assert_eq!(played(list(nothing, 0, 0)), (vec![], 0), "endless nothing ends");
+        }
+    }
+
+    #[test]
+    fn the_offset_leads_through_the_list() {
+        let twice: &[&[u8]] = &[b"01234567", b"abcdefghABCDEFGH"];
+        assert_eq!(played(list(twice, 1, 1)).0, b"abcdefghABCDEFGH", "a whole prompt is skipped");
+        assert_eq!(played(list(twice, 2, 2)).0, b"ABCDEFGH01234567abcdefghABCDEFGH");
+        assert_eq!(played(list(twice, 1, 3)).0, b"");
+        assert_eq!(played(list(twice, 2, 9)).0, b"01234567abcdefghABCDEFGH");
+    }
+
+    fn ended(reason: PlayEnd, played_ms: u32) -> MediaEvent {
+        MediaEvent::PlayEnded { id: 1, reason, played_ms }
+    }
+
+    #[test]
     fn played_ms_is_what_was_played() {
         let mut player = player(&[0; 8 * 25], 2, 5);
         player.fill(Codec::Pcma, &mut [0; 160]);
@@ -148,7 +202,8 @@ mod tests {
             // One more octet than the other has: nothing is played of it.
             encoded(Codec::G722, 100..125),
         ]));
-        let mut player = Player::new(Play { id: 1, prompt, plays: 2, offset_ms: 0, barge_in: false });
+        let mut player =
+            Player::new(Play { id: 1, playlist: prompt.into(), plays: 2, offset_ms: 0, barge_in: false });
         let mut frame = [0; 16];
         assert_eq!(player.fill(Codec::Pcma, &mut frame), Some(16));
         assert_eq!(player.fill(Codec::G722, &mut frame), Some(16));

@@ -105,24 +105,47 @@ impl std::fmt::Debug for Encoded {
     }
 }
 
-/// What a leg does next, without asking anyone: play a prompt, gather digits, or both.
-///
-/// `P` is what stands for the prompt; the engine writes programs with prompt ids and the shell resolves them.
+/// Prompts that are played one after the other without a gap; cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program<P = Arc<Prompt>> {
-    /// The prompt to play.
+pub struct Playlist(Arc<[Arc<Prompt>]>);
+
+impl Playlist {
+    /// The prompts in order.
+    pub fn prompts(&self) -> &[Arc<Prompt>] {
+        &self.0
+    }
+}
+
+impl From<Arc<Prompt>> for Playlist {
+    fn from(prompt: Arc<Prompt>) -> Self {
+        Self(Arc::new([prompt]))
+    }
+}
+
+impl FromIterator<Arc<Prompt>> for Playlist {
+    fn from_iter<I: IntoIterator<Item = Arc<Prompt>>>(prompts: I) -> Self {
+        Self(prompts.into_iter().collect())
+    }
+}
+
+/// What a leg does next, without asking anyone: play, gather digits, or both.
+///
+/// `P` is what stands for the playlist; the engine writes programs with names and the shell resolves them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program<P = Playlist> {
+    /// What to play.
     pub play: Option<Play<P>>,
     /// The digits to gather.
     pub collect: Option<Collect>,
 }
 
 impl<P> Program<P> {
-    /// The same program with every prompt replaced by what `resolve` makes of it.
+    /// The same program with what it plays replaced by what `resolve` makes of it.
     pub fn try_map<Q, E>(self, resolve: impl FnOnce(P) -> Result<Q, E>) -> Result<Program<Q>, E> {
         let Self { play, collect } = self;
         let play = match play {
-            Some(Play { id, prompt, plays, offset_ms, barge_in }) => {
-                Some(Play { id, prompt: resolve(prompt)?, plays, offset_ms, barge_in })
+            Some(Play { id, playlist, plays, offset_ms, barge_in }) => {
+                Some(Play { id, playlist: resolve(playlist)?, plays, offset_ms, barge_in })
             }
             None => None,
         };
@@ -130,16 +153,16 @@ impl<P> Program<P> {
     }
 }
 
-/// A prompt to play.
+/// Something to play.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Play<P = Arc<Prompt>> {
+pub struct Play<P = Playlist> {
     /// Chosen by the caller, repeated in the events of this play.
     pub id: u64,
     /// What to play.
-    pub prompt: P,
-    /// How often in all; 0 plays until stopped.
+    pub playlist: P,
+    /// How often in all, the whole list each time; 0 plays until stopped.
     pub plays: u32,
-    /// Where in the prompt the first playing begins; later ones begin at the start.
+    /// Where in the list the first playing begins; later ones begin at the start.
     pub offset_ms: u32,
     /// Whether the first packet of a digit stops the prompt. Without it a [`Collect`] beside this play takes no digit
     /// before the prompt has ended; digits typed until then wait in the type-ahead buffer.
@@ -175,18 +198,18 @@ pub enum MediaEvent {
         /// How it came.
         method: Method,
     },
-    /// The first frame of a prompt is on its way.
+    /// The first frame of a play is on its way.
     PlayStarted {
         /// [`Play::id`].
         id: u64,
     },
-    /// A prompt is over; follows every accepted [`Play`] exactly once.
+    /// A play is over; follows every accepted [`Play`] exactly once.
     PlayEnded {
         /// [`Play::id`].
         id: u64,
         /// Why it ended.
         reason: PlayEnd,
-        /// Milliseconds of the prompt played, over all playings.
+        /// Milliseconds played, over all prompts and playings.
         played_ms: u32,
     },
     /// A dialling is over; follows every accepted [`Dial`](crate::dtmf::Dial) exactly once.

@@ -51,7 +51,7 @@ impl Tone {
 }
 
 /// One part of a tone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sound {
     /// Nothing.
     Silence,
@@ -64,7 +64,7 @@ pub enum Sound {
 }
 
 /// A tone's makeup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Signal {
     /// dBm0 of each frequency.
     level: i8,

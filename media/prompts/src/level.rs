@@ -72,6 +72,16 @@ pub fn normalise(mut speech: Speech) -> Speech {
     speech
 }
 
+/// Makes a prompt so many dB louder or softer, and holds single peaks under [`CEILING_DBOV`].
+pub fn amplify(mut speech: Speech, db: i8) -> Speech {
+    if db != 0 {
+        let gain = amplitude(f32::from(db));
+        speech.samples.iter_mut().for_each(|s| *s *= gain);
+        limit(&mut speech.samples, amplitude(CEILING_DBOV), speech.rate as usize / LIMITER_REACHES);
+    }
+    speech
+}
+
 fn amplitude(db: f32) -> f32 {
     10f32.powf(db / 20.0)
 }
@@ -139,6 +149,19 @@ mod tests {
     fn a_prompt_at_its_level_is_not_touched() {
         let samples = tone(amplitude(TARGET_DBOV + 3.01 + 0.9), 1.0);
         assert_eq!(normalise(speech(samples.clone())).samples, samples);
+    }
+
+    #[test]
+    fn a_volume_is_met_unless_it_overloads() {
+        let talk = speech(tone(0.1, 1.0));
+        let before = active_level(&talk).unwrap();
+        for db in [-30, -6, 0, 6, 12] {
+            let level = active_level(&amplify(talk.clone(), db)).unwrap();
+            assert!((level - before - f32::from(db)).abs() < 0.1, "{db}: {level}");
+        }
+        assert_eq!(amplify(talk.clone(), 0), talk);
+        let ceiling = amplitude(CEILING_DBOV);
+        assert!(amplify(talk, 20).samples.iter().all(|s| s.abs() <= ceiling));
     }
 
     #[test]

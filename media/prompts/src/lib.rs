@@ -31,12 +31,14 @@ mod prepare;
 mod resample;
 mod sniff;
 mod source;
+mod tone;
 mod wav;
 
 pub use decode::{Limits, Speech, decode};
 pub use error::Error;
 pub use level::normalise;
-pub use prepare::{Prepared, Sha256, encode, prepare};
+pub use prepare::{NotSha256, Prepared, Sha256, encode, prepare, prepare_at};
+pub use tone::tone;
 
 /// Sample rate of the narrowband codecs in Hz.
 pub const NARROW: u32 = 8_000;

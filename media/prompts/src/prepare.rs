@@ -1,12 +1,14 @@
 //! From a file to prompts, in one step.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use media_core::{Codec, Encoded, Encoder, Prompt};
 use sha2::Digest as _;
 
+use crate::level::amplify;
 use crate::{Error, Limits, NARROW, Speech, WIDE, decode, normalise};
 
 /// SHA-256 of a file's bytes: the identity of its content. Displays as 64 hexadecimal digits.
@@ -25,6 +27,27 @@ impl fmt::Display for Sha256 {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
+
+impl FromStr for Sha256 {
+    type Err = NotSha256;
+
+    fn from_str(text: &str) -> Result<Self, NotSha256> {
+        let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8).ok_or(NotSha256);
+        let mut hash = [0; 32];
+        if text.len() != 64 {
+            return Err(NotSha256);
+        }
+        for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Ok(Self(hash))
+    }
+}
+
+/// Not 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a SHA-256 is 64 hexadecimal digits")]
+pub struct NotSha256;
 
 impl fmt::Debug for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,7 +72,13 @@ pub struct Prepared {
 
 /// Decodes, levels and encodes a file.
 pub fn prepare(bytes: &[u8], limits: &Limits, codecs: &[Codec]) -> Result<Prepared, Error> {
-    let [narrow, wide] = decode(bytes, limits, [NARROW, WIDE])?.map(normalise);
+    prepare_at(bytes, limits, codecs, 0)
+}
+
+/// The same, so many dB louder or softer than prompts are.
+pub fn prepare_at(bytes: &[u8], limits: &Limits, codecs: &[Codec], volume_db: i8) -> Result<Prepared, Error> {
+    let [narrow, wide] =
+        decode(bytes, limits, [NARROW, WIDE])?.map(|speech| amplify(normalise(speech), volume_db));
     let speech = |codec| match codec {
         Codec::Pcmu | Codec::Pcma => &narrow,
         Codec::G722 => &wide,

@@ -4,7 +4,9 @@ use std::hint::black_box;
 
 use crate::rig::{PTIME, Rig, collect, play, prompt};
 use media_core::record::{Beep, Deck, Moment, Tape, Track};
-use media_core::{Codec, Digit, Ear, EarConfig, Leg, Negotiated, Play, Program, Ptime, Resampler, g722};
+use media_core::{
+    Codec, Digit, Ear, EarConfig, Leg, Negotiated, Play, Playlist, Program, Ptime, Resampler, g722,
+};
 
 #[test]
 fn a_minute_of_playing_receiving_and_reporting_allocates_nothing() {
@@ -13,14 +15,15 @@ fn a_minute_of_playing_receiving_and_reporting_allocates_nothing() {
     // Datagrams are made before the counting: a minute of audio, and a key every second.
     let mut audio: Vec<Vec<u8>> = (0..3000).map(|n| datagram(n, 8, &[0x2A; 160])).collect();
     let from = crate::rig::addr("192.0.2.1:4000");
-    let audio_prompt = prompt(160 * 40);
+    // Two prompts that end within a packet, so that they join inside of one.
+    let list: Playlist = [prompt(160 * 20 + 7), prompt(160 * 20 + 3)].into_iter().collect();
     let mut reports = 0;
     let mut digits = 0;
     let counts = alloc_count::count(|| {
         let mut out = [0; Leg::MAX_PACKET];
         for (n, datagram) in audio.iter_mut().enumerate() {
             if n % 50 == 0 {
-                let play = Some(Play { barge_in: true, ..play(n as u64, audio_prompt.clone()) });
+                let play = Some(Play { barge_in: true, plays: 0, ..play(n as u64, list.clone()) });
                 rig.leg.run(rig.now, Program { play, collect: Some(collect(n as u64, 4)) });
             }
             assert_eq!(rig.leg.tick(rig.now, &mut out), Some(172));

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use media_core::rtp::{Header, Packet};
 use media_core::{
     Codec, Collect, Digit, DigitSet, Direction, Leg, LegConfig, MediaEvent, MediaTime, Negotiated, NtpClock,
-    Play, Program, Prompt, Ptime, SeqNo, Ssrc, TelephoneEvent,
+    Play, Playlist, Program, Prompt, Ptime, SeqNo, Ssrc, TelephoneEvent,
 };
 
 pub(crate) const PTIME: Duration = Duration::from_millis(20);
@@ -59,8 +59,8 @@ pub(crate) fn prompt(octets: usize) -> Arc<Prompt> {
     Arc::new(Prompt::new(Codec::Pcma, (0..octets).map(|n| (n % 199) as u8).collect::<Vec<u8>>()))
 }
 
-pub(crate) fn play(id: u64, prompt: Arc<Prompt>) -> Play {
-    Play { id, prompt, plays: 1, offset_ms: 0, barge_in: false }
+pub(crate) fn play(id: u64, playlist: impl Into<Playlist>) -> Play {
+    Play { id, playlist: playlist.into(), plays: 1, offset_ms: 0, barge_in: false }
 }
 
 pub(crate) fn collect(id: u64, max: u8) -> Collect {

@@ -47,7 +47,7 @@ impl Owner {
     }
 
     pub(crate) fn play(&mut self, id: u64, prompt: &Arc<Prompt>, plays: u32) {
-        let play = Play { id, prompt: Arc::clone(prompt), plays, offset_ms: 0, barge_in: false };
+        let play = Play { id, playlist: Arc::clone(prompt).into(), plays, offset_ms: 0, barge_in: false };
         self.command(id, Command::Run(Program { play: Some(play), collect: None }));
     }
 
