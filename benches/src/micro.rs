@@ -5,9 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use media_core::rtp::{HEADER_LEN, Header};
-use media_core::srtp::{MAX_OVERHEAD, MasterKey, Protector, Suite, Unprotector};
-use media_core::{MediaTime, SeqNo, Ssrc, g711, g722};
+use media_core::{g711, g722};
 use sip_core::{Message, MessageBuilder, Name, Reply};
 
 const INVITE: &str = "INVITE sip:+622150001234@203.0.113.9:5060;transport=udp SIP/2.0\r\n\
@@ -46,8 +44,6 @@ pub(crate) struct Micro {
     pub(crate) torture: Option<(usize, Cost)>,
     /// Codecs, by name.
     pub(crate) codecs: [(&'static str, Coding); 3],
-    /// Suites of SRTP, by name.
-    pub(crate) suites: [(&'static str, Sealing); 4],
 }
 
 /// What 20 ms of speech-like sound cost.
@@ -55,14 +51,6 @@ pub(crate) struct Micro {
 pub(crate) struct Coding {
     pub(crate) encode: Cost,
     pub(crate) decode: Cost,
-}
-
-/// What SRTP costs for a packet of 20 ms of G.711.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sealing {
-    pub(crate) protect: Cost,
-    /// The same, and back again: a packet is taken once, so that there is none to take over and over.
-    pub(crate) both: Cost,
 }
 
 pub(crate) fn measure(length: Duration) -> anyhow::Result<Micro> {
@@ -84,7 +72,6 @@ pub(crate) fn measure(length: Duration) -> anyhow::Result<Micro> {
             ("PCMA", g711(length, g711::encode_alaw, g711::decode_alaw)),
             ("G722", g722(length)),
         ],
-        suites: Suite::ALL.map(|suite| (suite.name(), sealing(length, suite))),
     })
 }
 
@@ -129,28 +116,6 @@ fn g722(length: Duration) -> Coding {
         black_box(&mut samples);
     });
     Coding { encode: encoding, decode: decoding }
-}
-
-fn sealing(length: Duration, suite: Suite) -> Sealing {
-    let key = MasterKey::generate(suite, |octets| octets.fill(7));
-    let mut buffer = [0; 172 + MAX_OVERHEAD];
-    let header =
-        |seq| Header { marker: false, pt: 8, seq: SeqNo(seq), timestamp: MediaTime(0), ssrc: Ssrc(7) };
-    let (mut protector, mut seq) = (Protector::new(&key), 0_u16);
-    let protect = cost(length, 1, || {
-        seq = seq.wrapping_add(1);
-        buffer[..HEADER_LEN].copy_from_slice(&header(seq).to_bytes());
-        assert!(protector.protect_rtp(black_box(&mut buffer), 172).is_some());
-    });
-    // Who receives has to see every wrap of the sequence number.
-    let (mut protector, mut unprotector, mut seq) = (Protector::new(&key), Unprotector::new(&key), 0_u16);
-    let both = cost(length, 1, || {
-        seq = seq.wrapping_add(1);
-        buffer[..HEADER_LEN].copy_from_slice(&header(seq).to_bytes());
-        let length = protector.protect_rtp(&mut buffer, 172).unwrap_or(0);
-        assert_eq!(unprotector.unprotect_rtp(black_box(&mut buffer[..length])), Ok(172));
-    });
-    Sealing { protect, both }
 }
 
 fn respond(out: &mut BytesMut, invite: &Message) {

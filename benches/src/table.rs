@@ -144,12 +144,6 @@ fn core_rows(Results { micro, signalling, .. }: &Results) -> Vec<Row> {
         rows.push(row("", &format!("{codec}: encode 20 ms, ns; allocations"), "–; 0", cost(coding.encode)));
         rows.push(row("", &format!("{codec}: decode 20 ms, ns; allocations"), "–; 0", cost(coding.decode)));
     }
-    for (suite, sealing) in &micro.suites {
-        let what = format!("SRTP {suite}: protect 172 octets, ns; allocations");
-        rows.push(row("P11", &what, "–; 0", cost(sealing.protect)));
-        let what = format!("SRTP {suite}: protect and unprotect, ns; allocations");
-        rows.push(row("P11", &what, "–; 0", cost(sealing.both)));
-    }
     rows.extend([
         row("", &format!("SIP caller: {CALL}"), "–", share(signalling.caller)),
         row("", &format!("SIP callee: {CALL}"), "–", share(signalling.callee)),

@@ -84,10 +84,21 @@ pub(crate) async fn audio(
     uri: Uri,
 ) -> Result<Response, Failure> {
     let mut params = Params::of(&uri);
-    let codec = params.text("codec").map_or(Some(Codec::Pcmu), |name| Codec::from_word(&name.to_uppercase()));
+    let wanted = params.text("codec").map(str::to_owned);
+    if wanted.as_deref() == Some("original") {
+        params.finish(Some(()))?;
+        let file = app.engine.prompt_file(&id).await?.ok_or_else(|| Failure::not_found("prompt", &id))?;
+        // What it is was found out by its content; browsers are not to guess again.
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        ];
+        return Ok((headers, file).into_response());
+    }
+    let codec = wanted.map_or(Some(Codec::Pcmu), |name| Codec::from_word(&name.to_uppercase()));
     if codec.is_none() {
         let known = Codec::ALL.iter().map(|codec| codec.as_str()).collect::<Vec<_>>().join(", ");
-        params.fault("codec", format_args!("must be one of: {known}"));
+        params.fault("codec", format_args!("must be one of: {known}, original"));
     }
     let codec = params.finish(codec)?.unwrap_or(Codec::Pcmu);
     let wav = app.engine.prompt_audio(&id, codec).await?.ok_or_else(|| Failure::not_found("prompt", &id))?;

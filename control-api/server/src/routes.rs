@@ -67,7 +67,7 @@ fn call_routes() -> Vec<Route> {
             .answers::<Call>(200, "It had ended already.")
             .problems(&[Code::Overloaded]),
         Route::post("/v1/calls/{id}/play", CONTROL, calls::play)
-            .says("Calls", "play", "Plays a prompt; one that plays is stopped")
+            .says("Calls", "play", "Plays a prompt, a tone, a URL or a list of these; what plays is stopped")
             .body::<Play>()
             .answers::<PlayStarted>(202, "It will play.")
             .problems(&live),
@@ -187,7 +187,7 @@ fn bridge_routes() -> Vec<Route> {
 }
 
 fn library_routes() -> Vec<Route> {
-    let codec = word(Codec::ALL.iter().map(|codec| codec.as_str()));
+    let codec = word(Codec::ALL.iter().map(|codec| codec.as_str()).chain(["original"]));
     vec![
         Route::post("/v1/prompts", CONTROL, prompts::upload)
             .says("Prompts", "uploadPrompt", "Stores audio under a name (MP3, WAV, FLAC, or Ogg with Vorbis or Opus)")
@@ -203,7 +203,7 @@ fn library_routes() -> Vec<Route> {
             .answers::<Prompt>(200, "The prompt."),
         Route::get("/v1/prompts/{id}/audio", READ, prompts::audio)
             .says("Prompts", "getPromptAudio", "What a caller hears: mono, 16 bit, 8 or 16 kHz by the codec")
-            .query(&[("codec", codec, "The codec of the call; PCMU when it is not said.")])
+            .query(&[("codec", codec, "The codec of the call, PCMU when it is not said; original: the file as uploaded.")])
             .answers_as(200, "A WAV file.", "audio/wav"),
         Route::delete("/v1/prompts/{id}", CONTROL, prompts::delete)
             .says("Prompts", "deletePrompt", "Forgets a prompt; calls that play it go on")

@@ -1,7 +1,7 @@
 //! What can be done to an answered call; the same fields serve the flow verbs of the same name.
 
 use crate::{
-    CallId, Fault, PlayId,
+    CallId, Fault, Play,
     call::words,
     create::{is_number, is_sip_uri},
     fault::{self, Faults, Fields},
@@ -10,61 +10,6 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
-
-/// Plays a prompt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Play {
-    /// The prompt's id or name.
-    #[schema(min_length = 1, max_length = 64)]
-    pub prompt: String,
-    /// How often it is played in all; 0: until stopped.
-    #[serde(rename = "loop")]
-    #[schema(required = false, default = 1, maximum = 10_000)]
-    pub plays: u32,
-    /// Where the first playing starts.
-    #[schema(required = false, default = 0, maximum = 86_400_000)]
-    pub offset_ms: u32,
-    /// Whether a digit of the far side stops it. Inside a `gather`, that verb's own `barge_in` counts.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[schema(required = false, default = false)]
-    pub barge_in: bool,
-}
-
-impl Play {
-    /// Plays `prompt` once from its start.
-    pub fn once(prompt: impl Into<String>) -> Self {
-        Self { prompt: prompt.into(), plays: 1, offset_ms: 0, barge_in: false }
-    }
-
-    /// Reads a request body.
-    pub fn from_json(body: &Value) -> Result<Self, Vec<Fault>> {
-        fault::read(body, Self::read)
-    }
-
-    pub(crate) fn read(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Self> {
-        let mut fields = Fields::new(value, pointer, faults);
-        let play = Self::read_fields(&mut fields);
-        fields.finish();
-        play
-    }
-
-    pub(crate) fn read_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        let prompt = fields.str("prompt", 1..=64);
-        let prompt = fields.required("prompt", prompt);
-        // 10,000 plays and 24 hours are beyond any use; they keep `plays × duration` far from overflow.
-        let plays = fields.u32_in("loop", 0..=10_000).unwrap_or(1);
-        let offset_ms = fields.u32_in("offset_ms", 0..=86_400_000).unwrap_or(0);
-        let barge_in = fields.bool("barge_in").unwrap_or(false);
-        Some(Self { prompt: prompt?.to_owned(), plays, offset_ms, barge_in })
-    }
-}
-
-/// The answer to a play request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct PlayStarted {
-    /// Names this playing in `call.play.started` and `call.play.ended`.
-    pub play_id: PlayId,
-}
 
 /// Refuses an inbound call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]

@@ -1,6 +1,6 @@
 //! Events: what happened, in one envelope for every way of delivery.
 
-use crate::{Call, CallId, Codec, Cursor, PlayId, Timestamp, call::words, flow::VerbName};
+use crate::{Call, CallId, Codec, Cursor, PlayId, Source, Timestamp, call::words, flow::VerbName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{fmt, sync::Arc};
@@ -124,15 +124,16 @@ pub enum EventData {
         /// Why it is over.
         reason: GatherEnd,
     },
-    /// A prompt began.
+    /// Something began to play.
     #[serde(rename = "call.play.started")]
     CallPlayStarted {
         /// This playing.
         play_id: PlayId,
-        /// The prompt's id or name, as it was asked for.
-        prompt: String,
+        /// What, as it was asked for: `prompt`, `url`, `tone` or `playlist`.
+        #[serde(flatten)]
+        source: Source,
     },
-    /// A prompt is over.
+    /// What played is over.
     #[serde(rename = "call.play.ended")]
     CallPlayEnded {
         /// This playing.
@@ -141,6 +142,9 @@ pub enum EventData {
         reason: PlayEnd,
         /// How much was played, all repetitions together.
         played_ms: u64,
+        /// What was wrong, for a person to read; there if the reason is `error` and it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
     },
     /// A flow came to a step.
     #[serde(rename = "call.flow.step")]

@@ -141,6 +141,18 @@ impl<'a> Fields<'a> {
         number
     }
 
+    /// A whole number in `range`, which may be below zero.
+    pub fn i8_in(&mut self, key: &'static str, range: RangeInclusive<i8>) -> Option<i8> {
+        let value = self.value(key)?;
+        let number = value.as_i64().and_then(|n| i8::try_from(n).ok()).filter(|n| range.contains(n));
+        if number.is_none() {
+            let (min, max) = (range.start(), range.end());
+            let is = if value.is_number() { value.to_string() } else { kind(value).to_owned() };
+            self.fault(key, format_args!("must be a whole number from {min} to {max}, not {is}"));
+        }
+        number
+    }
+
     /// `true` or `false`.
     pub fn bool(&mut self, key: &'static str) -> Option<bool> {
         let value = self.value(key)?;

@@ -1,7 +1,7 @@
 //! Flows: what a call does by itself, as a graph of named steps.
 
 use crate::{
-    Fault, Gather, HangupReason, Play, Variable, Variables,
+    Fault, Gather, HangupReason, Play, Sound, Variable, Variables,
     action::is_digit,
     call::words,
     fault::{self, Faults, Fields, join, kind},
@@ -329,17 +329,18 @@ impl Flow {
         Some(Self { start: start?, steps: steps? })
     }
 
-    /// The prompts that the steps name, with the pointer of each, so that the engine can check that they exist.
-    pub fn prompts(&self) -> impl Iterator<Item = (String, &str)> {
-        self.steps.iter().filter_map(|(name, step)| {
+    /// What the steps play, with the pointer of each sound, so that the engine can check that it is to be had.
+    pub fn sounds(&self) -> impl Iterator<Item = (String, &Sound)> {
+        self.steps.iter().flat_map(|(name, step)| {
             let (play, member) = match &step.verb {
-                Verb::Play(play) => (Some(play), "prompt"),
-                Verb::Gather(gather) => (gather.play.as_ref(), "play/prompt"),
-                Verb::Park { play } => (play.as_ref(), "play/prompt"),
+                Verb::Play(play) => (Some(play), ""),
+                Verb::Gather(gather) => (gather.play.as_ref(), "/play"),
+                Verb::Park { play } => (play.as_ref(), "/play"),
                 Verb::Pause { .. } | Verb::Set { .. } | Verb::Branch { .. } => (None, ""),
                 Verb::Notify { .. } | Verb::Bridge { .. } | Verb::Hangup { .. } => (None, ""),
             };
-            play.map(|play| (format!("{}/{member}", join("/steps", name)), play.prompt.as_str()))
+            let at = format!("{}{member}", join("/steps", name));
+            play.into_iter().flat_map(move |play| play.source.sounds_at(&at).collect::<Vec<_>>())
         })
     }
 }

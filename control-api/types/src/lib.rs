@@ -26,6 +26,7 @@ pub mod event;
 mod fault;
 pub mod flow;
 mod id;
+mod play;
 mod problem;
 mod resource;
 mod route;
@@ -36,7 +37,7 @@ mod trace;
 mod trunk;
 mod variable;
 
-pub use action::{Gather, HangupReason, Play, PlayStarted, Reject, Transfer, TransferMode};
+pub use action::{Gather, HangupReason, Reject, Transfer, TransferMode};
 pub use bridge::{
     Bridge, BridgeCall, BridgeDtmf, BridgeMember, CreateBridge, JoinBridge, MAX_BRIDGED, Mute, MuteDirection,
     OnEnd, Role,
@@ -47,6 +48,7 @@ pub use endpoint::{Endpoint, EndpointContact, PutEndpoint, SipTransport};
 pub use event::{EndpointGone, Event, EventData};
 pub use fault::{Fault, Faults, Fields};
 pub use id::{CallId, Cursor, InvalidId, PlayId};
+pub use play::{MAX_PLAYLIST, Play, PlayStarted, Sound, Source, Tone};
 pub use problem::{Code, Problem};
 pub use resource::{
     Drain, FlowResource, FlowSummary, Gateway, GatewayState, Health, Lateness, Limits, LimitsPatch, Node,

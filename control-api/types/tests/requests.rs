@@ -1,7 +1,8 @@
 //! Request bodies: what is accepted, and the pointer and words of each fault.
 
 use control_api_types::{
-    Codec, CreateCall, Fault, FlowRef, Gather, HangupReason, Play, Transfer, TransferMode,
+    Codec, CreateCall, Fault, FlowRef, Gather, HangupReason, Play, Sound, Source, Tone, Transfer,
+    TransferMode,
     flow::{Flow, Outcome, Test, Verb},
 };
 use serde_json::{Value, json};
@@ -102,10 +103,6 @@ fn play_and_gather() {
     let endless =
         Play::from_json(&json!({"prompt": "music", "loop": 0, "offset_ms": 20, "barge_in": true})).unwrap();
     assert_eq!((endless.plays, endless.offset_ms, endless.barge_in), (0, 20, true));
-    check(
-        &Play::from_json(&json!({"url": "http://x"})).unwrap_err(),
-        &[("/prompt", "required"), ("/url", "allowed")],
-    );
 
     let gather = Gather::from_json(&json!({"max": 4})).unwrap();
     assert_eq!((gather.min, gather.terminators.as_str(), gather.timeout_ms), (1, "#", 5000));
@@ -116,6 +113,63 @@ fn play_and_gather() {
         &faults.unwrap_err(),
         &[("/min", "greater"), ("/terminators", "0-9"), ("/retries", "0 to 10"), ("/save_as", "letter")],
     );
+}
+
+#[test]
+fn everything_that_can_be_played() {
+    let prompt = |prompt: &str| Sound::Prompt { prompt: prompt.to_owned() };
+    let url = |url: &str| Sound::Url { url: url.to_owned() };
+    let tone = |tone, country: Option<&str>| Sound::Tone { tone, country: country.map(str::to_owned) };
+    let list = || vec![prompt("hello"), url("https://a.example/x.mp3"), tone(Tone::Beep, None)];
+    for (body, play) in [
+        (json!({"url": "https://a.example/{lang}.ogg"}), Play::of(url("https://a.example/{lang}.ogg"))),
+        (json!({"url": "{music}"}), Play::of(url("{music}"))),
+        (json!({"tone": "ringback", "country": "id"}), Play::of(tone(Tone::Ringback, Some("id")))),
+        (
+            json!({"tone": "sit", "volume_db": -6}),
+            Play { volume_db: -6, ..Play::of(tone(Tone::SpecialInformation, None)) },
+        ),
+        (
+            json!({"playlist": [{"prompt": "hello"}, {"url": "https://a.example/x.mp3"}, {"tone": "beep"}], "loop": 2}),
+            Play { plays: 2, ..Play::of(Source::Playlist { playlist: list() }) },
+        ),
+    ] {
+        assert_eq!(Play::from_json(&body).unwrap(), play, "{body}");
+        let written = serde_json::to_value(&play).unwrap();
+        assert_eq!(Play::from_json(&written).unwrap(), play, "{written}");
+        assert_eq!(serde_json::from_value::<Source>(written).unwrap(), play.source);
+    }
+    for (body, faults) in [
+        (json!({}), &[("/prompt", "another of: prompt, url, tone, playlist")][..]),
+        (json!({"say": {"text": "hi"}}), &[("/prompt", "required"), ("/say", "allowed")]),
+        (json!({"prompt": "a", "tone": "busy"}), &[("/tone", "cannot stand beside prompt")]),
+        (json!({"prompt": "a", "country": "id"}), &[("/country", "allowed")]),
+        (json!({"tone": "ring"}), &[("/tone", "must be one of: dial, ringback, busy")]),
+        (json!({"tone": "busy", "country": "ID"}), &[("/country", "small letters")]),
+        (json!({"tone": "busy", "country": "idn"}), &[("/country", "2 to 2")]),
+        (json!({"prompt": "a", "volume_db": 21}), &[("/volume_db", "from -40 to 20, not 21")]),
+        (json!({"prompt": "a", "volume_db": -1.5}), &[("/volume_db", "not -1.5")]),
+        (json!({"url": "ftp://a.example/x"}), &[("/url", "https://")]),
+        (json!({"url": "https:///x"}), &[("/url", "no host")]),
+        (json!({"url": "https://a.example/a b"}), &[("/url", "%20")]),
+        (json!({"url": 7}), &[("/url", "a string")]),
+        (json!({"playlist": []}), &[("/playlist", "1 to 64")]),
+        (json!({"playlist": vec![json!({"tone": "beep"}); 65]}), &[("/playlist", "not 65")]),
+        (json!({"playlist": {"prompt": "a"}}), &[("/playlist", "a list")]),
+        (json!({"playlist": [{"prompt": "a"}], "url": "https://a"}), &[("/url", "beside playlist")]),
+        (
+            json!({"playlist": ["a", {"prompt": ""}, {"prompt": "a", "loop": 2}, {"tone": "beep", "x": 1}]}),
+            &[
+                ("/playlist/0", "an object"),
+                ("/playlist/0/prompt", "required"),
+                ("/playlist/1/prompt", "1 to 64"),
+                ("/playlist/2/loop", "allowed"),
+                ("/playlist/3/x", "allowed"),
+            ],
+        ),
+    ] {
+        check(&Play::from_json(&body).unwrap_err(), faults);
+    }
 }
 
 #[test]
@@ -262,10 +316,11 @@ fn a_flow_reads_back_and_is_followed() {
     }});
     let flow = Flow::from_json(&body).unwrap();
     assert_eq!(Flow::from_json(&serde_json::to_value(&flow).unwrap()).unwrap(), flow);
-    let prompts: Vec<_> = flow.prompts().collect();
+    let sounds: Vec<_> = flow.sounds().collect();
+    let prompt = |prompt: &str| Sound::Prompt { prompt: prompt.to_owned() };
     let expected =
-        [("/steps/hold/play/prompt".to_owned(), "music"), ("/steps/menu/play/prompt".to_owned(), "menu")];
-    assert_eq!(prompts, expected);
+        [("/steps/hold/play".to_owned(), &prompt("music")), ("/steps/menu/play".to_owned(), &prompt("menu"))];
+    assert_eq!(sounds, expected);
 
     let menu = &flow.steps["menu"];
     assert_eq!(menu.follow(Outcome::Digits("1")), Some("one"));

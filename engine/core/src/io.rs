@@ -12,7 +12,7 @@ use media_core::{
 use sip_core::guard::Known;
 use sip_stir::{Chain, NoChain};
 
-use crate::prompt::PromptId;
+use crate::prompt::Playlist;
 
 /// Something the outside reports.
 #[derive(Debug, Clone)]
@@ -84,10 +84,12 @@ pub enum MediaInput {
     OpenFailed,
     /// An event of the leg.
     Event(MediaEvent),
-    /// The prompt of a [`MediaCommand::Run`] is not there: nothing runs now. Every other end of a play is an event.
+    /// What a [`MediaCommand::Run`] plays is not to be had: nothing runs now. Every other end of a play is an event.
     Unplayable {
         /// The id of the play.
         play: u64,
+        /// Why, for a person to read.
+        why: Arc<str>,
     },
     /// A command did not reach the leg: its thread does not keep up. The call ends.
     Lost,
@@ -108,7 +110,7 @@ pub enum MediaCommand {
         negotiated: Negotiated,
     },
     /// Run a program; replaces the one that runs.
-    Run(Program<PromptId>),
+    Run(Program<Playlist>),
     /// Stop the prompt.
     StopPlay,
     /// A key that the peer pressed and told of by SIP. The leg tells whether it counts, as an event.

@@ -1,13 +1,34 @@
-//! The prompts that may be played: ids and names, without their audio.
+//! What may be played: prompts by id and name, without their audio, and the tones that there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use control_api_types::Prompt;
+use control_api_types::{Faults, Play, Prompt, Sound, Tone};
+use media_core::tone::{self, Signal};
 
 /// The id of an uploaded prompt.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PromptId(pub Arc<str>);
+
+/// What a program plays, in order: for the shell to find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Playlist {
+    /// At least one.
+    pub sounds: Vec<Audio>,
+    /// How much louder or softer than they are, in dB.
+    pub volume_db: i8,
+}
+
+/// One thing that can be heard.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Audio {
+    /// An uploaded prompt.
+    Prompt(PromptId),
+    /// What lies at this URL.
+    Url(Arc<str>),
+    /// A tone.
+    Tone(&'static Signal),
+}
 
 /// Prompts by id and by name. Audio uploaded under several names is one prompt with all of them.
 #[derive(Debug, Default)]
@@ -37,6 +58,33 @@ impl Prompts {
         true
     }
 
+    /// What a request or a step plays; `None` when something of it is not there.
+    pub(crate) fn playlist(&self, play: &Play) -> Option<Playlist> {
+        let audio = |sound: &Sound| match sound {
+            Sound::Prompt { prompt } => self.find(prompt).map(Audio::Prompt),
+            Sound::Url { url } => Some(Audio::Url(url.as_str().into())),
+            Sound::Tone { tone, country } => signal(*tone, country.as_deref()).map(Audio::Tone),
+        };
+        let sounds = play.source.sounds().iter().map(audio).collect::<Option<_>>()?;
+        Some(Playlist { sounds, volume_db: play.volume_db })
+    }
+
+    /// Notes it when a sound, whose object is at `at`, is not there.
+    pub(crate) fn check(&self, sound: &Sound, at: &str, faults: &mut Faults) {
+        match sound {
+            Sound::Prompt { prompt } if self.find(prompt).is_none() => {
+                faults.push(format!("{at}/prompt"), format_args!("there is no prompt {prompt:?}"));
+            }
+            Sound::Tone { tone, country: Some(country) } if signal(*tone, Some(country)).is_none() => {
+                let known = tone::Tone::countries().collect::<Vec<_>>().join(", ");
+                let detail =
+                    format!("the tones of {country:?} are not known; leave it out, or take one of: {known}");
+                faults.push(format!("{at}/country"), detail);
+            }
+            Sound::Prompt { .. } | Sound::Url { .. } | Sound::Tone { .. } => {}
+        }
+    }
+
     /// The prompt that a request or a step means: by name, else by id.
     pub(crate) fn find(&self, name_or_id: &str) -> Option<PromptId> {
         if let Some(id) = self.ids.get(name_or_id) {
@@ -45,6 +93,18 @@ impl Prompts {
         let id = PromptId(name_or_id.into());
         self.names.contains_key(&id).then_some(id)
     }
+}
+
+fn signal(tone: Tone, country: Option<&str>) -> Option<&'static Signal> {
+    match tone {
+        Tone::Dial => tone::Tone::Dial,
+        Tone::Ringback => tone::Tone::Ringback,
+        Tone::Busy => tone::Tone::Busy,
+        Tone::Congestion => tone::Tone::Congestion,
+        Tone::SpecialInformation => tone::Tone::SpecialInformation,
+        Tone::Beep => tone::Tone::Beep,
+    }
+    .signal(country)
 }
 
 #[cfg(test)]

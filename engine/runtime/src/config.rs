@@ -10,6 +10,7 @@ use engine_core::{RegistrarConfig, Route, StirConfig};
 use crate::http::HttpConfig;
 use sip_core::guard::GuardConfig;
 
+use crate::sounds::SoundConfig;
 use crate::trace::TraceConfig;
 
 /// The settings of an [`Engine`](crate::Engine).
@@ -45,11 +46,13 @@ pub struct Config {
     pub stir: StirConfig,
     /// Where certificates and routes may be asked for.
     pub http: HttpConfig,
+    /// Bounds of what is played besides uploaded prompts.
+    pub sounds: SoundConfig,
     /// Phones and browsers that register here.
     pub registrar: RegistrarConfig,
     /// The journal's file.
     pub database: PathBuf,
-    /// Where prompts are kept.
+    /// Where prompts and audio of web servers are kept.
     pub media_dir: PathBuf,
 }
 

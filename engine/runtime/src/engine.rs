@@ -8,8 +8,8 @@ use bytes::Bytes;
 use control_api_types::flow::Flow;
 use control_api_types::{
     Bridge, BridgeCall, Call, CallId, CallStatus, CallTrace, Codec, CreateBridge, CreateCall, Cursor, Drain,
-    Fault, FlowResource, FlowSummary, Gather, HangupReason, JoinBridge, Limits, LimitsPatch, MuteDirection,
-    Node, Page, Play, PlayId, Prompt, Timestamp, Transfer, Trunk, TrunkSettings,
+    Fault, Faults, FlowRef, FlowResource, FlowSummary, Gather, HangupReason, JoinBridge, Limits, LimitsPatch,
+    MuteDirection, Node, Page, Play, PlayId, Prompt, Sound, Timestamp, Transfer, Trunk, TrunkSettings,
 };
 use engine_core::{Refusal, TrunkConfig};
 use sha2::Digest as _;
@@ -19,6 +19,7 @@ use crate::config::Reload;
 use crate::endpoints::Changing;
 use crate::events::{EventHub, Expired, Subscription};
 use crate::flows::FlowStore;
+use crate::http::Client;
 use crate::journal::{self, Journal, JournalError, StoredAnswer};
 use crate::prompts::{PromptError, PromptStore};
 use crate::task::Task;
@@ -102,6 +103,8 @@ pub(crate) struct Shared {
     pub(crate) flows: FlowStore,
     pub(crate) changing_endpoints: Changing,
     pub(crate) trunks: TrunkStore,
+    /// Tells which URLs may be asked for.
+    pub(crate) web: Client,
     /// Most calls that there are ports for.
     pub(crate) room: usize,
     /// The certificates of SIP.
@@ -117,6 +120,9 @@ impl Engine {
     /// Accepts a call; returns once it is in the journal, never waiting for the network. `false`: the same request
     /// was accepted before, and this is what became of it.
     pub async fn originate(&self, request: CreateCall) -> Result<(Call, bool), Error> {
+        if let Some(FlowRef::Inline(flow)) = &request.flow {
+            self.check_urls("/flow", flow.sounds())?;
+        }
         let body_hash = body_hash(&request)?;
         let id = request.id.clone();
         if let Some(id) = &id
@@ -240,8 +246,9 @@ impl Engine {
         }
     }
 
-    /// Plays a prompt; what plays is replaced.
+    /// Plays; what plays is replaced.
     pub async fn play(&self, id: &CallId, play: Play) -> Result<PlayId, Error> {
+        self.check_urls("", play.source.sounds_at(""))?;
         self.command(id, move |task, now, id| task.core.play(now, id, play)).await
     }
 
@@ -252,7 +259,27 @@ impl Engine {
 
     /// Collects digits.
     pub async fn gather(&self, id: &CallId, gather: Gather) -> Result<(), Error> {
+        self.check_urls("", gather.play.iter().flat_map(|play| play.source.sounds_at("/play")))?;
         self.command(id, move |task, now, id| task.core.gather(now, id, gather)).await
+    }
+
+    /// Whether the URLs among `sounds` may be asked for, as far as that can be told now: a name's address cannot. Those with
+    /// variables in them are judged when they are played.
+    fn check_urls<'a>(
+        &self,
+        pointer: &str,
+        sounds: impl Iterator<Item = (String, &'a Sound)>,
+    ) -> Result<(), Error> {
+        let mut faults = Faults::default();
+        for (at, sound) in sounds {
+            if let Sound::Url { url } = sound
+                && !url.contains(['{', '}'])
+                && let Err(refused) = self.shared.web.check(url)
+            {
+                faults.push(format!("{pointer}{at}/url"), refused);
+            }
+        }
+        Ok(faults.into_result(Some(())).map_err(Refusal::Validation)?)
     }
 
     /// Answers an inbound call.
@@ -387,6 +414,12 @@ impl Engine {
         Ok(self.shared.prompts.audio(id_or_name, engine_core::codec_from_api(codec)).await?)
     }
 
+    /// A prompt's file as it was uploaded.
+    pub async fn prompt_file(&self, id_or_name: &str) -> Result<Option<Bytes>, Error> {
+        let Some(prompt) = self.shared.prompts.find(id_or_name) else { return Ok(None) };
+        Ok(Some(self.shared.prompts.original(&prompt.id).await?))
+    }
+
     /// Forgets a prompt; `false` when there is none.
     pub async fn delete_prompt(&self, id_or_name: &str) -> Result<bool, Error> {
         let Some(prompt) = self.shared.prompts.delete(id_or_name).await? else { return Ok(false) };
@@ -397,6 +430,7 @@ impl Engine {
     /// Stores a flow; calls that run keep the version they started with.
     pub async fn put_flow(&self, name: String, flow: Flow) -> Result<FlowResource, Error> {
         let _changing = self.shared.flows.changing.lock().await;
+        self.check_urls("", flow.sounds())?;
         let flow = Arc::new(flow);
         let document = Arc::clone(&flow);
         self.ask(move |task, _| task.core.check_flow(&document)).await?.map_err(Refusal::Validation)?;
@@ -408,6 +442,7 @@ impl Engine {
 
     /// Checks a flow against what is stored here, without keeping it.
     pub async fn check_flow(&self, flow: Flow) -> Result<(), Error> {
+        self.check_urls("", flow.sounds())?;
         Ok(self.ask(move |task, _| task.core.check_flow(&flow)).await?.map_err(Refusal::Validation)?)
     }
 

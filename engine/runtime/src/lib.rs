@@ -16,6 +16,7 @@ mod http;
 mod journal;
 mod metrics;
 mod prompts;
+mod sounds;
 mod start;
 mod task;
 #[cfg(test)]
@@ -31,5 +32,6 @@ pub use http::HttpConfig;
 pub use journal::{JournalError, StoredAnswer};
 pub use media_prompts;
 pub use prompts::PromptError;
+pub use sounds::SoundConfig;
 pub use start::StartError;
 pub use trace::{HepConfig, HepSecret, TraceConfig};

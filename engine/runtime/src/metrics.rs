@@ -173,6 +173,14 @@ impl Task {
                 text.counter(&format!("carillon_media_{name}_total"), help, value);
             }
         }
+        let (counts, memory, disk, waiting) = self.sounds.figures();
+        let name = "carillon_sounds_loaded_total";
+        text.family(name, "counter", "Tones, volumes and URLs made ready to play, by result.");
+        text.sample(name, &[("result", "ready")], counts.loaded);
+        text.sample(name, &[("result", "failed")], counts.failed);
+        text.gauge("carillon_sounds_memory_bytes", "Encoded audio kept besides uploaded prompts.", memory);
+        text.gauge("carillon_sounds_disk_bytes", "Files of web servers kept on disk.", disk);
+        text.gauge("carillon_sounds_waiting", "Calls that wait for what they are to play.", waiting);
         let name = "carillon_media_wheel_lateness_seconds";
         text.family(name, "histogram", "How late RTP packets were handed to the kernel.");
         let (bucket, mut below) = (format!("{name}_bucket"), 0);

@@ -12,6 +12,7 @@ use control_api_types::{Prompt, Timestamp};
 use media_core::{Codec, Encoded};
 use media_prompts::{Limits, Prepared};
 use parking_lot::RwLock;
+use tokio::sync::Semaphore;
 
 use crate::journal::{Journal, JournalError, StoredPrompt};
 
@@ -71,6 +72,8 @@ pub(crate) struct PromptStore {
     catalogue: Arc<RwLock<Catalogue>>,
     /// Uploads and deletions one at a time, so that files, journal and map agree.
     changing: Arc<tokio::sync::Mutex<()>>,
+    /// Files that are decoded at a time: each takes a core, and those are for calls.
+    decoding: Arc<Semaphore>,
 }
 
 impl PromptStore {
@@ -92,6 +95,9 @@ impl PromptStore {
             journal,
             catalogue: Arc::new(RwLock::new(catalogue)),
             changing: Arc::default(),
+            decoding: Arc::new(Semaphore::new(
+                std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2)),
+            )),
         })
     }
 
@@ -104,12 +110,7 @@ impl PromptStore {
     ) -> Result<Prompt, PromptError> {
         let size_bytes = bytes.len() as u64;
         let original = bytes.clone();
-        // Decoding takes seconds for long files.
-        let prepared = tokio::task::spawn_blocking(move || {
-            media_prompts::prepare(&bytes, &Limits::default(), &Codec::ALL)
-        })
-        .await
-        .map_err(|_| PromptError::Stopping)??;
+        let prepared = self.prepare(bytes, 0).await?;
         let _changing = self.changing.lock().await;
         let id = prepared.sha256.to_string();
         let existing = self.catalogue.read().by_name.get(&name).cloned();
@@ -168,6 +169,29 @@ impl PromptStore {
     /// A prompt by name, or else by id.
     pub(crate) fn find(&self, id_or_name: &str) -> Option<Prompt> {
         self.catalogue.read().find(id_or_name).cloned()
+    }
+
+    /// Makes a file ready to play, so many dB louder or softer than prompts are. That takes seconds for long ones.
+    pub(crate) async fn prepare(&self, bytes: Bytes, volume_db: i8) -> Result<Prepared, PromptError> {
+        let turn = Arc::clone(&self.decoding).acquire_owned().await.map_err(|_| PromptError::Stopping)?;
+        let preparing = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            media_prompts::prepare_at(&bytes, &Limits::default(), &Codec::ALL, volume_db)
+        });
+        match preparing.await {
+            Ok(prepared) => Ok(prepared?),
+            Err(error) if error.is_panic() => {
+                let reason = "its decoder fails";
+                Err(media_prompts::Error::Damaged { container: "audio", reason }.into())
+            }
+            Err(_) => Err(PromptError::Stopping),
+        }
+    }
+
+    /// The file of a prompt, by id, as it was uploaded.
+    pub(crate) async fn original(&self, id: &str) -> Result<Bytes, PromptError> {
+        let path = original_file(&self.folder, id);
+        tokio::fs::read(&path).await.map(Bytes::from).map_err(at(&path))
     }
 
     /// What is played of a prompt, by id.

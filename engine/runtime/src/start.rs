@@ -19,6 +19,7 @@ use crate::flows::FlowStore;
 use crate::http::{Certificates, Client, Webhooks};
 use crate::journal::{EndedCall, Journal, JournalError};
 use crate::prompts::{PromptError, PromptStore};
+use crate::sounds::Sounds;
 use crate::task::{Sources, State, Task};
 use crate::trace::{Hep, Trace};
 use crate::trunks::TrunkStore;
@@ -33,6 +34,9 @@ pub enum StartError {
     /// Prompts could not be loaded.
     #[error(transparent)]
     Prompts(#[from] PromptError),
+    /// The folder for audio of web servers could not be made or read.
+    #[error("cannot use the folder web in media_dir: {0}")]
+    Sounds(std::io::Error),
     /// A SIP listener could not be opened.
     #[error(transparent)]
     Sip(#[from] sip_io::Error),
@@ -137,6 +141,10 @@ impl Engine {
         let (journalled, journal_answers) = mpsc::channel(JOURNALLED);
         let (answer, answers) = mpsc::channel(ANSWERS);
         let certificates = Certificates::new(Client::new(&config.http, true)?, answer.clone());
+        let web = Client::new(&config.http, true)?;
+        let sounds =
+            Sounds::open(prompts.clone(), web.clone(), &config.media_dir, &config.sounds, answer.clone())
+                .map_err(StartError::Sounds)?;
         let webhooks = Webhooks::new(Client::new(&config.http, false)?, answer);
         let (drained_tell, drained) = watch::channel(false);
         let (stopped_tell, stopped) = watch::channel(false);
@@ -146,7 +154,7 @@ impl Engine {
             media,
             journal: journal.clone(),
             events: events.clone(),
-            prompts: prompts.clone(),
+            sounds,
             trace: Trace::new(&config.trace),
             hep: config.trace.hep.map(Hep::start),
             node,
@@ -180,6 +188,7 @@ impl Engine {
                 flows,
                 changing_endpoints: Arc::default(),
                 trunks,
+                web,
                 room,
                 tls_files,
                 stopped,

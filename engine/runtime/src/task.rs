@@ -20,7 +20,7 @@ use crate::engine::{Command, Error};
 use crate::events::EventHub;
 use crate::http::{Certificates, Fetched, Webhooks};
 use crate::journal::{EndedCall, Journal, JournalError};
-use crate::prompts::PromptStore;
+use crate::sounds::{Loaded, Sounds, Step};
 use crate::trace::{Captured, Hep, Trace};
 
 /// Inputs handled before outputs are carried out: bounds how long a sent message waits behind arriving ones.
@@ -41,13 +41,15 @@ pub(crate) enum Journalled {
     Ended(u64, Result<(), JournalError>),
 }
 
-/// What web servers have answered.
+/// What was done away from the task: web servers have answered, sounds are ready.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// A certificate, or none.
     Certificate(Fetched),
     /// What becomes of the call of this leg.
     Route(LegId, Result<RouteAnswer, NoRoute>),
+    /// Something to play.
+    Sound(Box<Loaded>),
 }
 
 /// An ended call on its way through the journal to its event.
@@ -90,7 +92,7 @@ pub(crate) struct Task {
     pub(crate) media: Media,
     pub(crate) journal: Journal,
     pub(crate) events: EventHub,
-    pub(crate) prompts: PromptStore,
+    pub(crate) sounds: Sounds,
     pub(crate) trace: Trace,
     pub(crate) hep: Option<Hep>,
     pub(crate) node: Arc<str>,
@@ -194,7 +196,11 @@ impl Task {
             Woken::Media(leg, event) => {
                 let input = match event {
                     LegEvent::Media(event) => MediaInput::Event(event),
-                    LegEvent::Closed(stats) => MediaInput::Closed(stats),
+                    LegEvent::Closed(stats) => {
+                        let steps = self.sounds.close(leg);
+                        self.play(now, leg, steps);
+                        MediaInput::Closed(stats)
+                    }
                 };
                 self.input(now, Input::Media { leg, input });
             }
@@ -203,6 +209,11 @@ impl Task {
                 let (legs, result) = self.certificates.fetched(now, fetched);
                 for leg in legs {
                     self.input(now, Input::Certificate { leg, result: result.clone() });
+                }
+            }
+            Woken::Answer(Answer::Sound(loaded)) => {
+                for (leg, step) in self.sounds.loaded(now, *loaded) {
+                    self.play(now, leg, [step]);
                 }
             }
             Woken::Answer(Answer::Route(leg, answer)) => {
@@ -361,23 +372,39 @@ impl Task {
                 self.media.command(leg, media_io::Command::Start { config, negotiated })
             }
             MediaCommand::Run(program) => {
-                let play = program.play.as_ref().map(|play| play.id);
-                let resolved = program.try_map(|prompt| self.prompts.played(&prompt.0).ok_or(prompt));
-                match resolved {
-                    Ok(program) => self.media.command(leg, media_io::Command::Run(program)),
-                    Err(prompt) => {
-                        tracing::error!(prompt = %prompt.0, "a call wants to play a prompt that is gone");
-                        let Some(play) = play else { return };
-                        return self.input(now, Input::Media { leg, input: MediaInput::Unplayable { play } });
-                    }
-                }
+                let steps = self.sounds.run(now, leg, program);
+                return self.play(now, leg, steps);
             }
-            MediaCommand::StopPlay => self.media.command(leg, media_io::Command::StopPlay),
+            MediaCommand::StopPlay => match self.sounds.stop(leg) {
+                Some(steps) => return self.play(now, leg, steps),
+                None => self.media.command(leg, media_io::Command::StopPlay),
+            },
             MediaCommand::Press { digit, duration_ms } => {
                 self.media.command(leg, media_io::Command::Press { digit, duration_ms })
             }
-            MediaCommand::Close => self.media.command(leg, media_io::Command::Close),
+            MediaCommand::Close => {
+                let steps = self.sounds.close(leg);
+                self.play(now, leg, steps);
+                self.media.command(leg, media_io::Command::Close)
+            }
         };
+        self.commanded(now, leg, done);
+    }
+
+    /// Does what the sounds of a leg's program want done.
+    fn play(&mut self, now: Instant, leg: LegId, steps: impl IntoIterator<Item = Step>) {
+        for step in steps {
+            match step {
+                Step::Run(program) => {
+                    let done = self.media.command(leg, media_io::Command::Run(program));
+                    self.commanded(now, leg, done);
+                }
+                Step::Tell(input) => self.input(now, Input::Media { leg, input }),
+            }
+        }
+    }
+
+    fn commanded(&mut self, now: Instant, leg: LegId, done: Result<(), media_io::Error>) {
         if let Err(error) = done {
             tracing::warn!(%error, "a media thread does not take a command; its call ends");
             self.input(now, Input::Media { leg, input: MediaInput::Lost });

@@ -47,6 +47,7 @@ impl Bench {
             routes: Vec::new(),
             stir: Default::default(),
             http: Default::default(),
+            sounds: Default::default(),
             registrar: Default::default(),
             database: folder.join("carillon.db"),
             media_dir: folder.clone(),

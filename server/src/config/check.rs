@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use control_api_types::{Limits, TrunkSettings};
 use engine_core::{RegistrarConfig, Route, RouteAction, RouteMatch};
-use engine_runtime::{HepConfig, HepSecret, HttpConfig, TraceConfig};
+use engine_runtime::{HepConfig, HepSecret, HttpConfig, SoundConfig, TraceConfig};
 use media_core::Codec;
 use sip_core::Network;
 use sip_core::guard::{GuardConfig, Rate};
@@ -53,6 +53,7 @@ pub(super) fn check(
     let name_servers = listen::name_servers(&file.sip.dns, &mut faults);
     let guard = guard(&file.sip.guard, &mut faults);
     let trace = trace(&file.sip.trace, folder, &mut faults);
+    let sounds = sounds(&file.media, &mut faults);
     let media = media(&file.media, &mut faults);
     let limits = limits(&file.limits, &mut faults);
     let http = stir::http(&file.http, folder, &mut faults);
@@ -81,6 +82,7 @@ pub(super) fn check(
         routes,
         stir,
         http,
+        sounds,
         registrar,
         database: folder.join(database(&file.storage.database_url, &mut faults)),
         media_dir: folder.join(&file.storage.media_dir),
@@ -207,6 +209,22 @@ fn media(media: &file::Media, faults: &mut Checks) -> media_io::MediaConfig {
         shards: media.shards,
         pin: true,
         max_legs: usize::from(last.saturating_sub(first)) / 2 + 1,
+    }
+}
+
+fn sounds(media: &file::Media, faults: &mut Checks) -> SoundConfig {
+    let file::Media { url_timeout_s: timeout, url_max_mb: max, .. } = media;
+    faults.require(timeout, (1..=60).contains(timeout.get_ref()), "url_timeout_s must be 1 to 60");
+    faults.require(
+        max,
+        (1..=32).contains(max.get_ref()),
+        "url_max_mb must be 1 to 32, the most that a prompt may have",
+    );
+    SoundConfig {
+        url_timeout: Duration::from_secs(u64::from(*timeout.get_ref())),
+        url_max_bytes: (*max.get_ref() as usize) << 20,
+        url_cache_bytes: u64::from(media.url_cache_mb) << 20,
+        memory_bytes: (media.sound_cache_mb as usize) << 20,
     }
 }
 

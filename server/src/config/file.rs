@@ -200,6 +200,14 @@ pub(super) struct Media {
     /// Media threads; 0: one per core.
     pub(super) shards: usize,
     pub(super) public_ip: Option<IpAddr>,
+    /// Longest fetch of a URL that is to be played.
+    pub(super) url_timeout_s: Spanned<u32>,
+    /// Largest file that is fetched.
+    pub(super) url_max_mb: Spanned<u32>,
+    /// Fetched files on disk.
+    pub(super) url_cache_mb: u32,
+    /// Tones, volumes and fetched files in memory, ready to play.
+    pub(super) sound_cache_mb: u32,
 }
 
 impl Default for Media {
@@ -209,6 +217,10 @@ impl Default for Media {
             port_range: Spanned::new(0..0, [10_000, 32_767]),
             shards: 0,
             public_ip: None,
+            url_timeout_s: Spanned::new(0..0, 10),
+            url_max_mb: Spanned::new(0..0, 32),
+            url_cache_mb: 1024,
+            sound_cache_mb: 256,
         }
     }
 }

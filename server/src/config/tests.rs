@@ -71,6 +71,10 @@ fn every_section_is_read() {
         public_ip = "192.0.2.1"
         port_range = [20000, 20009]
         shards = 2
+        url_timeout_s = 5
+        url_max_mb = 8
+        url_cache_mb = 100
+        sound_cache_mb = 50
         [limits]
         max_calls = 5
         queue_timeout_s = 7
@@ -114,6 +118,9 @@ fn every_section_is_read() {
     assert!(["nosy-phone", "sipvicious"].iter().all(|name| guard.scanners.iter().any(|s| s == name)));
     assert_eq!((engine.media_public_ip, engine.media.shards), ("192.0.2.1".parse().ok(), 2));
     assert_eq!(engine.media.max_legs, 5, "an even port and the next for each");
+    let sounds = &engine.sounds;
+    assert_eq!((sounds.url_timeout.as_secs(), sounds.url_max_bytes), (5, 8 << 20));
+    assert_eq!((sounds.url_cache_bytes, sounds.memory_bytes), (100 << 20, 50 << 20));
     assert_eq!((engine.limits.max_calls, engine.limits.queue_timeout_s), (5, 7));
     assert_eq!(engine.cdr_retention.as_secs(), 2 * 24 * 3600);
     assert_eq!(engine.database, PathBuf::from("/var/lib/c.db"));
@@ -209,6 +216,8 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
             "[media]\nip = \"0.0.0.0\"".into(),
             "2: [media] ip on every address needs public_ip: peers must be told one address",
         ),
+        ("[media]\nurl_timeout_s = 0".into(), "2: url_timeout_s must be 1 to 60"),
+        ("[media]\nurl_max_mb = 33".into(), "2: url_max_mb must be 1 to 32, the most that a prompt may have"),
         (
             "[media]\nport_range = [20000, 10000]".into(),
             "2: expected [first, last] with 1024 <= first < last; each call takes an even port and the next",

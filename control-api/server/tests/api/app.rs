@@ -187,6 +187,7 @@ fn config(folder: &Folder, sip: SocketAddr) -> Config {
         routes: vec![park],
         stir: Default::default(),
         http: Default::default(),
+        sounds: Default::default(),
         registrar: Default::default(),
         database: folder.0.join("carillon.db"),
         media_dir: folder.0.clone(),

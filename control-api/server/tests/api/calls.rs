@@ -88,11 +88,11 @@ async fn a_call_is_answered_played_to_and_hung_up() {
     assert_eq!(unknown.code(), Some(Code::Validation));
     let play_id = near.play(&call.id, &Play { plays: 0, ..Play::once("tone") }).await.unwrap();
     let started = wait(&mut near_events, |event| match &event.data {
-        EventData::CallPlayStarted { play_id, prompt } => Some((play_id.clone(), prompt.clone())),
+        EventData::CallPlayStarted { play_id, source } => Some((play_id.clone(), source.clone())),
         _ => None,
     })
     .await;
-    assert_eq!(started, (play_id, "tone".to_owned()));
+    assert_eq!(started, (play_id, Play::once("tone").source));
     near.stop_play(&call.id).await.unwrap();
     let reason = wait(&mut near_events, |event| match &event.data {
         EventData::CallPlayEnded { reason, .. } => Some(*reason),

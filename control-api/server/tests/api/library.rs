@@ -26,7 +26,11 @@ async fn a_prompt_is_stored_shown_heard_and_forgotten() {
     let rate = |wav: &[u8]| u32::from_le_bytes(*wav[24..].first_chunk().unwrap());
     assert_eq!((rate(&narrow), rate(&wide)), (8_000, 16_000));
     assert_eq!(wide.len() - 44, (narrow.len() - 44) * 2, "the same time");
-    app.get("/v1/prompts/tone/audio?codec=opus").await.problem(422, "validation");
+    let file = app.request(Method::GET, "/v1/prompts/tone/audio?codec=original").send().await.unwrap();
+    assert_eq!(file.headers()["content-type"], "application/octet-stream");
+    assert_eq!(file.bytes().await.unwrap(), wav());
+    app.get("/v1/prompts/none/audio?codec=original").await.problem(404, "not-found");
+    app.get("/v1/prompts/tone/audio?codec=mp3").await.problem(422, "validation");
 
     client.delete_prompt("tone").await.unwrap();
     app.get("/v1/prompts/tone").await.problem(404, "not-found");

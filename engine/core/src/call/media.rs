@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use control_api_types::event::{DtmfMethod, GatherEnd, PlayEnd};
 use control_api_types::flow::{Flow, Outcome};
-use control_api_types::{EndedBy, EventData, Gather, Play, PlayId, Variable};
+use control_api_types::{EndedBy, EventData, Gather, Play, PlayId, Source, Variable};
 use media_core::dtmf::Method;
 use media_core::{Collect, CollectEnd, Digit, Digits, MediaEvent, MediaStats, Program};
 use sip_core::{Reason, ReasonProtocol};
@@ -16,7 +16,7 @@ use crate::disposition::Evidence;
 use crate::flow::{Next, Run};
 use crate::io::{MediaCommand, MediaInput, Refusal};
 use crate::keypress::Keypress;
-use crate::prompt::PromptId;
+use crate::prompt::Playlist;
 use crate::timers::CallTimer;
 use crate::variables;
 
@@ -75,7 +75,7 @@ pub(super) struct Programs {
 #[derive(Debug)]
 struct Running {
     /// What plays, as it was asked for; `None` once it is over.
-    play: Option<String>,
+    play: Option<Source>,
     /// What is gathered; `None` once it is over.
     gather: Option<Gather>,
     owner: Owner,
@@ -117,7 +117,7 @@ impl LiveCall {
                 }
             }
             MediaInput::Event(event) => self.on_media_event(ctx, event),
-            MediaInput::Unplayable { play } => self.unplayable(ctx, play),
+            MediaInput::Unplayable { play, why } => self.unplayable(ctx, play, &why),
             // If it was the command to close, the release timer ends the wait for its answer.
             MediaInput::Lost => self.media_failed(ctx),
             MediaInput::Closed(stats) => {
@@ -171,9 +171,9 @@ impl LiveCall {
             // No leg is told to dial.
             MediaEvent::DialEnded { .. } => {}
             MediaEvent::PlayStarted { id } => {
-                if let Some(prompt) = self.programs.running.get(&id).and_then(|running| running.play.clone())
+                if let Some(source) = self.programs.running.get(&id).and_then(|running| running.play.clone())
                 {
-                    self.emit(ctx, EventData::CallPlayStarted { play_id: play_id(id), prompt });
+                    self.emit(ctx, EventData::CallPlayStarted { play_id: play_id(id), source });
                 }
             }
             MediaEvent::PlayEnded { id, reason, played_ms } => {
@@ -184,7 +184,9 @@ impl LiveCall {
                     media_core::PlayEnd::Hangup => PlayEnd::Hangup,
                     media_core::PlayEnd::WrongCodec => PlayEnd::Error,
                 };
-                self.play_ended(ctx, id, reason, u64::from(played_ms));
+                let played_ms = u64::from(played_ms);
+                let play_id = play_id(id);
+                self.play_over(ctx, id, EventData::CallPlayEnded { play_id, reason, played_ms, error: None });
             }
             MediaEvent::CollectEnded { id, digits, reason } => self.collect_ended(ctx, id, digits, reason),
         }
@@ -198,7 +200,8 @@ impl LiveCall {
         ctx.media(self.leg, MediaCommand::Press { digit, duration_ms });
     }
 
-    fn play_ended(&mut self, ctx: &mut Context<'_>, id: u64, reason: PlayEnd, played_ms: u64) {
+    /// A play is over, as `ended` tells.
+    fn play_over(&mut self, ctx: &mut Context<'_>, id: u64, ended: EventData) {
         let Some(running) = self.programs.running.get_mut(&id) else { return };
         if running.play.take().is_none() {
             return;
@@ -207,27 +210,25 @@ impl LiveCall {
         if done {
             self.programs.running.remove(&id);
         }
-        self.emit(ctx, EventData::CallPlayEnded { play_id: play_id(id), reason, played_ms });
+        self.emit(ctx, ended);
         if done {
             self.flow_goes_on(ctx, id, Outcome::Done);
         }
     }
 
-    /// The prompt could not be had: the gather beside it goes on in silence.
-    fn unplayable(&mut self, ctx: &mut Context<'_>, id: u64) {
+    /// What was to be played could not be had: the gather beside it goes on in silence.
+    fn unplayable(&mut self, ctx: &mut Context<'_>, id: u64, why: &str) {
         let gather = self.programs.running.get_mut(&id).and_then(|running| running.gather.take());
         let owner = self.programs.running.get(&id).map(|running| running.owner.clone());
         match (gather, owner) {
             (Some(gather), Some(owner)) => {
                 self.programs.running.remove(&id);
-                let data =
-                    EventData::CallPlayEnded { play_id: play_id(id), reason: PlayEnd::Error, played_ms: 0 };
-                self.emit(ctx, data);
+                self.emit(ctx, unplayed(id, why));
                 if self.is_conversing() {
                     self.gather_again(ctx, id, Gather { play: None, ..gather }, owner);
                 }
             }
-            (_, _) => self.play_ended(ctx, id, PlayEnd::Error, 0),
+            (_, _) => self.play_over(ctx, id, unplayed(id, why)),
         }
     }
 
@@ -312,7 +313,7 @@ impl LiveCall {
     }
 
     /// Starts a program in the place of the one that runs. `None` when there is nothing to run: the only thing in it was
-    /// a prompt that does not exist.
+    /// something that does not exist.
     fn launch(
         &mut self,
         ctx: &mut Context<'_>,
@@ -322,11 +323,9 @@ impl LiveCall {
     ) -> Option<u64> {
         self.programs.last += 1;
         let id = self.programs.last;
-        let found = play.as_ref().map(|play| ctx.prompts.find(&play.prompt));
+        let found = play.as_ref().map(|play| ctx.prompts.playlist(play));
         if let Some(None) = found {
-            let data =
-                EventData::CallPlayEnded { play_id: play_id(id), reason: PlayEnd::Error, played_ms: 0 };
-            self.emit(ctx, data);
+            self.emit(ctx, unplayed(id, "a prompt of it has been deleted"));
         }
         let play = play.zip(found.flatten());
         if play.is_none() && gather.is_none() {
@@ -334,10 +333,10 @@ impl LiveCall {
         }
         let barge_in = gather.as_ref().map(|gather| gather.barge_in);
         let program = Program {
-            play: play.as_ref().map(|(play, prompt)| program_play(id, play, prompt.clone(), barge_in)),
+            play: play.as_ref().map(|(play, list)| program_play(id, play, list.clone(), barge_in)),
             collect: gather.as_ref().map(|gather| collect(id, gather)),
         };
-        let play = play.map(|(play, _)| play.prompt);
+        let play = play.map(|(play, _)| play.source);
         self.programs.running.insert(id, Running { play, gather, owner });
         ctx.media(self.leg, MediaCommand::Run(program));
         Some(id)
@@ -347,7 +346,7 @@ impl LiveCall {
 
     pub(crate) fn play(&mut self, ctx: &mut Context<'_>, play: Play) -> Result<PlayId, Refusal> {
         self.media_is_free()?;
-        // The engine has checked that the prompt exists, so there is something to run.
+        // The engine has checked that all of it exists, so there is something to run.
         self.launch(ctx, Some(play), None, Owner::Api).map(play_id).ok_or(Refusal::NotFound)
     }
 
@@ -505,15 +504,21 @@ fn play_id(id: u64) -> PlayId {
     PlayId::new(&format!("p-{id}")).expect("p- and digits are an id")
 }
 
+/// The end of a play that nothing was heard of.
+fn unplayed(id: u64, why: &str) -> EventData {
+    let error = Some(why.to_owned());
+    EventData::CallPlayEnded { play_id: play_id(id), reason: PlayEnd::Error, played_ms: 0, error }
+}
+
 fn program_play(
     id: u64,
     play: &Play,
-    prompt: PromptId,
+    playlist: Playlist,
     barge_in: Option<bool>,
-) -> media_core::Play<PromptId> {
+) -> media_core::Play<Playlist> {
     media_core::Play {
         id,
-        prompt,
+        playlist,
         plays: play.plays,
         offset_ms: play.offset_ms,
         barge_in: barge_in.unwrap_or(play.barge_in),

@@ -176,10 +176,10 @@ impl Engine {
         self.command(now, id, |call, ctx| call.reject(ctx, status))
     }
 
-    /// Plays a prompt on an answered call whose flow, if any, leaves the media free (at `park` and `pause` steps). It
+    /// Plays on an answered call whose flow, if any, leaves the media free (at `park` and `pause` steps). It
     /// replaces what plays and gathers.
     pub fn play(&mut self, now: Instant, id: &CallId, play: Play) -> Result<PlayId, Refusal> {
-        self.check_prompt(id, "/prompt", Some(&play))?;
+        self.check_play(id, "", Some(&play))?;
         self.command(now, id, |call, ctx| call.play(ctx, play))
     }
 
@@ -190,22 +190,20 @@ impl Engine {
 
     /// Gathers digits on an answered call; the rules of [`Engine::play`] hold.
     pub fn gather(&mut self, now: Instant, id: &CallId, gather: Gather) -> Result<(), Refusal> {
-        self.check_prompt(id, "/play/prompt", gather.play.as_ref())?;
+        self.check_play(id, "/play", gather.play.as_ref())?;
         self.command(now, id, |call, ctx| call.gather(ctx, gather))
     }
 
-    fn check_prompt(&self, id: &CallId, pointer: &str, play: Option<&Play>) -> Result<(), Refusal> {
+    /// `pointer`: of the play in the request.
+    fn check_play(&self, id: &CallId, pointer: &str, play: Option<&Play>) -> Result<(), Refusal> {
         if !self.by_id.contains_key(id) {
             return Err(Refusal::NotFound);
         }
-        match play {
-            Some(Play { prompt, .. }) if self.prompts.find(prompt).is_none() => {
-                let fault =
-                    Fault { pointer: pointer.into(), detail: format!("there is no prompt {prompt:?}") };
-                Err(Refusal::Validation(vec![fault]))
-            }
-            Some(_) | None => Ok(()),
+        let mut faults = Faults::default();
+        for (at, sound) in play.into_iter().flat_map(|play| play.source.sounds_at(pointer)) {
+            self.prompts.check(sound, &at, &mut faults);
         }
+        faults.into_result(Some(())).map_err(Refusal::Validation)
     }
 
     pub(super) fn command<R>(

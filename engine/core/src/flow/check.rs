@@ -1,21 +1,24 @@
 //! What a flow needs from the engine before it may run. Its shape is checked where it is read.
 
 use control_api_types::flow::{Flow, Verb};
-use control_api_types::{Faults, Variable};
+use control_api_types::{Faults, Sound, Variable};
 
 use crate::prompt::Prompts;
 use crate::variables::{self, escape};
 
 /// Notes every prompt that is not there and every brace without meaning, with its pointer below `pointer`.
 pub(crate) fn check(flow: &Flow, pointer: &str, prompts: &Prompts, faults: &mut Faults) {
-    for (at, name) in flow.prompts() {
+    for (at, sound) in flow.sounds() {
         let at = format!("{pointer}{at}");
-        if variables::is_literal(name) {
-            if prompts.find(name).is_none() {
-                faults.push(at, format_args!("there is no prompt {name:?}"));
-            }
-        } else if let Err(bad) = variables::check(name) {
-            faults.push(at, bad);
+        let (member, text) = match sound {
+            Sound::Prompt { prompt } => ("prompt", prompt.as_str()),
+            Sound::Url { url } => ("url", url.as_str()),
+            Sound::Tone { .. } => ("tone", ""),
+        };
+        if variables::is_literal(text) {
+            prompts.check(sound, &at, faults);
+        } else if let Err(bad) = variables::check(text) {
+            faults.push(format!("{at}/{member}"), bad);
         }
     }
     for (name, step) in &flow.steps {
@@ -65,6 +68,8 @@ mod tests {
             "d": {"verb": "park", "play": {"prompt": "{oops"}},
             "e": {"verb": "set", "variables": {"x": "{", "y": "{x}"}},
             "f": {"verb": "notify", "data": {"list": ["{ok}", "{no no}"]}},
+            "g": {"verb": "play", "playlist": [
+                {"prompt": "gone"}, {"tone": "busy"}, {"tone": "busy", "country": "xx"}, {"url": "https://a/{b"}]},
         }}))
         .unwrap();
         let mut faults = Faults::default();
@@ -77,6 +82,9 @@ mod tests {
                 "/flow/steps/a/prompt",
                 "/flow/steps/c/play/prompt",
                 "/flow/steps/d/play/prompt",
+                "/flow/steps/g/playlist/0/prompt",
+                "/flow/steps/g/playlist/2/country",
+                "/flow/steps/g/playlist/3/url",
                 "/flow/steps/e/variables/x",
                 "/flow/steps/f/data/list/1",
             ]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control_api_types::flow::{Case, Condition, Flow, Outcome, Step, Verb};
-use control_api_types::{Call, EventData, Gather, HangupReason, Play, Variable};
+use control_api_types::{Call, EventData, Gather, HangupReason, Play, Sound, Variable};
 
 use crate::call::Wish;
 use crate::variables;
@@ -194,7 +194,12 @@ impl Run {
 }
 
 fn insert(play: &Play, call: &Call) -> Play {
-    Play { prompt: variables::render(&play.prompt, call).into_owned(), ..play.clone() }
+    let source = play.source.map(|sound| match sound {
+        Sound::Prompt { prompt } => Sound::Prompt { prompt: variables::render(prompt, call).into_owned() },
+        Sound::Url { url } => Sound::Url { url: variables::render(url, call).into_owned() },
+        Sound::Tone { .. } => sound.clone(),
+    });
+    Play { source, ..play.clone() }
 }
 
 fn value_of(value: &Variable, call: &Call) -> Variable {

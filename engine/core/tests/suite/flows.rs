@@ -368,9 +368,56 @@ fn the_api_keeps_its_hands_off_a_flow_that_uses_the_media() {
     assert!(matches!(play(&mut world, "c1", "hello"), Err(Refusal::NotFound)));
 }
 
+#[test]
+fn playlists_tones_and_urls_are_played_and_what_is_missing_does_not_stop_the_flow() {
+    let mut world = World::new();
+    let flow = json!({"start": "a", "steps": {
+        "a": {"verb": "play", "loop": 2, "next": "b",
+              "playlist": [{"prompt": "hello"}, {"tone": "ringback", "country": "id"}]},
+        "b": {"verb": "play", "url": "https://web.example/{to}.mp3", "next": "c"},
+        "c": {"verb": "gather", "max": 1, "timeout_ms": 500, "play": {"url": "https://web.example/gone"}, "next": "d"},
+        "d": {"verb": "park", "play": {"tone": "busy", "loop": 0}},
+    }});
+    world.media_has("https://web.example/1000.mp3", 300);
+    world.call("c1", PATIENT, json!({"flow": flow}));
+    world.run_for(20_000);
+    let unknown =
+        json!({"playlist": [{"prompt": "hello"}, {"prompt": "gone"}, {"tone": "dial", "country": "xx"}]});
+    let Err(Refusal::Validation(faults)) = play_json(&mut world, "c1", unknown) else {
+        panic!("two are not there")
+    };
+    let pointers: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+    assert_eq!(pointers, ["/playlist/1/prompt", "/playlist/2/country"]);
+    let (now, id) = (world.now, world.id("c1"));
+    world.engine.hangup(now, &id, control_api_types::HangupReason::Normal).unwrap();
+    world.run();
+    world.check(
+        "c1",
+        r#"initiated
+           answered PCMA
+           step a play
+           plays p-1 hello ringback/id
+           played p-1 completed
+           step b play
+           plays p-2 https://web.example/1000.mp3
+           played p-2 completed
+           step c gather
+           played p-3 error
+           gathered c "" timeout
+           step d park
+           plays p-5 busy/itu
+           played p-5 hangup
+           ended completed answered by api 200"#,
+    );
+}
+
 fn play(world: &mut World, id: &str, prompt: &str) -> Result<String, Refusal> {
+    play_json(world, id, json!({"prompt": prompt}))
+}
+
+fn play_json(world: &mut World, id: &str, body: Value) -> Result<String, Refusal> {
     let (now, id) = (world.now, world.id(id));
-    let result = world.engine.play(now, &id, Play::once(prompt));
+    let result = world.engine.play(now, &id, Play::from_json(&body).unwrap());
     world.pump();
     result.map(|id| id.to_string())
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control_api_types::event::DtmfMethod;
-use control_api_types::{Call, CallId, CreateCall, EventData, Fault, Limits, Prompt as PromptInfo};
+use control_api_types::{Call, CallId, CreateCall, EventData, Fault, Limits, Prompt as PromptInfo, Sound};
 use engine_core::{
-    Clock, DoorNews, Engine, EngineConfig, GatewayConfig, Input, MediaCommand, MediaInput, Output, Refusal,
-    Route, StirConfig, TrunkConfig,
+    Audio, Clock, DoorNews, Engine, EngineConfig, GatewayConfig, Input, MediaCommand, MediaInput, Output,
+    Refusal, Route, StirConfig, TrunkConfig,
 };
 use media_core::rtp::Header;
 use media_core::{Codec, Digit, Encoded, Leg, LegId, MediaEvent, MediaTime, Negotiated, Prompt, SeqNo, Ssrc};
@@ -211,6 +211,11 @@ impl World {
     pub(crate) fn deafen(&mut self, on: bool) {
         let loss = if on { 1.0 } else { 0.0 };
         self.to_engine.set_impairments(Impairments { delay: DELAY, loss, ..Impairments::NONE });
+    }
+
+    /// So much audio lies at this URL.
+    pub(crate) fn media_has(&mut self, url: &str, ms: u32) {
+        self.media.prompts.insert(url.to_owned(), ms);
     }
 
     pub(crate) fn put_prompt(&mut self, name: &str, ms: u32) {
@@ -464,11 +469,18 @@ impl World {
             MediaCommand::Run(program) => {
                 shell.runs += 1;
                 let play = program.play.as_ref().map(|play| play.id);
-                let program = program.try_map(|id| {
-                    let ms = *shell.prompts.get(&*id.0).ok_or(())?;
+                let sound = |audio: &Audio| {
+                    let ms = match audio {
+                        Audio::Prompt(id) => *shell.prompts.get(&*id.0)?,
+                        Audio::Url(url) => *shell.prompts.get(&**url)?,
+                        Audio::Tone(signal) => signal.period().as_millis() as u32,
+                    };
                     let encoded =
                         |codec: Codec| Encoded::new(codec, vec![0x2A; ms as usize * codec.octets_per_ms()]);
-                    Ok::<_, ()>(Arc::new(Prompt::in_codecs(Codec::ALL.map(encoded).to_vec())))
+                    Some(Arc::new(Prompt::in_codecs(Codec::ALL.map(encoded).to_vec())))
+                };
+                let program = program.try_map(|playlist| {
+                    playlist.sounds.iter().map(sound).collect::<Option<media_core::Playlist>>().ok_or(())
                 });
                 match program {
                     Ok(program) => {
@@ -479,7 +491,10 @@ impl World {
                         port.leg.as_mut().expect("programs run on started legs").run(now, program);
                         self.media_events(leg);
                     }
-                    Err(()) => self.tell(leg, MediaInput::Unplayable { play: play.unwrap() }),
+                    Err(()) => {
+                        let why = "gone".into();
+                        self.tell(leg, MediaInput::Unplayable { play: play.unwrap(), why });
+                    }
                 }
             }
             MediaCommand::StopPlay => {
@@ -627,7 +642,14 @@ fn line(data: &EventData) -> String {
         EventData::CallGatherEnded { step, digits, reason } => {
             format!("gathered {} {digits:?} {reason}", step.as_deref().unwrap_or("-"))
         }
-        EventData::CallPlayStarted { play_id, prompt } => format!("plays {play_id} {prompt}"),
+        EventData::CallPlayStarted { play_id, source } => {
+            let sounds = source.sounds().iter().map(|sound| match sound {
+                Sound::Prompt { prompt } => prompt.clone(),
+                Sound::Url { url } => url.clone(),
+                Sound::Tone { tone, country } => format!("{tone}/{}", country.as_deref().unwrap_or("itu")),
+            });
+            format!("plays {play_id} {}", sounds.collect::<Vec<_>>().join(" "))
+        }
         EventData::CallPlayEnded { play_id, reason, .. } => format!("played {play_id} {reason}"),
         EventData::CallFlowStep { step, verb } => format!("step {step} {verb}"),
         EventData::CallNotify(data) => format!("notify {data}"),

@@ -93,7 +93,7 @@ async fn fetch(client: Client, turns: Arc<Semaphore>, url: String) -> (Outcome, 
     }
     match fetched {
         Ok((headers, body)) => match Chain::read(&body) {
-            Ok(chain) => (Ok(Arc::new(chain)), lifetime(&headers)),
+            Ok(chain) => (Ok(Arc::new(chain)), lifetime(&headers, LIFETIME)),
             Err(error) => {
                 tracing::debug!(url, %error, "no certificate of a caller's network");
                 (Err(NoChain::Unusable(error)), NEGATIVE)
@@ -106,9 +106,9 @@ async fn fetch(client: Client, turns: Arc<Semaphore>, url: String) -> (Outcome, 
     }
 }
 
-/// How long a response may be used (RFC 9111 section 4.2.1). The chain is verified for each call all the same, so that
-/// none outlives its validity.
-fn lifetime(headers: &HeaderMap) -> Duration {
+/// How long a response may be used (RFC 9111 section 4.2.1); `unsaid` where its server says nothing. A chain is verified
+/// for each call all the same, so that none outlives its validity.
+pub(crate) fn lifetime(headers: &HeaderMap, unsaid: Duration) -> Duration {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let date = |name| {
         jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text(name)?).ok().map(|at| at.as_second())
@@ -136,7 +136,7 @@ fn lifetime(headers: &HeaderMap) -> Duration {
             // RFC 9111 section 5.3: what is no date, "0" above all, is in the past.
             (None, _) | (_, None) => Duration::ZERO,
         },
-        None => LIFETIME,
+        None => unsaid,
     };
     fresh.min(LONGEST)
 }
@@ -238,7 +238,7 @@ mod tests {
             (&[("date", DAY), ("expires", "0")], 0),
             (&[("date", DAY), ("expires", "0"), ("cache-control", "max-age=5")], 5),
         ] {
-            assert_eq!(lifetime(&headers(pairs)).as_secs(), seconds, "{pairs:?}");
+            assert_eq!(lifetime(&headers(pairs), LIFETIME).as_secs(), seconds, "{pairs:?}");
         }
     }
 

@@ -1,6 +1,6 @@
-//! What the engine asks of web servers: certificates that callers name, and routes of its own operator.
+//! What the engine asks of web servers: certificates that callers name, routes of its own operator, and audio to play.
 //!
-//! Both go to addresses that others choose, in the first case anybody. So a name is resolved here and only addresses of
+//! They go to addresses that others choose, in the first case anybody. So a name is resolved here and only addresses of
 //! the public internet are connected to, unless the configuration allows their network; the same holds for every redirect.
 //! Each answer is bounded in size and time, and so is the number of requests under way.
 
@@ -14,13 +14,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, ClientBuilder, Response, Url};
+use reqwest::{Certificate, ClientBuilder, Response, StatusCode, Url};
 use sip_core::Network;
 use tokio::sync::Semaphore;
 
 use self::address::Resolver;
-pub(crate) use self::certificates::{Certificates, Fetched};
+pub(crate) use self::certificates::{Certificates, Fetched, lifetime};
 pub(crate) use self::webhook::Webhooks;
 
 /// Where requests may go.
@@ -133,21 +134,50 @@ impl Client {
         url: &str,
         body: Option<Vec<u8>>,
         limit: usize,
-    ) -> Result<(reqwest::header::HeaderMap, Vec<u8>), Failure> {
-        let url = Url::parse(url).map_err(|_| Refused::Scheme)?;
-        self.rules.check(&url)?;
+    ) -> Result<(HeaderMap, Vec<u8>), Failure> {
+        let url = self.check(url)?;
         let request = match body {
             Some(json) => {
                 self.client.post(url).header(reqwest::header::CONTENT_TYPE, "application/json").body(json)
             }
             None => self.client.get(url),
         };
-        let mut response = request.send().await.map_err(failure)?;
-        if !response.status().is_success() {
-            return Err(Failure::Status(response.status().as_u16()));
-        }
-        let body = read(&mut response, limit).await?;
-        Ok((std::mem::take(response.headers_mut()), body))
+        let response = request.send().await.map_err(failure)?;
+        let reply = Reply::read(response, limit).await?;
+        Ok((reply.headers, reply.body.ok_or(Failure::Status(StatusCode::NOT_MODIFIED.as_u16()))?))
+    }
+
+    /// Asks for what lies at `url`, if it is not what `conditions` tell.
+    pub(crate) async fn get(&self, url: &str, conditions: HeaderMap, limit: usize) -> Result<Reply, Failure> {
+        let url = self.check(url)?;
+        let response = self.client.get(url).headers(conditions).send().await.map_err(failure)?;
+        Reply::read(response, limit).await
+    }
+
+    /// Whether a URL may be asked for, as far as it tells by itself.
+    pub(crate) fn check(&self, url: &str) -> Result<Url, Refused> {
+        let url = Url::parse(url).map_err(|_| Refused::Scheme)?;
+        self.rules.check(&url)?;
+        Ok(url)
+    }
+}
+
+/// A server's answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) headers: HeaderMap,
+    /// `None`: it is what the conditions told.
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+impl Reply {
+    async fn read(mut response: Response, limit: usize) -> Result<Self, Failure> {
+        let body = match response.status() {
+            StatusCode::NOT_MODIFIED => None,
+            status if status.is_success() => Some(read(&mut response, limit).await?),
+            status => return Err(Failure::Status(status.as_u16())),
+        };
+        Ok(Self { headers: std::mem::take(response.headers_mut()), body })
     }
 }
 
@@ -173,6 +203,9 @@ fn builder(rules: &Rules, redirects: bool) -> ClientBuilder {
 }
 
 async fn read(response: &mut Response, limit: usize) -> Result<Vec<u8>, Failure> {
+    if response.content_length().is_some_and(|length| length > limit as u64) {
+        return Err(Failure::TooLarge(limit));
+    }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(failure)? {
         if body.len() + chunk.len() > limit {

@@ -5,7 +5,7 @@ use std::path::Path;
 use carrier::baresip::{self, Baresip, Event};
 use carrier::engine::Engine;
 use control_api_types::flow::Flow;
-use control_api_types::{CallId, Codec, Disposition, EndedBy, HangupReason, SipTransport, Srtp};
+use control_api_types::{CallId, Codec, Disposition, EndedBy, HangupReason, SipTransport};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, Story};
@@ -41,16 +41,10 @@ impl Desk {
     }
 
     async fn unregistered(transport: SipTransport) -> Self {
-        Self::with_srtp(transport, Srtp::Off).await
-    }
-
-    /// Whose media is so, and which has not registered.
-    async fn with_srtp(transport: SipTransport, srtp: Srtp) -> Self {
         let config = r#"
             [[endpoints]]
             name = "alice"
             password = "secret"
-            srtp = "SRTP"
 
             [[routes]]
             match = { endpoint = "alice", called = "100" }
@@ -60,7 +54,6 @@ impl Desk {
             match = { endpoint = "alice", called = "200" }
             park = true
         "#;
-        let config = &config.replace("SRTP", srtp.as_str());
         let pki = Pki::new();
         let engine = Engine::start_secure(config, &pki.certificate(), &pki.key()).await;
         let lab = Lab::with(engine.unwrap_or_else(|error| panic!("{error}"))).await;
@@ -285,96 +278,6 @@ async fn calls_end_while_they_ring() {
         assert_eq!(ended(&desk.lab.story(&call).await), (Some(Disposition::NoAnswer), Some(EndedBy::Remote)));
         desk.close().await;
     }
-}
-
-/// The suite when we offer: the first of ours.
-const GCM: &str = "AEAD_AES_256_GCM";
-/// And when baresip does: the first of its.
-const SHA1_80: &str = "AES_CM_128_HMAC_SHA1_80";
-
-#[tokio::test(flavor = "multi_thread")]
-async fn speaks_srtp_in_both_directions() {
-    let flow = json!({ "start": "say", "steps": {
-        "say": { "verb": "play", "prompt": "tone", "next": "wait" },
-        "wait": { "verb": "pause", "ms": 300, "next": "bye" },
-        "bye": { "verb": "hangup" },
-    } });
-    for (transport, srtp, phone, called, calling) in [
-        (SipTransport::Tls, Srtp::Required, ";mediaenc=srtp-mand", Some(GCM), Some(SHA1_80)),
-        (SipTransport::Udp, Srtp::Required, ";mediaenc=srtp", Some(GCM), Some(SHA1_80)),
-        (SipTransport::Udp, Srtp::Optional, ";mediaenc=srtp", Some(GCM), Some(SHA1_80)),
-        (SipTransport::Udp, Srtp::Optional, "", None, None),
-        (SipTransport::Udp, Srtp::Off, ";mediaenc=srtp", None, None),
-    ] {
-        let what = format!("{transport} {srtp} {phone}");
-        let mut desk = Desk::with_srtp(transport, srtp).await;
-        desk.register_with("secret", phone).await;
-        desk.lab.happened("endpoint.registered", 1).await;
-
-        let call = desk.call(json!({ "flow": flow })).await;
-        desk.until("CALL_INCOMING").await;
-        desk.tell("accept", "").await;
-        desk.until("CALL_CLOSED").await;
-        let story = desk.lab.story(&call).await;
-        assert_eq!(ended(&story), (Some(Disposition::Answered), Some(EndedBy::Engine)), "{what}");
-        assert_eq!(story.cdr.srtp.as_deref(), called, "{what}");
-        let media = story.cdr.media.unwrap();
-        assert!(media.packets_sent >= 80 && media.packets_received >= 50, "{what}: {media:?}");
-        assert_eq!(media.packets_lost, 0);
-        let heard = seconds_of_tone(&desk.phone.heard().unwrap(), PROMPT);
-        assert!((SECONDS - 0.1..=SECONDS).contains(&heard), "{what}: {heard} s of the tone");
-
-        desk.tell("dial", "100").await;
-        desk.until("CALL_ESTABLISHED").await;
-        desk.lab.happened("call.initiated", 2).await;
-        let call = desk.lab.engine.client().calls(&Default::default()).await.unwrap().items[0].id.clone();
-        desk.lab.reached(&call, "call.play.ended").await;
-        desk.tell("sndcode", "7").await;
-        desk.lab.reached(&call, "call.dtmf").await;
-        // Held and taken back with the same keys, or with its new ones.
-        desk.tell("hold", "").await;
-        desk.lab.reached(&call, "call.held").await;
-        desk.tell("resume", "").await;
-        desk.lab.reached(&call, "call.resumed").await;
-        desk.tell("sndcode", "5").await;
-        desk.lab.reached_again(&call, "call.dtmf", 2).await;
-        desk.tell("hangup", "").await;
-        let story = desk.lab.story(&call).await;
-        assert_eq!(story.cdr.srtp.as_deref(), calling, "{what}");
-        assert_eq!(story.digits(), "75", "{what}");
-        let heard = seconds_of_tone(&desk.phone.heard().unwrap(), PROMPT);
-        assert!((SECONDS - 0.1..=SECONDS).contains(&heard), "{what}: {heard} s of the tone");
-        desk.close().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_srtp_it_is_refused_where_srtp_is_required() {
-    let mut desk = Desk::with_srtp(SipTransport::Udp, Srtp::Required).await;
-    desk.register_with("secret", "").await;
-    desk.lab.happened("endpoint.registered", 1).await;
-    desk.tell("dial", "100").await;
-    let closed = desk.until("CALL_CLOSED").await;
-    assert!(closed.field("param").starts_with("488"), "{closed:?}");
-    let call = desk.lab.incoming().await;
-    let story = desk.lab.story(&call).await;
-    assert_eq!(story.cdr.sip_reason.as_deref(), Some("the peer has no SRTP, and srtp is required here"));
-    desk.close().await;
-
-    // And by one that insists on RTP/SAVP the offer of both is: it needs `required`. Its own offers are taken.
-    let mut desk = Desk::with_srtp(SipTransport::Udp, Srtp::Optional).await;
-    desk.register_with("secret", ";mediaenc=srtp-mand").await;
-    desk.lab.happened("endpoint.registered", 1).await;
-    let call = desk.call(json!({})).await;
-    let story = desk.lab.story(&call).await;
-    assert_eq!((story.cdr.disposition, story.cdr.sip_status), (Some(Disposition::Incompatible), Some(488)));
-    desk.tell("dial", "100").await;
-    desk.until("CALL_ESTABLISHED").await;
-    desk.tell("hangup", "").await;
-    desk.lab.happened("call.ended", 2).await;
-    let calls = desk.lab.engine.client().calls(&Default::default()).await.unwrap();
-    assert_eq!(calls.items[0].srtp.as_deref(), Some(SHA1_80));
-    desk.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
