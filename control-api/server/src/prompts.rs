@@ -95,7 +95,7 @@ pub(crate) async fn audio(
         ];
         return Ok((headers, file).into_response());
     }
-    let codec = wanted.map_or(Some(Codec::Pcmu), |name| Codec::from_word(&name.to_uppercase()));
+    let codec = wanted.map_or(Some(Codec::Pcmu), |name| Codec::named(&name));
     if codec.is_none() {
         let known = Codec::ALL.iter().map(|codec| codec.as_str()).collect::<Vec<_>>().join(", ");
         params.fault("codec", format_args!("must be one of: {known}, original"));

@@ -136,6 +136,18 @@ words! {
         Pcma = "PCMA",
         /// G.722 at 64 kbit/s: wideband, 16 kHz.
         G722 = "G722",
+        /// Opus: wideband, 24 kbit/s as the engine sends it; whatever rate the other side sends is heard.
+        Opus = "opus",
+        /// Linear samples at 16 kHz: wideband, 256 kbit/s.
+        L16 = "L16",
+    }
+}
+
+impl Codec {
+    /// The codec of a name in whatever case: RFC 4855 §3: names of encodings "are not case sensitive".
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|codec| codec.as_str().eq_ignore_ascii_case(name)).copied()
     }
 }
 

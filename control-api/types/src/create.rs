@@ -264,9 +264,7 @@ pub(crate) fn read_codecs(value: &Value, pointer: &str, faults: &mut Faults) -> 
     };
     let mut codecs = Vec::new();
     for (index, item) in list.iter().enumerate() {
-        // RFC 4855 §3: names of encodings "are not case sensitive".
-        let named = item.as_str().map(str::to_uppercase);
-        match named.as_deref().and_then(Codec::from_word) {
+        match item.as_str().and_then(Codec::named) {
             Some(codec) if codecs.contains(&codec) => {
                 faults.push(join(pointer, &index.to_string()), "is listed twice")
             }

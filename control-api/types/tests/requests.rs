@@ -26,12 +26,12 @@ fn flow_of(step: Value) -> Value {
 fn a_call_with_every_field() {
     let body = json!({
         "id": "order-7.1", "to": "+62876123", "from": "+6221555", "trunk": "jkt-1", "timeout_s": 20,
-        "max_duration_s": 600, "codecs": ["PCMA"], "headers": {"X-Campaign": "42"}, "early_media": "connect",
+        "max_duration_s": 600, "codecs": ["pcma", "OPUS"], "headers": {"X-Campaign": "42"}, "early_media": "connect",
         "flow": flow_of(json!({"verb": "play", "prompt": "hello", "next": "b"})),
         "variables": {"name": "Budi", "age": 41, "vip": true}, "client_state": "opaque",
     });
     let call = CreateCall::from_json(&body).unwrap();
-    assert_eq!(call.codecs, Some(vec![Codec::Pcma]));
+    assert_eq!(call.codecs, Some(vec![Codec::Pcma, Codec::Opus]));
     assert!(matches!(call.flow, Some(FlowRef::Inline(_))));
     // What is written again reads as the same: it is what the journal keeps.
     let written = serde_json::to_value(&call).unwrap();
@@ -60,7 +60,7 @@ fn every_fault_of_a_call_is_reported() {
             ("/to", "number"),
             ("/timeout_s", "from 1 to 600, not 0"),
             ("/max_duration_s", "not a string"),
-            ("/codecs/1", "PCMU, PCMA, G722"),
+            ("/codecs/1", "PCMU, PCMA, G722, opus, L16"),
             ("/headers/Via", "written by the engine"),
             ("/headers/X-A", "one line"),
             ("/headers/X B", "name"),

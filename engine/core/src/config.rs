@@ -170,7 +170,7 @@ impl TrunkConfig {
             late_offer: false,
             session_interval: None,
             reliable: Reliable::Supported,
-            codecs: Codec::ALL.to_vec(),
+            codecs: Codec::DEFAULT.to_vec(),
             srtp: Srtp::Off,
             capacity: Capacity::default(),
             number_format: NumberFormat::default(),

@@ -72,7 +72,7 @@ impl<'a> Via<'a> {
         match self {
             Self::Trunk(trunk, _) => &trunk.config.codecs,
             Self::Endpoint(account) => &account.codecs,
-            Self::Nobody => Codec::ALL.as_slice(),
+            Self::Nobody => Codec::DEFAULT.as_slice(),
         }
     }
 
@@ -350,6 +350,8 @@ pub fn from_api(codec: control_api_types::Codec) -> Codec {
         control_api_types::Codec::Pcmu => Codec::Pcmu,
         control_api_types::Codec::Pcma => Codec::Pcma,
         control_api_types::Codec::G722 => Codec::G722,
+        control_api_types::Codec::Opus => Codec::Opus,
+        control_api_types::Codec::L16 => Codec::L16,
     }
 }
 
@@ -359,6 +361,8 @@ pub(crate) fn to_api(codec: Codec) -> control_api_types::Codec {
         Codec::Pcmu => control_api_types::Codec::Pcmu,
         Codec::Pcma => control_api_types::Codec::Pcma,
         Codec::G722 => control_api_types::Codec::G722,
+        Codec::Opus => control_api_types::Codec::Opus,
+        Codec::L16 => control_api_types::Codec::L16,
     }
 }
 
@@ -436,7 +440,7 @@ mod tests {
         };
         assert_eq!(direct.ways[0].branches[0].target, expected);
         assert_eq!(direct.template.from.uri().to_string(), "sip:anonymous@192.0.2.1");
-        assert_eq!(direct.codecs, Codec::ALL);
+        assert_eq!(direct.codecs, Codec::DEFAULT);
     }
 
     #[test]

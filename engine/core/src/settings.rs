@@ -93,7 +93,7 @@ impl TrunkConfig {
             },
             codecs: match &settings.codecs {
                 Some(codecs) => codecs.iter().map(|&codec| from_api(codec)).collect(),
-                None => Codec::ALL.to_vec(),
+                None => Codec::DEFAULT.to_vec(),
             },
             srtp: settings.srtp,
             capacity: Capacity { max_calls: settings.max_calls, max_cps: settings.max_cps.map(f64::from) },
@@ -145,7 +145,7 @@ mod tests {
     fn the_registrar_is_the_gateway_unless_others_are_named() {
         let alone = config(json!({"name": "t", "uri": "sip:192.0.2.1:5070"})).unwrap();
         assert_eq!(alone.gateways[0].target.port, Some(5070));
-        assert_eq!((alone.codecs.as_slice(), alone.probing), (&Codec::ALL[..], None));
+        assert_eq!((alone.codecs.as_slice(), alone.probing), (&Codec::DEFAULT[..], None));
         let several = config(json!({
             "name": "t", "uri": "sip:a.example", "options_interval_s": 30, "public_ip": "198.51.100.1",
             "gateways": [{"uri": "sip:192.0.2.1", "weight": 3}, {"uri": "sip:192.0.2.2;transport=tcp"}],

@@ -120,9 +120,8 @@ enum Payload {
 }
 
 impl Leg {
-    /// A buffer this long holds any packet a leg writes: 60 ms of audio, or reports with the longest name, with what SRTP
-    /// adds.
-    pub const MAX_PACKET: usize = 512 + srtp::MAX_OVERHEAD;
+    /// A buffer this long holds any packet a leg writes: 40 ms of L16, the longest audio, with what SRTP adds.
+    pub const MAX_PACKET: usize = 1_300 + srtp::MAX_OVERHEAD;
 
     /// A buffer of this many samples holds any packet time that [`Leg::hear`] brings: 60 ms at 48 kHz.
     pub const MAX_FRAME: usize = 2_880;

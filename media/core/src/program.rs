@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::codec::Grain;
 use crate::dtmf::{DialEnd, Method};
-use crate::{Codec, Decoder, Digit, DigitSet, Digits};
+use crate::{Codec, Decoder, Digit, DigitSet, Digits, Encoder};
 
 /// Audio to play, made once and shared by every leg that plays it, in whatever codecs those may speak.
 ///
@@ -68,6 +68,21 @@ impl Encoded {
     /// `payload` is [`Codec::octets_per_ms`] for every millisecond.
     pub fn new(codec: Codec, payload: impl Into<Box<[u8]>>) -> Self {
         Self { codec, payload: payload.into() }
+    }
+
+    /// Encodes `samples`, at [`Codec::sample_rate`]. The last frame is filled up with silence.
+    pub fn of(codec: Codec, mut samples: Vec<i16>) -> Self {
+        let mut encoder = Encoder::for_prompt(codec);
+        let Grain { octets, eighths } = codec.grain();
+        let grain = eighths * codec.sample_rate() as usize / 8_000;
+        // Where a codec's own delay is within its frames, the silence that a leg sends after a prompt brings out the end.
+        samples.resize((samples.len() + encoder.lookahead()).next_multiple_of(grain), 0);
+        let mut payload = vec![0; samples.len() / grain * octets];
+        let packet = codec.sample_rate() as usize / 50;
+        for (samples, payload) in samples.chunks(packet).zip(payload.chunks_mut(codec.octets_per_ms() * 20)) {
+            encoder.encode(samples, payload);
+        }
+        Self::new(codec, payload)
     }
 
     /// The codec of the payload.

@@ -58,6 +58,9 @@ impl Ptime {
     /// 60 ms: longer packets make one loss audible as a word.
     pub const MAX: Self = Self(60);
 
+    /// 40 ms: longer packets of L16 would not fit into an Ethernet frame.
+    pub(crate) const MAX_OF_L16: Self = Self(40);
+
     /// `ms` as a packet time, or `None` outside 10 to 60.
     pub fn new(ms: u8) -> Option<Self> {
         (Self::MIN.0..=Self::MAX.0).contains(&ms).then_some(Self(ms))

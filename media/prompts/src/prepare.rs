@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use media_core::{Codec, Encoded, Encoder, Prompt};
+use media_core::{Codec, Encoded, Prompt};
 use sha2::Digest as _;
 
 use crate::level::amplify;
@@ -79,10 +79,7 @@ pub fn prepare(bytes: &[u8], limits: &Limits, codecs: &[Codec]) -> Result<Prepar
 pub fn prepare_at(bytes: &[u8], limits: &Limits, codecs: &[Codec], volume_db: i8) -> Result<Prepared, Error> {
     let [narrow, wide] =
         decode(bytes, limits, [NARROW, WIDE])?.map(|speech| amplify(normalise(speech), volume_db));
-    let speech = |codec| match codec {
-        Codec::Pcmu | Codec::Pcma => &narrow,
-        Codec::G722 => &wide,
-    };
+    let speech = |codec: Codec| if codec.sample_rate() == NARROW { &narrow } else { &wide };
     Ok(Prepared {
         sha256: Sha256::of(bytes),
         duration: narrow.duration(),
@@ -100,11 +97,5 @@ pub fn prepare_at(bytes: &[u8], limits: &Limits, codecs: &[Codec], volume_db: i8
 /// When the speech is not of the codec's sample rate: it would play at another speed.
 pub fn encode(speech: &Speech, codec: Codec) -> Encoded {
     assert_eq!(speech.rate(), codec.sample_rate(), "{codec:?} is fed at its own rate");
-    let mut samples: Vec<i16> = speech.pcm16().collect();
-    // A codec of several samples an octet gets whole octets. What the codec itself delays by, 22 samples of silence at the
-    // start of G.722, is brought out at the end by the silence that a leg sends after the prompt.
-    samples.resize(samples.len().next_multiple_of(codec.sample_rate() as usize / 8_000), 0);
-    let mut payload = vec![0; samples.len() * codec.octets_per_ms() * 1_000 / codec.sample_rate() as usize];
-    Encoder::new(codec).encode(&samples, &mut payload);
-    Encoded::new(codec, payload)
+    Encoded::of(codec, speech.pcm16().collect())
 }

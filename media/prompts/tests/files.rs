@@ -151,7 +151,9 @@ fn our_mp3_becomes_a_prompt_at_the_target_level() {
     assert_eq!(prepared.sha256, Sha256::of(WELCOME));
     for codec in Codec::ALL {
         let payload = prepared.prompt.encoded(codec).unwrap().payload();
-        assert_eq!(payload.len() * 8, speech.samples().len() * codec.octets_per_ms(), "{codec:?}");
+        let most = if codec == Codec::Opus { 320 } else { 1 };
+        let excess = payload.len() * 8 / codec.octets_per_ms() - speech.samples().len();
+        assert!(excess < most, "{codec:?}: {excess} eighths of a millisecond too long");
     }
 }
 

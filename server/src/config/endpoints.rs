@@ -82,7 +82,7 @@ fn account(endpoint: file::Endpoint, realm: &str, folder: &Path, faults: &mut Ch
     };
     let codecs = match &endpoint.codecs {
         Some(listed) => codecs(&what, listed, faults),
-        None => Codec::ALL.to_vec(),
+        None => Codec::DEFAULT.to_vec(),
     };
     let srtp = match &endpoint.srtp {
         Some(word) => {

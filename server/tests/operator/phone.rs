@@ -141,7 +141,7 @@ impl Phone {
         while heard < packets {
             let received = tokio::time::timeout(DEAD, self.rtp.recv(&mut datagram)).await.expect("RTP");
             let packet = Packet::parse(&datagram[..received.unwrap()]).unwrap();
-            assert_eq!(packet.header.pt, Codec::Pcmu.static_pt());
+            assert_eq!(packet.header.pt, Codec::Pcmu.payload_type());
             // µ-law has two codes for zero.
             heard += usize::from(packet.payload.iter().any(|code| !matches!(code, 0xff | 0x7f)));
         }

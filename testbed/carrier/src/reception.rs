@@ -3,17 +3,17 @@
 use std::time::{Duration, Instant};
 
 use media_core::rtp::Packet;
-use media_core::{Codec, Encoded, Negotiated, g722};
+use media_core::{Codec, Decoder, Negotiated};
 use serde::Serialize;
 
 /// How far behind the highest sequence number a packet is still told from its duplicate.
 const WINDOW: i32 = 128;
 
 /// The longest recording kept in memory: ten minutes.
-const MAX_RECORDING: usize = 10 * 60 * 8000;
+const MAX_RECORDING: usize = 10 * 60 * 16_000;
 
-/// G.722 has no octet that is silence: samples up to here are, -60 dB of the overload point.
-const SILENT: u16 = 32;
+/// 120 ms at 16 kHz: the longest packet of Opus.
+const MAX_SAMPLES: usize = 1_920;
 
 /// The measurements of one call.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -46,8 +46,7 @@ pub(crate) struct Reception {
     heard: Heard,
     opened: Instant,
     codec: Codec,
-    /// Tells sound from silence in G.722.
-    decoder: g722::Decoder,
+    decoder: Decoder,
     pt: u8,
     event_pt: Option<u8>,
     stream: Option<Stream>,
@@ -71,11 +70,11 @@ struct Stream {
     unique: u64,
 }
 
-/// The codes received, in place by their timestamps.
+/// What was received, in place by its timestamps.
 #[derive(Debug)]
 struct Recording {
     first_timestamp: Option<u32>,
-    codes: Vec<u8>,
+    samples: Vec<i16>,
 }
 
 /// What was heard.
@@ -92,11 +91,11 @@ impl Reception {
             heard: Heard::default(),
             opened: now,
             codec: negotiated.codec,
-            decoder: g722::Decoder::new(),
+            decoder: Decoder::new(negotiated.codec),
             pt: negotiated.pt_recv,
             event_pt: negotiated.telephone_event.map(|event| event.pt_recv),
             stream: None,
-            recording: record.then(|| Recording { first_timestamp: None, codes: Vec::new() }),
+            recording: record.then(|| Recording { first_timestamp: None, samples: Vec::new() }),
         }
     }
 
@@ -117,13 +116,18 @@ impl Reception {
             return None;
         }
         self.heard.packets += 1;
-        if is_audible(self.codec, &mut self.decoder, packet.payload) {
-            self.heard.audible_ms += (packet.payload.len() / self.codec.octets_per_ms()) as u64;
+        let (rate, clock) = (self.codec.sample_rate(), self.codec.clock_rate());
+        let mut samples = [0; MAX_SAMPLES];
+        let count = self.decoder.decode(packet.payload, &mut samples);
+        let samples = &samples[..count];
+        if samples.iter().any(|sample| sample.unsigned_abs() > silence(self.codec)) {
+            self.heard.audible_ms += count as u64 * 1000 / u64::from(rate);
         }
         if let Some(recording) = &mut self.recording {
-            recording.write(header.timestamp.0, packet.payload, self.codec);
+            recording.write(header.timestamp.0, samples, self.codec);
         }
-        self.note(now, &packet, Some(header.timestamp.0.wrapping_add(packet.payload.len() as u32)))
+        let units = count as u64 * u64::from(clock) / u64::from(rate);
+        self.note(now, &packet, Some(header.timestamp.0.wrapping_add(units as u32)))
     }
 
     fn note(&mut self, now: Instant, packet: &Packet<'_>, next_timestamp: Option<u32>) -> Option<Duration> {
@@ -196,10 +200,9 @@ impl Reception {
         heard
     }
 
-    /// What was recorded, decoded; `None` when nothing was to be.
+    /// What was recorded; `None` when nothing was to be.
     pub(crate) fn recorded(&self) -> Option<Recorded> {
-        let codes = &self.recording.as_ref()?.codes;
-        let samples = Encoded::new(self.codec, codes.as_slice()).decode();
+        let samples = self.recording.as_ref()?.samples.clone();
         Some(Recorded { rate: self.codec.sample_rate(), samples })
     }
 }
@@ -211,42 +214,29 @@ impl Stream {
 }
 
 impl Recording {
-    fn write(&mut self, timestamp: u32, payload: &[u8], codec: Codec) {
+    fn write(&mut self, timestamp: u32, samples: &[i16], codec: Codec) {
         let first = *self.first_timestamp.get_or_insert(timestamp);
-        let at = timestamp.wrapping_sub(first) as usize;
-        let end = at.saturating_add(payload.len());
+        let units = u64::from(timestamp.wrapping_sub(first));
+        let at = (units * u64::from(codec.sample_rate()) / u64::from(codec.clock_rate())) as usize;
+        let end = at + samples.len();
         if end > MAX_RECORDING {
             return;
         }
-        if self.codes.len() < end {
-            match codec {
-                Codec::Pcmu => self.codes.resize(end, ULAW_SILENCE),
-                Codec::Pcma => self.codes.resize(end, ALAW_SILENCE),
-                Codec::G722 => {
-                    let missing = end - self.codes.len();
-                    self.codes.extend(g722::SILENCE.iter().cycle().take(missing));
-                }
-            }
+        if self.samples.len() < end {
+            self.samples.resize(end, 0);
         }
-        self.codes[at..end].copy_from_slice(payload);
+        self.samples[at..end].copy_from_slice(samples);
     }
 }
 
-const ULAW_SILENCE: u8 = 0xFF;
-const ALAW_SILENCE: u8 = 0xD5;
-
-/// Whether there is more in a packet than silence.
-fn is_audible(codec: Codec, decoder: &mut g722::Decoder, payload: &[u8]) -> bool {
-    // Silence is the smallest amplitude of either sign.
-    let other_than = |silence: u8| payload.iter().any(|code| code | 0x80 != silence | 0x80);
+/// The largest sample of silence.
+fn silence(codec: Codec) -> u16 {
     match codec {
-        Codec::Pcmu => other_than(ULAW_SILENCE),
-        Codec::Pcma => other_than(ALAW_SILENCE),
-        Codec::G722 => payload.iter().fold(false, |audible, code| {
-            let mut pair = [0i16; 2];
-            decoder.decode(std::slice::from_ref(code), &mut pair);
-            audible || pair.iter().any(|sample| sample.unsigned_abs() > SILENT)
-        }),
+        Codec::Pcmu | Codec::L16 => 0,
+        // The smallest amplitude there is.
+        Codec::Pcma => 8,
+        // Neither has a code for silence: -60 dB of the overload point.
+        Codec::G722 | Codec::Opus => 32,
     }
 }
 

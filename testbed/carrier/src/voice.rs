@@ -1,11 +1,14 @@
 //! What a line says: a steady RTP stream of silence or a tone, with keys as RFC 4733 events in between.
 
 use media_core::rtp::{HEADER_LEN, Header};
-use media_core::{Codec, Digit, Digits, MediaTime, Negotiated, SeqNo, Ssrc, TelephoneEvent, g711, g722};
+use media_core::{Codec, Digit, Digits, Encoder, MediaTime, Negotiated, SeqNo, Ssrc, TelephoneEvent};
 use serde::Deserialize;
 
-/// The longest packet: 60 ms of any codec.
-pub(crate) const MAX_PACKET: usize = HEADER_LEN + 480;
+/// The longest packet: 40 ms of L16.
+pub(crate) const MAX_PACKET: usize = HEADER_LEN + 1280;
+
+/// 60 ms at 16 kHz.
+const MAX_SAMPLES: usize = 960;
 
 /// How long a key is down; people press 60 to 200 ms.
 const KEY_MS: u16 = 100;
@@ -39,8 +42,7 @@ pub(crate) struct Voice {
     seq: SeqNo,
     timestamp: MediaTime,
     codec: Codec,
-    /// Of a tone in G.722; at rest in any other stream.
-    encoder: g722::Encoder,
+    encoder: Encoder,
     pt: u8,
     event: Option<TelephoneEvent>,
     ptime_ms: u16,
@@ -82,7 +84,7 @@ impl Voice {
             seq: SeqNo((random >> 32) as u16),
             timestamp: MediaTime((random >> 24) as u32),
             codec: negotiated.codec,
-            encoder: g722::Encoder::new(),
+            encoder: Encoder::new(negotiated.codec),
             pt: negotiated.pt_send,
             event: negotiated.telephone_event,
             ptime_ms: u16::from(negotiated.ptime.ms()),
@@ -114,7 +116,7 @@ impl Voice {
         let units = self.units(self.ptime_ms);
         let (Keys::Down { rest, key, down_ms, ends }, Some(event)) = (&mut self.keys, self.event) else {
             let keys_done = self.pause();
-            let len = self.audio(out, units);
+            let len = self.audio(out);
             self.timestamp = self.timestamp.plus(units);
             return Turn { len, keys_done };
         };
@@ -127,7 +129,7 @@ impl Voice {
             *ends += 1;
         }
         let last = *ends == END_PACKETS;
-        let duration = self.units(told) as u16; // KEY_MS fits
+        let duration = (event.clock / 1000 * u32::from(told)) as u16; // KEY_MS fits
         out[HEADER_LEN..HEADER_LEN + 4].copy_from_slice(&[
             key.event_code(),
             u8::from(end) << 7 | VOLUME,
@@ -155,37 +157,23 @@ impl Voice {
         matches!(self.keys, Keys::None)
     }
 
-    fn audio(&mut self, out: &mut [u8; MAX_PACKET], units: u32) -> usize {
-        let len = units as usize;
-        let payload = &mut out[HEADER_LEN..HEADER_LEN + len];
+    fn audio(&mut self, out: &mut [u8; MAX_PACKET]) -> usize {
+        let rate = self.codec.sample_rate() as usize;
+        let mut samples = [0i16; MAX_SAMPLES];
+        let samples = &mut samples[..rate / 1000 * usize::from(self.ptime_ms)];
         match self.talk {
             Talk::Nothing => return 0,
-            Talk::Silence => match self.codec {
-                Codec::Pcmu => payload.fill(g711::encode_ulaw(0)),
-                Codec::Pcma => payload.fill(g711::encode_alaw(0)),
-                Codec::G722 => {
-                    payload.iter_mut().zip(g722::SILENCE.iter().cycle()).for_each(|(to, from)| *to = *from)
-                }
-            },
+            Talk::Silence => {}
             Talk::Tone => {
                 // 400 Hz: a period is 20 samples, or 40, so every packet is whole periods.
-                let period = self.codec.sample_rate() as usize / 400;
-                let sample = |at: usize| {
+                let period = rate / 400;
+                for (at, sample) in samples.iter_mut().enumerate() {
                     let phase = (at % period) as f32 / period as f32 * std::f32::consts::TAU;
-                    (phase.sin() * 8000.0) as i16
-                };
-                match self.codec {
-                    Codec::Pcmu => each(payload, |at| g711::encode_ulaw(sample(at))),
-                    Codec::Pcma => each(payload, |at| g711::encode_alaw(sample(at))),
-                    Codec::G722 => {
-                        for (at, code) in payload.iter_mut().enumerate() {
-                            let pair = [sample(2 * at), sample(2 * at + 1)];
-                            self.encoder.encode(&pair, std::slice::from_mut(code));
-                        }
-                    }
+                    *sample = (phase.sin() * 8000.0) as i16;
                 }
             }
         }
+        let len = self.encoder.encode(samples, &mut out[HEADER_LEN..]);
         // RFC 3551, 4.1: the marker bit distinguishes the first packet of a talkspurt.
         let marker = !std::mem::replace(&mut self.begun, true);
         self.stamp(out, self.pt, marker, len)
@@ -210,10 +198,6 @@ impl Keys {
             None => Self::None,
         }
     }
-}
-
-fn each(payload: &mut [u8], code: impl Fn(usize) -> u8) {
-    payload.iter_mut().enumerate().for_each(|(at, octet)| *octet = code(at));
 }
 
 #[cfg(test)]

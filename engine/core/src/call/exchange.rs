@@ -207,7 +207,7 @@ impl LiveCall {
         // A peer that answers without a description means the one it gave before.
         let Some(answer) = answer else { return };
         let held = exchange.holds();
-        match sdp::accept_answer(&local, &answer) {
+        match sdp::accept_answer_to(&local, &body, &answer) {
             Ok(negotiated) => {
                 exchange.agree(local, body, negotiated);
                 if exchange.holds() != held {

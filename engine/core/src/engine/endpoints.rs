@@ -81,7 +81,7 @@ impl Engine {
             max_contacts: put.max_contacts as usize,
             codecs: match &put.codecs {
                 Some(codecs) => codecs.iter().copied().map(dial::from_api).collect(),
-                None => Codec::ALL.to_vec(),
+                None => Codec::DEFAULT.to_vec(),
             },
             srtp: put.srtp,
             transports: put.transports.iter().copied().map(transport_from_api).collect(),

@@ -153,7 +153,7 @@ impl Engine {
         let (codecs, srtp) = match (its, account) {
             (Some(trunk), _) => (trunk.config.codecs.clone(), trunk.config.srtp),
             (None, Some(account)) => (account.codecs.clone(), account.srtp),
-            (None, None) => (Codec::ALL.to_vec(), Srtp::Off),
+            (None, None) => (Codec::DEFAULT.to_vec(), Srtp::Off),
         };
         // Only a trunk's calls have passed somebody who signs.
         let identity = its.and_then(|trunk| self.identities.read(trunk.config.verify, at.unix_ms(), request));

@@ -60,7 +60,7 @@ impl Account {
             name,
             caller_id: None,
             max_contacts: Self::MAX_CONTACTS,
-            codecs: Codec::ALL.to_vec(),
+            codecs: Codec::DEFAULT.to_vec(),
             srtp: Srtp::Off,
             transports: Vec::new(),
             configured: false,

@@ -475,8 +475,12 @@ impl World {
                         Audio::Url(url) => *shell.prompts.get(&**url)?,
                         Audio::Tone(signal) => signal.period().as_millis() as u32,
                     };
-                    let encoded =
-                        |codec: Codec| Encoded::new(codec, vec![0x2A; ms as usize * codec.octets_per_ms()]);
+                    let encoded = |codec: Codec| {
+                        Encoded::new(
+                            codec,
+                            vec![0x2A; (ms as usize).next_multiple_of(20) * codec.octets_per_ms()],
+                        )
+                    };
                     Some(Arc::new(Prompt::in_codecs(Codec::ALL.map(encoded).to_vec())))
                 };
                 let program = program.try_map(|playlist| {

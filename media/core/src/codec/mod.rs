@@ -2,6 +2,8 @@
 
 pub mod g711;
 pub mod g722;
+mod l16;
+pub(crate) mod opus;
 mod stream;
 
 pub use stream::{Decoder, Encoder};
@@ -17,18 +19,27 @@ pub enum Codec {
     Pcma,
     /// G.722 at 64 kbit/s: wideband.
     G722,
+    /// Opus: wideband at 24 kbit/s as we send it, whatever a peer sends.
+    Opus,
+    /// Linear samples at 16 kHz: wideband, 256 kbit/s.
+    L16,
 }
 
 impl Codec {
-    /// Every codec there is, in the order offered by default.
-    pub const ALL: [Self; 3] = [Self::Pcma, Self::Pcmu, Self::G722];
+    /// Every codec there is.
+    pub const ALL: [Self; 5] = [Self::Pcma, Self::Pcmu, Self::G722, Self::Opus, Self::L16];
 
-    /// Encoding name of `a=rtpmap` (RFC 3551, 6), matched without regard to case.
+    /// What is offered unless something else is asked for, in that order. L16 is for whoever knows the line bears it.
+    pub const DEFAULT: [Self; 4] = [Self::Pcma, Self::Pcmu, Self::G722, Self::Opus];
+
+    /// Encoding name of `a=rtpmap` (RFC 3551, 6; RFC 7587, 7), matched without regard to case.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pcmu => "PCMU",
             Self::Pcma => "PCMA",
             Self::G722 => "G722",
+            Self::Opus => "opus",
+            Self::L16 => "L16",
         }
     }
 
@@ -37,12 +48,14 @@ impl Codec {
         Self::ALL.into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
     }
 
-    /// The static payload type of RFC 3551, 6.
-    pub const fn static_pt(self) -> u8 {
+    /// The payload type of our offers: the static one of RFC 3551, 6, or one of the dynamic range (96 to 127).
+    pub const fn payload_type(self) -> u8 {
         match self {
             Self::Pcmu => 0,
             Self::Pcma => 8,
             Self::G722 => 9,
+            Self::Opus => 96,
+            Self::L16 => 97,
         }
     }
 
@@ -52,6 +65,9 @@ impl Codec {
             // RFC 3551, 4.5.2: "Even though the actual sampling rate for G.722 audio is 16,000 Hz, the RTP clock rate for
             // the G722 payload format is 8,000 Hz because that value was erroneously assigned in RFC 1890".
             Self::Pcmu | Self::Pcma | Self::G722 => 8000,
+            // RFC 7587, 4.1: "The Opus RTP clock is 48000 Hz" whatever is coded.
+            Self::Opus => 48_000,
+            Self::L16 => l16::SAMPLE_RATE,
         }
     }
 
@@ -60,13 +76,26 @@ impl Codec {
         match self {
             Self::Pcmu | Self::Pcma => 8000,
             Self::G722 => g722::SAMPLE_RATE,
+            Self::Opus => opus::SAMPLE_RATE,
+            Self::L16 => l16::SAMPLE_RATE,
         }
     }
 
-    /// Octets of one millisecond of encoded audio.
+    /// Octets of one millisecond of encoded audio, as prompts hold it.
     pub const fn octets_per_ms(self) -> usize {
         match self {
             Self::Pcmu | Self::Pcma | Self::G722 => 8,
+            Self::Opus => opus::BITRATE as usize / 8_000,
+            Self::L16 => 32,
+        }
+    }
+
+    /// Octets of one millisecond that a peer may send.
+    pub(crate) const fn received_octets_per_ms(self) -> usize {
+        match self {
+            Self::Pcmu | Self::Pcma | Self::G722 | Self::L16 => self.octets_per_ms(),
+            // What our descriptions allow a peer on average, twice.
+            Self::Opus => opus::MAX_BITRATE as usize / 8_000 * 2,
         }
     }
 
@@ -74,6 +103,8 @@ impl Codec {
     pub(crate) const fn grain(self) -> Grain {
         match self {
             Self::Pcmu | Self::Pcma | Self::G722 => Grain { octets: 1, eighths: 1 },
+            Self::Opus => Grain { octets: opus::FRAME_OCTETS, eighths: opus::FRAME_MS as usize * 8 },
+            Self::L16 => Grain { octets: 4, eighths: 1 },
         }
     }
 
@@ -92,6 +123,12 @@ impl Codec {
                     part.copy_from_slice(&g722::SILENCE[..part.len()]);
                 }
             }
+            Self::Opus => {
+                for packet in frame.chunks_mut(opus::SILENCE.len()) {
+                    packet.copy_from_slice(&opus::SILENCE[..packet.len()]);
+                }
+            }
+            Self::L16 => frame.fill(0),
         }
     }
 }

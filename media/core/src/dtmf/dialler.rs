@@ -131,7 +131,7 @@ pub enum DialEnd {
 }
 
 /// A [`Dial`] at work. Made by the owner of the leg, so that the leg does not allocate.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Dialler {
     dial: Dial,
     /// The item at work.
@@ -141,7 +141,7 @@ pub struct Dialler {
     voice: Voice,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Voice {
     Events(EventStage),
     Tones { codec: Codec, encoder: Encoder, stage: ToneStage },
@@ -198,7 +198,9 @@ impl Dialler {
     pub fn new(dial: Dial, codec: Codec) -> Self {
         let voice = match dial.by {
             DialBy::Events => Voice::Events(EventStage::Begin),
-            DialBy::Tones => Voice::Tones { codec, encoder: Encoder::new(codec), stage: ToneStage::Begin },
+            DialBy::Tones => {
+                Voice::Tones { codec, encoder: Encoder::for_prompt(codec), stage: ToneStage::Begin }
+            }
         };
         Self { dial, at: 0, sent: 0, voice }
     }

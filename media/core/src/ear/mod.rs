@@ -207,7 +207,7 @@ impl Ear {
             origin: None,
             source: None,
             candidate: None,
-            store: Store::new(2 * held_ms * codec.octets_per_ms()),
+            store: Store::new(2 * held_ms * codec.received_octets_per_ms()),
             delays: Delays::new(min, max),
             line: Line::new(PAST_MS * per_ms, room * per_ms),
             filling: Filling::Pause,

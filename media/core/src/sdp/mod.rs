@@ -2,11 +2,12 @@
 //!
 //! [`offer`] and then [`accept_answer`] for a call we place, [`answer`] for one we receive; [`offer_again`] in mid-call.
 //! Covered: several media lines (the first acceptable audio line is taken, the others are refused), static and mapped
-//! payload types, RFC 4733 events, ptime and maxptime, direction and hold, RTCP port, RTCP multiplexing and RTCP switched
+//! payload types, by direction, kept in later offers, RFC 4733 events at the clock of the audio, comfort noise at 8000 Hz, ptime and maxptime, direction and hold, RTCP port, RTCP multiplexing and RTCP switched
 //! off by bandwidth; SRTP with keys in `a=crypto` (RFC 4568), over `RTP/SAVP` or, as an option, over `RTP/AVP`. Not covered:
 //! ICE, bundling, SRTP over DTLS, host names in `c=`.
 
 mod crypto;
+mod formats;
 mod remote;
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,14 +15,10 @@ use std::net::{IpAddr, SocketAddr};
 use sdp_types::{Connection, Media, MediaType, Origin, Session, Time, TransportProto};
 
 pub use self::crypto::{LocalSrtp, SrtpPolicy};
-use self::remote::{Format, Stream};
+use self::formats::{Encoding, Format};
+use self::remote::Stream;
 use crate::srtp::{Keys, MasterKey};
 use crate::{Codec, Ptime};
-
-/// Payload type of RFC 4733 events in our offers, the customary one of the dynamic range.
-const TELEPHONE_EVENT_PT: u8 = 101;
-/// The events of our offers: DTMF and flash (RFC 4733, 7.1.1: these are also what a missing list means).
-const TELEPHONE_EVENTS: &str = "0-16";
 
 /// Why an offer or answer is of no use.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -145,7 +142,7 @@ pub struct TelephoneEvent {
     pub pt_send: u8,
     /// Payload type we told the peer to send.
     pub pt_recv: u8,
-    /// Timestamp units per second: the audio codec's clock.
+    /// Timestamp units per second, in which durations are told: the audio codec's clock, if the peer knows that.
     pub clock: u32,
 }
 
@@ -176,7 +173,7 @@ pub struct Negotiated {
 
 /// The body that offers `local`.
 pub fn offer(local: &LocalMedia) -> Vec<u8> {
-    write(local, vec![offered(local)])
+    write(local, vec![offered(local, &formats::offered(local, &[]))])
 }
 
 /// The body that offers `local` in a session whose last description of ours is `last`.
@@ -189,7 +186,7 @@ pub fn offer_again(local: &LocalMedia, last: &[u8]) -> Result<Vec<u8>, SdpError>
     let mut medias = Session::parse(last)?.medias;
     let live = medias.iter().position(is_live).ok_or(SdpError::NoAudio)?;
     let is_secure = remote::is_secure(&medias[live]);
-    medias[live] = offered(local);
+    medias[live] = offered(local, &formats::offered(local, &formats::read(&medias[live])));
     // What has become SRTP by the peer's wish stays so.
     if is_secure && local.srtp.is_some() {
         secure(&mut medias[live]);
@@ -203,17 +200,8 @@ fn is_live(media: &Media) -> bool {
 }
 
 /// The audio line that offers `local`.
-fn offered(local: &LocalMedia) -> Media {
-    let mut formats: Vec<Format> =
-        local.codecs.iter().map(|&codec| Format::audio(codec.static_pt(), codec)).collect();
-    // Every codec so far runs on the same clock, so one event format serves them all.
-    let clock = local.codecs.first().map(|codec| codec.clock_rate());
-    formats.extend(
-        clock
-            .filter(|_| local.telephone_event)
-            .map(|clock| Format::telephone_event(TELEPHONE_EVENT_PT, clock)),
-    );
-    let mut media = audio(local, &formats, local.direction, local.rtcp_mux);
+fn offered(local: &LocalMedia, formats: &[Format]) -> Media {
+    let mut media = audio(local, formats, local.direction, local.rtcp_mux);
     if let Some(srtp) = &local.srtp {
         crypto::offer(&mut media, srtp);
         match srtp.policy {
@@ -229,8 +217,19 @@ fn secure(media: &mut Media) {
     media.proto = TransportProto::RtpSavp.to_string();
 }
 
-/// What `answer` makes of the offer written from `local`.
+/// What `answer` makes of the [`offer`] written from `local`.
 pub fn accept_answer(local: &LocalMedia, answer: &[u8]) -> Result<Negotiated, SdpError> {
+    accept(local, &formats::offered(local, &[]), answer)
+}
+
+/// What `answer` makes of the [`offer_again`] written from `local`: its payload types are those of the body `offer`.
+pub fn accept_answer_to(local: &LocalMedia, offer: &[u8], answer: &[u8]) -> Result<Negotiated, SdpError> {
+    let offer = Session::parse(offer)?;
+    let ours = offer.medias.iter().find(|media| is_live(media)).ok_or(SdpError::NoAudio)?;
+    accept(local, &formats::read(ours), answer)
+}
+
+fn accept(local: &LocalMedia, ours: &[Format], answer: &[u8]) -> Result<Negotiated, SdpError> {
     let session = Session::parse(answer)?;
     // RFC 3264, 6: the answer's media lines match the offer's one by one. We offered one that lives; a peer that adds
     // lines is forgiven as long as one of them is our audio.
@@ -241,13 +240,15 @@ pub fn accept_answer(local: &LocalMedia, answer: &[u8]) -> Result<Negotiated, Sd
     };
     let stream = Stream::read(&session, audio)?;
     let (codec, pt_send) = stream.first_codec(&local.codecs).ok_or(SdpError::NoCommonCodec)?;
-    let telephone_event = stream
-        .telephone_event_pt(codec.clock_rate())
-        .filter(|_| local.telephone_event)
-        .map(|pt_send| TelephoneEvent { pt_send, pt_recv: TELEPHONE_EVENT_PT, clock: codec.clock_rate() });
+    let number = |encoding| formats::number(ours, encoding);
+    let telephone_event = stream.telephone_event(codec.clock_rate()).and_then(|(pt_send, clock)| {
+        let pt_recv = number(Encoding::TelephoneEvent { clock })?;
+        Some(TelephoneEvent { pt_send, pt_recv, clock })
+    });
+    let pt_recv = number(Encoding::Audio(codec)).ok_or(SdpError::NoCommonCodec)?;
     let rtcp_mux = local.rtcp_mux && stream.rtcp_mux;
     let srtp = answered_keys(audio, local.srtp.as_ref())?;
-    let agreed = negotiated(local, &stream, codec, [pt_send, codec.static_pt()], telephone_event, rtcp_mux)?;
+    let agreed = negotiated(local, &stream, codec, [pt_send, pt_recv], telephone_event, rtcp_mux)?;
     Ok(Negotiated { srtp, ..agreed })
 }
 
@@ -304,14 +305,18 @@ fn accept_line(
     let (codec, pt) = stream.first_codec(&local.codecs).ok_or(SdpError::NoCommonCodec)?;
     // RFC 3264, 6.1: the same payload type numbers as in the offer, in both directions.
     let telephone_event = stream
-        .telephone_event_pt(codec.clock_rate())
+        .telephone_event(codec.clock_rate())
         .filter(|_| local.telephone_event)
-        .map(|pt| TelephoneEvent { pt_send: pt, pt_recv: pt, clock: codec.clock_rate() });
+        .map(|(pt, clock)| TelephoneEvent { pt_send: pt, pt_recv: pt, clock });
     let rtcp_mux = local.rtcp_mux && stream.rtcp_mux;
     let crypto = offered_keys(media, local.srtp.as_ref())?;
     let agreed = negotiated(local, &stream, codec, [pt, pt], telephone_event, rtcp_mux)?;
-    let mut formats = vec![Format::audio(pt, codec)];
-    formats.extend(telephone_event.map(|event| Format::telephone_event(event.pt_recv, event.clock)));
+    let mut formats = vec![Format { pt, encoding: Encoding::Audio(codec) }];
+    formats.extend(stream.comfort_noise().filter(|_| codec.clock_rate() == 8_000));
+    formats.extend(telephone_event.map(|TelephoneEvent { pt_recv: pt, clock, .. }| Format {
+        pt,
+        encoding: Encoding::TelephoneEvent { clock },
+    }));
     let mut answer = audio(local, &formats, agreed.direction, rtcp_mux);
     if remote::is_secure(media) {
         secure(&mut answer);
@@ -361,7 +366,7 @@ fn negotiated(
         pt_send,
         pt_recv,
         telephone_event,
-        ptime: stream.packet_time(local.ptime),
+        ptime: formats::packet_time(codec, stream.packet_time(local.ptime)),
         direction: stream.our_direction().and(local.direction),
         rtcp_mux,
         srtp: None,
@@ -373,10 +378,7 @@ fn audio(local: &LocalMedia, formats: &[Format], direction: Direction, rtcp_mux:
     let pts: Vec<String> = formats.iter().map(|format| format.pt.to_string()).collect();
     let mut media = Media::new(MediaType::Audio, local.addr.port(), TransportProto::RtpAvp, pts.join(" "));
     for format in formats {
-        media.add_attribute_with_value("rtpmap", format.rtpmap());
-        if let remote::Encoding::TelephoneEvent { .. } = format.encoding {
-            media.add_attribute_with_value("fmtp", format!("{} {TELEPHONE_EVENTS}", format.pt));
-        }
+        format.describe(&mut media);
     }
     media.add_attribute_with_value("ptime", local.ptime.ms());
     media.add_attribute_with_value("maxptime", Ptime::MAX.ms());

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use sdp_types::{Bandwidth, Connection, Media, MediaType, Rtcp, RtcpMux, RtpMap, Session, TransportProto};
+use sdp_types::{Bandwidth, Connection, Media, MediaType, Rtcp, RtcpMux, Session, TransportProto};
 
+use super::formats::{self, Encoding, Format};
 use super::{Direction, SdpError};
 use crate::{Codec, Ptime};
 
@@ -18,58 +19,6 @@ pub(super) struct Stream {
     maxptime_ms: Option<u32>,
     /// As written, from the peer's side.
     direction: Direction,
-}
-
-/// One payload format: its number and what it stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Format {
-    pub(super) pt: u8,
-    pub(super) encoding: Encoding,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
-    Audio(Codec),
-    TelephoneEvent { clock: u32 },
-}
-
-impl Format {
-    pub(super) fn audio(pt: u8, codec: Codec) -> Self {
-        Self { pt, encoding: Encoding::Audio(codec) }
-    }
-
-    pub(super) fn telephone_event(pt: u8, clock: u32) -> Self {
-        Self { pt, encoding: Encoding::TelephoneEvent { clock } }
-    }
-
-    /// Value of this format's `a=rtpmap`.
-    pub(super) fn rtpmap(self) -> RtpMap {
-        match self.encoding {
-            Encoding::Audio(codec) => RtpMap::new(self.pt, codec.name(), codec.clock_rate()),
-            Encoding::TelephoneEvent { clock } => RtpMap::new(self.pt, "telephone-event", clock),
-        }
-    }
-
-    /// The format `pt` of `media`, if it is one we know.
-    fn read(media: &Media, pt: u8) -> Option<Self> {
-        // Attributes we cannot read are ignored: RFC 8866, 5.13: "If an attribute is received that is not understood,
-        // it MUST be ignored by the receiver."
-        let rtpmap = media.attributes_typed::<RtpMap>().flatten().find(|map| map.payload_type == pt);
-        match rtpmap {
-            Some(map) if map.encoding_name.eq_ignore_ascii_case("telephone-event") => {
-                Some(Self::telephone_event(pt, map.clock_rate))
-            }
-            Some(map) => Codec::from_name(&map.encoding_name)
-                .filter(|codec| codec.clock_rate() == map.clock_rate)
-                .filter(|_| map.encoding_params.as_deref().is_none_or(|channels| channels == "1"))
-                .map(|codec| Self::audio(pt, codec)),
-            // RFC 3551, 6: static payload types need no mapping.
-            None => Codec::ALL
-                .into_iter()
-                .find(|codec| codec.static_pt() == pt)
-                .map(|codec| Self::audio(pt, codec)),
-        }
-    }
 }
 
 /// Whether `media` is audio over RTP, or over SRTP with keys in SDP.
@@ -94,12 +43,7 @@ impl Stream {
             rtp,
             rtcp: rtcp_address(session, media, rtp),
             rtcp_mux: media.attributes_typed::<RtcpMux>().next().is_some(),
-            formats: media
-                .fmt
-                .split_ascii_whitespace()
-                .filter_map(|pt| pt.parse().ok().filter(|pt| *pt < 128))
-                .filter_map(|pt| Format::read(media, pt))
-                .collect(),
+            formats: formats::read(media),
             ptime_ms: milliseconds(media, "ptime"),
             maxptime_ms: milliseconds(media, "maxptime"),
             direction: direction(|name| media.has_attribute(name))
@@ -112,14 +56,21 @@ impl Stream {
     pub(super) fn first_codec(&self, ours: &[Codec]) -> Option<(Codec, u8)> {
         self.formats.iter().find_map(|format| match format.encoding {
             Encoding::Audio(codec) => ours.contains(&codec).then_some((codec, format.pt)),
-            Encoding::TelephoneEvent { .. } => None,
+            Encoding::TelephoneEvent { .. } | Encoding::ComfortNoise => None,
         })
     }
 
-    /// Payload type of RFC 4733 events that run on the audio codec's clock.
-    pub(super) fn telephone_event_pt(&self, audio_clock: u32) -> Option<u8> {
-        let wanted = Encoding::TelephoneEvent { clock: audio_clock };
-        self.formats.iter().find(|format| format.encoding == wanted).map(|format| format.pt)
+    /// The payload type and the clock of RFC 4733 events beside audio of this clock. Peers are common that know events at
+    /// 8000 Hz only, beside whatever audio: better so than not at all.
+    pub(super) fn telephone_event(&self, audio_clock: u32) -> Option<(u8, u32)> {
+        [audio_clock, 8_000].into_iter().find_map(|clock| {
+            formats::number(&self.formats, Encoding::TelephoneEvent { clock }).map(|pt| (pt, clock))
+        })
+    }
+
+    /// Comfort noise, if the peer knows it.
+    pub(super) fn comfort_noise(&self) -> Option<Format> {
+        self.formats.iter().find(|format| format.encoding == Encoding::ComfortNoise).copied()
     }
 
     /// The packet time to send: what the peer asks for, else `ours`, and no more than the peer takes.

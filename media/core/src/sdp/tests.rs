@@ -36,8 +36,8 @@ fn addr(text: &str) -> SocketAddr {
 #[test]
 fn offer_is_exactly_this() {
     let expected = "v=0\r\no=- 42 7 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
-        m=audio 40000 RTP/AVP 8 0 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n\
-        a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=maxptime:60\r\na=sendrecv\r\n";
+        m=audio 40000 RTP/AVP 8 0 13 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n\
+        a=rtpmap:13 CN/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=maxptime:60\r\na=sendrecv\r\n";
     assert_eq!(String::from_utf8(offer(&local())).unwrap(), expected);
 }
 
@@ -45,7 +45,10 @@ fn offer_is_exactly_this() {
 fn g722_counts_8_khz() {
     let local = LocalMedia { codecs: Codec::ALL.to_vec(), ..local() };
     let text = String::from_utf8(offer(&local)).unwrap();
-    assert!(text.contains("RTP/AVP 8 0 9 101\r\n") && text.contains("a=rtpmap:9 G722/8000\r\n"), "{text}");
+    assert!(
+        text.contains("RTP/AVP 8 0 9 96 97 13 101 102 103\r\n") && text.contains("a=rtpmap:9 G722/8000\r\n"),
+        "{text}"
+    );
 
     for line in [
         "RTP/AVP 9 101\n",
@@ -73,7 +76,7 @@ fn offer_over_ipv6_with_mux_and_without_events() {
     };
     let text = String::from_utf8(offer(&local)).unwrap();
     assert!(text.contains("c=IN IP6 2001:db8::1\r\n"), "{text}");
-    assert!(text.contains("m=audio 5000 RTP/AVP 0\r\n"), "{text}");
+    assert!(text.contains("m=audio 5000 RTP/AVP 0 13\r\n"), "{text}");
     assert!(text.contains("a=rtcp-mux\r\n") && !text.contains("telephone-event"), "{text}");
 }
 
@@ -281,7 +284,7 @@ fn what_was_refused_stays_refused_in_later_offers() {
     let held = LocalMedia { direction: Direction::SendOnly, session_version: 8, ..local() };
     let again = String::from_utf8(offer_again(&held, &last).unwrap()).unwrap();
     let lines: Vec<_> = again.lines().filter(|line| line.starts_with("m=")).collect();
-    assert_eq!(lines, ["m=video 0 RTP/AVP 96", "m=audio 40000 RTP/AVP 8 0 101", "m=audio 0 RTP/AVP 8"]);
+    assert_eq!(lines, ["m=video 0 RTP/AVP 96", "m=audio 40000 RTP/AVP 8 0 13 101", "m=audio 0 RTP/AVP 8"]);
     assert!(again.starts_with("v=0\r\no=- 42 8 IN") && again.contains("a=sendonly"), "{again}");
     // Its answer names the lines one by one.
     let answer = body("m=video 0 RTP/AVP 96\nm=audio 30000 RTP/AVP 0\na=recvonly\nm=audio 0 RTP/AVP 8\n");
@@ -313,13 +316,13 @@ fn crypto_line(tag: u32, suite: &str) -> String {
 #[test]
 fn an_offer_of_srtp_has_a_line_for_every_suite() {
     let text = String::from_utf8(offer(&with_srtp(SrtpPolicy::Required))).unwrap();
-    assert!(text.contains("m=audio 40000 RTP/SAVP 8 0 101\r\n"), "{text}");
+    assert!(text.contains("m=audio 40000 RTP/SAVP 8 0 13 101\r\n"), "{text}");
     let key = "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMD";
     let line = format!("a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:{key}\r\n");
     assert!(text.contains(&line), "{text}");
     assert_eq!(text.matches("a=crypto:").count(), 4);
     let text = String::from_utf8(offer(&with_srtp(SrtpPolicy::Optional))).unwrap();
-    assert!(text.contains("m=audio 40000 RTP/AVP 8 0 101\r\n") && text.contains(&line), "{text}");
+    assert!(text.contains("m=audio 40000 RTP/AVP 8 0 13 101\r\n") && text.contains(&line), "{text}");
 }
 
 #[test]
@@ -427,6 +430,105 @@ fn a_further_offer_has_the_same_keys_and_stays_srtp() {
     let offered = format!("m=audio 9000 RTP/SAVP 0\n{}", crypto_line(4, "AES_CM_128_HMAC_SHA1_80"));
     let (first, _) = answer(&body(&offered), &local).unwrap();
     let next = String::from_utf8(offer_again(&local, &first).unwrap()).unwrap();
-    assert!(next.contains("m=audio 40000 RTP/SAVP 8 0 101\r\n"), "{next}");
+    assert!(next.contains("m=audio 40000 RTP/SAVP 8 0 13 101\r\n"), "{next}");
     assert!(next.contains("a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:AwMD"), "{next}");
+}
+
+fn of(codecs: &[Codec]) -> LocalMedia {
+    LocalMedia { codecs: codecs.to_vec(), ..local() }
+}
+
+#[test]
+fn an_offer_of_opus_is_exactly_this() {
+    let expected = "m=audio 40000 RTP/AVP 96 102\r\na=rtpmap:96 opus/48000/2\r\n\
+        a=fmtp:96 useinbandfec=1;stereo=0;maxaveragebitrate=64000\r\na=rtpmap:102 telephone-event/48000\r\n\
+        a=fmtp:102 0-16\r\na=ptime:20\r\na=maxptime:60\r\na=sendrecv\r\n";
+    let text = String::from_utf8(offer(&of(&[Codec::Opus]))).unwrap();
+    assert!(text.ends_with(expected), "{text}");
+}
+
+#[test]
+fn every_number_goes_in_its_own_direction() {
+    let all = of(&Codec::ALL);
+    let agreed = accept_answer(
+        &all,
+        &body(
+            "m=audio 9000 RTP/AVP 120 121 122\na=rtpmap:120 opus/48000/2\na=fmtp:120 stereo=1;sprop-stereo=1\n\
+             a=rtpmap:121 telephone-event/48000\na=rtpmap:122 telephone-event/8000\na=ptime:60\n",
+        ),
+    )
+    .unwrap();
+    assert_eq!((agreed.codec, agreed.pt_send, agreed.pt_recv), (Codec::Opus, 120, 96));
+    let event = TelephoneEvent { pt_send: 121, pt_recv: 102, clock: 48_000 };
+    assert_eq!(agreed.telephone_event, Some(event));
+    assert_eq!(agreed.ptime.ms(), 20, "whatever is wished for, packets of prompts are of 20 ms");
+
+    let l16 = body("m=audio 9000 RTP/AVP 98\na=rtpmap:98 l16/16000\na=ptime:60\n");
+    let agreed = accept_answer(&all, &l16).unwrap();
+    assert_eq!((agreed.codec, agreed.pt_send, agreed.pt_recv), (Codec::L16, 98, 97));
+    assert_eq!(agreed.ptime.ms(), 40, "60 ms of it would not fit into a frame");
+}
+
+#[test]
+fn events_at_8_khz_beside_opus_are_better_than_none() {
+    let offered =
+        body("m=audio 9000 RTP/AVP 111 101\na=rtpmap:111 OPUS/48000/2\na=rtpmap:101 telephone-event/8000\n");
+    let (text, agreed) = super::answer(&offered, &of(&Codec::ALL)).unwrap();
+    let event = TelephoneEvent { pt_send: 101, pt_recv: 101, clock: 8_000 };
+    assert_eq!((agreed.codec, agreed.pt_recv, agreed.telephone_event), (Codec::Opus, 111, Some(event)));
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("RTP/AVP 111 101\r\na=rtpmap:111 opus/48000/2\r\n"), "{text}");
+    // In an answer they are taken if we have offered them.
+    assert_eq!(accept_answer(&of(&Codec::ALL), &offered).unwrap().telephone_event.unwrap().pt_recv, 101);
+    assert_eq!(accept_answer(&of(&[Codec::Opus]), &offered).unwrap().telephone_event, None);
+}
+
+#[test]
+fn a_dynamic_number_means_nothing_of_itself() {
+    let unmapped = body("m=audio 9000 RTP/AVP 96 97 101\n");
+    assert_eq!(accept_answer(&of(&Codec::ALL), &unmapped), Err(SdpError::NoCommonCodec));
+    let stereo = body("m=audio 9000 RTP/AVP 97\na=rtpmap:97 L16/16000/2\n");
+    assert_eq!(accept_answer(&of(&Codec::ALL), &stereo), Err(SdpError::NoCommonCodec));
+    let slower = body("m=audio 9000 RTP/AVP 97\na=rtpmap:97 L16/8000\n");
+    assert_eq!(accept_answer(&of(&Codec::ALL), &slower), Err(SdpError::NoCommonCodec));
+}
+
+#[test]
+fn numbers_stay_what_they_are_in_later_offers() {
+    let ours = of(&Codec::ALL);
+    // The peer's numbers: 97 is what we would call L16, 103 what we would call its events.
+    let theirs = body(
+        "m=audio 30000 RTP/AVP 97 103 13\na=rtpmap:97 opus/48000/2\na=rtpmap:103 telephone-event/48000\n",
+    );
+    let (last, _) = super::answer(&theirs, &ours).unwrap();
+    let again = offer_again(&ours, &last).unwrap();
+    let text = String::from_utf8(again.clone()).unwrap();
+    assert!(text.contains("m=audio 40000 RTP/AVP 8 0 9 97 127 13 101 103 126\r\n"), "{text}");
+    for line in ["97 opus/48000/2", "127 L16/16000", "103 telephone-event/48000", "126 telephone-event/16000"]
+    {
+        assert!(text.contains(&format!("a=rtpmap:{line}\r\n")), "{line}: {text}");
+    }
+    // The answer to it may have other numbers for what the peer receives.
+    let answer =
+        body("m=audio 30000 RTP/AVP 99 100\na=rtpmap:99 L16/16000\na=rtpmap:100 telephone-event/16000\n");
+    let agreed = accept_answer_to(&ours, &again, &answer).unwrap();
+    assert_eq!((agreed.codec, agreed.pt_send, agreed.pt_recv), (Codec::L16, 99, 127));
+    assert_eq!(agreed.telephone_event, Some(TelephoneEvent { pt_send: 100, pt_recv: 126, clock: 16_000 }));
+    // And the offer after that keeps those of this one.
+    let third = String::from_utf8(offer_again(&ours, &again).unwrap()).unwrap();
+    assert!(third.contains("m=audio 40000 RTP/AVP 8 0 9 97 127 13 101 103 126\r\n"), "{third}");
+}
+
+#[test]
+fn comfort_noise_is_answered_beside_audio_of_its_clock() {
+    let (text, _) = answer_to("m=audio 9000 RTP/AVP 0 13\n").unwrap();
+    assert!(
+        text.contains("m=audio 40000 RTP/AVP 0 13\r\n") && text.contains("a=rtpmap:13 CN/8000\r\n"),
+        "{text}"
+    );
+    let (text, _) = answer_to("m=audio 9000 RTP/AVP 0 105\na=rtpmap:105 CN/16000\n").unwrap();
+    assert!(text.contains("m=audio 40000 RTP/AVP 0\r\n"), "{text}");
+    let opus = body("m=audio 9000 RTP/AVP 96 13\na=rtpmap:96 opus/48000/2\n");
+    let (answer, _) = super::answer(&opus, &of(&Codec::ALL)).unwrap();
+    assert!(String::from_utf8(answer).unwrap().contains("m=audio 40000 RTP/AVP 96\r\n"));
 }

@@ -117,7 +117,7 @@ fn what_is_transcoded_and_mixed_does_not_allocate() {
     let codec = |id: usize| [Codec::Pcmu, Codec::Pcma, Codec::G722][id % 3];
     let mut locals = Vec::new();
     for (id, peer) in peers.iter().enumerate() {
-        let pt = codec(id).static_pt();
+        let pt = codec(id).payload_type();
         let agreed = Negotiated { codec: codec(id), pt_send: pt, pt_recv: pt, ..negotiated(peer.address) };
         locals.push(owner.media.open(LegId(id as u64)).unwrap());
         owner.command(id as u64, Command::Start { config: leg_config(id as u64), negotiated: agreed });
@@ -138,7 +138,7 @@ fn what_is_transcoded_and_mixed_does_not_allocate() {
         for (id, (peer, local)) in peers.iter().zip(&locals).enumerate() {
             let packet = match round % 10 {
                 0 => rtp(101, true, round, u32::from(round) * 160, &[round as u8 % 10, 0x8a, 3, 32]),
-                _ => rtp(codec(id).static_pt(), false, round, u32::from(round) * 160, &[0x33; 160]),
+                _ => rtp(codec(id).payload_type(), false, round, u32::from(round) * 160, &[0x33; 160]),
             };
             peer.send(*local, &packet);
         }

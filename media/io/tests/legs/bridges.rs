@@ -339,7 +339,7 @@ fn levels(config: MediaConfig, streams: &[(Codec, u8)], bridge: &BridgeConfig) -
     let mut locals = Vec::new();
     for (id, ((codec, ms), peer)) in streams.iter().zip(&peers).enumerate() {
         locals.push(owner.media.open(LegId(id as u64)).unwrap());
-        let (pt_send, pt_recv) = (codec.static_pt(), codec.static_pt());
+        let (pt_send, pt_recv) = (codec.payload_type(), codec.payload_type());
         let ptime = Ptime::new(*ms).unwrap();
         let negotiated = Negotiated { codec: *codec, ptime, pt_send, pt_recv, ..negotiated(peer.address) };
         owner.command(id as u64, Command::Start { config: leg_config(id as u64), negotiated });
@@ -367,8 +367,10 @@ fn levels(config: MediaConfig, streams: &[(Codec, u8)], bridge: &BridgeConfig) -
                 let mut payload = [0; 1_000];
                 let octets = encoder.encode(&sound, &mut payload);
                 let timestamp = u32::from(*seq) * u32::from(*ms) * 8;
-                peers[who]
-                    .send(locals[who], &rtp(codec.static_pt(), false, *seq, timestamp, &payload[..octets]));
+                peers[who].send(
+                    locals[who],
+                    &rtp(codec.payload_type(), false, *seq, timestamp, &payload[..octets]),
+                );
                 (*said, *seq) = (*said + count, *seq + 1);
             }
             for packet in peers[who].received() {

@@ -18,7 +18,8 @@ const TALK: Duration = Duration::from_secs(4);
 async fn phone(lab: &mut Lab, name: &str, hertz: u32, codec: Codec, count: usize) -> (Baresip, CallId) {
     let mut phone = Baresip::saying(hertz).await.unwrap_or_else(|error| panic!("{error}"));
     let format = match codec {
-        Codec::G722 => "G722/16000/1".to_owned(),
+        Codec::G722 | Codec::L16 => format!("{codec}/16000/1"),
+        Codec::Opus => "opus/48000/2".to_owned(),
         Codec::Pcma | Codec::Pcmu => format!("{codec}/8000/1"),
     };
     let at = lab.engine.sip_addr();

@@ -15,7 +15,7 @@ fn listening(agreed: &Negotiated) -> Rig {
 }
 
 fn without_events(codec: Codec) -> Negotiated {
-    let pt = codec.static_pt();
+    let pt = codec.payload_type();
     Negotiated { codec, pt_send: pt, pt_recv: pt, telephone_event: None, ..negotiated("192.0.2.1:4000") }
 }
 
@@ -57,7 +57,7 @@ fn tones_are_keys_in_every_codec() {
     for codec in [Codec::Pcma, Codec::Pcmu, Codec::G722] {
         let mut rig = listening(&without_events(codec));
         for payload in tones(codec, "0123456789*#ABCD") {
-            rig.hear_packet(codec.static_pt(), rig.peer_time(), &payload);
+            rig.hear_packet(codec.payload_type(), rig.peer_time(), &payload);
             rig.tick(1);
         }
         rig.tick(20);
@@ -183,7 +183,7 @@ fn hearing_keys_on_a_leg_allocates_nothing() {
             .map(|(n, payload)| {
                 let header = media_core::rtp::Header {
                     marker: false,
-                    pt: codec.static_pt(),
+                    pt: codec.payload_type(),
                     seq: media_core::SeqNo(n as u16),
                     timestamp: MediaTime(n as u32 * 160),
                     ssrc: media_core::Ssrc(9),
