@@ -91,7 +91,7 @@ impl Fixed {
             ("[sip]", format!("{sip:?}")),
             ("[media]", format!("{:?}", (&engine.media, engine.media_public_ip))),
             ("[http]", format!("{:?}", engine.http)),
-            ("[storage]", format!("{:?}", (&engine.database, &engine.media_dir))),
+            ("[storage]", format!("{:?}", (&engine.database, &engine.media_dir, &engine.recordings))),
             ("[limits] cdr_retention_days", format!("{:?}", engine.cdr_retention)),
         ])
     }

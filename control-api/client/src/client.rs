@@ -3,8 +3,8 @@
 use crate::{ClientError, EventFilter, Events};
 use control_api_types::{
     BridgeCall, Call, CallId, CallStatus, CreateCall, Drain, Endpoint, FlowSummary, Gather, HangupReason,
-    Limits, Node, Page, Play, PlayId, PlayStarted, Prompt, PutEndpoint, Readiness, Reject, Timestamp,
-    Transfer, Trunk, flow::Flow,
+    Limits, Node, Page, Play, PlayId, PlayStarted, Prompt, PutEndpoint, Readiness, Record, RecordAccepted,
+    Recording, RecordingId, Reject, Timestamp, Transfer, Trunk, flow::Flow,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode, multipart};
 use serde::{Serialize, de::DeserializeOwned};
@@ -157,6 +157,33 @@ impl Client {
     /// Forgets a prompt, by id or name.
     pub async fn delete_prompt(&self, id_or_name: &str) -> Result<(), ClientError> {
         self.done(self.request(Method::DELETE, &["v1", "prompts", id_or_name])?).await
+    }
+
+    /// Begins, pauses, resumes or stops the recording of an answered call.
+    pub async fn record(&self, id: &CallId, record: &Record) -> Result<RecordingId, ClientError> {
+        let accepted: RecordAccepted = self.act(id, &["record"], Some(record)).await?;
+        Ok(accepted.recording_id)
+    }
+
+    /// Every recording, newest first.
+    pub async fn recordings(&self) -> Result<Vec<Recording>, ClientError> {
+        self.all(&["v1", "recordings"]).await
+    }
+
+    /// A recording.
+    pub async fn recording(&self, id: &RecordingId) -> Result<Recording, ClientError> {
+        self.get(&["v1", "recordings", id.as_str()]).await
+    }
+
+    /// The file of a recording that has ended.
+    pub async fn recording_audio(&self, id: &RecordingId) -> Result<Vec<u8>, ClientError> {
+        let request = self.open(Method::GET, &["v1", "recordings", id.as_str(), "audio"])?;
+        Ok(accept(request.send().await?).await?.bytes().await?.to_vec())
+    }
+
+    /// Forgets a recording that has ended, and its file.
+    pub async fn delete_recording(&self, id: &RecordingId) -> Result<(), ClientError> {
+        self.done(self.request(Method::DELETE, &["v1", "recordings", id.as_str()])?).await
     }
 
     /// Stores a flow.

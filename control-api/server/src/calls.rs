@@ -14,7 +14,7 @@ use axum::{
 };
 use control_api_types::{
     BridgeCall, Call, CallId, CallStatus, CallTrace, Code, CreateCall, Gather, HangupReason, Mute, Page,
-    Play, PlayStarted, Reject, Transfer,
+    Play, PlayStarted, Record, RecordAccepted, Reject, Transfer,
 };
 use engine_runtime::{CallQuery, CdrQuery};
 use ulid::Ulid;
@@ -121,6 +121,16 @@ pub(crate) async fn gather(
     let id = call_id(&id)?;
     app.engine.gather(&id, Gather::from_json(&body)?).await?;
     commanded(&app, &id).await
+}
+
+pub(crate) async fn record(
+    State(app): State<App>,
+    Element(id): Element,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Failure> {
+    let id = call_id(&id)?;
+    let recording_id = app.engine.record(&id, Record::from_json(&body)?).await?;
+    Ok(accepted(&id, Json(RecordAccepted { recording_id })))
 }
 
 pub(crate) async fn answer(State(app): State<App>, Element(id): Element) -> Result<Response, Failure> {

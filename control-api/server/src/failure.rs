@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use control_api_types::{Code, Fault, Problem};
-use engine_runtime::{Error, PromptError, Refusal};
+use engine_runtime::{Error, PromptError, RecordError, Refusal};
 use std::{any::Any, time::Duration};
 
 /// Back-off while the node drains: another node, or this one after its restart.
@@ -78,6 +78,9 @@ impl From<Error> for Failure {
             Error::Refused(refusal) => Self::from(refusal),
             Error::Journal(error) => Self::internal(&error),
             Error::Prompt(error) => Self::from(error),
+            Error::Record(error @ RecordError::NoSpace { .. }) => Self::new(Code::NoSpace, error.to_string()),
+            Error::Record(error) => Self::internal(&error),
+            Error::Recording => Self::new(Code::WrongState, detail),
             Error::IdTaken | Error::NameTaken => Self::new(Code::InUse, detail),
             Error::BadCursor => Self::from(vec![Fault { pointer: "?cursor".to_owned(), detail }]),
             Error::Overloaded => Self::new(Code::Overloaded, detail).retry_after(OVERLOADED),

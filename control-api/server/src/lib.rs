@@ -21,6 +21,7 @@ mod node;
 mod params;
 mod prompts;
 mod rate;
+mod recordings;
 mod route;
 mod routes;
 mod serve;

@@ -2,15 +2,15 @@
 
 use crate::{
     app::Access,
-    bridges, calls, docs, endpoints, events, flows, node, prompts,
+    bridges, calls, docs, endpoints, events, flows, node, prompts, recordings,
     route::{Route, number, text, word},
     trunks,
 };
 use control_api_types::{
     Bridge, BridgeCall, Call, CallStatus, CallTrace, Code, Codec, CreateBridge, CreateCall, Drain, Endpoint,
     Event, FlowResource, FlowSummary, Gather, HangupReason, Health, JoinBridge, Limits, LimitsPatch, Mute,
-    Node, Play, PlayStarted, Prompt, PutEndpoint, Readiness, Reject, Reloaded, Scope, Transfer, Trunk,
-    TrunkSettings, flow::Flow,
+    Node, Play, PlayStarted, Prompt, PutEndpoint, Readiness, Record, RecordAccepted, Recording, Reject,
+    Reloaded, Scope, Transfer, Trunk, TrunkSettings, flow::Flow,
 };
 use utoipa::openapi::Schema;
 
@@ -25,6 +25,7 @@ pub(crate) fn table(metrics_open: bool) -> Vec<Route> {
     let mut routes = call_routes();
     routes.extend(bridge_routes());
     routes.extend(library_routes());
+    routes.extend(recording_routes());
     routes.extend(endpoint_routes());
     routes.extend(event_routes());
     routes.extend(node_routes(if metrics_open { Access::Open } else { READ }));
@@ -80,6 +81,13 @@ fn call_routes() -> Vec<Route> {
             .body::<Gather>()
             .answers::<Call>(202, "It will collect.")
             .problems(&live),
+        Route::post("/v1/calls/{id}/record", CONTROL, calls::record)
+            .says("Calls", "record", "Begins, pauses, resumes or stops the recording of an answered call")
+            .more("One at a time; call.recording.ended tells when its file is whole. What is paused is left out.")
+            .body::<Record>()
+            .answers::<RecordAccepted>(202, "It will be done.")
+            .problems(&live)
+            .problems(&[Code::NoSpace]),
         Route::post("/v1/calls/{id}/answer", CONTROL, calls::answer)
             .says("Calls", "answerCall", "Answers an inbound call")
             .answers::<Call>(202, "It is being answered.")
@@ -288,6 +296,29 @@ fn endpoint_routes() -> Vec<Route> {
             .says("Endpoints", "deleteEndpoint", "Forgets an endpoint and its contacts; its calls go on")
             .answers_empty(204, "Forgotten.")
             .problems(&[Code::InUse]),
+    ]
+}
+
+fn recording_routes() -> Vec<Route> {
+    vec![
+        Route::get("/v1/recordings", READ, recordings::list)
+            .says("Recordings", "listRecordings", "Lists recordings, newest first")
+            .query(&page(&[("call_id", text(), "Only those of this call.")]))
+            .pages::<Recording>("A page of recordings."),
+        Route::get("/v1/recordings/{id}", READ, recordings::show)
+            .says("Recordings", "getRecording", "Shows a recording")
+            .answers::<Recording>(200, "The recording."),
+        Route::get("/v1/recordings/{id}/audio", READ, recordings::audio)
+            .says("Recordings", "getRecordingAudio", "The file of a recording that has ended")
+            .header("Range", "One range of bytes.")
+            .answers_as(200, "The file: audio/wav, or audio/ogg with Opus.", "audio/wav")
+            .answers_as(206, "The range of it.", "audio/wav")
+            .answers_empty(416, "Nothing of the range is there.")
+            .problems(&[Code::WrongState]),
+        Route::delete("/v1/recordings/{id}", CONTROL, recordings::delete)
+            .says("Recordings", "deleteRecording", "Forgets a recording that has ended, and its file")
+            .answers_empty(204, "Forgotten.")
+            .problems(&[Code::WrongState]),
     ]
 }
 

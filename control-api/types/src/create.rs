@@ -1,7 +1,7 @@
 //! Placing a call.
 
 use crate::{
-    Attestation, CallId, Codec, Fault, Variables,
+    Attestation, CallId, Codec, Fault, RecordOptions, Variables,
     call::words,
     fault::{self, Faults, Fields, join, kind},
     flow::Flow,
@@ -74,6 +74,9 @@ pub struct CreateCall {
     /// How well the caller is known, as the call is signed (STIR/SHAKEN); without it the trunk's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attest: Option<Attestation>,
+    /// Records the call from its answer on; `true`: as `{}` would.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<RecordOptions>,
     /// What the call does when answered; without one it is parked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow: Option<FlowRef>,
@@ -146,6 +149,7 @@ impl CreateCall {
             headers: BTreeMap::new(),
             early_media: EarlyMedia::Ignore,
             attest: None,
+            record: None,
             flow: None,
             variables: Variables::new(),
             client_state: None,
@@ -194,6 +198,7 @@ impl CreateCall {
         let headers = fields.nested("headers", read_headers).unwrap_or_default();
         let early_media = fields.word("early_media", EarlyMedia::ALL).unwrap_or(EarlyMedia::Ignore);
         let attest = fields.word("attest", Attestation::ALL);
+        let record = fields.nested("record", RecordOptions::read_switch).flatten();
         let flow = fields.nested("flow", read_flow_ref);
         let variables = fields.nested("variables", read_variables).unwrap_or_default();
         let client_state = fields.str("client_state", 0..=4096).map(Arc::from);
@@ -210,6 +215,7 @@ impl CreateCall {
             headers,
             early_media,
             attest,
+            record,
             flow,
             variables,
             client_state,

@@ -1,6 +1,9 @@
 //! Events: what happened, in one envelope for every way of delivery.
 
-use crate::{Call, CallId, Codec, Cursor, PlayId, Source, Timestamp, call::words, flow::VerbName};
+use crate::{
+    Call, CallId, Codec, Cursor, PlayId, RecordingEnd, RecordingFormat, RecordingId, Source, Timestamp,
+    call::words, flow::VerbName,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{fmt, sync::Arc};
@@ -146,6 +149,36 @@ pub enum EventData {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+    /// A recording began.
+    #[serde(rename = "call.recording.started")]
+    CallRecordingStarted {
+        /// Which.
+        recording_id: RecordingId,
+        /// The flow's step; absent for a recording of the API.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<String>,
+        /// The format of the file.
+        format: RecordingFormat,
+        /// 1: both sides mixed. 2: a channel for each.
+        channels: u8,
+    },
+    /// A recording is over, and its file whole.
+    #[serde(rename = "call.recording.ended")]
+    CallRecordingEnded {
+        /// Which.
+        recording_id: RecordingId,
+        /// The flow's step; absent for a recording of the API.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<String>,
+        /// Why it is over.
+        reason: RecordingEnd,
+        /// The length of the file in time.
+        duration_ms: u64,
+        /// What of that is silence in place of what could not be written in time.
+        dropped_ms: u64,
+        /// The length of the file; 0: there is none.
+        size_bytes: u64,
+    },
     /// A flow came to a step.
     #[serde(rename = "call.flow.step")]
     CallFlowStep {
@@ -228,6 +261,8 @@ impl EventData {
         "call.gather.ended",
         "call.play.started",
         "call.play.ended",
+        "call.recording.started",
+        "call.recording.ended",
         "call.flow.step",
         "call.notify",
         "call.ended",
@@ -258,6 +293,8 @@ impl EventData {
             Self::CallGatherEnded { .. } => "call.gather.ended",
             Self::CallPlayStarted { .. } => "call.play.started",
             Self::CallPlayEnded { .. } => "call.play.ended",
+            Self::CallRecordingStarted { .. } => "call.recording.started",
+            Self::CallRecordingEnded { .. } => "call.recording.ended",
             Self::CallFlowStep { .. } => "call.flow.step",
             Self::CallNotify(_) => "call.notify",
             Self::CallEnded(_) => "call.ended",
@@ -397,6 +434,16 @@ mod tests {
             ("call.gather.ended", json!({"step": "ask", "digits": "12", "reason": "inter-digit"})),
             ("call.play.started", json!({"play_id": "p-1", "prompt": "hello"})),
             ("call.play.ended", json!({"play_id": "p-1", "reason": "barge-in", "played_ms": 7})),
+            (
+                "call.recording.started",
+                json!({"recording_id": "r1", "step": "voicemail", "format": "ogg", "channels": 2}),
+            ),
+            (
+                "call.recording.ended",
+                json!({
+                    "recording_id": "r1", "reason": "max-length", "duration_ms": 7, "dropped_ms": 0, "size_bytes": 9,
+                }),
+            ),
             ("call.flow.step", json!({"step": "ask", "verb": "gather"})),
             ("call.notify", json!({"any": 1})),
             ("call.ended", call),

@@ -1,7 +1,7 @@
 //! Flows: what a call does by itself, as a graph of named steps.
 
 use crate::{
-    Fault, Gather, HangupReason, Play, Sound, Variable, Variables,
+    Fault, Gather, HangupReason, Play, RecordStep, Sound, Variable, Variables,
     action::is_digit,
     call::words,
     fault::{self, Faults, Fields, join, kind},
@@ -91,6 +91,9 @@ pub enum Verb {
     Play(Play),
     /// Collects digits.
     Gather(Gather),
+    /// Records the call until one of the ends it names. `{step.recording_id}`, `{step.duration_ms}` and `{step.reason}` tell
+    /// what came of it.
+    Record(RecordStep),
     /// Waits.
     Pause {
         /// How long, 1 ms to 1 hour.
@@ -142,6 +145,8 @@ words! {
         Play = "play",
         /// [`Verb::Gather`].
         Gather = "gather",
+        /// [`Verb::Record`].
+        Record = "record",
         /// [`Verb::Pause`].
         Pause = "pause",
         /// [`Verb::Park`].
@@ -166,6 +171,7 @@ impl Verb {
         match self {
             Self::Play(_) => VerbName::Play,
             Self::Gather(_) => VerbName::Gather,
+            Self::Record(_) => VerbName::Record,
             Self::Pause { .. } => VerbName::Pause,
             Self::Park { .. } => VerbName::Park,
             Self::Set { .. } => VerbName::Set,
@@ -336,7 +342,7 @@ impl Flow {
                 Verb::Play(play) => (Some(play), ""),
                 Verb::Gather(gather) => (gather.play.as_ref(), "/play"),
                 Verb::Park { play } => (play.as_ref(), "/play"),
-                Verb::Pause { .. } | Verb::Set { .. } | Verb::Branch { .. } => (None, ""),
+                Verb::Record(_) | Verb::Pause { .. } | Verb::Set { .. } | Verb::Branch { .. } => (None, ""),
                 Verb::Notify { .. } | Verb::Bridge { .. } | Verb::Hangup { .. } => (None, ""),
             };
             let at = format!("{}{member}", join("/steps", name));
@@ -406,7 +412,7 @@ fn read_step(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Step> 
     };
     let verb = read_verb(name, &mut fields);
     let goes_on = match name {
-        VerbName::Play | VerbName::Pause | VerbName::Set | VerbName::Notify => true,
+        VerbName::Play | VerbName::Record | VerbName::Pause | VerbName::Set | VerbName::Notify => true,
         VerbName::Gather | VerbName::Branch | VerbName::Bridge => true,
         VerbName::Park | VerbName::Hangup => false,
     };
@@ -468,6 +474,7 @@ fn read_verb(name: VerbName, fields: &mut Fields<'_>) -> Option<Verb> {
     Some(match name {
         VerbName::Play => Verb::Play(Play::read_fields(fields)?),
         VerbName::Gather => Verb::Gather(Gather::read_fields(fields)?),
+        VerbName::Record => Verb::Record(RecordStep::read_fields(fields)?),
         VerbName::Pause => {
             let ms = fields.u32_in("ms", 1..=3_600_000);
             Verb::Pause { ms: fields.required("ms", ms)? }

@@ -67,6 +67,11 @@ text_id! {
 }
 
 text_id! {
+    /// A recording's id: a ULID.
+    RecordingId, "01JD3W8Z5T0Q9K4M7N2P6R8S1W"
+}
+
+text_id! {
     /// One playing of a prompt.
     PlayId, "p-1"
 }

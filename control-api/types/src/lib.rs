@@ -28,6 +28,7 @@ pub mod flow;
 mod id;
 mod play;
 mod problem;
+mod recording;
 mod resource;
 mod route;
 mod scope;
@@ -47,9 +48,13 @@ pub use create::{CreateCall, EarlyMedia, FlowRef, MAX_DIGITS};
 pub use endpoint::{Endpoint, EndpointContact, PutEndpoint, SipTransport};
 pub use event::{EndpointGone, Event, EventData};
 pub use fault::{Fault, Faults, Fields};
-pub use id::{CallId, Cursor, InvalidId, PlayId};
+pub use id::{CallId, Cursor, InvalidId, PlayId, RecordingId};
 pub use play::{MAX_PLAYLIST, Play, PlayStarted, Sound, Source, Tone};
 pub use problem::{Code, Problem};
+pub use recording::{
+    Record, RecordAccepted, RecordAction, RecordOptions, RecordStep, Recording, RecordingEnd,
+    RecordingFormat, RecordingStatus,
+};
 pub use resource::{
     Drain, FlowResource, FlowSummary, Gateway, GatewayState, Health, Lateness, Limits, LimitsPatch, Node,
     NodeCalls, NodeMedia, Page, Prompt, Readiness, Reloaded, Trunk, TrunkOrigin, TrunkState,

@@ -43,6 +43,8 @@ words! {
         Draining = "draining",
         /// The engine cannot keep up.
         Overloaded = "overloaded",
+        /// The disk has too little room.
+        NoSpace = "no-space",
         /// A fault of the engine.
         Internal = "internal",
     }
@@ -66,6 +68,7 @@ impl Code {
             Self::RateLimited => 429,
             Self::Internal => 500,
             Self::QueueFull | Self::Draining | Self::Overloaded => 503,
+            Self::NoSpace => 507,
         }
     }
 
@@ -91,6 +94,7 @@ impl Code {
             Self::QueueFull => "The call queue is full",
             Self::Draining => "The node is draining",
             Self::Overloaded => "The engine is overloaded",
+            Self::NoSpace => "There is too little room on the disk",
             Self::Internal => "The engine is at fault",
         }
     }
@@ -102,6 +106,7 @@ impl Code {
             Self::InProgress | Self::RateLimited | Self::QueueFull | Self::Draining | Self::Overloaded => {
                 true
             }
+            Self::NoSpace => true,
             Self::Unparsable
             | Self::Unauthorized
             | Self::Forbidden

@@ -1,17 +1,25 @@
 //! Ids that the engine makes itself.
 
-use control_api_types::CallId;
+use control_api_types::{CallId, RecordingId};
 use rand_core::Rng;
 
 /// A ULID: 48 bits of milliseconds and 80 random bits in Crockford's base 32, so that ids sort by time.
 pub(crate) fn ulid(unix_ms: u64, random: &mut impl Rng) -> CallId {
+    // Sound: 26 characters of the alphabet of ids.
+    CallId::new(&ulid_text(unix_ms, random)).expect("base 32 is an id")
+}
+
+/// The same for a recording.
+pub(crate) fn recording_ulid(unix_ms: u64, random: &mut impl Rng) -> RecordingId {
+    // Sound, as above.
+    RecordingId::new(&ulid_text(unix_ms, random)).expect("base 32 is an id")
+}
+
+fn ulid_text(unix_ms: u64, random: &mut impl Rng) -> String {
     const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     let noise = u128::from(random.next_u64()) << 16 | u128::from(random.next_u32() >> 16);
     let bits = u128::from(unix_ms & 0xFFFF_FFFF_FFFF) << 80 | noise;
-    let text: String =
-        (0..26).rev().map(|at| char::from(ALPHABET[(bits >> (5 * at)) as usize & 0x1F])).collect();
-    // Sound: 26 characters of the alphabet of ids.
-    CallId::new(&text).expect("base 32 is an id")
+    (0..26).rev().map(|at| char::from(ALPHABET[(bits >> (5 * at)) as usize & 0x1F])).collect()
 }
 
 #[cfg(test)]

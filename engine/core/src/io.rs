@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control_api_types::{Call, CallId, CallStatus, EventData, Fault, RouteAnswer};
+use control_api_types::{Call, CallId, CallStatus, EventData, Fault, Recording, RecordingEnd, RouteAnswer};
+use media_core::record::{self, Track};
 use media_core::{
     BridgeId, Digit, Keys, LegConfig, LegId, MediaEvent, MediaStats, Member, Negotiated, Program,
 };
@@ -91,6 +92,8 @@ pub enum MediaInput {
         /// Why, for a person to read.
         why: Arc<str>,
     },
+    /// A recording is over.
+    Recorded(Box<Recording>),
     /// A command did not reach the leg: its thread does not keep up. The call ends.
     Lost,
     /// The answer to [`MediaCommand::Close`], and the last of the leg. Unasked, it ends the call.
@@ -120,6 +123,21 @@ pub enum MediaCommand {
         /// How long.
         duration_ms: u16,
     },
+    /// Record what is heard and sent from now on; answered by [`MediaInput::Recorded`] when that is over.
+    Record {
+        /// Which of the leg's two recordings.
+        track: Track,
+        /// The recording as the API shows it.
+        recording: Box<Recording>,
+        /// When it is over by itself.
+        plan: record::Recording,
+        /// Whether a tone tells the peer that it begins.
+        beep: bool,
+    },
+    /// Leave out of a recording what comes from now on, or take it in again.
+    PauseRecording(Track, bool),
+    /// End a recording, for this reason.
+    StopRecording(Track, RecordingEnd),
     /// End the leg; answered by [`MediaInput::Closed`], after the last events.
     Close,
 }

@@ -10,6 +10,7 @@ use engine_core::{RegistrarConfig, Route, StirConfig};
 use crate::http::HttpConfig;
 use sip_core::guard::GuardConfig;
 
+use crate::recordings::RecordingSettings;
 use crate::sounds::SoundConfig;
 use crate::trace::TraceConfig;
 
@@ -52,8 +53,10 @@ pub struct Config {
     pub registrar: RegistrarConfig,
     /// The journal's file.
     pub database: PathBuf,
-    /// Where prompts and audio of web servers are kept.
+    /// Where prompts, audio of web servers and recordings are kept.
     pub media_dir: PathBuf,
+    /// What recordings may take.
+    pub recordings: RecordingSettings,
 }
 
 /// What can change while calls are up: the parts of a [`Config`] that [`Engine::reload`](crate::Engine::reload) takes.

@@ -12,6 +12,7 @@ use control_api_types::{
     MuteDirection, Node, Page, Play, PlayId, Prompt, Sound, Timestamp, Transfer, Trunk, TrunkSettings,
 };
 use engine_core::{Refusal, TrunkConfig};
+use media_io::record::{RecordConfig, RecordError};
 use sha2::Digest as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -48,6 +49,12 @@ pub enum Error {
     /// A cursor that no list of ours gave.
     #[error("this cursor is not one that this list gave")]
     BadCursor,
+    /// A recording cannot begin.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The recording has not ended.
+    #[error("the recording goes on: stop it first")]
+    Recording,
     /// More commands wait than may.
     #[error("the engine has more to do than it can take in")]
     Overloaded,
@@ -105,6 +112,8 @@ pub(crate) struct Shared {
     pub(crate) trunks: TrunkStore,
     /// Tells which URLs may be asked for.
     pub(crate) web: Client,
+    /// How recordings are written.
+    pub(crate) recordings: RecordConfig,
     /// Most calls that there are ports for.
     pub(crate) room: usize,
     /// The certificates of SIP.
@@ -352,7 +361,7 @@ impl Engine {
     }
 
     /// A command on a live call: one that has ended is told apart from one that never was.
-    async fn command<T: Send + 'static>(
+    pub(crate) async fn command<T: Send + 'static>(
         &self,
         id: &CallId,
         command: impl FnOnce(&mut Task, Instant, &CallId) -> Result<T, Refusal> + Send + 'static,
@@ -711,7 +720,7 @@ fn place(call: &Call) -> String {
     format!("{}-{}", call.created_at.unix_ms(), call.id)
 }
 
-fn parse_place(cursor: &str) -> Result<(u64, String), Error> {
+pub(crate) fn parse_place(cursor: &str) -> Result<(u64, String), Error> {
     let (at, id) = cursor.split_once('-').ok_or(Error::BadCursor)?;
     // The journal counts in 63 bits.
     let at = at.parse::<i64>().ok().and_then(|at| u64::try_from(at).ok());

@@ -1,10 +1,12 @@
 //! Starting: journal, what a crash left behind, sockets, threads, then the task.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control_api_types::{Event, EventData, Timestamp};
 use engine_core::{Clock, EngineConfig};
+use media_io::record::{Recorded, Recorders};
 use sip_core::EndpointConfig;
 use sip_core::guard::Guard;
 use sip_io::Transports;
@@ -19,6 +21,7 @@ use crate::flows::FlowStore;
 use crate::http::{Certificates, Client, Webhooks};
 use crate::journal::{EndedCall, Journal, JournalError};
 use crate::prompts::{PromptError, PromptStore};
+use crate::recordings;
 use crate::sounds::Sounds;
 use crate::task::{Sources, State, Task};
 use crate::trace::{Hep, Trace};
@@ -37,6 +40,14 @@ pub enum StartError {
     /// The folder for audio of web servers could not be made or read.
     #[error("cannot use the folder web in media_dir: {0}")]
     Sounds(std::io::Error),
+    /// The folder of recordings cannot be used.
+    #[error("cannot use the folder of recordings {}: {source}", folder.display())]
+    Recordings {
+        /// Which.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A SIP listener could not be opened.
     #[error(transparent)]
     Sip(#[from] sip_io::Error),
@@ -58,6 +69,8 @@ pub enum StartError {
 const MEDIA_EVENTS: usize = 16_384;
 /// Journal answers that may wait for the task; the writer waits when it is behind.
 const JOURNALLED: usize = 8_192;
+/// Recordings that are over and may wait for the task; the writers keep what does not fit.
+const RECORDED: usize = 1_024;
 /// Answers of web servers that may wait for the task; those who bring more wait.
 const ANSWERS: usize = 1_024;
 /// How often CDRs and idempotency keys past their time are looked for.
@@ -72,6 +85,15 @@ impl Engine {
         let node: Arc<str> = config.node.as_str().into();
         let journal = Journal::open(&config.database)?;
         let events = EventHub::new(started_at.unix_ms());
+        let record = recordings::writers(&config.media_dir, &config.recordings);
+        let open = journal.open_recordings()?;
+        recordings::reopen(&record.folder, &open);
+        let (recorded_tell, recorded) = mpsc::channel::<Arc<Recorded>>(RECORDED);
+        let record_config = record.clone();
+        let (recorders, left) =
+            Recorders::start(record, move |recorded| recorded_tell.try_send(Arc::clone(recorded)).is_ok())
+                .map_err(|source| StartError::Recordings { folder: record_config.folder.clone(), source })?;
+        recordings::end_crashed(&journal, open, &left, started_at).await?;
         end_crashed_calls(&journal, &events, &node, started_at).await?;
         let prompts = PromptStore::open(&config.media_dir, journal.clone())?;
         let flows = FlowStore::open(journal.clone())?;
@@ -155,6 +177,7 @@ impl Engine {
             journal: journal.clone(),
             events: events.clone(),
             sounds,
+            recorders,
             trace: Trace::new(&config.trace),
             hep: config.trace.hep.map(Hep::start),
             node,
@@ -170,6 +193,7 @@ impl Engine {
             sip,
             media: media_events,
             journalled: journal_answers,
+            recorded,
             answers,
             commands: command_queue,
             abandoned: false,
@@ -178,7 +202,13 @@ impl Engine {
             task.run(sources).await;
             stopped_tell.send_replace(true);
         });
-        tokio::spawn(prune(journal.clone(), config.cdr_retention, stopped.clone()));
+        let keep = Keep {
+            journal: journal.clone(),
+            cdrs: config.cdr_retention,
+            recordings: config.recordings.retention,
+            folder: record_config.folder.clone(),
+        };
+        tokio::spawn(prune(keep, stopped.clone()));
         Ok(Engine {
             shared: Arc::new(Shared {
                 commands,
@@ -189,6 +219,7 @@ impl Engine {
                 changing_endpoints: Arc::default(),
                 trunks,
                 web,
+                recordings: record_config,
                 room,
                 tls_files,
                 stopped,
@@ -212,7 +243,9 @@ async fn end_crashed_calls(
             "the engine did not stop in order: its open calls end as internal-error"
         );
     }
-    for call in open {
+    for mut call in open {
+        let recordings = journal.recordings_of(&call.id)?;
+        call.recording_ids = recordings.iter().map(|recording| recording.id.to_string()).collect();
         let call = engine_core::crash_ended(call, at);
         let json = serde_json::to_string(&call)
             .map_err(|source| JournalError::Record { key: call.id.to_string(), source })?;
@@ -235,8 +268,18 @@ async fn end_crashed_calls(
     Ok(())
 }
 
+/// What is kept, and for how long.
+struct Keep {
+    journal: Journal,
+    cdrs: Duration,
+    /// `None`: until they are deleted.
+    recordings: Option<Duration>,
+    folder: PathBuf,
+}
+
 /// Forgets what is past its retention, now and then, until the engine stops.
-async fn prune(journal: Journal, cdr_retention: Duration, mut stopped: watch::Receiver<bool>) {
+async fn prune(keep: Keep, mut stopped: watch::Receiver<bool>) {
+    let Keep { journal, cdrs, recordings, folder } = keep;
     let mut every = tokio::time::interval(PRUNE_EVERY);
     loop {
         tokio::select! {
@@ -244,7 +287,7 @@ async fn prune(journal: Journal, cdr_retention: Duration, mut stopped: watch::Re
             _ = stopped.wait_for(|stopped| *stopped) => return,
         }
         let now_ms = now().unix_ms();
-        let before = now_ms.saturating_sub(u64::try_from(cdr_retention.as_millis()).unwrap_or(u64::MAX));
+        let before = now_ms.saturating_sub(u64::try_from(cdrs.as_millis()).unwrap_or(u64::MAX));
         let pruned = async {
             while journal.prune_cdrs(before, PRUNE_AT_ONCE).await? == PRUNE_AT_ONCE as usize {}
             while journal.prune_answers(now_ms, PRUNE_AT_ONCE).await? == PRUNE_AT_ONCE as usize {}
@@ -252,6 +295,11 @@ async fn prune(journal: Journal, cdr_retention: Duration, mut stopped: watch::Re
         };
         if let Err(error) = pruned.await {
             tracing::error!(%error, "old CDRs or idempotency keys not removed");
+        }
+        if let Some(retention) = recordings
+            && let Err(error) = recordings::prune(&journal, &folder, retention, PRUNE_AT_ONCE).await
+        {
+            tracing::error!(%error, "old recordings not removed");
         }
     }
 }

@@ -11,6 +11,7 @@ use control_api_types::{
 };
 use engine_core::{BridgePlan, CallEvent, DoorNews, Input, MediaCommand, MediaInput, NoRoute, Output};
 use media_core::{BridgeId, LegId};
+use media_io::record::{Recorded, Recorders};
 use media_io::{LegEvent, Media};
 use sip_io::{Inbox, Transports};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,6 +21,7 @@ use crate::engine::{Command, Error};
 use crate::events::EventHub;
 use crate::http::{Certificates, Fetched, Webhooks};
 use crate::journal::{EndedCall, Journal, JournalError};
+use crate::recordings;
 use crate::sounds::{Loaded, Sounds, Step};
 use crate::trace::{Captured, Hep, Trace};
 
@@ -39,6 +41,8 @@ pub(crate) enum Journalled {
     Accepted(CallId, Result<bool, JournalError>),
     /// By its number in [`Task::ending`].
     Ended(u64, Result<(), JournalError>),
+    /// The end of a recording.
+    Recorded(Arc<str>, Result<(), JournalError>),
 }
 
 /// What was done away from the task: web servers have answered, sounds are ready.
@@ -93,6 +97,7 @@ pub(crate) struct Task {
     pub(crate) journal: Journal,
     pub(crate) events: EventHub,
     pub(crate) sounds: Sounds,
+    pub(crate) recorders: Recorders,
     pub(crate) trace: Trace,
     pub(crate) hep: Option<Hep>,
     pub(crate) node: Arc<str>,
@@ -116,6 +121,7 @@ pub(crate) struct State {
     arriving: BTreeSet<CallId>,
     /// Calls that the journal did not take: their ends are nobody's.
     refused: BTreeSet<CallId>,
+    pub(crate) recordings: recordings::Live,
     /// How many calls came out how.
     pub(crate) ended: BTreeMap<Disposition, u64>,
     /// Ended calls that the journal does not have as such yet; bounded by the calls there may be.
@@ -134,6 +140,7 @@ pub(crate) struct Sources {
     pub(crate) sip: Inbox,
     pub(crate) media: mpsc::Receiver<(LegId, LegEvent)>,
     pub(crate) journalled: mpsc::Receiver<Journalled>,
+    pub(crate) recorded: mpsc::Receiver<Arc<Recorded>>,
     pub(crate) answers: mpsc::Receiver<Answer>,
     pub(crate) commands: mpsc::Receiver<Command>,
     /// Whether every handle is gone and every command done.
@@ -145,6 +152,7 @@ enum Woken {
     Sip(sip_core::Input),
     Media(LegId, LegEvent),
     Journalled(Journalled),
+    Recorded(Arc<Recorded>),
     Answer(Answer),
     Command(Command),
     Timer,
@@ -205,6 +213,7 @@ impl Task {
                 self.input(now, Input::Media { leg, input });
             }
             Woken::Journalled(journalled) => self.journalled(now, journalled),
+            Woken::Recorded(recorded) => self.recorded(now, &recorded),
             Woken::Answer(Answer::Certificate(fetched)) => {
                 let (legs, result) = self.certificates.fetched(now, fetched);
                 for leg in legs {
@@ -245,7 +254,7 @@ impl Task {
         }
     }
 
-    fn input(&mut self, now: Instant, input: Input) {
+    pub(crate) fn input(&mut self, now: Instant, input: Input) {
         if catch_unwind(AssertUnwindSafe(|| self.core.handle_input(now, input))).is_err() {
             self.panicked(now);
         }
@@ -382,6 +391,11 @@ impl Task {
             MediaCommand::Press { digit, duration_ms } => {
                 self.media.command(leg, media_io::Command::Press { digit, duration_ms })
             }
+            MediaCommand::Record { track, recording, plan, beep } => {
+                self.begin_recording(now, leg, track, *recording, plan, beep)
+            }
+            MediaCommand::PauseRecording(track, on) => self.pause_recording(leg, track, on),
+            MediaCommand::StopRecording(track, reason) => self.stop_recording(leg, track, reason),
             MediaCommand::Close => {
                 let steps = self.sounds.close(leg);
                 self.play(now, leg, steps);
@@ -524,6 +538,7 @@ impl Task {
                     }
                 }
             }
+            Journalled::Recorded(id, result) => self.recording_journalled(now, &id, result),
             Journalled::Ended(number, Err(error)) => self.keep_unwritten(number, &error),
             Journalled::Ended(number, Ok(())) => {
                 let Some(ended) = self.state.ending.remove(&number) else { return };
@@ -652,6 +667,7 @@ impl Sources {
         // Unbiased: whichever is ready, by chance.
         tokio::select! {
             Some(journalled) = self.journalled.recv() => Woken::Journalled(journalled),
+            Some(recorded) = self.recorded.recv() => Woken::Recorded(recorded),
             Some((leg, event)) = self.media.recv() => Woken::Media(leg, event),
             Some(answer) = self.answers.recv() => Woken::Answer(answer),
             Some(input) = self.sip.recv() => Woken::Sip(input),
@@ -668,11 +684,12 @@ impl Sources {
 
     /// What is there already; `turn` says whose turn it is first, so that no source starves the others.
     fn try_next(&mut self, turn: usize) -> Option<Woken> {
-        (0..5).find_map(|step| match (turn + step) % 5 {
+        (0..6).find_map(|step| match (turn + step) % 6 {
             0 => self.journalled.try_recv().ok().map(Woken::Journalled),
             1 => self.media.try_recv().ok().map(|(leg, event)| Woken::Media(leg, event)),
             2 => self.answers.try_recv().ok().map(Woken::Answer),
             3 => self.sip.try_recv().map(Woken::Sip),
+            4 => self.recorded.try_recv().ok().map(Woken::Recorded),
             _ => self.commands.try_recv().ok().map(Woken::Command),
         })
     }

@@ -51,6 +51,7 @@ impl Bench {
             registrar: Default::default(),
             database: folder.join("carillon.db"),
             media_dir: folder.clone(),
+            recordings: Default::default(),
         };
         Bench { engine: Engine::start(config).await.unwrap(), folder }
     }

@@ -312,6 +312,11 @@ impl Media {
         self.observer.clone()
     }
 
+    /// What a leg speaks, once its media has begun.
+    pub fn codec(&self, id: LegId) -> Option<Codec> {
+        Some(self.legs.get(&id)?.stream?.codec)
+    }
+
     /// Takes back what the shards have released.
     fn reclaim(&mut self, now: Instant) {
         for (number, handle) in self.shards.iter_mut().enumerate() {

@@ -86,8 +86,18 @@ pub(super) fn check(
         registrar,
         database: folder.join(database(&file.storage.database_url, &mut faults)),
         media_dir: folder.join(&file.storage.media_dir),
+        recordings: recordings(&file.storage, &mut faults),
     };
     if faults.0.is_empty() { Ok(Config { api, engine: config }) } else { Err(faults.0) }
+}
+
+fn recordings(storage: &file::Storage, faults: &mut Checks) -> engine_runtime::RecordingSettings {
+    let retention = storage.recording_retention_days.as_ref().map(|days| {
+        let in_range = (1..=3650).contains(days.get_ref());
+        faults.require(days, in_range, "recording_retention_days must be 1 to 3650");
+        Duration::from_secs(u64::from(*days.get_ref()) * 24 * 3600)
+    });
+    engine_runtime::RecordingSettings { min_free: u64::from(storage.recording_min_free_mb) << 20, retention }
 }
 
 #[derive(Default)]

@@ -254,11 +254,20 @@ impl Default for Limits {
 pub(super) struct Storage {
     pub(super) database_url: Spanned<String>,
     pub(super) media_dir: PathBuf,
+    /// An hour of two channels at 8 kHz.
+    pub(super) recording_min_free_mb: u32,
+    /// Recordings are somebody's words: whoever wants them to go says when.
+    pub(super) recording_retention_days: Option<Spanned<u32>>,
 }
 
 impl Default for Storage {
     fn default() -> Storage {
-        Storage { database_url: spanned("sqlite://carillon.db"), media_dir: "media".into() }
+        Storage {
+            database_url: spanned("sqlite://carillon.db"),
+            media_dir: "media".into(),
+            recording_min_free_mb: 256,
+            recording_retention_days: None,
+        }
     }
 }
 

@@ -81,6 +81,8 @@ fn every_section_is_read() {
         cdr_retention_days = 2
         [storage]
         database_url = "sqlite:///var/lib/c.db"
+        recording_min_free_mb = 3
+        recording_retention_days = 4
         [[trunks]]
         name = "jkt-1"
         uri = "sip:sip.example.net;transport=tcp"
@@ -124,6 +126,8 @@ fn every_section_is_read() {
     assert_eq!((engine.limits.max_calls, engine.limits.queue_timeout_s), (5, 7));
     assert_eq!(engine.cdr_retention.as_secs(), 2 * 24 * 3600);
     assert_eq!(engine.database, PathBuf::from("/var/lib/c.db"));
+    assert_eq!(engine.recordings.min_free, 3 << 20);
+    assert_eq!(engine.recordings.retention.map(|kept| kept.as_secs()), Some(4 * 24 * 3600));
     let [registered, peer] = &engine.trunks[..] else { panic!("{:?}", engine.trunks) };
     assert_eq!(registered.gateways[0].uri, "sip:192.0.2.9:5080");
     assert_eq!(registered.uri, "sip:sip.example.net;transport=tcp");
@@ -227,6 +231,7 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
         ("[limits]\nmax_queued = 0".into(), "2: max_queued must be at least 1"),
         ("[limits]\nqueue_timeout_s = 0".into(), "2: queue_timeout_s must be at least 1"),
         ("[limits]\ncdr_retention_days = 0".into(), "2: cdr_retention_days must be 1 to 3650"),
+        ("[storage]\nrecording_retention_days = 0".into(), "2: recording_retention_days must be 1 to 3650"),
         (
             "[storage]\ndatabase_url = \"mysql://x\"".into(),
             "2: \"mysql://x\": expected sqlite://FILE (the engine's journal)",

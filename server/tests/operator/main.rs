@@ -13,6 +13,7 @@ mod identity;
 mod inbound;
 mod limits;
 mod phone;
+mod recordings;
 mod stopping;
 mod support;
 mod torture;

@@ -147,6 +147,22 @@ impl Phone {
         }
     }
 
+    /// Says back what it hears, packet by packet, as long as so many come that are not silence.
+    pub(crate) async fn echo(&mut self, media: &Negotiated, packets: usize) {
+        let mut datagram = [0; 2048];
+        let mut heard = 0;
+        while heard < packets {
+            let received = tokio::time::timeout(DEAD, self.rtp.recv(&mut datagram)).await.expect("RTP");
+            let packet = Packet::parse(&datagram[..received.unwrap()]).unwrap();
+            heard += usize::from(packet.payload.iter().any(|code| !matches!(code, 0xff | 0x7f)));
+            let timestamp = MediaTime(u32::from(self.seq.0) * 160);
+            let header = Header { marker: false, pt: media.pt_send, seq: self.seq, timestamp, ssrc: Ssrc(9) };
+            let back = [&header.to_bytes()[..], packet.payload].concat();
+            self.rtp.send_to(&back, media.remote).await.unwrap();
+            self.seq = self.seq.next();
+        }
+    }
+
     /// Presses a key for 100 ms of media time, as RFC 4733 tells it: at its start and, three times, at its end.
     pub(crate) async fn press(&mut self, key: char, media: &Negotiated) {
         let event = media.telephone_event.expect("the engine takes events");

@@ -191,6 +191,7 @@ fn config(folder: &Folder, sip: SocketAddr) -> Config {
         registrar: Default::default(),
         database: folder.0.join("carillon.db"),
         media_dir: folder.0.clone(),
+        recordings: Default::default(),
     }
 }
 

@@ -151,7 +151,7 @@ impl LiveCall {
     }
 
     pub(super) fn finish_if_released(&mut self, ctx: &mut Context<'_>) {
-        if self.sessions.is_empty() && self.media.is_gone() {
+        if self.sessions.is_empty() && self.media.is_gone() && self.recordings.are_over() {
             self.finish(ctx);
         }
     }

@@ -11,6 +11,7 @@ use media_core::dtmf::Method;
 use media_core::{Collect, CollectEnd, Digit, Digits, MediaEvent, MediaStats, Program};
 use sip_core::{Reason, ReasonProtocol};
 
+use super::recording::MAX_RECORDINGS;
 use super::{Context, LiveCall, State};
 use crate::disposition::Evidence;
 use crate::flow::{Next, Run};
@@ -68,7 +69,7 @@ pub(super) enum Activity {
 /// The programs that were started and have not told their end.
 #[derive(Debug, Default)]
 pub(super) struct Programs {
-    last: u64,
+    pub(super) last: u64,
     running: BTreeMap<u64, Running>,
 }
 
@@ -118,6 +119,7 @@ impl LiveCall {
             }
             MediaInput::Event(event) => self.on_media_event(ctx, event),
             MediaInput::Unplayable { play, why } => self.unplayable(ctx, play, &why),
+            MediaInput::Recorded(recording) => self.recorded(ctx, *recording),
             // If it was the command to close, the release timer ends the wait for its answer.
             MediaInput::Lost => self.media_failed(ctx),
             MediaInput::Closed(stats) => {
@@ -187,6 +189,9 @@ impl LiveCall {
                 let played_ms = u64::from(played_ms);
                 let play_id = play_id(id);
                 self.play_over(ctx, id, EventData::CallPlayEnded { play_id, reason, played_ms, error: None });
+            }
+            MediaEvent::CollectEnded { id, reason, .. } if self.recordings.collects(id) => {
+                self.recording_collect_ended(ctx, id, reason);
             }
             MediaEvent::CollectEnded { id, digits, reason } => self.collect_ended(ctx, id, digits, reason),
         }
@@ -426,7 +431,7 @@ impl LiveCall {
     }
 
     /// The program `id` is over; the flow goes on if it was waiting for it.
-    fn flow_goes_on(&mut self, ctx: &mut Context<'_>, id: u64, outcome: Outcome<'_>) {
+    pub(super) fn flow_goes_on(&mut self, ctx: &mut Context<'_>, id: u64, outcome: Outcome<'_>) {
         if let State::Connected(Activity::Flow { awaits, .. }) = &mut self.state
             && *awaits == Some(id)
         {
@@ -452,10 +457,15 @@ impl LiveCall {
                 self.emit(ctx, event);
             }
             let State::Connected(Activity::Flow { run, .. }) = &self.state else { return };
-            let owner = Owner::Step(run.at().to_owned());
+            let step = run.at().to_owned();
+            let owner = Owner::Step(step.clone());
             let awaited = match next {
                 Next::Play(play) => self.launch(ctx, Some(play), None, owner),
                 Next::Gather(gather) => self.launch(ctx, gather.play.clone(), Some(gather), owner),
+                Next::Record(_) if self.record.recording_ids.len() >= MAX_RECORDINGS => {
+                    return self.flow_limit(ctx);
+                }
+                Next::Record(record) => Some(self.record_step(ctx, &record, step)),
                 Next::Park(play) => {
                     if let Some(play) = play {
                         self.launch(ctx, Some(play), None, owner);
@@ -490,7 +500,7 @@ impl LiveCall {
     }
 
     /// A flow that never waits, or wants to keep too much, is ended; the record and the BYE say why.
-    fn flow_limit(&mut self, ctx: &mut Context<'_>) {
+    pub(super) fn flow_limit(&mut self, ctx: &mut Context<'_>) {
         self.record.sip_reason = Some("flow-limit".to_owned());
         let text = Some("flow-limit".to_owned());
         self.release_sessions(ctx, None, Some(Reason { protocol: ReasonProtocol::Q850, cause: 16, text }));

@@ -16,6 +16,7 @@ mod ending;
 mod exchange;
 mod hunt;
 mod media;
+mod recording;
 mod screening;
 mod setup;
 mod takeover;
@@ -30,7 +31,7 @@ use bytes::Bytes;
 use control_api_types::event::HoldBy;
 use control_api_types::flow::Flow;
 use control_api_types::{
-    Call, CallId, CallStatus, EarlyMedia, EndedBy, EventData, HangupReason, Srtp, Timestamp,
+    Call, CallId, CallStatus, EarlyMedia, EndedBy, EventData, HangupReason, RecordOptions, Srtp, Timestamp,
 };
 use media_core::sdp::{LocalSrtp, SrtpPolicy};
 use media_core::{
@@ -50,6 +51,7 @@ use self::exchange::Exchange;
 pub(crate) use self::hunt::{Branch, Group, Search, Template, fails_over, tells_caller};
 use self::hunt::{Hunt, Loss, Lost, Verdict};
 use self::media::{Activity, Media, Programs};
+use self::recording::Recordings;
 pub(crate) use self::screening::Questions;
 use self::screening::Screening;
 use self::transfer::Transfer;
@@ -136,6 +138,7 @@ pub(crate) struct LiveCall {
     muted: Muted,
     in_bridge: InBridge,
     wish: Option<Wish>,
+    recordings: Recordings,
     /// Number of the last event.
     seq: u64,
     trunk: Option<TrunkId>,
@@ -148,6 +151,8 @@ pub(crate) struct LiveCall {
 pub(crate) struct Plan {
     /// `None` parks the call.
     pub(crate) flow: Option<Arc<Flow>>,
+    /// How it is recorded, if it is.
+    pub(crate) record: Option<RecordOptions>,
     pub(crate) max_duration: Duration,
 }
 
@@ -298,6 +303,7 @@ impl LiveCall {
             muted: Muted::default(),
             in_bridge: InBridge::default(),
             wish: None,
+            recordings: Recordings::default(),
             seq: 0,
             trunk,
             plan,

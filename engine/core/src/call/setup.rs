@@ -483,6 +483,9 @@ impl LiveCall {
         ctx.timers.cancel(self.leg, CallTimer::Failover);
         ctx.timers.set(self.leg, CallTimer::Duration, ctx.now + self.plan.max_duration);
         self.emit(ctx, EventData::CallAnswered { codec: self.record.codec });
+        if let Some(options) = self.plan.record.take() {
+            self.start_recording(ctx, options);
+        }
         if let Some(flow) = self.plan.flow.take() {
             self.start_flow(ctx, flow);
         }

@@ -4,6 +4,8 @@ use super::*;
 
 use sip_core::Uri;
 
+use control_api_types::{Record, RecordingId};
+
 use crate::dial::Via;
 use crate::registrar::Account;
 use crate::trunk::Trunk;
@@ -65,7 +67,8 @@ impl Engine {
             client_state: create.client_state,
             ..record(id, Direction::Outbound, create.to, dial.from.clone(), at, &self.node)
         };
-        let plan = Plan { flow, max_duration: Duration::from_secs(u64::from(create.max_duration_s)) };
+        let max_duration = Duration::from_secs(u64::from(create.max_duration_s));
+        let plan = Plan { flow, record: create.record, max_duration };
         let queue_timeout = Duration::from_secs(u64::from(self.limits.queue_timeout_s));
         let (leg, mut ctx) = self.new_leg(now);
         let live = LiveCall::outbound(&mut ctx, leg, call.clone(), trunk, dial, plan, queue_timeout);
@@ -192,6 +195,11 @@ impl Engine {
     pub fn gather(&mut self, now: Instant, id: &CallId, gather: Gather) -> Result<(), Refusal> {
         self.check_play(id, "/play", gather.play.as_ref())?;
         self.command(now, id, |call, ctx| call.gather(ctx, gather))
+    }
+
+    /// Begins, pauses, goes on with or ends the recording of an answered call; its id.
+    pub fn record(&mut self, now: Instant, id: &CallId, record: Record) -> Result<RecordingId, Refusal> {
+        self.command(now, id, |call, ctx| call.on_record(ctx, record))
     }
 
     /// `pointer`: of the play in the request.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control_api_types::flow::{Case, Condition, Flow, Outcome, Step, Verb};
-use control_api_types::{Call, EventData, Gather, HangupReason, Play, Sound, Variable};
+use control_api_types::{Call, EventData, Gather, HangupReason, Play, RecordStep, Sound, Variable};
 
 use crate::call::Wish;
 use crate::variables;
@@ -37,6 +37,8 @@ pub(crate) enum Next {
     Play(Play),
     /// Gather digits.
     Gather(Gather),
+    /// Record.
+    Record(RecordStep),
     /// Let time pass.
     Pause(Duration),
     /// Wait for the API, with music if any.
@@ -88,7 +90,7 @@ impl Run {
         match self.step().map(|step| &step.verb) {
             Some(Verb::Park { .. } | Verb::Pause { .. } | Verb::Bridge { .. }) | None => true,
             Some(Verb::Play(_) | Verb::Gather(_) | Verb::Set { .. } | Verb::Branch { .. }) => false,
-            Some(Verb::Notify { .. } | Verb::Hangup { .. }) => false,
+            Some(Verb::Record(_) | Verb::Notify { .. } | Verb::Hangup { .. }) => false,
         }
     }
 
@@ -134,6 +136,7 @@ impl Run {
                     let play = gather.play.as_ref().map(|play| insert(play, call));
                     return Next::Gather(Gather { play, ..gather.clone() });
                 }
+                Verb::Record(record) => return Next::Record(record.clone()),
                 Verb::Pause { ms } => return Next::Pause(Duration::from_millis(u64::from(*ms))),
                 Verb::Park { play } => return Next::Park(play.as_ref().map(|play| insert(play, call))),
                 Verb::Bridge { call_id, bridge_id } => {

@@ -13,6 +13,7 @@ mod inbound;
 mod limits;
 mod outbound;
 mod random;
+mod recordings;
 mod redirects;
 mod registration;
 mod srtp;

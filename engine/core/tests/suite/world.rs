@@ -6,11 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control_api_types::event::DtmfMethod;
-use control_api_types::{Call, CallId, CreateCall, EventData, Fault, Limits, Prompt as PromptInfo, Sound};
+use control_api_types::{
+    Call, CallId, CreateCall, EventData, Fault, Limits, Prompt as PromptInfo, Recording, RecordingEnd,
+    RecordingStatus, Sound,
+};
 use engine_core::{
     Audio, Clock, DoorNews, Engine, EngineConfig, GatewayConfig, Input, MediaCommand, MediaInput, Output,
     Refusal, Route, StirConfig, TrunkConfig,
 };
+use media_core::record::Track;
 use media_core::rtp::Header;
 use media_core::{Codec, Digit, Encoded, Leg, LegId, MediaEvent, MediaTime, Negotiated, Prompt, SeqNo, Ssrc};
 use netem::{Impairments, Link};
@@ -90,10 +94,22 @@ pub(crate) struct MediaShell {
     pub(crate) has_ports: bool,
     /// Whether closed legs tell their statistics.
     pub(crate) tells_end: bool,
+    /// What is on record.
+    tapes: Vec<OnRecord>,
+    /// Pauses of recordings and their ends.
+    pub(crate) pauses: Vec<bool>,
     /// Programs that were started.
     pub(crate) runs: u32,
     opened: u16,
     digits: u16,
+}
+
+struct OnRecord {
+    leg: LegId,
+    track: Track,
+    recording: Box<Recording>,
+    began: Instant,
+    longest: Duration,
 }
 
 struct Port {
@@ -171,6 +187,8 @@ impl World {
                 prompts: BTreeMap::new(),
                 has_ports: true,
                 tells_end: true,
+                tapes: Vec::new(),
+                pauses: Vec::new(),
                 runs: 0,
                 opened: 0,
                 digits: 0,
@@ -289,6 +307,7 @@ impl World {
         [
             engine,
             ticks,
+            self.media.tapes.iter().map(|tape| tape.began + tape.longest).min(),
             self.carrier.poll_timeout(),
             self.backup.poll_timeout(),
             self.phones.iter().filter_map(Carrier::poll_timeout).min(),
@@ -511,6 +530,12 @@ impl World {
                 port.leg.as_mut().unwrap().press(now, digit, duration_ms);
                 self.media_events(leg);
             }
+            MediaCommand::Record { track, recording, plan, .. } => {
+                assert!(shell.tapes.iter().all(|tape| (tape.leg, tape.track) != (leg, track)));
+                shell.tapes.push(OnRecord { leg, track, recording, began: now, longest: plan.max });
+            }
+            MediaCommand::PauseRecording(_, on) => shell.pauses.push(on),
+            MediaCommand::StopRecording(track, reason) => self.stop_tapes(leg, Some(track), reason),
             MediaCommand::Close => {
                 let stats = match shell.ports.get_mut(&leg).and_then(|port| port.leg.as_mut()) {
                     Some(leg) => leg.finish(now),
@@ -521,6 +546,8 @@ impl World {
                 if self.media.tells_end {
                     self.tell(leg, MediaInput::Closed(stats));
                 }
+                // The writer takes its time, and comes last.
+                self.stop_tapes(leg, None, RecordingEnd::Hangup);
             }
         }
     }
@@ -529,6 +556,23 @@ impl World {
     pub(crate) fn lose_leg(&mut self, leg: u64) {
         self.tell(LegId(leg), MediaInput::Lost);
         self.pump();
+    }
+
+    /// Ends the recordings of a leg, on one track or on all.
+    fn stop_tapes(&mut self, leg: LegId, track: Option<Track>, reason: RecordingEnd) {
+        let is_over = |tape: &mut OnRecord| tape.leg == leg && track.is_none_or(|track| tape.track == track);
+        let over: Vec<_> = self.media.tapes.extract_if(.., is_over).collect();
+        for tape in over {
+            let length = self.now.saturating_duration_since(tape.began).as_millis() as u64;
+            let recording = Recording {
+                status: RecordingStatus::Ended,
+                duration_ms: length,
+                size_bytes: 44 + length * 16,
+                reason: Some(reason),
+                ..*tape.recording
+            };
+            self.tell(leg, MediaInput::Recorded(Box::new(recording)));
+        }
     }
 
     fn tell(&mut self, leg: LegId, input: MediaInput) {
@@ -546,6 +590,11 @@ impl World {
     }
 
     fn tick(&mut self) {
+        let now = self.now;
+        let full = self.media.tapes.iter().find(|tape| tape.began + tape.longest <= now);
+        if let Some((leg, track)) = full.map(|tape| (tape.leg, tape.track)) {
+            self.stop_tapes(leg, Some(track), RecordingEnd::MaxLength);
+        }
         let due: Vec<_> = self
             .media
             .ports
@@ -655,6 +704,12 @@ fn line(data: &EventData) -> String {
             format!("plays {play_id} {}", sounds.collect::<Vec<_>>().join(" "))
         }
         EventData::CallPlayEnded { play_id, reason, .. } => format!("played {play_id} {reason}"),
+        EventData::CallRecordingStarted { step, format, channels, .. } => {
+            format!("records {} {format} {channels}", step.as_deref().unwrap_or("-"))
+        }
+        EventData::CallRecordingEnded { step, reason, duration_ms, .. } => {
+            format!("recorded {} {reason} {duration_ms}", step.as_deref().unwrap_or("-"))
+        }
         EventData::CallFlowStep { step, verb } => format!("step {step} {verb}"),
         EventData::CallNotify(data) => format!("notify {data}"),
         EventData::CallEnded(_)

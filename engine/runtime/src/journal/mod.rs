@@ -11,6 +11,7 @@ mod calls;
 mod endpoints;
 mod idempotency;
 mod library;
+mod recordings;
 mod schema;
 mod writer;
 
@@ -24,6 +25,7 @@ pub(crate) use calls::{CallQuery, CdrQuery, EndedCall};
 pub(crate) use endpoints::StoredEndpoint;
 pub use idempotency::StoredAnswer;
 pub(crate) use library::{StoredFlow, StoredPrompt, StoredTrunk};
+pub(crate) use recordings::RecordingRows;
 use writer::{Done, Write, Writer};
 
 /// Why the journal could not do what was asked.

@@ -58,6 +58,19 @@ const MIGRATIONS: &[&str] = &[
         disabled    INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE recordings (
+        id          TEXT PRIMARY KEY,
+        call_id     TEXT NOT NULL,
+        started_at  INTEGER NOT NULL,   -- unix ms
+        ended_at    INTEGER,            -- unix ms; NULL while it goes on
+        recording   TEXT NOT NULL       -- the resource as JSON
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX recordings_by_age ON recordings (started_at, id);
+    CREATE INDEX recordings_by_call ON recordings (call_id, started_at, id);
+    CREATE INDEX recordings_by_end ON recordings (ended_at) WHERE ended_at IS NOT NULL;
+    CREATE INDEX recordings_open ON recordings (started_at, id) WHERE ended_at IS NULL;
+",
 ];
 
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {

@@ -61,19 +61,25 @@ impl Mender {
     pub fn read(&mut self, octets: &[u8], file_len: u64) -> Option<Option<Mended>> {
         match self.format {
             Format::Wav => Some(wav::Format::read(octets).map(|format| whole_wav(format, file_len))),
-            Format::Opus => match Page::read(octets) {
-                Some(page) => {
+            Format::Opus => {
+                let begin = self.at;
+                let mut rest = octets;
+                while let Some(page) = Page::read(rest) {
+                    rest = &rest[page.size()..];
                     if let Some((channels, pre_skip, rate)) = page.opus_head().filter(|_| self.at == 0) {
                         self.found = Found { rate, channels, pre_skip: u64::from(pre_skip) };
                     }
-                    let is_last = page.is_last();
                     self.granule = page.granule();
+                    let is_last = page.is_last();
                     self.last = (!is_last).then(|| (self.at, page.as_last()));
                     self.at += page.size() as u64;
-                    is_last.then(|| self.whole_opus())
+                    if is_last {
+                        return Some(self.whole_opus());
+                    }
                 }
-                None => Some(self.whole_opus()),
-            },
+                // What is left may be the beginning of a page whose end was not brought.
+                (self.at == begin).then(|| self.whole_opus())
+            }
         }
     }
 

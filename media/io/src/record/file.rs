@@ -109,9 +109,7 @@ pub(super) fn adopt(folder: &Path) -> io::Result<Vec<Left>> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let Some((id, format)) = parse(&path) else { continue };
-        let file = OpenOptions::new().read(true).write(true).open(&path)?;
-        let written = file.metadata()?.modified()?;
-        let mended = mend(&file, &path, format)?;
+        let Ok((written, mended)) = finish(&path, format) else { continue };
         let (size, duration, rate, channels) = mended
             .map(|mended| (mended.len, mended.duration, mended.rate, mended.channels))
             .unwrap_or_default();
@@ -119,6 +117,12 @@ pub(super) fn adopt(folder: &Path) -> io::Result<Vec<Left>> {
     }
     left.sort_by(|one, other| one.id.cmp(&other.id));
     Ok(left)
+}
+
+fn finish(path: &Path, format: Format) -> io::Result<(SystemTime, Option<Mended>)> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let written = file.metadata()?.modified()?;
+    Ok((written, mend(&file, path, format)?))
 }
 
 /// What an unfinished file is of, by its name.

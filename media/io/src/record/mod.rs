@@ -124,7 +124,8 @@ struct Handle {
 }
 
 impl Recorders {
-    /// Finishes what an earlier process has left in the folder, which is made if it is not there, and starts the writers.
+    /// Finishes what an earlier process has left in the folder, which is made if it is not there, and starts the writers. A
+    /// file that cannot be finished stays as it is.
     /// `sink` is told of every recording that is over; while it has no room, the writer asks again.
     pub fn start(
         config: RecordConfig,
@@ -157,11 +158,15 @@ impl Recorders {
         let writer = writer.ok_or(RecordError::Busy)?;
         let orders = writer.orders.as_ref().ok_or(RecordError::Busy)?;
         let (tape, reel) = tape::new(codec);
-        orders.try_send(Job::new(id, recording, reel)).map_err(|error| match error {
-            TrySendError::Full(_) | TrySendError::Disconnected(_) => RecordError::Busy,
-        })?;
+        // Before the writer can take it off again.
         writer.load.fetch_add(1, Ordering::Relaxed);
-        Ok(Box::new(tape))
+        match orders.try_send(Job::new(id, recording, reel)) {
+            Ok(()) => Ok(Box::new(tape)),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                writer.load.fetch_sub(1, Ordering::Relaxed);
+                Err(RecordError::Busy)
+            }
+        }
     }
 
     /// Whether there is room for recordings now. It asks the file system, which may take its time.

@@ -1,6 +1,7 @@
 //! A writer thread.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -77,7 +78,12 @@ impl Writer {
             let now = Instant::now();
             let mut at = 0;
             while let Some(job) = self.jobs.get_mut(at) {
-                match job.turn(now, &self.config, is_last) {
+                // A panic ends the one recording; its file is finished at the next start.
+                let config = &self.config;
+                let turn = catch_unwind(AssertUnwindSafe(|| job.turn(now, config, is_last)));
+                let panicked =
+                    |_| Some((Over::Failed(io::Error::other("the writer panicked")), Facts::default()));
+                match turn.unwrap_or_else(panicked) {
                     None => at += 1,
                     Some((over, file)) => {
                         let job = self.jobs.swap_remove(at);
