@@ -10,6 +10,7 @@ packages=(
     chromium                # a browser whose user agent registers over WSS
     nodejs npm              # make one script of that user agent
     pocketsphinx-testdata   # natural speech for PESQ
+    opus-tools              # the reference encoder and decoder of Opus
     asterisk-core-sounds-{en,es,fr,it,ru}-wav   # two hours of speech in which no key is pressed
     espeak-ng flite         # voices of people and machines that answer
     sox multimon-ng         # tones that nobody here made, and a detector of them that nobody here wrote

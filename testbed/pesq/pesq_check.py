@@ -1,14 +1,17 @@
 """Speech that a peer received against the original, by PESQ (ITU-T P.862; for G.722 the wideband form of P.862.2).
 
-    pesq_check.py ORIGINAL.wav RECEIVED.{wav,pcap,ul,al} --codec PCMU|PCMA|G722 [--within 0.05]
+    pesq_check.py ORIGINAL.wav RECEIVED.{wav,pcap,ul,al} --codec PCMU|PCMA|G722|opus|L16 [--within 0.05]
 
 The ceiling is what the codec alone leaves of the same speech: the original at the codec's rate and at the level of what
-was received, through G.711 as below, or through PyPI's G722, and back. What was received in G.722 comes as a WAV file. Exit 1 when what was received scores more than --within below it.
+was received, through G.711 as below, through PyPI's G722, or through the reference encoder and decoder of Opus (Debian
+`opus-tools`) at 24 kbit/s, and back. L16 leaves all of it. What was received in any but G.711 comes as a WAV file. Exit 1 when what was received scores more than --within below it.
 """
 
 import argparse
 import struct
+import subprocess
 import sys
+import tempfile
 import wave
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from G722 import G722
 from pesq import pesq
 from scipy.signal import correlate, resample_poly
 
-RATES = {"PCMU": 8000, "PCMA": 8000, "G722": 16000}
+RATES = {"PCMU": 8000, "PCMA": 8000, "G722": 16000, "opus": 16000, "L16": 16000}
 PAYLOAD_TYPES = {"PCMU": 0, "PCMA": 8}  # RFC 3551, table 4
 
 
@@ -65,7 +68,26 @@ def through(codec, samples):
     if codec == "G722":
         g722 = G722(16000, 64000)
         return np.frombuffer(g722.decode(g722.encode(samples.astype(np.int16))), np.int16).astype(float)
+    if codec == "L16":
+        return samples.astype(float)
+    if codec == "opus":
+        return through_opus(samples)
     return DECODE[codec][ENCODE[codec][samples + 32768]].astype(float)
+
+
+def through_opus(samples):
+    """As the engine's prompts are: 20 ms, a constant 24 kbit/s, for speech."""
+    with tempfile.TemporaryDirectory() as folder:
+        said, coded, heard = (f"{folder}/{name}" for name in ("said.wav", "coded.opus", "heard.wav"))
+        with wave.open(said, "wb") as wav:
+            wav.setnchannels(1)
+            wav.setsampwidth(2)
+            wav.setframerate(16000)
+            wav.writeframes(samples.astype("<i2").tobytes())
+        encode = ["opusenc", "--quiet", "--bitrate", "24", "--hard-cbr", "--speech", "--framesize", "20", "--comp", "9"]
+        subprocess.run([*encode, said, coded], check=True)
+        subprocess.run(["opusdec", "--quiet", "--rate", "16000", coded, heard], check=True)
+        return read_wav(Path(heard), 16000)[: len(samples)]
 
 
 def read_wav(path, rate):
