@@ -165,8 +165,27 @@ pub struct MediaSummary {
     /// Round trip by RTCP, ms; absent if the far side sent no reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt_ms: Option<f32>,
-    /// Estimated mean opinion score of what was received, 1.0 to 4.5 (E-model, ITU-T G.107 with G.113 loss figures).
+    /// Estimated mean opinion score of what was received, 1.0 to 4.5 (E-model, ITU-T G.107 with G.113 loss figures); 1.0 if
+    /// nothing was.
     pub mos: f32,
+    /// Packets that came too late to be heard; absent if nobody listened (digits in the audio, recordings, conferences …).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packets_late: Option<u64>,
+    /// Sound made up for packets lost or late, ms; absent if nobody listened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concealed_ms: Option<u64>,
+    /// How long the jitter buffer held the fastest packets at the end, ms; absent if nobody listened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer_ms: Option<u32>,
+    /// Of the packets sent, those that the far side has lost by its last RTCP report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_packets_lost: Option<u64>,
+    /// Jitter of what was sent, by the same report, ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_jitter_ms: Option<f32>,
+    /// Estimated mean opinion score at the far side, by the same report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_mos: Option<f32>,
 }
 
 /// One SIP leg. The same shape is the CDR once the call has ended.

@@ -26,45 +26,26 @@ pub fn crash_ended(call: Call, at: Timestamp) -> Call {
 }
 
 fn summary(stats: &MediaStats) -> MediaSummary {
-    let expected = stats.packets_received + stats.packets_lost;
-    let loss_percent = if expected == 0 { 0.0 } else { 100.0 * stats.packets_lost as f32 / expected as f32 };
     MediaSummary {
         packets_sent: stats.packets_sent,
         packets_received: stats.packets_received,
         packets_lost: stats.packets_lost,
         jitter_ms: stats.jitter_ms,
         rtt_ms: stats.rtt_ms,
-        mos: mos(loss_percent, stats.jitter_ms, stats.rtt_ms.unwrap_or(0.0)),
+        // Of who sent nothing no more can be said than that nothing was heard.
+        mos: stats.mos.unwrap_or(1.0),
+        packets_late: stats.ear.map(|ear| ear.late.into()),
+        concealed_ms: stats.ear.map(|ear| ear.concealed_ms.into()),
+        buffer_ms: stats.ear.map(|ear| ear.delay_ms),
+        remote_packets_lost: stats.remote_packets_lost.map(u64::from),
+        remote_jitter_ms: stats.remote_jitter_ms,
+        remote_mos: stats.remote_mos,
     }
-}
-
-/// Estimated listening quality by the E-model (ITU-T G.107) with its default values, reduced to what a leg measures:
-/// random loss and delay. G.711 without concealment: Ie = 0, Bpl = 4.3 (G.113, table I.1). A wideband call is judged on the
-/// same narrowband scale, so that calls compare: how much better it sounds is not told.
-fn mos(loss_percent: f32, jitter_ms: f32, rtt_ms: f32) -> f32 {
-    const R0: f32 = 93.2;
-    const BPL: f32 = 4.3;
-    // One packet of 20 ms, half the round trip, and a jitter buffer of twice the jitter.
-    let delay_ms = 20.0 + rtt_ms / 2.0 + 2.0 * jitter_ms;
-    let delay_impairment = 0.024 * delay_ms + 0.11 * (delay_ms - 177.3).max(0.0);
-    let loss_impairment = 95.0 * loss_percent / (loss_percent + BPL);
-    let r = (R0 - delay_impairment - loss_impairment).clamp(0.0, 100.0);
-    (1.0 + 0.035 * r + r * (r - 60.0) * (100.0 - r) * 7e-6).clamp(1.0, 4.5)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quality_falls_with_loss_and_delay() {
-        assert!((mos(0.0, 0.0, 0.0) - 4.4).abs() < 0.02, "{}", mos(0.0, 0.0, 0.0));
-        let by_loss: Vec<_> = [0.0, 1.0, 5.0, 20.0, 100.0].map(|loss| mos(loss, 1.0, 40.0)).into();
-        assert!(by_loss.is_sorted_by(|a, b| a > b), "{by_loss:?}");
-        let by_delay: Vec<_> = [0.0, 100.0, 400.0, 2_000.0].map(|rtt| mos(0.0, 1.0, rtt)).into();
-        assert!(by_delay.is_sorted_by(|a, b| a > b), "{by_delay:?}");
-        assert_eq!(mos(100.0, 1_000.0, 10_000.0), 1.0);
-    }
 
     #[test]
     fn a_call_that_the_engine_did_not_survive_has_failed() {

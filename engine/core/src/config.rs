@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use control_api_types::{Identity, Limits, RedirectTo, Srtp, TrunkAttest, Verify};
-use media_core::Codec;
+use media_core::{Codec, RtpTimeout};
 use sip_core::digest::{Credentials, Hash};
 use sip_core::{EndpointConfig, Host, Network, Reliable, Target};
 
@@ -34,6 +34,8 @@ pub struct EngineConfig {
     pub limits: Limits,
     /// How calls are signed and verified.
     pub stir: StirConfig,
+    /// How long the peer of an answered call may send nothing before the call is ended.
+    pub rtp_timeout: RtpTimeout,
 }
 
 /// The registrar and whom it knows.

@@ -23,6 +23,7 @@
 //!     registrar: Default::default(),
 //!     limits: Limits { max_calls: 100, max_cps: 10, max_queued: 10, queue_timeout_s: 60, drain_timeout_s: 60 },
 //!     stir: StirConfig::default(),
+//!     rtp_timeout: Default::default(),
 //! };
 //! let mut engine = Engine::new(now, config, [7; 32])?; // the seed comes from the operating system
 //! let call = engine.originate(now, CallId::new("call-1")?, CreateCall::to("sip:bob@192.0.2.9"))?;

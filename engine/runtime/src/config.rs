@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use control_api_types::{Limits, TrunkSettings};
 use engine_core::{RegistrarConfig, Route, StirConfig};
+use media_core::RtpTimeout;
 
 use crate::http::HttpConfig;
 use sip_core::guard::GuardConfig;
@@ -35,6 +36,8 @@ pub struct Config {
     pub media: media_io::MediaConfig,
     /// The address that SDP tells, when it is not the one media is received at (static NAT).
     pub media_public_ip: Option<IpAddr>,
+    /// How long the peer of an answered call may send nothing.
+    pub rtp_timeout: RtpTimeout,
     /// Limits of the whole engine.
     pub limits: Limits,
     /// How long ended calls are kept.

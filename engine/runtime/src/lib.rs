@@ -16,6 +16,7 @@ mod http;
 mod journal;
 mod metrics;
 mod prompts;
+mod quality;
 mod recordings;
 mod sounds;
 mod start;

@@ -181,6 +181,18 @@ impl Task {
         text.gauge("carillon_sounds_memory_bytes", "Encoded audio kept besides uploaded prompts.", memory);
         text.gauge("carillon_sounds_disk_bytes", "Files of web servers kept on disk.", disk);
         text.gauge("carillon_sounds_waiting", "Calls that wait for what they are to play.", waiting);
+        for (name, help, buckets, sum) in self.state.quality.named() {
+            let name = format!("carillon_call_{name}");
+            text.family(&name, "histogram", help);
+            let mut calls = 0;
+            for (bound, below) in buckets {
+                let bound = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
+                text.sample(&format!("{name}_bucket"), &[("le", &bound)], below);
+                calls = below;
+            }
+            text.sample(&format!("{name}_sum"), &[], sum);
+            text.sample(&format!("{name}_count"), &[], calls);
+        }
         let name = "carillon_media_wheel_lateness_seconds";
         text.family(name, "histogram", "How late RTP packets were handed to the kernel.");
         let (bucket, mut below) = (format!("{name}_bucket"), 0);

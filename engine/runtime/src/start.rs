@@ -146,6 +146,7 @@ impl Engine {
             registrar: config.registrar,
             limits: config.limits,
             stir: config.stir,
+            rtp_timeout: config.rtp_timeout,
         };
         let mut core = engine_core::Engine::new(Instant::now(), core_config, seed)?;
         transports.set_seal(core.seal());

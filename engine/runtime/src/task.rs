@@ -21,6 +21,7 @@ use crate::engine::{Command, Error};
 use crate::events::EventHub;
 use crate::http::{Certificates, Fetched, Webhooks};
 use crate::journal::{EndedCall, Journal, JournalError};
+use crate::quality::Quality;
 use crate::recordings;
 use crate::sounds::{Loaded, Sounds, Step};
 use crate::trace::{Captured, Hep, Trace};
@@ -124,6 +125,8 @@ pub(crate) struct State {
     pub(crate) recordings: recordings::Live,
     /// How many calls came out how.
     pub(crate) ended: BTreeMap<Disposition, u64>,
+    /// How their media were.
+    pub(crate) quality: Quality,
     /// Ended calls that the journal does not have as such yet; bounded by the calls there may be.
     ending: BTreeMap<u64, Ended>,
     last_ending: u64,
@@ -566,6 +569,9 @@ impl Task {
         let Ended { call, seq, at_unix_ms } = ended;
         if let Some(disposition) = call.disposition {
             *self.state.ended.entry(disposition).or_default() += 1;
+        }
+        if let Some(media) = &call.media {
+            self.state.quality.record(media);
         }
         let disposition = call.disposition.map_or("", Disposition::as_str);
         tracing::info!(call_id = %call.id, disposition, sip_status = call.sip_status, "call ended");

@@ -32,6 +32,7 @@ impl Bench {
                 max_legs: 1,
             },
             media_public_ip: None,
+            rtp_timeout: Default::default(),
             limits: Limits {
                 max_calls: 0,
                 max_cps: 1,

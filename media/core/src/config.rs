@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::{MediaTime, SeqNo, Ssrc};
+use crate::{MediaTime, RtpTimeout, SeqNo, Ssrc};
 
 /// Maps the caller's [`Instant`]s to NTP time for RTCP sender reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct LegConfig {
     pub clock: NtpClock,
     /// Seeds the randomness of the RTCP interval (RFC 3550, 6.3.1).
     pub rtcp_seed: u64,
+    /// How long the peer may be silent.
+    pub rtp_timeout: RtpTimeout,
 }
 
 #[cfg(test)]

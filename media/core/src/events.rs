@@ -20,7 +20,8 @@ impl Events {
     /// Appends `event`, or counts it as dropped when there is no room for its kind.
     pub(crate) fn push(&mut self, event: MediaEvent) {
         let room = match event {
-            MediaEvent::Digit { .. } => CAPACITY - RESERVED,
+            // Silence comes again as long as it lasts.
+            MediaEvent::Digit { .. } | MediaEvent::PeerSilent { .. } => CAPACITY - RESERVED,
             MediaEvent::PlayStarted { .. }
             | MediaEvent::PlayEnded { .. }
             | MediaEvent::DialEnded { .. }

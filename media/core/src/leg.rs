@@ -9,13 +9,15 @@ use crate::dtmf::{DialEnd, Dialler, Listener, Method, Turn};
 use crate::ear::{Ear, EarStats};
 use crate::events::Events;
 use crate::peer::Peer;
-use crate::reception::Reception;
+use crate::quality::Path;
+use crate::reception::{Reception, Totals};
 use crate::record::{Deck, Track};
 use crate::reports::Reports;
 use crate::rtcp::{Schedule, SenderInfo};
 use crate::rtp::{self, HEADER_LEN, Header, Packet};
 use crate::runner::Runner;
 use crate::sdp::Negotiated;
+use crate::silence::Silence;
 use crate::srtp::{self, Refused, Srtp};
 use crate::taps::Taps;
 use crate::telephone_event::Receiver;
@@ -76,6 +78,7 @@ struct Session {
     /// Where RTCP goes, unless it is off or multiplexed.
     rtcp: Option<Peer>,
     schedule: Schedule,
+    silence: Silence,
 }
 
 /// Our stream.
@@ -163,9 +166,15 @@ impl Leg {
 
     /// Starts media, or changes it after a further offer and answer; numbering and statistics go on.
     pub fn start(&mut self, now: Instant, negotiated: &Negotiated) {
-        let (rtp, rtcp, schedule) = match &self.stage {
-            Stage::Idle => (None, None, Schedule::new(now, self.config.rtcp_seed)),
-            Stage::Live(session) => (Some(session.rtp), session.rtcp, session.schedule),
+        let direction = negotiated.direction;
+        let (rtp, rtcp, schedule, silence) = match &self.stage {
+            Stage::Idle => {
+                (None, None, Schedule::new(now, self.config.rtcp_seed), Silence::new(now, direction))
+            }
+            Stage::Live(session) => {
+                let silence = session.silence.again(now, direction);
+                (Some(session.rtp), session.rtcp, session.schedule, silence)
+            }
             Stage::Leaving(_) | Stage::Finished => return,
         };
         if let Some(ear) = &mut self.ear {
@@ -187,6 +196,7 @@ impl Leg {
             rtcp: separate.map(|addr| Peer::signal(rtcp, addr)),
             agreed: negotiated.clone(),
             schedule,
+            silence,
         });
     }
 
@@ -353,8 +363,12 @@ impl Leg {
     /// length; `None` when the direction forbids sending, while the program goes on all the same, and when the packets come
     /// from a bridge. Also ends digits and collects whose time has run out.
     pub fn tick(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
-        let Stage::Live(session) = &self.stage else { return None };
+        let Stage::Live(session) = &mut self.stage else { return None };
         let Negotiated { codec, ptime, direction, telephone_event, .. } = session.agreed;
+        if let Some(lasted) = session.silence.poll(now, self.config.rtp_timeout) {
+            let seconds = u32::try_from(lasted.as_secs()).unwrap_or(u32::MAX);
+            self.events.push(MediaEvent::PeerSilent { seconds });
+        }
         if let Some(key) = self.keys.handle_timeout(now, ptime) {
             self.runner.key(now, key, Method::Events, &mut self.events);
         }
@@ -544,7 +558,7 @@ impl Leg {
     /// it for a bridge.
     pub fn receive_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) -> Option<Heard> {
         let Stage::Live(session) = &mut self.stage else { return None };
-        if !session.rtp.admits(from) {
+        if !session.rtp.admits(now, from) {
             self.packets_stranger += 1;
             return None;
         }
@@ -569,7 +583,9 @@ impl Leg {
             None => datagram,
         };
         if is_rtcp {
-            if !self.reports.receive(now, &self.config, clock, datagram) {
+            if self.reports.receive(now, &self.config, clock, datagram, &mut self.reception) {
+                session.silence.broken(now);
+            } else {
                 self.packets_invalid += 1;
             }
             return None;
@@ -579,12 +595,13 @@ impl Leg {
             return None;
         };
         self.octets_received += packet.payload.len() as u64;
+        session.silence.broken(now);
         // Whom we have put on hold nobody is to hear, whatever he sends.
         let heard = |kind| Heard::new(kind, &packet, at);
         let wanted = session.agreed.direction.receives();
         match session.payload(packet.header.pt) {
             Payload::Audio => {
-                session.rtp.latch(from);
+                session.rtp.latch(now, from);
                 self.reception.receive(now, &packet.header, Some(clock));
                 if let Some(ear) = &mut self.ear {
                     ear.push(now, &packet.header, packet.payload);
@@ -592,6 +609,7 @@ impl Leg {
                 wanted.then(|| heard(HeardKind::Audio))
             }
             Payload::Noise => {
+                session.rtp.latch(now, from);
                 self.reception.receive(now, &packet.header, Some(clock));
                 if let Some(ear) = &mut self.ear {
                     ear.push_noise(now, &packet.header, packet.payload);
@@ -599,7 +617,7 @@ impl Leg {
                 None
             }
             Payload::Event { clock } => {
-                session.rtp.latch(from);
+                session.rtp.latch(now, from);
                 self.reception.receive(now, &packet.header, None);
                 if let Some(ear) = &mut self.ear {
                     ear.pass_over(now, &packet.header);
@@ -626,15 +644,16 @@ impl Leg {
         let clock = session.clock();
         let protection = protection(session.is_secure(), &mut self.srtp);
         match &mut session.rtcp {
-            Some(peer) if peer.admits(from) => {
+            Some(peer) if peer.admits(now, from) => {
                 let opened = protection.map(|srtp| srtp.unprotector.unprotect_rtcp(datagram));
                 let datagram = match opened {
                     Some(Ok(len)) => &datagram[..len],
                     Some(Err(refused)) => return self.refuse(refused),
                     None => datagram,
                 };
-                if self.reports.receive(now, &self.config, clock, datagram) {
-                    peer.latch(from);
+                if self.reports.receive(now, &self.config, clock, datagram, &mut self.reception) {
+                    peer.latch(now, from);
+                    session.silence.broken(now);
                 } else {
                     self.packets_invalid += 1;
                 }
@@ -679,6 +698,11 @@ impl Leg {
         self.events.pop()
     }
 
+    /// Whether the peer has been heard, but for so long not that its packets may come from another port of its host.
+    pub fn peer_may_have_moved(&self, now: Instant) -> bool {
+        self.session().is_some_and(|session| session.rtp.may_have_moved(now))
+    }
+
     /// Where RTP goes: the signalled address, and once the peer has been heard, where it sends from.
     pub fn rtp_remote(&self) -> Option<SocketAddr> {
         self.session().map(|session| session.rtp.addr())
@@ -697,6 +721,11 @@ impl Leg {
     pub fn stats(&self) -> MediaStats {
         let received = self.reception.totals();
         let remote = self.reports.remote();
+        let ear = match &self.ear {
+            Some(ear) => Some(ear.stats().after(self.ears_before)),
+            None => self.ears_before,
+        };
+        let (mos, remote_mos) = self.quality(&received, ear);
         MediaStats {
             packets_sent: self.sender.packets,
             octets_sent: self.sender.octets,
@@ -713,12 +742,44 @@ impl Leg {
             remote_packets_lost: remote.map(|remote| remote.lost),
             remote_jitter_ms: remote.map(|remote| remote.jitter_ms),
             rtt_ms: self.reports.rtt_ms(),
-            ear: match &self.ear {
-                Some(ear) => Some(ear.stats().after(self.ears_before)),
-                None => self.ears_before,
-            },
+            mos,
+            remote_mos,
+            ear,
             events_dropped: self.events.dropped,
         }
+    }
+
+    /// How well the peer is heard, and how well it hears, by the E-model.
+    fn quality(&self, received: &Totals, ear: Option<EarStats>) -> (Option<f32>, Option<f32>) {
+        let Some(session) = self.session() else { return (None, None) };
+        let Negotiated { codec, ptime, .. } = session.agreed;
+        let packet_ms = f32::from(ptime.ms());
+        let network_ms = self.reports.rtt_ms().unwrap_or_default() / 2.0;
+        let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f32 / whole as f32 };
+        // Without an ear of our own the listener's is not known; it will wait for about twice the jitter.
+        let buffer = |jitter_ms: f32| 2.0 * jitter_ms;
+        let heard = (received.received > 0).then(|| {
+            let missed = received.lost + ear.map_or(0, |ear| u64::from(ear.late));
+            let expected = received.received + received.lost;
+            let burst = if received.gaps == 0 { 1.0 } else { received.lost as f32 / received.gaps as f32 };
+            let loss = share(missed.min(expected), expected);
+            Path {
+                codec,
+                delay_ms: packet_ms
+                    + network_ms
+                    + ear.map_or(buffer(received.jitter_ms), |ear| ear.delay_ms as f32),
+                loss,
+                // G.107, 3.5: by how much longer the bursts are than those of random loss would be.
+                burst_ratio: (burst * (1.0 - loss)).max(1.0),
+            }
+            .mos()
+        });
+        let hears = self.reports.remote().map(|remote| {
+            let loss = share(u64::from(remote.lost).min(self.sender.packets), self.sender.packets);
+            let delay_ms = packet_ms + network_ms + buffer(remote.jitter_ms);
+            Path { codec, delay_ms, loss, burst_ratio: 1.0 }.mos()
+        });
+        (heard, hears)
     }
 
     /// Ends the leg: a key that is down counts, what runs ends as hung up. The events and the RTCP goodbye can still be

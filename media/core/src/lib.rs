@@ -32,6 +32,7 @@
 //!     cname: "a-random-name".into(),
 //!     clock: NtpClock::from_unix_ms(now, 1_767_225_600_000),
 //!     rtcp_seed: 7,
+//!     rtp_timeout: Default::default(),
 //! });
 //! leg.start(now, &negotiated);
 //! let prompt = Arc::new(Prompt::new(negotiated.codec, vec![0x2A; 8 * 50]));
@@ -74,6 +75,7 @@ mod leg;
 mod peer;
 mod player;
 mod program;
+mod quality;
 mod reception;
 pub mod record;
 mod reports;
@@ -82,6 +84,7 @@ pub mod rtcp;
 pub mod rtp;
 mod runner;
 pub mod sdp;
+mod silence;
 pub mod srtp;
 mod stats;
 mod taps;
@@ -96,8 +99,10 @@ pub use digit::{Digit, DigitSet, Digits};
 pub use ear::{Ear, EarConfig, EarStats};
 pub use leg::Leg;
 pub use program::{Collect, CollectEnd, Encoded, MediaEvent, Play, PlayEnd, Playlist, Program, Prompt};
+pub use quality::Path;
 pub use resample::Resampler;
 pub use sdp::{Direction, LocalMedia, Negotiated, SdpError, TelephoneEvent};
+pub use silence::RtpTimeout;
 pub use stats::MediaStats;
 pub use units::{BridgeId, LegId, MediaTime, Ptime, SeqNo, Ssrc};
 

@@ -213,6 +213,11 @@ pub enum MediaEvent {
         /// How it came.
         method: Method,
     },
+    /// The peer has sent nothing for as long as [`crate::RtpTimeout`] says. Comes again after as long if it lasts.
+    PeerSilent {
+        /// For how long.
+        seconds: u32,
+    },
     /// The first frame of a play is on its way.
     PlayStarted {
         /// [`Play::id`].

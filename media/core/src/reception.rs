@@ -18,6 +18,8 @@ const MAX_MISORDER: u16 = 100;
 pub(crate) struct Totals {
     pub(crate) received: u64,
     pub(crate) lost: u64,
+    /// Runs of packets missing one after the other, when they were first missed.
+    pub(crate) gaps: u64,
     pub(crate) duplicated: u64,
     pub(crate) reordered: u64,
     pub(crate) jitter_ms: f32,
@@ -62,6 +64,7 @@ struct Sequence {
     window: u64,
     /// Where a restarted sequence would go on.
     restart: Option<SeqNo>,
+    gaps: u32,
     received: u32,
     duplicated: u32,
     reordered: u32,
@@ -145,6 +148,13 @@ impl Reception {
         }
     }
 
+    /// The source says that it leaves (RFC 3550, 6.3.4): what comes next, even under its name, is another stream.
+    pub(crate) fn leave(&mut self, ssrc: Ssrc) {
+        if self.source.as_ref().is_some_and(|source| source.ssrc == ssrc) {
+            self.close();
+        }
+    }
+
     /// Everything so far.
     pub(crate) fn totals(&self) -> Totals {
         let mut totals = self.closed;
@@ -161,9 +171,9 @@ impl Reception {
 
     /// Adds up the source that is over.
     fn close(&mut self) {
-        let Totals { received, lost, duplicated, reordered, jitter_ms } = self.totals();
+        let Totals { received, lost, gaps, duplicated, reordered, jitter_ms } = self.totals();
         let received = received - self.unconfirmed;
-        self.closed = Totals { received, lost, duplicated, reordered, jitter_ms };
+        self.closed = Totals { received, lost, gaps, duplicated, reordered, jitter_ms };
         self.source = None;
     }
 }
@@ -194,6 +204,7 @@ impl Sequence {
             cycles: if seq.0 < u16::from(before) { 1 << 16 } else { 0 },
             window: (1 << MIN_SEQUENTIAL) - 1,
             restart: None,
+            gaps: 0,
             received: u32::from(MIN_SEQUENTIAL),
             duplicated: 0,
             reordered: 0,
@@ -212,6 +223,7 @@ impl Sequence {
                 self.cycles = self.cycles.wrapping_add(1 << 16);
             }
             self.highest = seq;
+            self.gaps += u32::from(ahead > 1);
             self.window = self.window.checked_shl(u32::from(ahead)).unwrap_or(0) | 1;
         } else if behind <= MAX_MISORDER {
             match 1_u64.checked_shl(u32::from(behind)) {
@@ -240,6 +252,7 @@ impl Sequence {
         totals.received += u64::from(self.received);
         let once = self.received.saturating_sub(self.duplicated);
         totals.lost += u64::from(self.expected().saturating_sub(once));
+        totals.gaps += u64::from(self.gaps);
         totals.duplicated += u64::from(self.duplicated);
         totals.reordered += u64::from(self.reordered);
     }
@@ -292,11 +305,12 @@ mod tests {
     fn totals_of(seqs: impl IntoIterator<Item = u16>) -> Totals {
         let mut reception = Reception::default();
         feed(&mut reception, 1, seqs);
-        reception.totals()
+        Totals { gaps: 0, ..reception.totals() }
     }
 
     fn totals(received: u64, lost: u64, duplicated: u64, reordered: u64) -> Totals {
-        Totals { received, lost, duplicated, reordered, jitter_ms: 0.0 }
+        // How often packets were missed is the subject of a test of its own.
+        Totals { received, lost, gaps: 0, duplicated, reordered, jitter_ms: 0.0 }
     }
 
     #[test]
@@ -344,11 +358,30 @@ mod tests {
     }
 
     #[test]
+    fn losses_in_a_row_are_one_gap() {
+        let mut reception = Reception::default();
+        feed(&mut reception, 1, [1, 2, 4, 5, 9, 10]);
+        assert_eq!((reception.totals().lost, reception.totals().gaps), (4, 2));
+    }
+
+    #[test]
+    fn a_source_that_left_and_comes_back_has_lost_nothing_meanwhile() {
+        let mut reception = Reception::default();
+        feed(&mut reception, 1, 1..10);
+        reception.leave(Ssrc(2));
+        assert!(reception.report().is_some(), "somebody else");
+        reception.leave(Ssrc(1));
+        assert_eq!(reception.report(), None);
+        feed(&mut reception, 1, 500..505);
+        assert_eq!((reception.totals().received, reception.totals().lost), (14, 0));
+    }
+
+    #[test]
     fn another_source_starts_anew_and_the_totals_go_on() {
         let mut reception = Reception::default();
         feed(&mut reception, 1, [1, 2, 4]);
         feed(&mut reception, 2, 40_000..40_005);
-        assert_eq!(reception.totals(), totals(8, 1, 0, 0));
+        assert_eq!(Totals { gaps: 0, ..reception.totals() }, totals(8, 1, 0, 0));
         let block = reception.report().unwrap();
         assert_eq!((block.ssrc, block.cumulative_lost, block.highest_seq), (Ssrc(2), 0, 40_004));
     }

@@ -50,7 +50,14 @@ impl Reports {
     }
 
     /// Takes the peer's compound; `false` if it is none. `clock` is the rate of our stream's timestamps.
-    pub(crate) fn receive(&mut self, now: Instant, config: &LegConfig, clock: u32, datagram: &[u8]) -> bool {
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        config: &LegConfig,
+        clock: u32,
+        datagram: &[u8],
+        reception: &mut Reception,
+    ) -> bool {
         let Some(packets) = rtcp::parse(datagram) else { return false };
         for packet in packets {
             match packet {
@@ -66,8 +73,13 @@ impl Reports {
                         });
                     }
                 }
-                // A name is of no use between two, and a call ends in signalling.
-                Packet::Cname { .. } | Packet::Bye { .. } => {}
+                // The call goes on: it ends in signalling, and peers change sources.
+                Packet::Bye { ssrc } => {
+                    reception.leave(ssrc);
+                    self.heard = self.heard.filter(|(heard, ..)| *heard != ssrc);
+                }
+                // A name is of no use between two.
+                Packet::Cname { .. } => {}
             }
         }
         true

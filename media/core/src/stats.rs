@@ -35,6 +35,10 @@ pub struct MediaStats {
     pub remote_jitter_ms: Option<f32>,
     /// Last round trip, from the peer's reports.
     pub rtt_ms: Option<f32>,
+    /// How well the peer is heard, 1.0 to 4.5 (E-model, see [`crate::Path`]); `None` when nothing came.
+    pub mos: Option<f32>,
+    /// How well the peer hears us, likewise, by its reports.
+    pub remote_mos: Option<f32>,
     /// What the ear has gone through, if the leg ever had one.
     pub ear: Option<EarStats>,
     /// Events lost because nobody took them out.

@@ -55,7 +55,7 @@ struct Running<S> {
 /// What is known of where the peer's packets come from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Peer {
-    /// Not heard yet: the socket takes packets from everywhere, until this tick.
+    /// Not heard yet, or not any more: the socket takes packets from everywhere, until this tick.
     Expected { until: u64 },
     /// The socket is connected.
     Connected,
@@ -261,10 +261,14 @@ impl<S: Socket> Line<S> {
             running.send_rtp(&buffer[..length], counters);
         }
         running.send_rtcp(now, buffer, counters);
-        if let Peer::Expected { until } = running.peer
-            && tick >= until
-        {
-            running.connect(counters);
+        match running.peer {
+            Peer::Expected { until } if tick >= until => running.connect(counters),
+            Peer::Connected if running.leg.peer_may_have_moved(now) => {
+                // Until it is heard again, wherever.
+                note(running.sockets.rtp.disconnect(), counters);
+                running.peer = Peer::Expected { until: u64::MAX };
+            }
+            Peer::Expected { .. } | Peer::Connected => {}
         }
         Some(running.ptime)
     }

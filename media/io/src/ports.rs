@@ -4,8 +4,12 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-/// How long a released pair rests: what the last peer has in flight is over by then, so it does not reach the
-/// next leg on this port (which would drop it as a stranger's, but count it).
+/// How long a released pair rests while there are others: a peer whose BYE was lost has stopped by then, and so
+/// its packets do not reach the next leg on this port. That leg drops them as a stranger's if its peer is another
+/// host, but two calls of one carrier come from the same.
+const REST: Duration = Duration::from_secs(5);
+
+/// How long it rests at least: what the last peer had in flight is over by then.
 const QUARANTINE: Duration = Duration::from_millis(500);
 
 /// "RTP SHOULD use an even destination port number and the corresponding RTCP stream SHOULD use the next
@@ -40,7 +44,8 @@ impl PortPool {
     /// A free pair, chosen by `random` so that nobody can guess where the next call's audio goes.
     pub(crate) fn take(&mut self, now: Instant, random: u32) -> Option<u16> {
         while let Some((released, port)) = self.resting.front().copied() {
-            if now < released + QUARANTINE {
+            let rest = if self.free.is_empty() { QUARANTINE } else { REST };
+            if now < released + rest {
                 break;
             }
             self.resting.pop_front();
@@ -86,6 +91,15 @@ mod tests {
         pool.release(now, 20_002);
         assert_eq!((pool.free(), pool.resting()), (0, 1));
         assert_eq!(pool.take(now + QUARANTINE - Duration::from_millis(1), 7), None);
-        assert_eq!(pool.take(now + QUARANTINE, 7), Some(20_002));
+        assert_eq!(pool.take(now + QUARANTINE, 7), Some(20_002), "the last there is");
+        let mut pool = PortPool::new(&(20_000..=20_005));
+        let released = pool.take(now, 0).unwrap();
+        pool.release(now, released);
+        let others: Vec<u16> =
+            (0..2).map_while(|_| pool.take(now + REST - Duration::from_millis(1), 7)).collect();
+        assert!(others.len() == 2 && !others.contains(&released), "{released}: {others:?}");
+        pool.release(now, others[0]);
+        let both: Vec<u16> = (0..2).map_while(|_| pool.take(now + REST, 7)).collect();
+        assert_eq!(both.len(), 2);
     }
 }

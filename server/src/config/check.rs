@@ -8,7 +8,7 @@ use std::time::Duration;
 use control_api_types::{Limits, TrunkSettings};
 use engine_core::{RegistrarConfig, Route, RouteAction, RouteMatch};
 use engine_runtime::{HepConfig, HepSecret, HttpConfig, SoundConfig, TraceConfig};
-use media_core::Codec;
+use media_core::{Codec, RtpTimeout};
 use sip_core::Network;
 use sip_core::guard::{GuardConfig, Rate};
 use toml::Spanned;
@@ -76,6 +76,10 @@ pub(super) fn check(
         user_agent: file.sip.user_agent,
         media,
         media_public_ip: file.media.public_ip,
+        rtp_timeout: RtpTimeout {
+            talking: seconds(file.media.rtp_timeout_s),
+            held: seconds(file.media.rtp_timeout_held_s),
+        },
         limits,
         cdr_retention: Duration::from_secs(u64::from(*file.limits.cdr_retention_days.get_ref()) * 24 * 3600),
         trunks,
@@ -236,6 +240,11 @@ fn sounds(media: &file::Media, faults: &mut Checks) -> SoundConfig {
         url_cache_bytes: u64::from(media.url_cache_mb) << 20,
         memory_bytes: (media.sound_cache_mb as usize) << 20,
     }
+}
+
+/// 0 is never.
+fn seconds(seconds: u32) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 
 fn limits(limits: &file::Limits, faults: &mut Checks) -> Limits {

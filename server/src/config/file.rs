@@ -208,6 +208,11 @@ pub(super) struct Media {
     pub(super) url_cache_mb: u32,
     /// Tones, volumes and fetched files in memory, ready to play.
     pub(super) sound_cache_mb: u32,
+    /// How long the peer of an answered call may send nothing, 0: for ever. Phones that suppress silence still send RTCP every
+    /// few seconds, so a minute of nothing at all is a call that nobody is on any more.
+    pub(super) rtp_timeout_s: u32,
+    /// The same for a call on hold, in which one side does not send.
+    pub(super) rtp_timeout_held_s: u32,
 }
 
 impl Default for Media {
@@ -221,6 +226,8 @@ impl Default for Media {
             url_max_mb: Spanned::new(0..0, 32),
             url_cache_mb: 1024,
             sound_cache_mb: 256,
+            rtp_timeout_s: 60,
+            rtp_timeout_held_s: 1_800,
         }
     }
 }

@@ -75,6 +75,8 @@ fn every_section_is_read() {
         url_max_mb = 8
         url_cache_mb = 100
         sound_cache_mb = 50
+        rtp_timeout_s = 30
+        rtp_timeout_held_s = 0
         [limits]
         max_calls = 5
         queue_timeout_s = 7
@@ -119,6 +121,10 @@ fn every_section_is_read() {
     assert_eq!((guard.deny.len(), guard.allow.len(), guard.ban.as_secs()), (1, 1, 60));
     assert!(["nosy-phone", "sipvicious"].iter().all(|name| guard.scanners.iter().any(|s| s == name)));
     assert_eq!((engine.media_public_ip, engine.media.shards), ("192.0.2.1".parse().ok(), 2));
+    assert_eq!(
+        (engine.rtp_timeout.talking.map(|time| time.as_secs()), engine.rtp_timeout.held),
+        (Some(30), None)
+    );
     assert_eq!(engine.media.max_legs, 5, "an even port and the next for each");
     let sounds = &engine.sounds;
     assert_eq!((sounds.url_timeout.as_secs(), sounds.url_max_bytes), (5, 8 << 20));

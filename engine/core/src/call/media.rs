@@ -172,6 +172,7 @@ impl LiveCall {
             }
             // No leg is told to dial.
             MediaEvent::DialEnded { .. } => {}
+            MediaEvent::PeerSilent { seconds } => self.peer_silent(ctx, seconds),
             MediaEvent::PlayStarted { id } => {
                 if let Some(source) = self.programs.running.get(&id).and_then(|running| running.play.clone())
                 {
@@ -195,6 +196,17 @@ impl LiveCall {
             }
             MediaEvent::CollectEnded { id, digits, reason } => self.collect_ended(ctx, id, digits, reason),
         }
+    }
+
+    /// The peer is gone without a word, or its media are: an answered call is ended, and the record and the BYE say why. One
+    /// that is not answered has its own time-outs.
+    fn peer_silent(&mut self, ctx: &mut Context<'_>, seconds: u32) {
+        let State::Connected(_) = self.state else { return };
+        self.record.sip_reason = Some("rtp-timeout".to_owned());
+        let text = Some(format!("no RTP for {seconds} s"));
+        // ITU-T Q.850: 102 is "recovery on timer expiry".
+        self.release_sessions(ctx, None, Some(Reason { protocol: ReasonProtocol::Q850, cause: 102, text }));
+        self.end(ctx, Evidence::Answered, EndedBy::Engine);
     }
 
     /// A key that the peer tells of by SIP counts like one in the media, once there is media for it to count in. The leg

@@ -35,8 +35,8 @@ use control_api_types::{
 };
 use media_core::sdp::{LocalSrtp, SrtpPolicy};
 use media_core::{
-    Codec, Direction, LegConfig, LegId, LocalMedia, MediaTime, Negotiated, NtpClock, Ptime, SdpError, SeqNo,
-    Ssrc, sdp,
+    Codec, Direction, LegConfig, LegId, LocalMedia, MediaTime, Negotiated, NtpClock, Ptime, RtpTimeout,
+    SdpError, SeqNo, Ssrc, sdp,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
@@ -92,6 +92,7 @@ pub(crate) struct Context<'a> {
     pub(crate) flows: &'a BTreeMap<String, Arc<Flow>>,
     pub(crate) prompts: &'a Prompts,
     pub(crate) identities: &'a mut Identities,
+    pub(crate) rtp_timeout: RtpTimeout,
 }
 
 impl Context<'_> {

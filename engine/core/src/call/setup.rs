@@ -512,6 +512,7 @@ impl LiveCall {
             cname: format!("{:016x}{:08x}", ctx.random.next_u64(), ctx.random.next_u32()).into(),
             clock: NtpClock::from_unix_ms(ctx.now, ctx.clock.unix_ms(ctx.now)),
             rtcp_seed: ctx.random.next_u64(),
+            rtp_timeout: ctx.rtp_timeout,
         };
         ctx.media(self.leg, MediaCommand::Start { config, negotiated });
     }

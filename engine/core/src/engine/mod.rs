@@ -18,7 +18,7 @@ use control_api_types::{
     Call, CallId, CreateCall, Direction, EndedBy, EventData, Fault, Faults, FlowRef, Gather, HangupReason,
     Limits, NodeCalls, Play, PlayId, Prompt, Srtp, Timestamp,
 };
-use media_core::{Codec, LegId};
+use media_core::{Codec, LegId, RtpTimeout};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sip_core::digest::Verifier;
@@ -80,6 +80,7 @@ pub struct Engine {
     identities: Identities,
 
     limits: Limits,
+    rtp_timeout: RtpTimeout,
     gate: Gate,
     queue: Queue,
     /// Outbound calls that have not begun: those in the queue and those that the journal does not have yet.
@@ -119,7 +120,7 @@ impl Engine {
     /// An engine that begins at `now`: trunks that register do so at once. `seed` must be unguessable: tags, branches,
     /// SSRCs and ids come from it.
     pub fn new(now: Instant, config: EngineConfig, seed: [u8; 32]) -> Result<Self, ConfigError> {
-        let EngineConfig { node, clock, sip, trunks, routes, registrar, limits, stir } = config;
+        let EngineConfig { node, clock, sip, trunks, routes, registrar, limits, stir, rtp_timeout } = config;
         let info_types = Keypress::TYPES.map(str::to_owned).to_vec();
         let sip = EndpointConfig { info_types, ..sip };
         let advertised = sip.listeners.first().ok_or(ConfigError::NoListener)?.advertised;
@@ -149,6 +150,7 @@ impl Engine {
             prompts: Prompts::default(),
             identities: Identities::new(stir),
             gate: Gate::new(capacity(&limits)),
+            rtp_timeout,
             limits,
             queue: Queue::default(),
             waiting: BTreeSet::new(),
@@ -356,6 +358,7 @@ impl Engine {
             flows: &self.flows,
             prompts: &self.prompts,
             identities: &mut self.identities,
+            rtp_timeout: self.rtp_timeout,
         };
         (&mut self.calls, ctx)
     }

@@ -125,6 +125,8 @@ pub(crate) struct Carrier {
     pub(crate) outcomes: BTreeMap<SessionId, u16>,
     /// Calls that the engine has ended with a BYE, and those that the customer has.
     pub(crate) byes: u32,
+    /// The reasons that those name.
+    pub(crate) bye_reasons: Vec<String>,
     /// Most calls at a time.
     pub(crate) most_live: usize,
     /// When INVITEs came.
@@ -191,6 +193,7 @@ impl Carrier {
             registrar: 200,
             outcomes: BTreeMap::new(),
             byes: 0,
+            bye_reasons: Vec::new(),
             most_live: 0,
             invites: Vec::new(),
             requests: Vec::new(),
@@ -462,8 +465,10 @@ impl Carrier {
                 }
                 self.live.remove(&id);
             }
-            SessionEvent::Ended { .. } => {
+            SessionEvent::Ended { bye, .. } => {
                 self.byes += 1;
+                let reason = bye.as_ref().and_then(|bye| bye.header(sip_core::Name::Reason).map(str::to_owned));
+                self.bye_reasons.extend(reason);
                 self.live.remove(&id);
             }
         }

@@ -1,11 +1,13 @@
 //! Outbound calls: every kind of customer, and what the engine tells of them.
 
+use std::time::Duration;
+
 use control_api_types::CallStatus;
 use engine_core::{Input, MediaInput};
-use media_core::LegId;
+use media_core::{Direction, LegId, RtpTimeout};
 use serde_json::json;
 
-use crate::carrier::{Act::*, Answer::*};
+use crate::carrier::{Act::*, Answer::*, Change};
 use crate::world::{DEAD, World};
 
 #[test]
@@ -203,6 +205,28 @@ fn the_longest_call_is_ended_by_the_engine() {
     world.check("c1", "initiated\nanswered PCMA\nended completed answered by engine 200");
     let cdr = world.cdr("c1");
     assert_eq!(cdr.ended_at.unwrap().unix_ms() - cdr.answered_at.unwrap().unix_ms(), 3_600_000);
+}
+
+#[test]
+fn a_call_whose_peer_sends_nothing_is_ended_by_the_engine() {
+    let timeout = RtpTimeout { talking: Some(Duration::from_secs(60)), held: Some(Duration::from_secs(600)) };
+    let mut world = World::with(|config| config.rtp_timeout = timeout);
+    let hold = Change::Direction(Direction::SendOnly);
+    // Rings for longer than that, with early media: only an answered call owes anything.
+    world.call("silent", &[(100, EarlyMedia), (80_000, Answer(Good))], json!({"timeout_s": 120}));
+    world.call("keys", &[(100, Answer(Good)), (30_000, Press('1')), (70_000, Press('2'))], json!({}));
+    world.call("held", &[(100, Answer(Good)), (10_000, Offer(hold))], json!({}));
+    world.run();
+    let ended = "ended completed answered by engine 200";
+    world.check("silent", &format!("initiated\nearly-media\nanswered PCMA\n{ended}"));
+    for (call, seconds) in [("silent", 60), ("keys", 130), ("held", 610)] {
+        let cdr = world.cdr(call);
+        assert_eq!(cdr.sip_reason.as_deref(), Some("rtp-timeout"), "{call}");
+        let lasted = cdr.ended_at.unwrap().unix_ms() - cdr.answered_at.unwrap().unix_ms();
+        assert_eq!(lasted / 1_000, seconds, "{call}");
+    }
+    let reason = "Q.850;cause=102;text=\"no RTP for 60 s\"";
+    assert_eq!(world.carrier.bye_reasons[0], reason);
 }
 
 #[test]

@@ -76,6 +76,7 @@ impl Day {
             registrar: Default::default(),
             limits: limits(),
             stir: StirConfig::default(),
+            rtp_timeout: Default::default(),
         };
         let link = Impairments { delay: DELAY, ..Impairments::NONE };
         Day {

@@ -118,6 +118,8 @@ struct Port {
     negotiated: Option<Negotiated>,
     /// Plays and collects that have not ended.
     outstanding: u32,
+    /// Whether the leg has an eye on its peer, and so is ticked all the time.
+    watchful: bool,
     next_tick: Instant,
 }
 
@@ -147,6 +149,12 @@ pub(crate) fn limits() -> Limits {
     Limits { max_calls: 1000, max_cps: 1000, max_queued: 1000, queue_timeout_s: 60, drain_timeout_s: 30 }
 }
 
+impl Port {
+    fn is_ticking(&self) -> bool {
+        self.outstanding > 0 || self.watchful
+    }
+}
+
 impl World {
     /// A world with the trunk `jkt` to the carrier, the trunk `dead` to nobody, and the prompts `hello` (1 s) and
     /// `music` (5 s).
@@ -171,6 +179,7 @@ impl World {
             registrar: Default::default(),
             limits: limits(),
             stir: StirConfig::default(),
+            rtp_timeout: Default::default(),
         };
         configure(&mut config);
         let link = Impairments { delay: DELAY, ..Impairments::NONE };
@@ -303,7 +312,7 @@ impl World {
     fn next_time(&self) -> Option<Instant> {
         let engine = self.engine.poll_timeout().map(|(at, _)| at);
         let ticks =
-            self.media.ports.values().filter(|port| port.outstanding > 0).map(|port| port.next_tick).min();
+            self.media.ports.values().filter(|port| port.is_ticking()).map(|port| port.next_tick).min();
         [
             engine,
             ticks,
@@ -474,14 +483,26 @@ impl World {
             MediaCommand::Open if shell.has_ports => {
                 shell.opened += 1;
                 let addr = SocketAddr::new([192, 0, 2, 1].into(), 10_000 + 2 * (shell.opened % 20_000));
-                shell
-                    .ports
-                    .insert(leg, Port { addr, leg: None, negotiated: None, outstanding: 0, next_tick: now });
+                shell.ports.insert(
+                    leg,
+                    Port {
+                        addr,
+                        leg: None,
+                        negotiated: None,
+                        outstanding: 0,
+                        watchful: false,
+                        next_tick: now,
+                    },
+                );
                 self.tell(leg, MediaInput::Opened(addr));
             }
             MediaCommand::Open => self.tell(leg, MediaInput::OpenFailed),
             MediaCommand::Start { config, negotiated } => {
                 let port = shell.ports.get_mut(&leg).expect("started legs are open");
+                if !port.is_ticking() {
+                    port.watchful = config.rtp_timeout != Default::default();
+                    port.next_tick = now + TICK;
+                }
                 port.leg.get_or_insert_with(|| Leg::new(config)).start(now, &negotiated);
                 port.negotiated = Some(negotiated);
             }
@@ -599,7 +620,7 @@ impl World {
             .media
             .ports
             .iter()
-            .filter(|(_, port)| port.outstanding > 0 && port.next_tick <= self.now)
+            .filter(|(_, port)| port.is_ticking() && port.next_tick <= self.now)
             .map(|(&leg, _)| leg)
             .collect();
         for id in due {

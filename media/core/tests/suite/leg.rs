@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::rig::{Rig, addr, collect, collecting, negotiated, payload, play, playing, prompt};
+use crate::rig::{Rig, addr, collect, collecting, config, epoch, negotiated, payload, play, playing, prompt};
 use media_core::dtmf::Method;
 use media_core::rtcp::{self, Compound, Packet, SenderInfo};
+use media_core::rtp::Header;
 use media_core::{
     Codec, Collect, CollectEnd, Digit, Digits, Direction, Encoded, Leg, MediaEvent, MediaTime, Negotiated,
-    Play, PlayEnd, Program, Prompt, Ptime, SeqNo, Ssrc, g722,
+    Play, PlayEnd, Program, Prompt, Ptime, RtpTimeout, SeqNo, Ssrc, g722,
 };
 
 const SILENCE: u8 = 0xD5;
@@ -482,4 +483,83 @@ fn rtcp_is_taken_from_the_peer_only_and_on_the_rtp_port_when_multiplexed() {
     muxed.hear(addr("192.0.2.1:4000"), &out[..len]);
     assert_eq!(lost(&muxed), Some(12));
     assert_eq!(muxed.leg.rtcp_remote(), Some(addr("192.0.2.1:4000")));
+}
+
+#[test]
+fn a_peer_whose_port_changes_is_followed_once_the_old_port_is_silent() {
+    let mut rig = Rig::new();
+    let [old, new, other] = ["192.0.2.1:4000", "192.0.2.1:4600", "192.0.2.3:4000"].map(addr);
+    let packet = |seq: u16, ssrc: u32| {
+        let header =
+            Header { marker: false, pt: 8, seq: SeqNo(seq), timestamp: MediaTime(0), ssrc: Ssrc(ssrc) };
+        [&header.to_bytes()[..], &[0x2A; 160]].concat()
+    };
+    rig.hear(old, &packet(1, 77));
+    rig.hear(new, &packet(500, 78));
+    assert_eq!((rig.leg.rtp_remote(), rig.leg.stats().packets_stranger), (Some(old), 1));
+    rig.tick(101);
+    assert!(rig.leg.peer_may_have_moved(rig.now));
+    rig.hear(other, &packet(500, 78));
+    assert_eq!((rig.leg.rtp_remote(), rig.leg.stats().packets_stranger), (Some(old), 2));
+    // Another source, as a NAT makes of nothing, and a phone that restarts of everything.
+    for seq in 500..510 {
+        rig.hear(new, &packet(seq, 78));
+    }
+    assert_eq!(rig.leg.rtp_remote(), Some(new));
+    assert!(!rig.leg.peer_may_have_moved(rig.now));
+    rig.hear(old, &packet(2, 77));
+    let stats = rig.leg.stats();
+    assert_eq!((stats.packets_received, stats.packets_lost, stats.packets_stranger), (11, 0, 3));
+}
+
+#[test]
+fn a_silent_peer_is_told_of_and_rtcp_is_no_silence() {
+    let mut config = config(epoch(), 1);
+    config.rtp_timeout = RtpTimeout { talking: Some(Duration::from_secs(10)), held: None };
+    let mut rig = Rig::of(config, &negotiated("192.0.2.1:4000"));
+    rig.tick(450);
+    rig.hear_audio();
+    rig.tick(490);
+    let report = [0x80, 201, 0, 1, 0, 0, 0, 77];
+    rig.leg.receive_rtcp(rig.now, addr("192.0.2.1:4001"), &mut report.clone());
+    rig.tick(499);
+    assert_eq!(rig.events(), []);
+    rig.tick(3);
+    assert_eq!(rig.events(), [MediaEvent::PeerSilent { seconds: 10 }]);
+    let held = Negotiated { direction: Direction::SendOnly, ..negotiated("192.0.2.1:4000") };
+    rig.leg.start(rig.now, &held);
+    rig.tick(5_000);
+    assert_eq!(rig.events(), []);
+}
+
+#[test]
+fn the_quality_of_both_directions_is_told() {
+    let mut rig = Rig::new();
+    assert_eq!((rig.leg.stats().mos, rig.leg.stats().remote_mos), (None, None));
+    for n in 0..500 {
+        rig.tick(1);
+        if n % 20 != 0 {
+            rig.hear_audio();
+        } else {
+            rig.lose();
+        }
+    }
+    let mos = rig.leg.stats().mos.unwrap();
+    assert!((3.6..4.1).contains(&mos), "5 % lost: {mos}");
+    let mut report = [0; 32];
+    report[..8].copy_from_slice(&[0x81, 201, 0, 7, 0, 0, 0, 77]);
+    report[8..12].copy_from_slice(&1_u32.to_be_bytes());
+    report[12..16].copy_from_slice(&100_u32.to_be_bytes());
+    rig.leg.receive_rtcp(rig.now, addr("192.0.2.1:4001"), &mut report);
+    let remote = rig.leg.stats().remote_mos.unwrap();
+    assert!((2.0..3.2).contains(&remote), "a fifth lost: {remote}");
+    // A goodbye in RTCP ends the source, not the leg.
+    let mut bye = [&[0x80, 201, 0, 1, 0, 0, 0, 77][..], &[0x81, 203, 0, 1, 0, 0, 0, 77]].concat();
+    rig.leg.receive_rtcp(rig.now, addr("192.0.2.1:4001"), &mut bye);
+    let lost = rig.leg.stats().packets_lost;
+    (0..100).for_each(|_| rig.lose());
+    rig.hear_audio();
+    rig.tick(1);
+    rig.hear_audio();
+    assert_eq!(rig.leg.stats().packets_lost, lost);
 }

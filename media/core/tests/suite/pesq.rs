@@ -11,8 +11,7 @@ use crate::hearing::Listening;
 
 /// Debian `pocketsphinx-testdata`: a reader, 16 kHz.
 const SPEECH: &str = "/usr/share/pocketsphinx/test/data/librivox";
-const CLIPS: [&str; 5] = ["0870", "0880", "0890", "0920", "0930"];
-const SEEDS: u64 = 3;
+const CLIPS: [&str; 3] = ["0870", "0890", "0920"];
 
 /// 5 % random loss with 20 ms of jitter.
 const NETWORK: Impairments =
@@ -28,11 +27,13 @@ fn speech_with_losses_is_heard_better_than_with_holes() {
             let original = PathBuf::from(format!("{SPEECH}/sense_and_sensibility_01_austen_64kb-{clip}.wav"));
             let mut sound = speech(&original, codec.sample_rate());
             sound.extend(vec![0; codec.sample_rate() as usize / 2]);
-            let mut sounds = vec![heard(codec, 0, &sound, Impairments::NONE)];
-            for seed in 0..SEEDS {
-                sounds.push(heard(codec, seed, &sound, NETWORK));
-                sounds.push(with_holes(codec, seed, &sound));
-            }
+            // Another seed for each: in seven seconds it matters much which packets are lost.
+            let seed = count as u64;
+            let sounds = [
+                heard(codec, seed, &sound, NETWORK),
+                with_holes(codec, seed, &sound),
+                heard(codec, seed, &sound, Impairments::NONE),
+            ];
             let files: Vec<PathBuf> = sounds
                 .iter()
                 .enumerate()
@@ -43,12 +44,10 @@ fn speech_with_losses_is_heard_better_than_with_holes() {
                 })
                 .collect();
             let scores = score(&original, &files);
-            whole += scores[0] * SEEDS as f64;
-            for pair in scores[1..].chunks(2) {
-                concealed += pair[0];
-                holes += pair[1];
-                count += 1.0;
-            }
+            concealed += scores[0];
+            holes += scores[1];
+            whole += scores[2];
+            count += 1.0;
         }
         let (concealed, holes, whole) = (concealed / count, holes / count, whole / count);
         eprintln!(

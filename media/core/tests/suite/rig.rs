@@ -35,6 +35,7 @@ pub(crate) fn config(start: Instant, ssrc: u32) -> LegConfig {
         cname: "leg@test".into(),
         clock: NtpClock::from_unix_ms(start, 1_700_000_000_000),
         rtcp_seed: ssrc.into(),
+        rtp_timeout: Default::default(),
     }
 }
 
@@ -101,8 +102,12 @@ impl Rig {
     }
 
     pub(crate) fn with(negotiated: &Negotiated) -> Self {
+        Self::of(config(epoch(), 1), negotiated)
+    }
+
+    pub(crate) fn of(config: LegConfig, negotiated: &Negotiated) -> Self {
         let start = epoch();
-        let mut leg = Leg::new(config(start, 1));
+        let mut leg = Leg::new(config);
         leg.start(start, negotiated);
         Self {
             leg,
@@ -151,6 +156,11 @@ impl Rig {
     /// Receives one frame of audio.
     pub(crate) fn hear_audio(&mut self) {
         self.hear_packet(8, self.peer_time, &[0x2A; 160]);
+    }
+
+    /// A packet of the peer's stream is lost.
+    pub(crate) fn lose(&mut self) {
+        self.peer_seq = self.peer_seq.next();
     }
 
     /// The peer presses a key for `ticks` packet times.

@@ -86,6 +86,7 @@ pub(crate) fn leg_config(id: u64) -> LegConfig {
         cname: "test".into(),
         clock: NtpClock::from_unix_ms(Instant::now(), 1_800_000_000_000),
         rtcp_seed: id,
+        rtp_timeout: Default::default(),
     }
 }
 
