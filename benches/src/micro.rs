@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use media_core::{g711, g722};
+use media_core::rtp::Header;
+use media_core::{Codec, Ear, EarConfig, Encoder, MediaTime, SeqNo, Ssrc, g711, g722};
 use sip_core::{Message, MessageBuilder, Name, Reply};
 
 const INVITE: &str = "INVITE sip:+622150001234@203.0.113.9:5060;transport=udp SIP/2.0\r\n\
@@ -44,6 +45,8 @@ pub(crate) struct Micro {
     pub(crate) torture: Option<(usize, Cost)>,
     /// Codecs, by name.
     pub(crate) codecs: [(&'static str, Coding); 3],
+    /// What an ear does for a packet of 20 ms, pushed and pulled, by what is heard.
+    pub(crate) ears: [(&'static str, Cost); 3],
 }
 
 /// What 20 ms of speech-like sound cost.
@@ -71,6 +74,11 @@ pub(crate) fn measure(length: Duration) -> anyhow::Result<Micro> {
             ("PCMU", g711(length, g711::encode_ulaw, g711::decode_ulaw)),
             ("PCMA", g711(length, g711::encode_alaw, g711::decode_alaw)),
             ("G722", g722(length)),
+        ],
+        ears: [
+            ("PCMA", ear(length, Codec::Pcma, |_| false)),
+            ("PCMA, every 20th lost", ear(length, Codec::Pcma, |n| n % 20 == 7)),
+            ("G722, every 20th lost", ear(length, Codec::G722, |n| n % 20 == 7)),
         ],
     })
 }
@@ -116,6 +124,40 @@ fn g722(length: Duration) -> Coding {
         black_box(&mut samples);
     });
     Coding { encode: encoding, decode: decoding }
+}
+
+fn ear(length: Duration, codec: Codec, lost: fn(u32) -> bool) -> Cost {
+    let mut encoder = Encoder::new(codec);
+    let sound: Vec<i16> = crate::prompt::sound(codec.sample_rate(), codec.sample_rate()).collect();
+    let frame_len = codec.sample_rate() as usize / 50;
+    let payloads: Vec<Vec<u8>> = sound
+        .chunks_exact(frame_len)
+        .map(|sound| {
+            let mut payload = vec![0; 1_500];
+            let octets = encoder.encode(sound, &mut payload);
+            payload.truncate(octets);
+            payload
+        })
+        .collect();
+    let mut ear = Ear::new(EarConfig::new(codec));
+    let mut frame = vec![0; frame_len];
+    let (mut n, mut now) = (0_u32, Instant::now());
+    cost(length, 1, || {
+        let header = Header {
+            marker: false,
+            pt: codec.static_pt(),
+            seq: SeqNo(n as u16),
+            timestamp: MediaTime(n.wrapping_mul(160)),
+            ssrc: Ssrc(1),
+        };
+        if !lost(n) {
+            ear.push(now, &header, &payloads[n as usize % payloads.len()]);
+        }
+        ear.pull(now, &mut frame);
+        black_box(&mut frame);
+        n = n.wrapping_add(1);
+        now += Duration::from_millis(20);
+    })
 }
 
 fn respond(out: &mut BytesMut, invite: &Message) {

@@ -140,6 +140,9 @@ fn core_rows(Results { micro, signalling, .. }: &Results) -> Vec<Row> {
         let what = format!("parse one of {messages} torture messages, ns; allocations");
         rows.push(row("P10", &what, "–", cost(parsing)));
     }
+    for (what, hearing) in &micro.ears {
+        rows.push(row("", &format!("ear: 20 ms of {what}, ns; allocations"), "–; 0", cost(*hearing)));
+    }
     for (codec, coding) in &micro.codecs {
         rows.push(row("", &format!("{codec}: encode 20 ms, ns; allocations"), "–; 0", cost(coding.encode)));
         rows.push(row("", &format!("{codec}: decode 20 ms, ns; allocations"), "–; 0", cost(coding.decode)));

@@ -58,7 +58,9 @@ impl Path {
 /// a loss as G.711 does is what our concealment shows of it, how much better it sounds is not told.
 fn impairment(codec: Codec) -> Impairment {
     match codec {
-        Codec::Pcmu | Codec::Pcma | Codec::G722 => Impairment { ie: 0.0, bpl: 25.1 },
+        Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::Opus | Codec::L16 => {
+            Impairment { ie: 0.0, bpl: 25.1 }
+        }
     }
 }
 

@@ -467,7 +467,8 @@ impl Carrier {
             }
             SessionEvent::Ended { bye, .. } => {
                 self.byes += 1;
-                let reason = bye.as_ref().and_then(|bye| bye.header(sip_core::Name::Reason).map(str::to_owned));
+                let reason =
+                    bye.as_ref().and_then(|bye| bye.header(sip_core::Name::Reason).map(str::to_owned));
                 self.bye_reasons.extend(reason);
                 self.live.remove(&id);
             }

@@ -140,6 +140,15 @@ fn a_minute_on_record_allocates_nothing() {
 }
 
 #[test]
+fn an_ear_is_as_large_as_it_is_said_to_be() {
+    for (codec, kib) in [(Codec::Pcma, 14), (Codec::G722, 21)] {
+        let counts = alloc_count::count(|| Box::new(Ear::new(EarConfig::new(codec))));
+        eprintln!("an ear for {codec:?}: {} octets", counts.bytes);
+        assert!(counts.bytes <= kib * 1024, "{codec:?}: {}", counts.bytes);
+    }
+}
+
+#[test]
 fn coding_g722_allocates_nothing() {
     let (mut encoder, mut decoder) = (g722::Encoder::new(), g722::Decoder::new());
     let (mut samples, mut codes) = ([0i16; 320], [0; 160]);

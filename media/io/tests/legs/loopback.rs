@@ -128,6 +128,62 @@ fn the_peer_is_followed_to_the_port_it_sends_from() {
 }
 
 #[test]
+fn a_peer_whose_nat_gives_it_another_port_is_found_again() {
+    let mut owner = Owner::start(config(19_000..=19_099));
+    let (before, after) = (Peer::new(LOCALHOST), Peer::new(LOCALHOST));
+    let local = owner.start_leg(1, before.address);
+    before.receive();
+    before.send(local, &rtp(0, false, 1, 160, &[0xff; 160]));
+    wait_until("the first packet", || owner.media.stats().total().rtp_packets_received == 1);
+    // As a phone does: it sends all the time, and hears nothing until the leg has noticed.
+    after.socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let mut seq = 2;
+    wait_until("audio at the new port", || {
+        after.send(local, &rtp(0, false, seq, u32::from(seq) * 160, &[0xff; 160]));
+        seq += 1;
+        after.socket.recv_from(&mut [0; 2048]).is_ok()
+    });
+    owner.command(1, Command::Close);
+    let (_, stats) = owner.next_closed();
+    assert!(stats.packets_received >= 2 && stats.packets_stranger == 0, "{stats:?}");
+}
+
+#[test]
+fn the_next_leg_on_a_port_does_not_hear_the_last_ones_peer() {
+    // Two pairs, so that the third leg comes to a port of before.
+    let mut owner = Owner::start(config(19_100..=19_103));
+    let (last, next) = (Peer::new(LOCALHOST), Peer::new("127.0.0.2".parse().unwrap()));
+    let mut seq = 0;
+    let mut speak = |to| {
+        seq += 1;
+        last.send(to, &rtp(0, false, seq, u32::from(seq) * 160, &[0xff; 160]));
+    };
+    let used = [1, 2].map(|id| owner.start_leg(id, last.address));
+    for id in [1, 2] {
+        owner.command(id, Command::Close);
+        owner.next_closed();
+    }
+    // It has not got the BYE yet, and goes on.
+    let mut local = None;
+    wait_until("a port that has rested", || {
+        used.iter().for_each(|address| speak(*address));
+        local = owner.media.open(LegId(3)).ok();
+        local.is_some()
+    });
+    let local = local.unwrap();
+    assert!(used.contains(&local));
+    owner.command(3, Command::Start { config: leg_config(3), negotiated: negotiated(next.address) });
+    next.receive();
+    (0..10).for_each(|_| speak(local));
+    next.send(local, &rtp(0, false, 1, 160, &[0xff; 160]));
+    wait_until("the packets", || owner.media.stats().total().rtp_packets_received >= 11);
+    assert_eq!(next.receive().from, local, "and it is not drawn away");
+    owner.command(3, Command::Close);
+    let (_, stats) = owner.next_closed();
+    assert_eq!((stats.packets_received, stats.packets_stranger), (1, 10));
+}
+
+#[test]
 fn a_new_answer_moves_the_stream_without_a_break() {
     let mut owner = Owner::start(config(21_400..=21_599));
     let (first, second) = (Peer::new(LOCALHOST), Peer::new(LOCALHOST));

@@ -181,7 +181,7 @@ pub(crate) fn rtp(pt: u8, marker: bool, seq: u16, timestamp: u32, payload: &[u8]
 }
 
 /// Waits for something that only counters show.
-pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < DEAD, "never happened: {what}");
