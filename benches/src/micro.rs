@@ -145,7 +145,7 @@ fn ear(length: Duration, codec: Codec, lost: fn(u32) -> bool) -> Cost {
     cost(length, 1, || {
         let header = Header {
             marker: false,
-            pt: codec.static_pt(),
+            pt: codec.payload_type(),
             seq: SeqNo(n as u16),
             timestamp: MediaTime(n.wrapping_mul(160)),
             ssrc: Ssrc(1),
