@@ -64,6 +64,25 @@ async fn an_outbound_call_is_a_ladder_from_invite_to_the_end_of_bye() {
     }
 }
 
+#[tokio::test]
+async fn keys_of_srtp_are_in_no_trace() {
+    let (_carrier, trunk) = carrier().await;
+    let carillon = Carillon::start(&format!("{trunk}\nsrtp = \"optional\"\n")).await;
+    carillon.post("/v1/calls", &json!({"id": "c", "to": "+621", "trunk": "t"})).await.ok(202);
+    let call = carillon.until("/v1/calls/c", |call| call["answered_at"].is_string()).await;
+    assert_eq!(call["srtp"], Value::Null, "the carrier has none");
+    let trace = carillon.until("/v1/calls/c/trace", |trace| !steps(trace).is_empty()).await;
+    let invite = trace["messages"][0]["raw"].as_str().unwrap().to_owned();
+    let file = carillon.request(Method::GET, "/v1/calls/c/trace.pcap").send().await.unwrap();
+    let packets = String::from_utf8_lossy(&file.bytes().await.unwrap()).into_owned();
+    for text in [invite, packets] {
+        let keys: Vec<&str> =
+            text.split("inline:").skip(1).map(|rest| rest.split('\r').next().unwrap()).collect();
+        assert!(keys.len() >= 4 && text.contains("a=crypto:1 AEAD_AES_256_GCM inline:"), "{text}");
+        assert!(keys.iter().all(|key| key.len() >= 40 && key.bytes().all(|byte| byte == b'*')), "{keys:?}");
+    }
+}
+
 /// Method or status of each packet as tshark reads it, and whether its checksums are good.
 async fn tshark(file: &Path) -> Vec<String> {
     let fields =
