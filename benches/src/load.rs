@@ -181,6 +181,8 @@ fn note(course: &mut Course, at: u64, data: &EventData, tell: &watch::Sender<Pro
         | EventData::CallGatherEnded { .. }
         | EventData::CallPlayStarted { .. }
         | EventData::CallPlayEnded { .. }
+        | EventData::CallAmd { .. }
+        | EventData::CallAmdBeep { .. }
         | EventData::CallRecordingStarted { .. }
         | EventData::CallRecordingEnded { .. }
         | EventData::CallFlowStep { .. }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use media_core::classify::{Analyser, Parameters};
 use media_core::rtp::Header;
 use media_core::{Codec, Ear, EarConfig, Encoder, MediaTime, SeqNo, Ssrc, g711, g722};
 use sip_core::{Message, MessageBuilder, Name, Reply};
@@ -43,6 +44,8 @@ pub(crate) struct Micro {
     pub(crate) respond: Cost,
     /// Messages of RFC 4475 and 5118, and the cost of parsing one, right or wrong. `None` away from the sources.
     pub(crate) torture: Option<(usize, Cost)>,
+    /// Finding out who answers, for 20 ms.
+    pub(crate) classify: Cost,
     /// Codecs, by name.
     pub(crate) codecs: [(&'static str, Coding); 3],
     /// What an ear does for a packet of 20 ms, pushed and pulled, by what is heard.
@@ -70,6 +73,7 @@ pub(crate) fn measure(length: Duration) -> anyhow::Result<Micro> {
             let all = || messages.iter().for_each(|message| drop(black_box(Message::parse(message.clone()))));
             (messages.len(), cost(length, messages.len(), all))
         }),
+        classify: classify(length),
         codecs: [
             ("PCMU", g711(length, g711::encode_ulaw, g711::decode_ulaw)),
             ("PCMA", g711(length, g711::encode_alaw, g711::decode_alaw)),
@@ -157,6 +161,16 @@ fn ear(length: Duration, codec: Codec, lost: fn(u32) -> bool) -> Cost {
         black_box(&mut frame);
         n = n.wrapping_add(1);
         now += Duration::from_millis(20);
+    })
+}
+
+fn classify(length: Duration) -> Cost {
+    // Before the answer it never comes to an end.
+    let mut analyser = Analyser::new(Parameters::DEFAULT);
+    let mut sound = frames::<160>();
+    cost(length, 1, || {
+        analyser.push(&sound.next().unwrap_or([0; 160]));
+        black_box(analyser.poll());
     })
 }
 

@@ -140,6 +140,7 @@ fn core_rows(Results { micro, signalling, .. }: &Results) -> Vec<Row> {
         let what = format!("parse one of {messages} torture messages, ns; allocations");
         rows.push(row("P10", &what, "–", cost(parsing)));
     }
+    rows.push(row("P10", "find out who answers in 20 ms, ns; allocations", "–; 0", cost(micro.classify)));
     for (what, hearing) in &micro.ears {
         rows.push(row("", &format!("ear: 20 ms of {what}, ns; allocations"), "–; 0", cost(*hearing)));
     }

@@ -1,6 +1,6 @@
 //! A call as the API shows it.
 
-use crate::{CallId, Stir, Timestamp, Variables};
+use crate::{AmdReport, CallId, Stir, Timestamp, Variables};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -265,6 +265,9 @@ pub struct Call {
     /// Its recordings.
     #[serde(default)]
     pub recording_ids: Vec<String>,
+    /// What was found out about who answers; absent if nobody asked or nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amd: Option<AmdReport>,
     /// Its variables: those given at creation and those its flow has set.
     #[serde(default)]
     pub variables: Variables,

@@ -1,7 +1,7 @@
 //! Placing a call.
 
 use crate::{
-    Attestation, CallId, Codec, Fault, RecordOptions, Variables,
+    Amd, Attestation, CallId, Codec, Fault, RecordOptions, Variables,
     call::words,
     fault::{self, Faults, Fields, join, kind},
     flow::Flow,
@@ -71,6 +71,10 @@ pub struct CreateCall {
     /// What is done with audio before the answer.
     #[schema(required = false, default = "ignore")]
     pub early_media: EarlyMedia,
+    /// Whether it is found out who answers: human, machine or fax. With `"early_media": "connect"` the tones and
+    /// announcements before the answer are noted, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amd: Option<Amd>,
     /// How well the caller is known, as the call is signed (STIR/SHAKEN); without it the trunk's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attest: Option<Attestation>,
@@ -148,6 +152,7 @@ impl CreateCall {
             codecs: None,
             headers: BTreeMap::new(),
             early_media: EarlyMedia::Ignore,
+            amd: None,
             attest: None,
             record: None,
             flow: None,
@@ -197,6 +202,7 @@ impl CreateCall {
         let codecs = fields.nested("codecs", read_codecs);
         let headers = fields.nested("headers", read_headers).unwrap_or_default();
         let early_media = fields.word("early_media", EarlyMedia::ALL).unwrap_or(EarlyMedia::Ignore);
+        let amd = fields.nested("amd", Amd::read);
         let attest = fields.word("attest", Attestation::ALL);
         let record = fields.nested("record", RecordOptions::read_switch).flatten();
         let flow = fields.nested("flow", read_flow_ref);
@@ -214,6 +220,7 @@ impl CreateCall {
             codecs,
             headers,
             early_media,
+            amd,
             attest,
             record,
             flow,

@@ -1,8 +1,8 @@
 //! Events: what happened, in one envelope for every way of delivery.
 
 use crate::{
-    Call, CallId, Codec, Cursor, PlayId, RecordingEnd, RecordingFormat, RecordingId, Source, Timestamp,
-    call::words, flow::VerbName,
+    AmdEvidence, AmdResult, Call, CallId, Codec, Cursor, PlayId, RecordingEnd, RecordingFormat, RecordingId,
+    Source, Timestamp, call::words, flow::VerbName,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -149,6 +149,31 @@ pub enum EventData {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+    /// It is clear who answered.
+    #[serde(rename = "call.amd")]
+    CallAmd {
+        /// Who.
+        result: AmdResult,
+        /// From the answer (for a step of a flow: from its beginning) to the result.
+        ms: u32,
+        /// What the result rests on.
+        evidence: AmdEvidence,
+        /// From the answer to the first speech; absent if there was none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        initial_silence_ms: Option<u32>,
+        /// From the first speech to the last.
+        greeting_ms: u32,
+    },
+    /// The beep of an answering machine is over: it records.
+    #[serde(rename = "call.amd.beep")]
+    CallAmdBeep {
+        /// From the answer to the end of the beep.
+        ms: u32,
+        /// How long it was.
+        duration_ms: u32,
+        /// Its frequency; of two, the lower.
+        hz: u32,
+    },
     /// A recording began.
     #[serde(rename = "call.recording.started")]
     CallRecordingStarted {
@@ -261,6 +286,8 @@ impl EventData {
         "call.gather.ended",
         "call.play.started",
         "call.play.ended",
+        "call.amd",
+        "call.amd.beep",
         "call.recording.started",
         "call.recording.ended",
         "call.flow.step",
@@ -293,6 +320,8 @@ impl EventData {
             Self::CallGatherEnded { .. } => "call.gather.ended",
             Self::CallPlayStarted { .. } => "call.play.started",
             Self::CallPlayEnded { .. } => "call.play.ended",
+            Self::CallAmd { .. } => "call.amd",
+            Self::CallAmdBeep { .. } => "call.amd.beep",
             Self::CallRecordingStarted { .. } => "call.recording.started",
             Self::CallRecordingEnded { .. } => "call.recording.ended",
             Self::CallFlowStep { .. } => "call.flow.step",
@@ -434,6 +463,11 @@ mod tests {
             ("call.gather.ended", json!({"step": "ask", "digits": "12", "reason": "inter-digit"})),
             ("call.play.started", json!({"play_id": "p-1", "prompt": "hello"})),
             ("call.play.ended", json!({"play_id": "p-1", "reason": "barge-in", "played_ms": 7})),
+            (
+                "call.amd",
+                json!({"result": "machine", "ms": 3900, "evidence": "long-greeting", "initial_silence_ms": 700, "greeting_ms": 3200}),
+            ),
+            ("call.amd.beep", json!({"ms": 9000, "duration_ms": 400, "hz": 1000})),
             (
                 "call.recording.started",
                 json!({"recording_id": "r1", "step": "voicemail", "format": "ogg", "channels": 2}),

@@ -1,7 +1,7 @@
 //! Flows: what a call does by itself, as a graph of named steps.
 
 use crate::{
-    Fault, Gather, HangupReason, Play, RecordStep, Sound, Variable, Variables,
+    AmdParameters, AmdResult, Fault, Gather, HangupReason, Play, RecordStep, Sound, Variable, Variables,
     action::is_digit,
     call::words,
     fault::{self, Faults, Fields, join, kind},
@@ -46,7 +46,8 @@ pub struct Step {
     /// The step after this one, whatever the outcome unless `on` names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// Steps by outcome: digits, `timeout` or `else` for `gather`; `else` for `branch`; `ended` for `bridge`.
+    /// Steps by outcome: digits, `timeout` or `else` for `gather`; `else` for `branch`; `human`, `machine`, `fax`
+    /// or `unknown` for `amd`; `ended` for `bridge`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub on: BTreeMap<String, String>,
 }
@@ -64,6 +65,8 @@ pub enum Outcome<'a> {
     Else,
     /// A bridge is over, or the call that the step wants to be bridged with is not there.
     Ended,
+    /// An `amd` has found out who answered.
+    Answered(AmdResult),
 }
 
 impl Step {
@@ -77,6 +80,7 @@ impl Step {
             Outcome::Timeout => on("timeout"),
             Outcome::Else => on("else"),
             Outcome::Ended => on("ended"),
+            Outcome::Answered(result) => on(result.as_str()),
         }
         .or(self.next.as_ref())
         .map(String::as_str)
@@ -121,6 +125,18 @@ pub enum Verb {
         /// The event's data, at most 4 KiB of JSON; with its variables inserted, all texts together are cut at 8 KiB.
         data: Value,
     },
+    /// Finds out who answered. What the call found out already holds: a result that is there is taken at once, and one
+    /// that is on its way is waited for.
+    Amd {
+        /// By what; of effect only if the call did not ask for `amd` itself.
+        #[serde(flatten)]
+        parameters: AmdParameters,
+        /// After the result `machine`, how long the beep is waited for before the flow goes on, 1 ms to 2 minutes;
+        /// without it the flow goes on at the result.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(minimum = 1, maximum = 120_000)]
+        wait_for_beep_ms: Option<u32>,
+    },
     /// Bridges the call with another one, or takes it into a bridge. The next step comes when it is out of it.
     Bridge {
         /// The other call: its id, in which `{name}` is replaced.
@@ -157,6 +173,8 @@ words! {
         Branch = "branch",
         /// [`Verb::Notify`].
         Notify = "notify",
+        /// [`Verb::Amd`].
+        Amd = "amd",
         /// [`Verb::Bridge`].
         Bridge = "bridge",
         /// [`Verb::Hangup`].
@@ -177,6 +195,7 @@ impl Verb {
             Self::Set { .. } => VerbName::Set,
             Self::Branch { .. } => VerbName::Branch,
             Self::Notify { .. } => VerbName::Notify,
+            Self::Amd { .. } => VerbName::Amd,
             Self::Bridge { .. } => VerbName::Bridge,
             Self::Hangup { .. } => VerbName::Hangup,
         }
@@ -343,7 +362,8 @@ impl Flow {
                 Verb::Gather(gather) => (gather.play.as_ref(), "/play"),
                 Verb::Park { play } => (play.as_ref(), "/play"),
                 Verb::Record(_) | Verb::Pause { .. } | Verb::Set { .. } | Verb::Branch { .. } => (None, ""),
-                Verb::Notify { .. } | Verb::Bridge { .. } | Verb::Hangup { .. } => (None, ""),
+                Verb::Notify { .. } | Verb::Amd { .. } => (None, ""),
+                Verb::Bridge { .. } | Verb::Hangup { .. } => (None, ""),
             };
             let at = format!("{}{member}", join("/steps", name));
             play.into_iter().flat_map(move |play| play.source.sounds_at(&at).collect::<Vec<_>>())
@@ -413,17 +433,20 @@ fn read_step(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Step> 
     let verb = read_verb(name, &mut fields);
     let goes_on = match name {
         VerbName::Play | VerbName::Record | VerbName::Pause | VerbName::Set | VerbName::Notify => true,
-        VerbName::Gather | VerbName::Branch | VerbName::Bridge => true,
+        VerbName::Gather | VerbName::Branch | VerbName::Bridge | VerbName::Amd => true,
         VerbName::Park | VerbName::Hangup => false,
     };
     let next = if goes_on { fields.str("next", 1..=64).map(str::to_owned) } else { None };
-    let has_outcomes = matches!(name, VerbName::Gather | VerbName::Branch | VerbName::Bridge);
+    let has_outcomes = matches!(name, VerbName::Gather | VerbName::Branch | VerbName::Bridge | VerbName::Amd);
     let on = if has_outcomes { fields.nested("on", read_on) } else { None }.unwrap_or_default();
     for outcome in on.keys() {
         let wrong = match &verb {
             Some(Verb::Gather(gather)) => gather_outcome_fault(gather, outcome),
             Some(Verb::Branch { .. }) if outcome != "else" => {
                 Some("the only outcome of branch is else".to_owned())
+            }
+            Some(Verb::Amd { .. }) if AmdResult::from_word(outcome).is_none() => {
+                Some("the outcomes of amd are human, machine, fax and unknown".to_owned())
             }
             Some(Verb::Bridge { .. }) if outcome != "ended" => {
                 Some("the only outcome of bridge is ended".to_owned())
@@ -507,6 +530,10 @@ fn read_verb(name: VerbName, fields: &mut Fields<'_>) -> Option<Verb> {
             }
             Verb::Notify { data }
         }
+        VerbName::Amd => Verb::Amd {
+            wait_for_beep_ms: fields.u32_in("wait_for_beep_ms", 1..=120_000),
+            parameters: AmdParameters::read_fields(fields),
+        },
         VerbName::Hangup => Verb::Hangup { reason: fields.word("reason", HangupReason::ALL) },
     })
 }

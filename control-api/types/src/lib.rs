@@ -18,6 +18,7 @@
 #![deny(missing_docs)]
 
 mod action;
+mod amd;
 mod bridge;
 mod call;
 mod create;
@@ -39,6 +40,7 @@ mod trunk;
 mod variable;
 
 pub use action::{Gather, HangupReason, Reject, Transfer, TransferMode};
+pub use amd::{Amd, AmdEvidence, AmdParameters, AmdReport, AmdResult};
 pub use bridge::{
     Bridge, BridgeCall, BridgeDtmf, BridgeMember, CreateBridge, JoinBridge, MAX_BRIDGED, Mute, MuteDirection,
     OnEnd, Role,

@@ -123,6 +123,10 @@ pub enum MediaCommand {
         /// How long.
         duration_ms: u16,
     },
+    /// Find out who answers, before the answer: then only tones and announcements are told.
+    Classify(media_core::classify::Parameters),
+    /// The call is answered, for the one that is classified.
+    Answered,
     /// Record what is heard and sent from now on; answered by [`MediaInput::Recorded`] when that is over.
     Record {
         /// Which of the leg's two recordings.

@@ -18,7 +18,7 @@ pub enum CallTimer {
     Duration,
     /// The next try of an offer that lost against one of the peer's.
     Offer,
-    /// A `pause` step of the flow.
+    /// A `pause` step of the flow, or its wait for a beep.
     Pause,
     /// The longest wait for the peer's confirmation and the last media statistics of a call that ends.
     Release,

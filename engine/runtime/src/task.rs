@@ -387,6 +387,10 @@ impl Task {
                 let steps = self.sounds.run(now, leg, program);
                 return self.play(now, leg, steps);
             }
+            MediaCommand::Classify(parameters) => {
+                self.media.command(leg, media_io::Command::Classify(parameters))
+            }
+            MediaCommand::Answered => self.media.command(leg, media_io::Command::Answered),
             MediaCommand::StopPlay => match self.sounds.stop(leg) {
                 Some(steps) => return self.play(now, leg, steps),
                 None => self.media.command(leg, media_io::Command::StopPlay),

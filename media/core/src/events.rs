@@ -25,7 +25,8 @@ impl Events {
             MediaEvent::PlayStarted { .. }
             | MediaEvent::PlayEnded { .. }
             | MediaEvent::DialEnded { .. }
-            | MediaEvent::CollectEnded { .. } => CAPACITY,
+            | MediaEvent::CollectEnded { .. }
+            | MediaEvent::Classified(_) => CAPACITY,
         };
         if usize::from(self.len) >= room {
             self.dropped = self.dropped.saturating_add(1);

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use crate::bridge::{Feed, Heard, HeardKind, Keys, Relay, RelayedKey};
+use crate::classify::Classifier;
 use crate::dtmf::{DialEnd, Dialler, Listener, Method, Turn};
 use crate::ear::{Ear, EarStats};
 use crate::events::Events;
@@ -317,6 +318,24 @@ impl Leg {
         self.rest()
     }
 
+    /// Finds out from now on who answers, with `ear` if the leg has none; what is found comes as
+    /// [`MediaEvent::Classified`]. A classification under way is replaced.
+    pub fn classify(&mut self, classifier: Box<Classifier>, ear: Box<Ear>) {
+        match &self.stage {
+            Stage::Idle | Stage::Live(_) => {}
+            Stage::Leaving(_) | Stage::Finished => return,
+        }
+        self.taps.classify(classifier);
+        if self.ear.is_none() {
+            self.put_ear(ear);
+        }
+    }
+
+    /// The call is answered, for the classification: what comes from now on is the answerer's.
+    pub fn answered(&mut self) {
+        self.taps.answered();
+    }
+
     fn put_ear(&mut self, mut ear: Box<Ear>) {
         if let Stage::Live(session) = &self.stage {
             ear.retune(session.agreed.codec);
@@ -356,6 +375,10 @@ impl Leg {
         ear.pull(now, &mut frame[..count]);
         let Self { taps, runner, events, .. } = self;
         taps.hear(rate, &frame[..count], |key| runner.key(now, key, Method::Tones, events));
+        while let Some(finding) = taps.finding() {
+            events.push(MediaEvent::Classified(finding));
+        }
+        self.rest();
         count
     }
 
@@ -792,6 +815,7 @@ impl Leg {
         self.end_dialling(DialEnd::Hangup);
         self.runner.abandon(PlayEnd::Hangup, CollectEnd::Hangup, &mut self.events);
         self.taps.stop_recordings();
+        self.taps.stop_classifying();
         let stats = self.stats();
         self.stage = match std::mem::replace(&mut self.stage, Stage::Finished) {
             Stage::Live(session) | Stage::Leaving(session) => Stage::Leaving(session),

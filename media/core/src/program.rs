@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::classify::Finding;
 use crate::codec::Grain;
 use crate::dtmf::{DialEnd, Method};
 use crate::{Codec, Decoder, Digit, DigitSet, Digits, Encoder};
@@ -232,6 +233,8 @@ pub enum MediaEvent {
         /// Milliseconds played, over all prompts and playings.
         played_ms: u32,
     },
+    /// Something of who answers, or of the tones of the network, is clear.
+    Classified(Finding),
     /// A dialling is over; follows every accepted [`Dial`](crate::dtmf::Dial) exactly once.
     DialEnded {
         /// [`Dial::id`](crate::dtmf::Dial::id).

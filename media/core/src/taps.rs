@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::classify::{Classifier, Finding};
 use crate::dtmf::{Key, Listener};
 use crate::record::{Deck, Track};
 use crate::rtp::Header;
@@ -14,6 +15,8 @@ pub(crate) struct Taps {
     pub(crate) keys: Option<Box<Listener>>,
     /// These want what the leg sends, too.
     recordings: [Option<Box<Deck>>; 2],
+    /// Until it is done.
+    classifier: Option<Box<Classifier>>,
 }
 
 impl Taps {
@@ -24,11 +27,40 @@ impl Taps {
             listener.hear(rate, sound, key);
         }
         self.decks().for_each(|deck| deck.hear(sound));
+        if let Some(classifier) = &mut self.classifier {
+            classifier.hear(rate, sound);
+        }
+    }
+
+    /// What the classifier has found, one by one; then a classifier that is done goes.
+    pub(crate) fn finding(&mut self) -> Option<Finding> {
+        let classifier = self.classifier.as_mut()?;
+        let finding = classifier.poll();
+        if finding.is_none() && classifier.is_done() {
+            self.classifier = None;
+        }
+        finding
+    }
+
+    /// Begins to find out who answers.
+    pub(crate) fn classify(&mut self, classifier: Box<Classifier>) {
+        self.classifier = Some(classifier);
+    }
+
+    /// The call is answered.
+    pub(crate) fn answered(&mut self) {
+        if let Some(classifier) = &mut self.classifier {
+            classifier.answered();
+        }
+    }
+
+    pub(crate) fn stop_classifying(&mut self) {
+        self.classifier = None;
     }
 
     /// Whether nobody listens.
     pub(crate) fn is_empty(&self) -> bool {
-        self.keys.is_none() && !self.is_recording()
+        self.keys.is_none() && !self.is_recording() && self.classifier.is_none()
     }
 
     /// Both sides speak `codec` from now on.

@@ -43,6 +43,7 @@ mod wheel;
 
 use std::sync::Arc;
 
+use media_core::classify::Parameters;
 use media_core::dtmf::Dial;
 use media_core::record::{Tape, Track};
 use media_core::{Digit, Ear, Keys, LegConfig, LegId, MediaEvent, MediaStats, Member, Negotiated, Program};
@@ -78,6 +79,11 @@ pub enum Command {
     Listen(Box<Ear>),
     /// Nobody listens any more.
     Deafen,
+    /// Finds out from now on who answers, before the answer: then only tones and announcements are told. Only after
+    /// [`Command::Start`]. One under way is replaced.
+    Classify(Parameters),
+    /// The call is answered, for the one that is classified.
+    Answered,
     /// Records what is heard and sent from now on; a recording on the same track ends. Only after [`Command::Start`]: of a
     /// leg that has none the recording is over at once.
     Record {

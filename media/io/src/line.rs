@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use media_core::classify::Classifier;
 use media_core::dtmf::Dialler;
 use media_core::record::{Deck, Track};
 use media_core::{Digit, Ear, Feed, Heard, Leg, LegId, MediaStats, Negotiated, Program, Ptime};
@@ -170,6 +171,20 @@ impl<S: Socket> Line<S> {
     pub(crate) fn deafen(&mut self, counters: &Counters) {
         match &mut self.state {
             State::Running(running) => drop(running.leg.deafen()),
+            State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
+        }
+    }
+
+    pub(crate) fn classify(&mut self, classifier: Box<Classifier>, ear: Box<Ear>, counters: &Counters) {
+        match &mut self.state {
+            State::Running(running) => running.leg.classify(classifier, ear),
+            State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
+        }
+    }
+
+    pub(crate) fn answered(&mut self, counters: &Counters) {
+        match &mut self.state {
+            State::Running(running) => running.leg.answered(),
             State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
         }
     }

@@ -11,6 +11,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use media_core::classify::Classifier;
 use media_core::dtmf::Dialler;
 use media_core::record::{Beep, Deck};
 use media_core::{BridgeId, Codec, Ear, EarConfig, Leg, LegId, MemberSet, Stream};
@@ -289,6 +290,12 @@ impl Media {
                 }
                 Order::Deafen { slot }
             }
+            Command::Classify(parameters) => {
+                let codec = place.stream.map_or(Codec::Pcma, |stream| stream.codec);
+                let ear = Box::new(Ear::new(EarConfig::new(codec)));
+                Order::Classify { slot, classifier: Box::new(Classifier::new(parameters)), ear }
+            }
+            Command::Answered => Order::Answered { slot },
             Command::Record { track, tape, beep } => {
                 let Some(Stream { codec, ptime }) = place.stream else { return Ok(()) };
                 let beep = beep.then(|| Beep::new(codec, ptime));

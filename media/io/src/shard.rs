@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use media_core::classify::Classifier;
 use media_core::dtmf::{Dialler, Listener};
 use media_core::record::{Deck, Track};
 use media_core::{Digit, Ear, EarConfig, Feed, Heard, Leg, LegId, Mixer, Negotiated, Program, Ptime};
@@ -105,6 +106,14 @@ pub(crate) enum Order<S> {
         ear: Box<Ear>,
     },
     Deafen {
+        slot: u32,
+    },
+    Classify {
+        slot: u32,
+        classifier: Box<Classifier>,
+        ear: Box<Ear>,
+    },
+    Answered {
         slot: u32,
     },
     Record {
@@ -354,6 +363,12 @@ impl<S: Socket> Shard<S> {
                 }
                 Order::Deafen { slot } => {
                     self.guarded(slot, |line, _, counters| line.deafen(counters));
+                }
+                Order::Classify { slot, classifier, ear } => {
+                    self.guarded(slot, |line, _, counters| line.classify(classifier, ear, counters));
+                }
+                Order::Answered { slot } => {
+                    self.guarded(slot, |line, _, counters| line.answered(counters));
                 }
                 Order::Record { slot, track, deck, ear } => {
                     self.guarded(slot, |line, _, counters| line.record(track, deck, ear, counters));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use control_api_types::event::{DtmfMethod, GatherEnd, PlayEnd};
 use control_api_types::flow::{Flow, Outcome};
@@ -62,8 +62,21 @@ impl Media {
 pub(super) enum Activity {
     /// What the API says.
     Parked,
-    /// What its flow says. `awaits` is the program that the flow goes on after.
-    Flow { run: Run, awaits: Option<u64> },
+    /// What its flow says.
+    Flow { run: Run, awaits: Awaits },
+}
+
+/// What a flow goes on after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaits {
+    /// The end of a pause, or the API.
+    Nothing,
+    /// The end of this program.
+    Program(u64),
+    /// Word of who answered, and then, of a machine, perhaps its beep.
+    Verdict { wait_for_beep: Option<Duration> },
+    /// A machine's beep, or the end of the wait for it.
+    Beep,
 }
 
 /// The programs that were started and have not told their end.
@@ -195,6 +208,7 @@ impl LiveCall {
                 self.recording_collect_ended(ctx, id, reason);
             }
             MediaEvent::CollectEnded { id, digits, reason } => self.collect_ended(ctx, id, digits, reason),
+            MediaEvent::Classified(finding) => self.classified(ctx, finding),
         }
     }
 
@@ -323,9 +337,9 @@ impl LiveCall {
     fn gather_again(&mut self, ctx: &mut Context<'_>, before: u64, gather: Gather, owner: Owner) {
         let again = self.launch(ctx, gather.play.clone(), Some(gather), owner);
         if let State::Connected(Activity::Flow { awaits, .. }) = &mut self.state
-            && *awaits == Some(before)
+            && *awaits == Awaits::Program(before)
         {
-            *awaits = again;
+            *awaits = again.map_or(Awaits::Nothing, Awaits::Program);
         }
     }
 
@@ -417,12 +431,16 @@ impl LiveCall {
     pub(super) fn start_flow(&mut self, ctx: &mut Context<'_>, flow: Arc<Flow>) {
         let mut events = Vec::new();
         let (run, next) = Run::start(flow, ctx.now, &mut self.record, &mut |event| events.push(event));
-        self.state = State::Connected(Activity::Flow { run, awaits: None });
+        self.state = State::Connected(Activity::Flow { run, awaits: Awaits::Nothing });
         self.drive(ctx, events, next);
     }
 
-    pub(super) fn pause_over(&mut self, ctx: &mut Context<'_>) {
-        if let Some((events, next)) = self.resume(ctx.now, Outcome::Done) {
+    /// What the flow was waiting for has happened.
+    pub(super) fn step_over(&mut self, ctx: &mut Context<'_>, outcome: Outcome<'_>) {
+        if let State::Connected(Activity::Flow { awaits, .. }) = &mut self.state {
+            *awaits = Awaits::Nothing;
+        }
+        if let Some((events, next)) = self.resume(ctx.now, outcome) {
             self.drive(ctx, events, next);
         }
     }
@@ -444,13 +462,10 @@ impl LiveCall {
 
     /// The program `id` is over; the flow goes on if it was waiting for it.
     pub(super) fn flow_goes_on(&mut self, ctx: &mut Context<'_>, id: u64, outcome: Outcome<'_>) {
-        if let State::Connected(Activity::Flow { awaits, .. }) = &mut self.state
-            && *awaits == Some(id)
+        if let State::Connected(Activity::Flow { awaits, .. }) = &self.state
+            && *awaits == Awaits::Program(id)
         {
-            *awaits = None;
-            if let Some((events, next)) = self.resume(ctx.now, outcome) {
-                self.drive(ctx, events, next);
-            }
+            self.step_over(ctx, outcome);
         }
     }
 
@@ -492,13 +507,19 @@ impl LiveCall {
                     ctx.timers.set(self.leg, CallTimer::Pause, ctx.now + time);
                     return;
                 }
+                Next::Amd { parameters, wait_for_beep } => {
+                    let Some(result) = self.amd_step(ctx, parameters, wait_for_beep) else { return };
+                    let Some(step) = self.resume(ctx.now, Outcome::Answered(result)) else { return };
+                    (events, next) = step;
+                    continue;
+                }
                 Next::Hangup(reason) => {
                     return self.hangup(ctx, reason, EndedBy::Engine, Evidence::Internal);
                 }
                 Next::Limit => return self.flow_limit(ctx),
             };
             if let State::Connected(Activity::Flow { awaits, .. }) = &mut self.state {
-                *awaits = awaited;
+                *awaits = awaited.map_or(Awaits::Nothing, Awaits::Program);
             }
             if awaited.is_some() {
                 return;

@@ -11,6 +11,7 @@
 //! [hunt]. `Ending` lasts until all are gone, but no longer than its timer, so that the CDR has the last evidence and
 //! statistics and yet no peer can hold it back.
 
+mod amd;
 mod bridged;
 mod ending;
 mod exchange;
@@ -31,7 +32,8 @@ use bytes::Bytes;
 use control_api_types::event::HoldBy;
 use control_api_types::flow::Flow;
 use control_api_types::{
-    Call, CallId, CallStatus, EarlyMedia, EndedBy, EventData, HangupReason, RecordOptions, Srtp, Timestamp,
+    AmdParameters, Call, CallId, CallStatus, EarlyMedia, EndedBy, EventData, HangupReason, RecordOptions,
+    Srtp, Timestamp,
 };
 use media_core::sdp::{LocalSrtp, SrtpPolicy};
 use media_core::{
@@ -45,6 +47,7 @@ use sip_core::{
     ReferProgress, ReferTo, SessionEvent, SessionId, Side,
 };
 
+use self::amd::Amd;
 use self::bridged::{InBridge, Muted};
 pub(crate) use self::bridged::{Parting, Wish};
 use self::exchange::Exchange;
@@ -136,6 +139,7 @@ pub(crate) struct LiveCall {
     transfer: Option<Transfer>,
     media: Media,
     programs: Programs,
+    amd: Amd,
     muted: Muted,
     in_bridge: InBridge,
     wish: Option<Wish>,
@@ -155,6 +159,8 @@ pub(crate) struct Plan {
     /// How it is recorded, if it is.
     pub(crate) record: Option<RecordOptions>,
     pub(crate) max_duration: Duration,
+    /// Whether it is found out who answers, and by what.
+    pub(crate) amd: Option<AmdParameters>,
 }
 
 /// Moments that are measured.
@@ -301,6 +307,7 @@ impl LiveCall {
             transfer: None,
             media: Media::None,
             programs: Programs::default(),
+            amd: Amd::of(plan.amd),
             muted: Muted::default(),
             in_bridge: InBridge::default(),
             wish: None,
@@ -472,6 +479,7 @@ pub(crate) fn record(
         srtp: None,
         bridge_id: None,
         recording_ids: Vec::new(),
+        amd: None,
         variables: BTreeMap::new(),
         client_state: None,
         media: None,

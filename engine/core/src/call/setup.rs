@@ -483,6 +483,7 @@ impl LiveCall {
         ctx.timers.cancel(self.leg, CallTimer::Failover);
         ctx.timers.set(self.leg, CallTimer::Duration, ctx.now + self.plan.max_duration);
         self.emit(ctx, EventData::CallAnswered { codec: self.record.codec });
+        self.answer_amd(ctx);
         if let Some(options) = self.plan.record.take() {
             self.start_recording(ctx, options);
         }
@@ -515,6 +516,7 @@ impl LiveCall {
             rtp_timeout: ctx.rtp_timeout,
         };
         ctx.media(self.leg, MediaCommand::Start { config, negotiated });
+        self.begin_amd(ctx);
     }
 
     // Commands of the API.

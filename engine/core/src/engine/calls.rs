@@ -67,8 +67,12 @@ impl Engine {
             client_state: create.client_state,
             ..record(id, Direction::Outbound, create.to, dial.from.clone(), at, &self.node)
         };
-        let max_duration = Duration::from_secs(u64::from(create.max_duration_s));
-        let plan = Plan { flow, record: create.record, max_duration };
+        let plan = Plan {
+            flow,
+            record: create.record,
+            max_duration: Duration::from_secs(u64::from(create.max_duration_s)),
+            amd: create.amd.filter(|amd| amd.enabled).map(|amd| amd.parameters),
+        };
         let queue_timeout = Duration::from_secs(u64::from(self.limits.queue_timeout_s));
         let (leg, mut ctx) = self.new_leg(now);
         let live = LiveCall::outbound(&mut ctx, leg, call.clone(), trunk, dial, plan, queue_timeout);

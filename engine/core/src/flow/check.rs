@@ -49,6 +49,7 @@ pub(crate) fn check(flow: &Flow, pointer: &str, prompts: &Prompts, faults: &mut 
             }
             Verb::Play(_) | Verb::Gather(_) | Verb::Pause { .. } | Verb::Park { .. } => {}
             Verb::Record(_) | Verb::Branch { .. } | Verb::Hangup { .. } => {}
+            Verb::Amd { .. } => {}
         }
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control_api_types::flow::{Case, Condition, Flow, Outcome, Step, Verb};
-use control_api_types::{Call, EventData, Gather, HangupReason, Play, RecordStep, Sound, Variable};
+use control_api_types::{
+    AmdParameters, Call, EventData, Gather, HangupReason, Play, RecordStep, Sound, Variable,
+};
 
 use crate::call::Wish;
 use crate::variables;
@@ -41,6 +43,13 @@ pub(crate) enum Next {
     Record(RecordStep),
     /// Let time pass.
     Pause(Duration),
+    /// Find out who answered.
+    Amd {
+        /// By what.
+        parameters: AmdParameters,
+        /// How long to wait for the beep of a machine.
+        wait_for_beep: Option<Duration>,
+    },
     /// Wait for the API, with music if any.
     Park(Option<Play>),
     /// Be bridged.
@@ -88,7 +97,8 @@ impl Run {
     /// Whether the API may play and gather: the flow itself does neither now.
     pub(crate) fn leaves_media_free(&self) -> bool {
         match self.step().map(|step| &step.verb) {
-            Some(Verb::Park { .. } | Verb::Pause { .. } | Verb::Bridge { .. }) | None => true,
+            Some(Verb::Park { .. } | Verb::Pause { .. }) | None => true,
+            Some(Verb::Amd { .. } | Verb::Bridge { .. }) => true,
             Some(Verb::Play(_) | Verb::Gather(_) | Verb::Set { .. } | Verb::Branch { .. }) => false,
             Some(Verb::Record(_) | Verb::Notify { .. } | Verb::Hangup { .. }) => false,
         }
@@ -138,6 +148,10 @@ impl Run {
                 }
                 Verb::Record(record) => return Next::Record(record.clone()),
                 Verb::Pause { ms } => return Next::Pause(Duration::from_millis(u64::from(*ms))),
+                Verb::Amd { parameters, wait_for_beep_ms } => {
+                    let wait_for_beep = wait_for_beep_ms.map(|ms| Duration::from_millis(u64::from(ms)));
+                    return Next::Amd { parameters: *parameters, wait_for_beep };
+                }
                 Verb::Park { play } => return Next::Park(play.as_ref().map(|play| insert(play, call))),
                 Verb::Bridge { call_id, bridge_id } => {
                     let name = |text: &str| variables::render(text, call).into_owned();

@@ -30,6 +30,8 @@ pub(crate) enum Act {
     /// Rejects with a Q.850 cause.
     RejectBecause(u16, u8),
     Press(char),
+    /// Says pieces of (milliseconds, Hz): 0 Hz is silence, below it is something like speech.
+    Say(&'static [(u32, f32)]),
     /// Sends an INFO of this type.
     Info(&'static str, &'static str),
     /// Tells what has come of a transfer.
@@ -93,6 +95,12 @@ pub(crate) enum Errand {
         from: SocketAddr,
         pt: u8,
         digit: char,
+    },
+    /// Send sound to this media address of the engine, from the customer's.
+    Say {
+        to: SocketAddr,
+        from: SocketAddr,
+        pieces: &'static [(u32, f32)],
     },
 }
 
@@ -537,6 +545,10 @@ impl Carrier {
             Act::Press(digit) => {
                 let (to, pt) = customer.engine.expect("digits are pressed after the answer");
                 return Some(Errand::Press { to, from: customer.media, pt, digit });
+            }
+            Act::Say(pieces) => {
+                let (to, _) = customer.engine.expect("there is media");
+                return Some(Errand::Say { to, from: customer.media, pieces });
             }
             Act::Info(content_type, body) => {
                 let body = Body { content_type: content_type.into(), bytes: body.into() };

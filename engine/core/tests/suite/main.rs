@@ -1,6 +1,7 @@
 //! The engine against a simulated carrier, in virtual time.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod amd;
 mod bridges;
 mod carrier;
 mod endpoints;

@@ -1,6 +1,6 @@
 //! An engine, its media legs and a carrier in one thread on a virtual clock, and the one way to check a call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,9 +14,13 @@ use engine_core::{
     Audio, Clock, DoorNews, Engine, EngineConfig, GatewayConfig, Input, MediaCommand, MediaInput, Output,
     Refusal, Route, StirConfig, TrunkConfig,
 };
+use media_core::classify::Classifier;
 use media_core::record::Track;
 use media_core::rtp::Header;
-use media_core::{Codec, Digit, Encoded, Leg, LegId, MediaEvent, MediaTime, Negotiated, Prompt, SeqNo, Ssrc};
+use media_core::{
+    Codec, Digit, Ear, EarConfig, Encoded, Leg, LegId, MediaEvent, MediaTime, Negotiated, Prompt, SeqNo,
+    Ssrc, g711,
+};
 use netem::{Impairments, Link};
 use serde_json::{Value, json};
 use sip_core::guard::Known;
@@ -121,6 +125,10 @@ struct Port {
     /// Whether the leg has an eye on its peer, and so is ticked all the time.
     watchful: bool,
     next_tick: Instant,
+    /// What the far end says, a packet for each tick, and who it is.
+    sound: VecDeque<Vec<u8>>,
+    speaker: Option<SocketAddr>,
+    packets: u16,
 }
 
 pub(crate) fn trunk(name: &str, address: &str) -> TrunkConfig {
@@ -151,7 +159,7 @@ pub(crate) fn limits() -> Limits {
 
 impl Port {
     fn is_ticking(&self) -> bool {
-        self.outstanding > 0 || self.watchful
+        self.outstanding > 0 || !self.sound.is_empty() || self.watchful
     }
 }
 
@@ -347,6 +355,7 @@ impl World {
                 match errand {
                     Errand::Transmit(transmit) => self.to_engine.send(self.now, transmit),
                     Errand::Press { to, from, pt, digit } => self.press(to, from, pt, digit),
+                    Errand::Say { to, from, pieces } => self.say(to, from, pieces),
                 }
             }
             while let Some(transmit) = self.to_engine.recv(self.now) {
@@ -483,17 +492,18 @@ impl World {
             MediaCommand::Open if shell.has_ports => {
                 shell.opened += 1;
                 let addr = SocketAddr::new([192, 0, 2, 1].into(), 10_000 + 2 * (shell.opened % 20_000));
-                shell.ports.insert(
-                    leg,
-                    Port {
-                        addr,
-                        leg: None,
-                        negotiated: None,
-                        outstanding: 0,
-                        watchful: false,
-                        next_tick: now,
-                    },
-                );
+                let port = Port {
+                    addr,
+                    leg: None,
+                    negotiated: None,
+                    outstanding: 0,
+                    watchful: false,
+                    next_tick: now,
+                    sound: VecDeque::new(),
+                    speaker: None,
+                    packets: 0,
+                };
+                shell.ports.insert(leg, port);
                 self.tell(leg, MediaInput::Opened(addr));
             }
             MediaCommand::Open => self.tell(leg, MediaInput::OpenFailed),
@@ -540,6 +550,14 @@ impl World {
                         self.tell(leg, MediaInput::Unplayable { play: play.unwrap(), why });
                     }
                 }
+            }
+            MediaCommand::Classify(parameters) => {
+                let port = shell.ports.get_mut(&leg).unwrap();
+                let ear = Box::new(Ear::new(EarConfig::new(port.negotiated.as_ref().unwrap().codec)));
+                port.leg.as_mut().unwrap().classify(Box::new(Classifier::new(parameters)), ear);
+            }
+            MediaCommand::Answered => {
+                shell.ports.get_mut(&leg).unwrap().leg.as_mut().unwrap().answered();
             }
             MediaCommand::StopPlay => {
                 let port = shell.ports.get_mut(&leg).unwrap();
@@ -626,8 +644,38 @@ impl World {
         for id in due {
             let port = self.media.ports.get_mut(&id).unwrap();
             port.next_tick += TICK;
+            port.speak(self.now);
             let _ = port.leg.as_mut().unwrap().tick(self.now, &mut [0; Leg::MAX_PACKET]);
             self.media_events(id);
+        }
+    }
+
+    /// Pieces of (milliseconds, Hz): 0 Hz is silence, below it is something like speech.
+    fn say(&mut self, to: SocketAddr, from: SocketAddr, pieces: &[(u32, f32)]) {
+        let now = self.now;
+        let Some(port) = self.media.ports.values_mut().find(|port| port.addr == to) else { return };
+        if !port.is_ticking() {
+            port.next_tick = now;
+        }
+        port.speaker = Some(from);
+        let wave = |turns: f32| (turns * std::f32::consts::TAU).sin();
+        for (ms, hz) in pieces {
+            for frame in 0..ms / 20 {
+                let sample = |n: u32| {
+                    let t = (frame * 160 + n) as f32 / 8000.0;
+                    let sound = match hz {
+                        hz if *hz < 0.0 => {
+                            let pitch = 120.0 * t + wave(t * 0.5);
+                            let buzz: f32 =
+                                (1..12u8).map(|k| wave(pitch * f32::from(k)) / f32::from(k)).sum();
+                            buzz * (0.55 + 0.45 * wave(4.0 * t))
+                        }
+                        hz => wave(hz * t),
+                    };
+                    g711::encode_alaw((sound * 5000.0) as i16)
+                };
+                port.sound.push_back((0..160).map(sample).collect());
+            }
         }
     }
 
@@ -653,6 +701,27 @@ impl World {
             }
         }
         self.media_events(leg);
+    }
+}
+
+impl Port {
+    /// The far end says its next packet.
+    fn speak(&mut self, now: Instant) {
+        let (Some(payload), Some(from), Some(leg)) = (self.sound.pop_front(), self.speaker, &mut self.leg)
+        else {
+            return;
+        };
+        let header = Header {
+            marker: false,
+            pt: 8,
+            seq: SeqNo(self.packets),
+            timestamp: MediaTime(u32::from(self.packets) * 160),
+            ssrc: Ssrc(u32::from(from.port())),
+        };
+        self.packets += 1;
+        let mut packet = header.to_bytes().to_vec();
+        packet.extend(payload);
+        leg.receive_rtp(now, from, &mut packet);
     }
 }
 
@@ -725,6 +794,8 @@ fn line(data: &EventData) -> String {
             format!("plays {play_id} {}", sounds.collect::<Vec<_>>().join(" "))
         }
         EventData::CallPlayEnded { play_id, reason, .. } => format!("played {play_id} {reason}"),
+        EventData::CallAmd { result, ms, evidence, .. } => format!("amd {result} {evidence} {ms}"),
+        EventData::CallAmdBeep { ms, duration_ms, hz } => format!("beep {ms} {duration_ms} {hz}"),
         EventData::CallRecordingStarted { step, format, channels, .. } => {
             format!("records {} {format} {channels}", step.as_deref().unwrap_or("-"))
         }

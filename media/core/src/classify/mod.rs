@@ -14,6 +14,7 @@
 //! Nothing is learnt or adapted but the noise floor, so that a verdict can be explained by the numbers in its event.
 
 mod cadence;
+mod classifier;
 mod findings;
 mod greeting;
 mod level;
@@ -21,6 +22,7 @@ mod parameters;
 mod spectrum;
 mod tone;
 
+pub use classifier::Classifier;
 pub use findings::{Answerer, Evidence, Finding, Sit, Verdict};
 pub use parameters::Parameters;
 

@@ -3,6 +3,7 @@
 
 mod alloc;
 mod bridge;
+mod classifying;
 mod dtmf;
 mod hearing;
 mod leg;
