@@ -98,8 +98,11 @@ fn both_sides_of_a_wav_file_are_what_was_heard_and_sent() {
         assert_eq!(samples.len(), 2 * 2 * rate as usize);
         let channel = |n: usize| samples.iter().skip(n).step_by(2).copied().skip(rate as usize / 10);
         for (side, there, elsewhere) in [(0, 400.0, 1_000.0), (1, 1_000.0, 400.0)] {
-            assert!(amplitude(channel(side), there, rate) > 7_500.0, "{codec:?} {side}");
-            assert!(amplitude(channel(side), elsewhere, rate) < 50.0, "{codec:?} {side}");
+            // Opus keeps what is heard, not the waveform.
+            let (least, most) = if codec == Codec::Opus { (6_500.0, 300.0) } else { (7_500.0, 50.0) };
+            let (own, other) =
+                (amplitude(channel(side), there, rate), amplitude(channel(side), elsewhere, rate));
+            assert!(own > least && other < most, "{codec:?} {side}: {own} {other}");
         }
     }
 }
