@@ -190,3 +190,65 @@ async fn the_stream_of_one_call_ends_with_it() {
     pair.near.get("/v1/calls/unknown/events").await.problem(404, "not-found");
     tokio::time::timeout(Duration::from_secs(60), pair.stop()).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_are_bridged_and_each_learns_of_it() {
+    let pair = Pair::start().await;
+    let (near, far) = (pair.near.client(), pair.far.client());
+    let mut near_events = near.events(EventFilter::default()).await.unwrap();
+    let mut far_events = far.events(EventFilter::default()).await.unwrap();
+    let mut calls = Vec::new();
+    for _ in 0..2 {
+        let call = near.originate(&pair.request()).await.unwrap().id;
+        far.answer(&incoming(&mut far_events, &far).await).await.unwrap();
+        wait(&mut near_events, |event| matches!(event.data, EventData::CallAnswered { .. }).then_some(()))
+            .await;
+        calls.push(call);
+    }
+    let [a, b] = calls.as_slice() else { panic!("two calls") };
+    let app = &pair.near;
+
+    let faulty =
+        app.post("/v1/bridges", &json!({"id": "room", "calls": [a, "nobody"], "hold_music": "none"})).await;
+    faulty.problem(422, "validation");
+    assert_eq!(faulty.pointers(), ["/hold_music", "/calls/1"]);
+    let body = json!({"id": "room", "calls": [a]});
+    let made = app.post("/v1/bridges", &body).await;
+    assert_eq!(made.headers["location"], "/v1/bridges/room");
+    let made = made.ok(201).clone();
+    assert_eq!(made["calls"], json!([{"call_id": a, "role": "talk", "on_end": "hangup"}]));
+    assert_eq!(app.post("/v1/bridges", &body).await.ok(201), &made, "the same again is the same");
+    app.post("/v1/bridges", &json!({"id": "room"})).await.problem(409, "in-use");
+    app.post("/v1/bridges/none/calls", &json!({"call_id": b})).await.problem(404, "not-found");
+    let joined = app.post("/v1/bridges/room/calls", &json!({"call_id": b, "on_end": "park"})).await;
+    assert_eq!(joined.ok(202)["calls"].as_array().unwrap().len(), 2);
+    for other in [b, a] {
+        let with = wait(&mut near_events, |event| match &event.data {
+            EventData::CallBridged { bridge_id, with, .. } if bridge_id == "room" => with.clone(),
+            _ => None,
+        })
+        .await;
+        assert_eq!(with, *other);
+    }
+    assert_eq!(near.call(a).await.unwrap().bridge_id.as_deref(), Some("room"));
+    app.post(&format!("/v1/calls/{a}/bridge"), &json!({"with": b})).await.problem(409, "wrong-state");
+    app.post(&format!("/v1/calls/{a}/mute"), &json!({"direction": "both"})).await.ok(202);
+    app.post(&format!("/v1/calls/{a}/unmute"), &json!({"direction": "both"})).await.ok(202);
+    app.post(&format!("/v1/calls/{a}/mute"), &json!({"direction": "up"})).await.problem(422, "validation");
+    assert_eq!(app.get("/v1/bridges").await.ok(200)["items"][0]["id"], "room");
+    assert_eq!(app.get("/v1/bridges/room").await.ok(200)["calls"][1]["call_id"], json!(b));
+
+    let remove = |path: String| app.send(app.request(reqwest::Method::DELETE, &path));
+    remove("/v1/bridges/room/calls/nobody".to_owned()).await.problem(404, "not-found");
+    remove(format!("/v1/bridges/room/calls/{b}")).await.ok(204);
+    // One talker is left: the bridge is over, and with it the call that was to end with it.
+    let cdr = ended(&mut near_events, a).await;
+    assert_eq!((cdr.ended_by, cdr.cause_call_id), (Some(EndedBy::Api), None));
+    remove("/v1/bridges/room".to_owned()).await.problem(404, "not-found");
+    app.get("/v1/bridges/room").await.problem(404, "not-found");
+    let there = near.call(b).await.unwrap();
+    assert_eq!((there.status, there.bridge_id), (CallStatus::InProgress, None));
+    near.hangup(b, HangupReason::Normal).await.unwrap();
+    ended(&mut near_events, b).await;
+    pair.stop().await;
+}
