@@ -179,6 +179,7 @@ fn config(folder: &Folder, sip: SocketAddr) -> Config {
             max_legs: 16,
         },
         media_public_ip: None,
+        rtp_timeout: Default::default(),
         limits: Limits { max_calls: 8, max_cps: 100, max_queued: 4, queue_timeout_s: 60, drain_timeout_s: 5 },
         guard: Default::default(),
         trace: Default::default(),
