@@ -49,7 +49,7 @@ pub struct Leg {
     /// Whether the owner wants it, beside the taps.
     listens: bool,
     /// What ears before this one have gone through.
-    ears_before: Option<EarStats>,
+    ears_before: Option<Box<EarStats>>,
     taps: Taps,
     events: Events,
     /// While the call is or has been SRTP: what has been heard under a key counts if the key comes back.
@@ -351,7 +351,8 @@ impl Leg {
     fn take_ear(&mut self) -> Option<Box<Ear>> {
         let ear = self.ear.take();
         if let Some(ear) = &ear {
-            self.ears_before = Some(ear.stats().after(self.ears_before));
+            let before = self.ears_before.as_deref().copied();
+            self.ears_before = Some(Box::new(ear.stats().after(before)));
         }
         ear
     }
@@ -745,8 +746,8 @@ impl Leg {
         let received = self.reception.totals();
         let remote = self.reports.remote();
         let ear = match &self.ear {
-            Some(ear) => Some(ear.stats().after(self.ears_before)),
-            None => self.ears_before,
+            Some(ear) => Some(ear.stats().after(self.ears_before.as_deref().copied())),
+            None => self.ears_before.as_deref().copied(),
         };
         let (mos, remote_mos) = self.quality(&received, ear);
         MediaStats {
