@@ -178,6 +178,7 @@ fn note(course: &mut Course, at: u64, data: &EventData, tell: &watch::Sender<Pro
         EventData::CallInitiated { .. }
         | EventData::CallRinging { .. }
         | EventData::CallEarlyMedia {}
+        | EventData::CallDtmfSent { .. }
         | EventData::CallGatherEnded { .. }
         | EventData::CallPlayStarted { .. }
         | EventData::CallPlayEnded { .. }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use media_core::classify::{Analyser, Parameters};
+use media_core::dtmf::Detector;
 use media_core::rtp::Header;
 use media_core::{Codec, Ear, EarConfig, Encoder, MediaTime, SeqNo, Ssrc, g711, g722};
 use sip_core::{Message, MessageBuilder, Name, Reply};
@@ -50,6 +51,8 @@ pub(crate) struct Micro {
     pub(crate) codecs: [(&'static str, Coding); 3],
     /// What an ear does for a packet of 20 ms, pushed and pulled, by what is heard.
     pub(crate) ears: [(&'static str, Cost); 3],
+    /// Hearing keys in 20 ms of speech-like sound.
+    pub(crate) keys: Cost,
 }
 
 /// What 20 ms of speech-like sound cost.
@@ -84,6 +87,7 @@ pub(crate) fn measure(length: Duration) -> anyhow::Result<Micro> {
             ("PCMA, every 20th lost", ear(length, Codec::Pcma, |n| n % 20 == 7)),
             ("G722, every 20th lost", ear(length, Codec::G722, |n| n % 20 == 7)),
         ],
+        keys: keys(length),
     })
 }
 
@@ -92,6 +96,15 @@ fn frames<const SAMPLES: usize>() -> impl Iterator<Item = [i16; SAMPLES]> + Clon
     let rate = u32::try_from(SAMPLES * 50).unwrap_or(u32::MAX);
     let samples = crate::prompt::sound(rate, rate).collect::<Vec<i16>>();
     samples.as_chunks::<SAMPLES>().0.to_vec().into_iter().cycle()
+}
+
+fn keys(length: Duration) -> Cost {
+    let mut sound = frames::<160>();
+    let mut detector = Detector::new();
+    cost(length, 1, || {
+        let frame = sound.next().unwrap_or([0; 160]);
+        detector.push(black_box(&frame), |key| drop(black_box(key)));
+    })
 }
 
 fn g711(length: Duration, encode: fn(i16) -> u8, decode: fn(u8) -> i16) -> Coding {

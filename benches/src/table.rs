@@ -148,6 +148,7 @@ fn core_rows(Results { micro, signalling, .. }: &Results) -> Vec<Row> {
         rows.push(row("", &format!("{codec}: encode 20 ms, ns; allocations"), "–; 0", cost(coding.encode)));
         rows.push(row("", &format!("{codec}: decode 20 ms, ns; allocations"), "–; 0", cost(coding.decode)));
     }
+    rows.push(row("P12", "in-band DTMF, 20 ms: ns; allocations", "–; 0", cost(micro.keys)));
     rows.extend([
         row("", &format!("SIP caller: {CALL}"), "–", share(signalling.caller)),
         row("", &format!("SIP callee: {CALL}"), "–", share(signalling.callee)),

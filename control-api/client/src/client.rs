@@ -2,9 +2,9 @@
 
 use crate::{ClientError, EventFilter, Events};
 use control_api_types::{
-    BridgeCall, Call, CallId, CallStatus, CreateCall, Drain, Endpoint, FlowSummary, Gather, HangupReason,
-    Limits, Node, Page, Play, PlayId, PlayStarted, Prompt, PutEndpoint, Readiness, Record, RecordAccepted,
-    Recording, RecordingId, Reject, Timestamp, Transfer, Trunk, flow::Flow,
+    BridgeCall, Call, CallId, CallStatus, CreateCall, Drain, Dtmf, Endpoint, FlowSummary, Gather,
+    HangupReason, Limits, Node, Page, Play, PlayId, PlayStarted, Prompt, PutEndpoint, Readiness, Record,
+    RecordAccepted, Recording, RecordingId, Reject, Timestamp, Transfer, Trunk, flow::Flow,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode, multipart};
 use serde::{Serialize, de::DeserializeOwned};
@@ -100,6 +100,11 @@ impl Client {
     /// Collects digits; the result is `call.gather.ended`.
     pub async fn gather(&self, id: &CallId, gather: &Gather) -> Result<Call, ClientError> {
         self.act(id, &["gather"], Some(gather)).await
+    }
+
+    /// Sends digits to the far side; `call.dtmf.sent` tells when they are sent.
+    pub async fn dtmf(&self, id: &CallId, dtmf: &Dtmf) -> Result<Call, ClientError> {
+        self.act(id, &["dtmf"], Some(dtmf)).await
     }
 
     /// Answers an inbound call.

@@ -13,8 +13,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use control_api_types::{
-    BridgeCall, Call, CallId, CallStatus, CallTrace, Code, CreateCall, Gather, HangupReason, Mute, Page,
-    Play, PlayStarted, Record, RecordAccepted, Reject, Transfer,
+    BridgeCall, Call, CallId, CallStatus, CallTrace, Code, CreateCall, Dtmf, Gather, HangupReason, Mute,
+    Page, Play, PlayStarted, Record, RecordAccepted, Reject, Transfer,
 };
 use engine_runtime::{CallQuery, CdrQuery};
 use ulid::Ulid;
@@ -131,6 +131,16 @@ pub(crate) async fn record(
     let id = call_id(&id)?;
     let recording_id = app.engine.record(&id, Record::from_json(&body)?).await?;
     Ok(accepted(&id, Json(RecordAccepted { recording_id })))
+}
+
+pub(crate) async fn dtmf(
+    State(app): State<App>,
+    Element(id): Element,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Failure> {
+    let id = call_id(&id)?;
+    app.engine.dtmf(&id, Dtmf::from_json(&body)?).await?;
+    commanded(&app, &id).await
 }
 
 pub(crate) async fn answer(State(app): State<App>, Element(id): Element) -> Result<Response, Failure> {

@@ -7,10 +7,10 @@ use crate::{
     trunks,
 };
 use control_api_types::{
-    Bridge, BridgeCall, Call, CallStatus, CallTrace, Code, Codec, CreateBridge, CreateCall, Drain, Endpoint,
-    Event, FlowResource, FlowSummary, Gather, HangupReason, Health, JoinBridge, Limits, LimitsPatch, Mute,
-    Node, Play, PlayStarted, Prompt, PutEndpoint, Readiness, Record, RecordAccepted, Recording, Reject,
-    Reloaded, Scope, Transfer, Trunk, TrunkSettings, flow::Flow,
+    Bridge, BridgeCall, Call, CallStatus, CallTrace, Code, Codec, CreateBridge, CreateCall, Drain, Dtmf,
+    Endpoint, Event, FlowResource, FlowSummary, Gather, HangupReason, Health, JoinBridge, Limits,
+    LimitsPatch, Mute, Node, Play, PlayStarted, Prompt, PutEndpoint, Readiness, Record, RecordAccepted,
+    Recording, Reject, Reloaded, Scope, Transfer, Trunk, TrunkSettings, flow::Flow,
 };
 use utoipa::openapi::Schema;
 
@@ -88,6 +88,12 @@ fn call_routes() -> Vec<Route> {
             .answers::<RecordAccepted>(202, "It will be done.")
             .problems(&live)
             .problems(&[Code::NoSpace]),
+        Route::post("/v1/calls/{id}/dtmf", CONTROL, calls::dtmf)
+            .says("Calls", "sendDtmf", "Sends digits to the far side")
+            .more("What plays waits meanwhile. call.dtmf.sent follows.")
+            .body::<Dtmf>()
+            .answers::<Call>(202, "They will be sent.")
+            .problems(&live),
         Route::post("/v1/calls/{id}/answer", CONTROL, calls::answer)
             .says("Calls", "answerCall", "Answers an inbound call")
             .answers::<Call>(202, "It is being answered.")

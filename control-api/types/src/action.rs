@@ -4,12 +4,67 @@ use crate::{
     CallId, Fault, Play,
     call::words,
     create::{is_number, is_sip_uri},
+    event::DtmfMethod,
     fault::{self, Faults, Fields},
     variable::{NAME_RULE, is_name},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
+
+/// Sends digits to the far side. What plays waits meanwhile, and goes on afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Dtmf {
+    /// `0`-`9`, `*`, `#`, `A`-`D` and pauses: `w` half a second, `W` one, a comma two; 64 at most.
+    #[schema(min_length = 1, max_length = 64)]
+    pub digits: String,
+    /// How long each digit lasts.
+    #[schema(required = false, default = 100, minimum = 40, maximum = 20_000)]
+    pub duration_ms: u16,
+    /// How they are sent; without it as the trunk says. Telephone events that the far side has not agreed to are sent as tones
+    /// then, and are refused if they are asked for here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<DtmfMethod>,
+}
+
+impl Dtmf {
+    /// Sends `digits` of 100 ms as the trunk wants them.
+    pub fn of(digits: impl Into<String>) -> Self {
+        Self { digits: digits.into(), duration_ms: 100, method: None }
+    }
+
+    /// Reads a request body.
+    pub fn from_json(body: &Value) -> Result<Self, Vec<Fault>> {
+        fault::read(body, |value, pointer, faults| {
+            let mut fields = Fields::new(value, pointer, faults);
+            let dtmf = Self::read_fields(&mut fields);
+            if let Some(wrong) = dtmf.as_ref().and_then(|dtmf| dial_fault(&dtmf.digits)) {
+                fields.fault("digits", wrong);
+            }
+            fields.finish();
+            dtmf
+        })
+    }
+
+    /// Reads the fields, without looking into the digits.
+    pub(crate) fn read_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let digits = fields.str("digits", 1..=64);
+        let digits = fields.required("digits", digits);
+        // Q.24: 40 ms is what every receiver takes. 20 s are three segments of an RTP event.
+        let duration_ms = fields.u32_in("duration_ms", 40..=20_000).unwrap_or(100);
+        let method = fields.word("method", DtmfMethod::ALL);
+        Some(Self { digits: digits?.to_owned(), duration_ms: u16::try_from(duration_ms).ok()?, method })
+    }
+}
+
+/// Why `digits` cannot be sent.
+pub(crate) fn dial_fault(digits: &str) -> Option<&'static str> {
+    let is_key = |byte: u8| is_digit(byte.to_ascii_uppercase());
+    if !digits.bytes().all(|byte| is_key(byte) || matches!(byte, b'w' | b'W' | b',')) {
+        return Some("digits are 0-9 * # A-D, pauses w (0.5 s), W (1 s) and comma (2 s)");
+    }
+    (!digits.bytes().any(is_key)).then_some("must have a digit beside the pauses")
+}
 
 /// Refuses an inbound call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]

@@ -116,6 +116,16 @@ pub enum EventData {
         /// How long it was held.
         duration_ms: u32,
     },
+    /// Digits that were to be sent are sent, or cannot be.
+    #[serde(rename = "call.dtmf.sent")]
+    CallDtmfSent {
+        /// Those that were sent, without the pauses.
+        digits: String,
+        /// How they were sent.
+        method: DtmfMethod,
+        /// Whether these are all.
+        complete: bool,
+    },
     /// A collection of digits is over.
     #[serde(rename = "call.gather.ended")]
     CallGatherEnded {
@@ -283,6 +293,7 @@ impl EventData {
         "call.bridged",
         "call.unbridged",
         "call.dtmf",
+        "call.dtmf.sent",
         "call.gather.ended",
         "call.play.started",
         "call.play.ended",
@@ -317,6 +328,7 @@ impl EventData {
             Self::CallBridged { .. } => "call.bridged",
             Self::CallUnbridged { .. } => "call.unbridged",
             Self::CallDtmf { .. } => "call.dtmf",
+            Self::CallDtmfSent { .. } => "call.dtmf.sent",
             Self::CallGatherEnded { .. } => "call.gather.ended",
             Self::CallPlayStarted { .. } => "call.play.started",
             Self::CallPlayEnded { .. } => "call.play.ended",
@@ -460,6 +472,7 @@ mod tests {
             ("call.bridged", json!({"bridge_id": "x", "with": "b", "calls": ["b", "c"]})),
             ("call.unbridged", json!({"bridge_id": "x"})),
             ("call.dtmf", json!({"digit": "1", "method": "info", "duration_ms": 100})),
+            ("call.dtmf.sent", json!({"digits": "12", "method": "inband", "complete": false})),
             ("call.gather.ended", json!({"step": "ask", "digits": "12", "reason": "inter-digit"})),
             ("call.play.started", json!({"play_id": "p-1", "prompt": "hello"})),
             ("call.play.ended", json!({"play_id": "p-1", "reason": "barge-in", "played_ms": 7})),

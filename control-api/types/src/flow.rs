@@ -1,8 +1,9 @@
 //! Flows: what a call does by itself, as a graph of named steps.
 
 use crate::{
-    AmdParameters, AmdResult, Fault, Gather, HangupReason, Play, RecordStep, Sound, Variable, Variables,
-    action::is_digit,
+    AmdParameters, AmdResult, Dtmf, Fault, Gather, HangupReason, Play, RecordStep, Sound, Variable,
+    Variables,
+    action::{dial_fault, is_digit},
     call::words,
     fault::{self, Faults, Fields, join, kind},
     variable::{NAME_RULE, is_name, read_variable, read_variables},
@@ -98,6 +99,8 @@ pub enum Verb {
     /// Records the call until one of the ends it names. `{step.recording_id}`, `{step.duration_ms}` and `{step.reason}` tell
     /// what came of it.
     Record(RecordStep),
+    /// Sends digits; goes on when they are sent.
+    Dtmf(Dtmf),
     /// Waits.
     Pause {
         /// How long, 1 ms to 1 hour.
@@ -163,6 +166,8 @@ words! {
         Gather = "gather",
         /// [`Verb::Record`].
         Record = "record",
+        /// [`Verb::Dtmf`].
+        Dtmf = "dtmf",
         /// [`Verb::Pause`].
         Pause = "pause",
         /// [`Verb::Park`].
@@ -190,6 +195,7 @@ impl Verb {
             Self::Play(_) => VerbName::Play,
             Self::Gather(_) => VerbName::Gather,
             Self::Record(_) => VerbName::Record,
+            Self::Dtmf(_) => VerbName::Dtmf,
             Self::Pause { .. } => VerbName::Pause,
             Self::Park { .. } => VerbName::Park,
             Self::Set { .. } => VerbName::Set,
@@ -362,7 +368,7 @@ impl Flow {
                 Verb::Gather(gather) => (gather.play.as_ref(), "/play"),
                 Verb::Park { play } => (play.as_ref(), "/play"),
                 Verb::Record(_) | Verb::Pause { .. } | Verb::Set { .. } | Verb::Branch { .. } => (None, ""),
-                Verb::Notify { .. } | Verb::Amd { .. } => (None, ""),
+                Verb::Dtmf(_) | Verb::Notify { .. } | Verb::Amd { .. } => (None, ""),
                 Verb::Bridge { .. } | Verb::Hangup { .. } => (None, ""),
             };
             let at = format!("{}{member}", join("/steps", name));
@@ -433,7 +439,7 @@ fn read_step(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Step> 
     let verb = read_verb(name, &mut fields);
     let goes_on = match name {
         VerbName::Play | VerbName::Record | VerbName::Pause | VerbName::Set | VerbName::Notify => true,
-        VerbName::Gather | VerbName::Branch | VerbName::Bridge | VerbName::Amd => true,
+        VerbName::Gather | VerbName::Dtmf | VerbName::Branch | VerbName::Bridge | VerbName::Amd => true,
         VerbName::Park | VerbName::Hangup => false,
     };
     let next = if goes_on { fields.str("next", 1..=64).map(str::to_owned) } else { None };
@@ -498,6 +504,16 @@ fn read_verb(name: VerbName, fields: &mut Fields<'_>) -> Option<Verb> {
         VerbName::Play => Verb::Play(Play::read_fields(fields)?),
         VerbName::Gather => Verb::Gather(Gather::read_fields(fields)?),
         VerbName::Record => Verb::Record(RecordStep::read_fields(fields)?),
+        VerbName::Dtmf => {
+            let dtmf = Dtmf::read_fields(fields)?;
+            // What variables bring is known when the step is reached.
+            if !dtmf.digits.contains('{')
+                && let Some(wrong) = dial_fault(&dtmf.digits)
+            {
+                fields.fault("digits", wrong);
+            }
+            Verb::Dtmf(dtmf)
+        }
         VerbName::Pause => {
             let ms = fields.u32_in("ms", 1..=3_600_000);
             Verb::Pause { ms: fields.required("ms", ms)? }

@@ -39,7 +39,7 @@ mod trace;
 mod trunk;
 mod variable;
 
-pub use action::{Gather, HangupReason, Reject, Transfer, TransferMode};
+pub use action::{Dtmf, Gather, HangupReason, Reject, Transfer, TransferMode};
 pub use amd::{Amd, AmdEvidence, AmdParameters, AmdReport, AmdResult};
 pub use bridge::{
     Bridge, BridgeCall, BridgeDtmf, BridgeMember, CreateBridge, JoinBridge, MAX_BRIDGED, Mute, MuteDirection,

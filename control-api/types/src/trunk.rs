@@ -4,6 +4,7 @@ use crate::{
     Codec, Fault, TrunkAttest, Verify,
     call::words,
     create::{read_codecs, read_headers},
+    event::DtmfMethod,
     fault::{self, Faults, Fields, Reader, join},
     id::is_id,
 };
@@ -192,6 +193,11 @@ pub struct TrunkSettings {
     /// Codecs to offer, best first; without it all that there are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codecs: Option<Vec<Codec>>,
+    /// How digits are sent, where the call does not say. `rfc4733`: as telephone events, or as tones where the carrier does
+    /// not agree to them. `inband`: as tones, and telephone events are neither offered nor accepted, so that the carrier's
+    /// tones are listened for. `info`: by SIP INFO.
+    #[schema(required = false, default = "rfc4733")]
+    pub dtmf: DtmfMethod,
     /// Whether its media is encrypted. The keys stand in SDP, so its SIP should go over TLS.
     #[serde(skip_serializing_if = "Srtp::is_off")]
     #[schema(required = false, default = "off")]
@@ -299,6 +305,7 @@ impl TrunkSettings {
             fields.fault("session_timer_s", "must be 0 or at least 90 (RFC 4028)");
         }
         let codecs = fields.nested("codecs", read_codecs);
+        let dtmf = fields.word("dtmf", DtmfMethod::ALL).unwrap_or(DtmfMethod::Rfc4733);
         let srtp = fields.word("srtp", Srtp::ALL).unwrap_or(Srtp::Off);
         let max_calls = fields.u32_in("max_calls", 1..=1_000_000);
         let max_cps = fields.u32_in("max_cps", 1..=100_000);
@@ -339,6 +346,7 @@ impl TrunkSettings {
             late_offer,
             session_timer_s,
             codecs,
+            dtmf,
             srtp,
             max_calls,
             max_cps,
@@ -434,7 +442,7 @@ mod tests {
             "failover_ms": 2500, "options_interval_s": 30, "options_down_after": 2, "options_up_after": 1,
             "redirects": 0, "redirect_to": "anywhere", "caller_ids": ["+6221", "sip:a@b.example"],
             "caller_id": "round-robin", "identity": "pai", "headers": {"X-A": "1"}, "reliable": "off", "late_offer": true, "session_timer_s": 1800, "codecs": ["PCMU"],
-            "srtp": "optional", "max_calls": 5, "max_cps": 6,
+            "dtmf": "info", "srtp": "optional", "max_calls": 5, "max_cps": 6,
             "number_format": {"strip": "+", "prefix": "00", "allow": ["62*"], "deny": ["62900?"]},
             "public_ip": "198.51.100.7",
         });

@@ -1,7 +1,7 @@
 //! Request bodies: what is accepted, and the pointer and words of each fault.
 
 use control_api_types::{
-    Codec, CreateCall, Fault, FlowRef, Gather, HangupReason, Play, Sound, Source, Tone, Transfer,
+    Codec, CreateCall, Dtmf, Fault, FlowRef, Gather, HangupReason, Play, Sound, Source, Tone, Transfer,
     TransferMode,
     flow::{Flow, Outcome, Test, Verb},
 };
@@ -173,6 +173,32 @@ fn everything_that_can_be_played() {
 }
 
 #[test]
+fn digits_to_send() {
+    let least = Dtmf::from_json(&json!({"digits": "12w3"})).unwrap();
+    assert_eq!(least, Dtmf::of("12w3"));
+    assert_eq!((least.duration_ms, least.method), (100, None));
+    let all = json!({"digits": "0*#aDwW,", "duration_ms": 20_000, "method": "info"});
+    assert_eq!(serde_json::to_value(Dtmf::from_json(&all).unwrap()).unwrap(), all);
+    for (body, pointer, words) in [
+        (json!({}), "/digits", "required"),
+        (json!({"digits": ""}), "/digits", "1 to 64"),
+        (json!({"digits": "1".repeat(65)}), "/digits", "1 to 64"),
+        (json!({"digits": "1-2"}), "/digits", "0-9 * # A-D"),
+        (json!({"digits": "E"}), "/digits", "0-9 * # A-D"),
+        (json!({"digits": "w,"}), "/digits", "a digit beside the pauses"),
+        (json!({"digits": "1", "duration_ms": 39}), "/duration_ms", "40 to 20000"),
+        (json!({"digits": "1", "method": "sms"}), "/method", "rfc4733, inband, info"),
+        (json!({"digits": "1", "gap_ms": 1}), "/gap_ms", "allowed here: digits, duration_ms, method"),
+    ] {
+        check(&Dtmf::from_json(&body).unwrap_err(), &[(pointer, words)]);
+    }
+    let step =
+        |digits: &str| Flow::from_json(&flow_of(json!({"verb": "dtmf", "digits": digits, "next": "b"})));
+    assert!(step("{pin}#").is_ok());
+    check(&step("1x").unwrap_err(), &[("/steps/a/digits", "0-9 * # A-D")]);
+}
+
+#[test]
 fn transfers() {
     for (body, mode) in [
         (json!({"to": "+628761234"}), TransferMode::Blind),
@@ -200,7 +226,7 @@ fn faults_of_a_flow_point_at_the_step() {
         (
             json!({"verb": "dial", "to": "x"}),
             "/steps/a/verb",
-            "known: play, gather, pause, park, set, branch, notify",
+            "known: play, gather, record, dtmf, pause, park, set, branch, notify",
         ),
         (json!({"prompt": "x"}), "/steps/a/verb", "is required"),
         (json!("play"), "/steps/a", "must be an object"),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use control_api_types::event::DtmfMethod;
 use control_api_types::{Identity, Limits, RedirectTo, Srtp, TrunkAttest, Verify};
 use media_core::{Codec, RtpTimeout};
 use sip_core::digest::{Credentials, Hash};
@@ -108,6 +109,8 @@ pub struct TrunkConfig {
     pub reliable: Reliable,
     /// Codecs to offer, most preferred first.
     pub codecs: Vec<Codec>,
+    /// How digits are sent; with [`DtmfMethod::Inband`] telephone events are neither offered nor accepted.
+    pub dtmf: DtmfMethod,
     /// Whether its media is encrypted.
     pub srtp: Srtp,
     /// Its own limits, beside the engine's.
@@ -173,6 +176,7 @@ impl TrunkConfig {
             session_interval: None,
             reliable: Reliable::Supported,
             codecs: Codec::DEFAULT.to_vec(),
+            dtmf: DtmfMethod::Rfc4733,
             srtp: Srtp::Off,
             capacity: Capacity::default(),
             number_format: NumberFormat::default(),

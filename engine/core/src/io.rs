@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_api_types::{Call, CallId, CallStatus, EventData, Fault, Recording, RecordingEnd, RouteAnswer};
+use media_core::dtmf::Dial;
 use media_core::record::{self, Track};
 use media_core::{
     BridgeId, Digit, Keys, LegConfig, LegId, MediaEvent, MediaStats, Member, Negotiated, Program,
@@ -142,6 +143,8 @@ pub enum MediaCommand {
     PauseRecording(Track, bool),
     /// End a recording, for this reason.
     StopRecording(Track, RecordingEnd),
+    /// Send digits in the media; [`MediaEvent::DialEnded`] follows.
+    Dial(Dial),
     /// End the leg; answered by [`MediaInput::Closed`], after the last events.
     Close,
 }

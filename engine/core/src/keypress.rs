@@ -10,7 +10,6 @@ const USUAL_DURATION_MS: u16 = 100;
 /// Longest body: both lines with room to spare.
 const MAX_LEN: usize = 128;
 
-const RELAY: &str = "application/dtmf-relay";
 const PLAIN: &str = "application/dtmf";
 
 /// A key that was pressed.
@@ -21,8 +20,11 @@ pub(crate) struct Keypress {
 }
 
 impl Keypress {
+    /// The media type that tells of a key and its duration: what is sent.
+    pub(crate) const RELAY: &str = "application/dtmf-relay";
+
     /// The media types that tell of keys.
-    pub(crate) const TYPES: [&str; 2] = [RELAY, PLAIN];
+    pub(crate) const TYPES: [&str; 2] = [Self::RELAY, PLAIN];
 
     /// Reads a body; `None` for what is no key: a hook flash, rubbish.
     pub(crate) fn read(content_type: &str, body: &[u8]) -> Option<Self> {
@@ -31,7 +33,7 @@ impl Keypress {
         if media_type.eq_ignore_ascii_case(PLAIN) {
             return Some(Self { digit: signal(text.trim())?, duration_ms: USUAL_DURATION_MS });
         }
-        if !media_type.eq_ignore_ascii_case(RELAY) {
+        if !media_type.eq_ignore_ascii_case(Self::RELAY) {
             return None;
         }
         let (mut digit, mut duration) = (None, None);

@@ -95,6 +95,7 @@ impl TrunkConfig {
                 Some(codecs) => codecs.iter().map(|&codec| from_api(codec)).collect(),
                 None => Codec::DEFAULT.to_vec(),
             },
+            dtmf: settings.dtmf,
             srtp: settings.srtp,
             capacity: Capacity { max_calls: settings.max_calls, max_cps: settings.max_cps.map(f64::from) },
             number_format: NumberFormat {

@@ -20,13 +20,23 @@ pub enum CallTimer {
     Offer,
     /// A `pause` step of the flow, or its wait for a beep.
     Pause,
+    /// The next digit that is sent by INFO.
+    Dial,
     /// The longest wait for the peer's confirmation and the last media statistics of a call that ends.
     Release,
 }
 
 impl CallTimer {
-    const ALL: [Self; 7] =
-        [Self::Queue, Self::Ring, Self::Failover, Self::Duration, Self::Offer, Self::Pause, Self::Release];
+    const ALL: [Self; 8] = [
+        Self::Queue,
+        Self::Ring,
+        Self::Failover,
+        Self::Duration,
+        Self::Offer,
+        Self::Pause,
+        Self::Dial,
+        Self::Release,
+    ];
 }
 
 type Key = (LegId, CallTimer);

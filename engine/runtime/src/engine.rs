@@ -8,8 +8,9 @@ use bytes::Bytes;
 use control_api_types::flow::Flow;
 use control_api_types::{
     Bridge, BridgeCall, Call, CallId, CallStatus, CallTrace, Codec, CreateBridge, CreateCall, Cursor, Drain,
-    Fault, Faults, FlowRef, FlowResource, FlowSummary, Gather, HangupReason, JoinBridge, Limits, LimitsPatch,
-    MuteDirection, Node, Page, Play, PlayId, Prompt, Sound, Timestamp, Transfer, Trunk, TrunkSettings,
+    Dtmf, Fault, Faults, FlowRef, FlowResource, FlowSummary, Gather, HangupReason, JoinBridge, Limits,
+    LimitsPatch, MuteDirection, Node, Page, Play, PlayId, Prompt, Sound, Timestamp, Transfer, Trunk,
+    TrunkSettings,
 };
 use engine_core::{Refusal, TrunkConfig};
 use media_io::record::{RecordConfig, RecordError};
@@ -289,6 +290,11 @@ impl Engine {
             }
         }
         Ok(faults.into_result(Some(())).map_err(Refusal::Validation)?)
+    }
+
+    /// Sends digits to the far side.
+    pub async fn dtmf(&self, id: &CallId, dtmf: Dtmf) -> Result<(), Error> {
+        self.command(id, move |task, now, id| task.core.dtmf(now, id, &dtmf)).await
     }
 
     /// Answers an inbound call.

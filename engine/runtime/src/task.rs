@@ -403,6 +403,7 @@ impl Task {
             }
             MediaCommand::PauseRecording(track, on) => self.pause_recording(leg, track, on),
             MediaCommand::StopRecording(track, reason) => self.stop_recording(leg, track, reason),
+            MediaCommand::Dial(dial) => self.media.command(leg, media_io::Command::Dial(dial)),
             MediaCommand::Close => {
                 let steps = self.sounds.close(leg);
                 self.play(now, leg, steps);

@@ -54,6 +54,7 @@ const CONTRACT: &[&str] = &[
     "POST /v1/calls",
     "POST /v1/calls/{id}/answer",
     "POST /v1/calls/{id}/bridge",
+    "POST /v1/calls/{id}/dtmf",
     "POST /v1/calls/{id}/gather",
     "POST /v1/calls/{id}/hold",
     "POST /v1/calls/{id}/mute",

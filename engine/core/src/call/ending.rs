@@ -57,6 +57,7 @@ impl LiveCall {
             CallTimer::Failover => self.fail_over(ctx),
             CallTimer::Offer => self.offer_again(ctx),
             CallTimer::Pause => self.wait_over(ctx),
+            CallTimer::Dial => self.dial_on(ctx),
             CallTimer::Release => {
                 self.sessions_over(ctx);
                 self.finish(ctx);

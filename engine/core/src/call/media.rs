@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use control_api_types::event::{DtmfMethod, GatherEnd, PlayEnd};
 use control_api_types::flow::{Flow, Outcome};
 use control_api_types::{EndedBy, EventData, Gather, Play, PlayId, Source, Variable};
-use media_core::dtmf::Method;
+use media_core::dtmf::{DialEnd, Method};
 use media_core::{Collect, CollectEnd, Digit, Digits, MediaEvent, MediaStats, Program};
 use sip_core::{Reason, ReasonProtocol};
 
@@ -163,6 +163,7 @@ impl LiveCall {
     }
 
     pub(super) fn close_media(&mut self, ctx: &mut Context<'_>) {
+        self.stop_dialling(ctx);
         match self.media {
             Media::None | Media::Closing { .. } | Media::Gone(_) => {}
             Media::Opening | Media::Open | Media::Running => {
@@ -183,8 +184,9 @@ impl LiveCall {
                 let duration_ms = u32::from(duration_ms);
                 self.emit(ctx, EventData::CallDtmf { digit: digit.as_char(), method, duration_ms });
             }
-            // No leg is told to dial.
-            MediaEvent::DialEnded { .. } => {}
+            MediaEvent::DialEnded { id, reason, sent } => {
+                self.dial_ended(ctx, id, usize::from(sent), reason == DialEnd::Completed);
+            }
             MediaEvent::PeerSilent { seconds } => self.peer_silent(ctx, seconds),
             MediaEvent::PlayStarted { id } => {
                 if let Some(source) = self.programs.running.get(&id).and_then(|running| running.play.clone())
@@ -352,8 +354,7 @@ impl LiveCall {
         gather: Option<Gather>,
         owner: Owner,
     ) -> Option<u64> {
-        self.programs.last += 1;
-        let id = self.programs.last;
+        let id = self.next_program();
         let found = play.as_ref().map(|play| ctx.prompts.playlist(play));
         if let Some(None) = found {
             self.emit(ctx, unplayed(id, "a prompt of it has been deleted"));
@@ -395,8 +396,14 @@ impl LiveCall {
         Ok(())
     }
 
+    /// The number of the next program.
+    pub(super) fn next_program(&mut self) -> u64 {
+        self.programs.last += 1;
+        self.programs.last
+    }
+
     /// A flow that plays or gathers has the media to itself; otherwise its next step would cut off what the API plays.
-    fn media_is_free(&self) -> Result<(), Refusal> {
+    pub(super) fn media_is_free(&self) -> Result<(), Refusal> {
         match &self.state {
             State::Connected(_) if self.programs.running.len() >= MAX_PROGRAMS => {
                 Err(self.wrong_state("too many commands at a time"))
@@ -488,6 +495,7 @@ impl LiveCall {
             let owner = Owner::Step(step.clone());
             let awaited = match next {
                 Next::Play(play) => self.launch(ctx, Some(play), None, owner),
+                Next::Dtmf(dtmf) => self.dial_for_flow(ctx, &dtmf),
                 Next::Gather(gather) => self.launch(ctx, gather.play.clone(), Some(gather), owner),
                 Next::Record(_) if self.record.recording_ids.len() >= MAX_RECORDINGS => {
                     return self.flow_limit(ctx);

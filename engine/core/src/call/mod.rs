@@ -13,6 +13,7 @@
 
 mod amd;
 mod bridged;
+mod dialling;
 mod ending;
 mod exchange;
 mod hunt;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use control_api_types::event::HoldBy;
+use control_api_types::event::{DtmfMethod, HoldBy};
 use control_api_types::flow::Flow;
 use control_api_types::{
     AmdParameters, Call, CallId, CallStatus, EarlyMedia, EndedBy, EventData, HangupReason, RecordOptions,
@@ -50,6 +51,7 @@ use sip_core::{
 use self::amd::Amd;
 use self::bridged::{InBridge, Muted};
 pub(crate) use self::bridged::{Parting, Wish};
+use self::dialling::Dialling;
 use self::exchange::Exchange;
 pub(crate) use self::hunt::{Branch, Group, Search, Template, fails_over, tells_caller};
 use self::hunt::{Hunt, Loss, Lost, Verdict};
@@ -140,6 +142,8 @@ pub(crate) struct LiveCall {
     media: Media,
     programs: Programs,
     amd: Amd,
+    /// Digits that are being sent.
+    dialling: Option<Dialling>,
     muted: Muted,
     in_bridge: InBridge,
     wish: Option<Wish>,
@@ -308,6 +312,7 @@ impl LiveCall {
             media: Media::None,
             programs: Programs::default(),
             amd: Amd::of(plan.amd),
+            dialling: None,
             muted: Muted::default(),
             in_bridge: InBridge::default(),
             wish: None,
@@ -381,8 +386,7 @@ impl LiveCall {
                 }
             }
             SessionEvent::ReferProgress { refer, progress } => self.transfer_progress(ctx, refer, progress),
-            // We send no INFO.
-            SessionEvent::InfoAnswered { .. } => {}
+            SessionEvent::InfoAnswered { status } => self.info_answered(ctx, status),
             SessionEvent::Failed(failure) => {
                 self.session_over(ctx, id);
                 match &self.state {

@@ -92,8 +92,7 @@ impl LiveCall {
 
     /// A step records; what the flow waits for.
     pub(super) fn record_step(&mut self, ctx: &mut Context<'_>, record: &RecordStep, step: String) -> u64 {
-        self.programs.last += 1;
-        let token = self.programs.last;
+        let token = self.next_program();
         let collect = Collect {
             id: token,
             min: 0,

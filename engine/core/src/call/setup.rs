@@ -103,7 +103,7 @@ impl LiveCall {
             assertion,
             from: _,
         } = dial;
-        let local = local_media(ctx, self.media_address(ctx, addr), codecs, srtp);
+        let local = local_media(ctx, self.media_address(ctx, addr), codecs, self.dtmf_method(ctx), srtp);
         let offer = (!late_offer).then(|| Body::sdp(sdp::offer(&local)));
         let hunt = Hunt::new(ways, redirects);
         let inviting =
@@ -413,7 +413,8 @@ impl LiveCall {
 
     /// Answers an inbound call, now that the port is known.
     pub(super) fn accept_offer(&mut self, ctx: &mut Context<'_>, offer: Offer, addr: SocketAddr) {
-        let local = local_media(ctx, self.media_address(ctx, addr), offer.codecs, offer.srtp);
+        let dtmf = self.dtmf_method(ctx);
+        let local = local_media(ctx, self.media_address(ctx, addr), offer.codecs, dtmf, offer.srtp);
         let Some(session) = self.session() else {
             // The session's end has ended the call before.
             return self.end(ctx, Evidence::Internal, EndedBy::Engine);
@@ -577,12 +578,19 @@ fn drop_session(
     let _ = ctx.endpoint.hangup(ctx.now, session, Hangup { reason, ..Hangup::default() });
 }
 
-fn local_media(ctx: &mut Context<'_>, addr: SocketAddr, codecs: Vec<Codec>, srtp: Srtp) -> LocalMedia {
+fn local_media(
+    ctx: &mut Context<'_>,
+    addr: SocketAddr,
+    codecs: Vec<Codec>,
+    dtmf: DtmfMethod,
+    srtp: Srtp,
+) -> LocalMedia {
     LocalMedia {
         addr,
         codecs,
         ptime: Ptime::DEFAULT,
-        telephone_event: true,
+        // Who is not to send events has only tones; the leg listens for them.
+        telephone_event: dtmf != DtmfMethod::Inband,
         rtcp_mux: true,
         srtp: local_srtp(ctx, srtp),
         // RFC 8866 §5.2 wants a numeric string; 63 bits keep out of the way of peers that read it as signed.

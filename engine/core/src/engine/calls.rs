@@ -207,6 +207,12 @@ impl Engine {
     }
 
     /// `pointer`: of the play in the request.
+    /// Sends digits to the far side of an answered call; the rules of [`Engine::play`] hold, but what plays only waits.
+    /// `call.dtmf.sent` follows.
+    pub fn dtmf(&mut self, now: Instant, id: &CallId, dtmf: &Dtmf) -> Result<(), Refusal> {
+        self.command(now, id, |call, ctx| call.dtmf(ctx, dtmf))
+    }
+
     fn check_play(&self, id: &CallId, pointer: &str, play: Option<&Play>) -> Result<(), Refusal> {
         if !self.by_id.contains_key(id) {
             return Err(Refusal::NotFound);

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use control_api_types::flow::Flow;
 use control_api_types::{
-    Call, CallId, CreateCall, Direction, EndedBy, EventData, Fault, Faults, FlowRef, Gather, HangupReason,
-    Limits, NodeCalls, Play, PlayId, Prompt, Srtp, Timestamp,
+    Call, CallId, CreateCall, Direction, Dtmf, EndedBy, EventData, Fault, Faults, FlowRef, Gather,
+    HangupReason, Limits, NodeCalls, Play, PlayId, Prompt, Srtp, Timestamp,
 };
 use media_core::{Codec, LegId, RtpTimeout};
 use rand_chacha::ChaCha20Rng;

@@ -47,6 +47,11 @@ pub(crate) fn check(flow: &Flow, pointer: &str, prompts: &Prompts, faults: &mut 
                     }
                 }
             }
+            Verb::Dtmf(dtmf) => {
+                if let Err(bad) = variables::check(&dtmf.digits) {
+                    faults.push(format!("{at}/digits"), bad);
+                }
+            }
             Verb::Play(_) | Verb::Gather(_) | Verb::Pause { .. } | Verb::Park { .. } => {}
             Verb::Record(_) | Verb::Branch { .. } | Verb::Hangup { .. } => {}
             Verb::Amd { .. } => {}
@@ -68,6 +73,7 @@ mod tests {
             "c": {"verb": "gather", "max": 1, "play": {"prompt": "gone"}},
             "d": {"verb": "park", "play": {"prompt": "{oops"}},
             "e": {"verb": "set", "variables": {"x": "{", "y": "{x}"}},
+            "g": {"verb": "dtmf", "digits": "{no no}"},
             "f": {"verb": "notify", "data": {"list": ["{ok}", "{no no}"]}},
             "g": {"verb": "play", "playlist": [
                 {"prompt": "gone"}, {"tone": "busy"}, {"tone": "busy", "country": "xx"}, {"url": "https://a/{b"}]},
@@ -88,6 +94,7 @@ mod tests {
                 "/flow/steps/g/playlist/3/url",
                 "/flow/steps/e/variables/x",
                 "/flow/steps/f/data/list/1",
+                "/flow/steps/g/digits",
             ]
         );
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use control_api_types::flow::{Case, Condition, Flow, Outcome, Step, Verb};
 use control_api_types::{
-    AmdParameters, Call, EventData, Gather, HangupReason, Play, RecordStep, Sound, Variable,
+    AmdParameters, Call, Dtmf, EventData, Gather, HangupReason, Play, RecordStep, Sound, Variable,
 };
 
 use crate::call::Wish;
@@ -39,6 +39,8 @@ pub(crate) enum Next {
     Play(Play),
     /// Gather digits.
     Gather(Gather),
+    /// Send digits.
+    Dtmf(Dtmf),
     /// Record.
     Record(RecordStep),
     /// Let time pass.
@@ -100,7 +102,7 @@ impl Run {
             Some(Verb::Park { .. } | Verb::Pause { .. }) | None => true,
             Some(Verb::Amd { .. } | Verb::Bridge { .. }) => true,
             Some(Verb::Play(_) | Verb::Gather(_) | Verb::Set { .. } | Verb::Branch { .. }) => false,
-            Some(Verb::Record(_) | Verb::Notify { .. } | Verb::Hangup { .. }) => false,
+            Some(Verb::Dtmf(_) | Verb::Record(_) | Verb::Notify { .. } | Verb::Hangup { .. }) => false,
         }
     }
 
@@ -147,6 +149,10 @@ impl Run {
                     return Next::Gather(Gather { play, ..gather.clone() });
                 }
                 Verb::Record(record) => return Next::Record(record.clone()),
+                Verb::Dtmf(dtmf) => {
+                    let digits = variables::render(&dtmf.digits, call).into_owned();
+                    return Next::Dtmf(Dtmf { digits, ..dtmf.clone() });
+                }
                 Verb::Pause { ms } => return Next::Pause(Duration::from_millis(u64::from(*ms))),
                 Verb::Amd { parameters, wait_for_beep_ms } => {
                     let wait_for_beep = wait_for_beep_ms.map(|ms| Duration::from_millis(u64::from(ms)));

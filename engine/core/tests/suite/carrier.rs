@@ -162,6 +162,8 @@ pub(crate) struct Carrier {
     pub(crate) referred: Vec<ReferTo>,
     /// How its INFOs were answered.
     pub(crate) infos: Vec<u16>,
+    /// What the engine's INFOs said, and when.
+    pub(crate) told: Vec<(Instant, String)>,
     /// Its customers' side of SRTP.
     pub(crate) srtp: Option<LocalSrtp>,
     /// The Identity headers of its INVITEs.
@@ -189,7 +191,11 @@ impl Carrier {
         Self {
             // Most carriers send provisional responses once, so that a 200 may differ from an early answer.
             endpoint: Endpoint::new(
-                EndpointConfig { reliable: Reliable::Off, ..EndpointConfig::new(vec![listener]) },
+                EndpointConfig {
+                    reliable: Reliable::Off,
+                    info_types: vec!["application/dtmf-relay".to_owned()],
+                    ..EndpointConfig::new(vec![listener])
+                },
                 seed,
             ),
             address,
@@ -216,6 +222,7 @@ impl Carrier {
             transfers: Transfers::Refused(603),
             referred: Vec::new(),
             infos: Vec::new(),
+            told: Vec::new(),
             srtp: None,
             identities: Vec::new(),
             caller: "+62811".to_owned(),
@@ -464,7 +471,10 @@ impl Carrier {
                 }
             }
             SessionEvent::InfoAnswered { status } => self.infos.push(status),
-            SessionEvent::ReferProgress { .. } | SessionEvent::Info { .. } => {}
+            SessionEvent::Info { body, .. } => {
+                self.told.push((now, String::from_utf8(body.to_vec()).unwrap()));
+            }
+            SessionEvent::ReferProgress { .. } => {}
             SessionEvent::OfferRefused { status } => self.offers.push(status.to_string()),
             SessionEvent::Failed(failure) => {
                 self.cancels += u32::from(failure.cause == sip_core::FailureCause::Cancelled);
@@ -617,7 +627,7 @@ impl Customer {
             return Body::sdp(sdp::offer(&self.side()));
         }
         let (answer, negotiated) = sdp::answer(&self.offer, &self.side()).unwrap();
-        self.engine = Some((negotiated.remote, negotiated.telephone_event.unwrap().pt_send));
+        self.engine = Some((negotiated.remote, negotiated.telephone_event.map_or(0, |event| event.pt_send)));
         Body::sdp(answer)
     }
 }

@@ -4,6 +4,7 @@
 mod amd;
 mod bridges;
 mod carrier;
+mod dtmf;
 mod endpoints;
 mod exchange;
 mod failover;

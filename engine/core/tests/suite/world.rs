@@ -15,6 +15,7 @@ use engine_core::{
     Refusal, Route, StirConfig, TrunkConfig,
 };
 use media_core::classify::Classifier;
+use media_core::dtmf::Dialler;
 use media_core::record::Track;
 use media_core::rtp::Header;
 use media_core::{
@@ -575,6 +576,13 @@ impl World {
             }
             MediaCommand::PauseRecording(_, on) => shell.pauses.push(on),
             MediaCommand::StopRecording(track, reason) => self.stop_tapes(leg, Some(track), reason),
+            MediaCommand::Dial(dial) => {
+                let port = shell.ports.get_mut(&leg).unwrap();
+                port.outstanding += 1;
+                port.next_tick = now + TICK;
+                let codec = port.negotiated.as_ref().unwrap().codec;
+                port.leg.as_mut().unwrap().dial(Box::new(Dialler::new(dial, codec)));
+            }
             MediaCommand::Close => {
                 let stats = match shell.ports.get_mut(&leg).and_then(|port| port.leg.as_mut()) {
                     Some(leg) => leg.finish(now),
@@ -621,7 +629,10 @@ impl World {
     fn media_events(&mut self, leg: LegId) {
         while let Some(port) = self.media.ports.get_mut(&leg) {
             let Some(event) = port.leg.as_mut().and_then(Leg::poll_event) else { return };
-            if matches!(event, MediaEvent::PlayEnded { .. } | MediaEvent::CollectEnded { .. }) {
+            if matches!(
+                event,
+                MediaEvent::PlayEnded { .. } | MediaEvent::CollectEnded { .. } | MediaEvent::DialEnded { .. }
+            ) {
                 port.outstanding -= 1;
             }
             self.tell(leg, MediaInput::Event(event));
@@ -782,6 +793,9 @@ fn line(data: &EventData) -> String {
             format!("dtmf {digit} {duration_ms}")
         }
         EventData::CallDtmf { digit, duration_ms, method } => format!("dtmf {digit} {duration_ms} {method}"),
+        EventData::CallDtmfSent { digits, method, complete } => {
+            format!("sent {digits:?} {method}{}", if *complete { "" } else { " only" })
+        }
         EventData::CallGatherEnded { step, digits, reason } => {
             format!("gathered {} {digits:?} {reason}", step.as_deref().unwrap_or("-"))
         }

@@ -12,8 +12,8 @@ use crate::{Codec, Digit, Encoder, Leg, Ptime};
 /// The longest string of keys and pauses.
 const MAX_KEYS: usize = 64;
 
-/// Between two keys: Q.24 asks for 70 ms at most (Australia), so every receiver notices it.
-const GAP_MS: u32 = 100;
+/// Between two keys, milliseconds: Q.24 asks for 70 ms at most (Australia), so every receiver notices it.
+pub const GAP_MS: u32 = 100;
 
 /// RFC 4733, 2.5.1.4: the last packet "SHOULD be sent a total of three times".
 const REPEATS: u8 = 2;
@@ -34,12 +34,18 @@ const RAMP_MS: u32 = 2;
 
 /// Keys to be sent one after the other, and pauses.
 #[derive(Clone, PartialEq, Eq)]
-pub struct DialString(Box<[Item]>);
+pub struct DialString(Box<[DialItem]>);
 
+/// A part of a [`DialString`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Item {
+pub enum DialItem {
+    /// A key to send.
     Key(Digit),
-    Pause { ms: u16 },
+    /// A time in which nothing is sent.
+    Pause {
+        /// How long.
+        ms: u16,
+    },
 }
 
 /// What is wrong with a string of keys.
@@ -61,19 +67,24 @@ impl DialString {
     /// Reads keys (`0`–`9`, `*`, `#`, `A`–`D` in either case) and pauses (`w` is half a second, `W` one, `,` two).
     pub fn parse(text: &str) -> Result<Self, BadDialString> {
         let item = |c| match c {
-            'w' => Ok(Item::Pause { ms: 500 }),
-            'W' => Ok(Item::Pause { ms: 1_000 }),
-            ',' => Ok(Item::Pause { ms: 2_000 }),
-            key => Digit::from_char(key).map(Item::Key).ok_or(BadDialString::Unknown(key)),
+            'w' => Ok(DialItem::Pause { ms: 500 }),
+            'W' => Ok(DialItem::Pause { ms: 1_000 }),
+            ',' => Ok(DialItem::Pause { ms: 2_000 }),
+            key => Digit::from_char(key).map(DialItem::Key).ok_or(BadDialString::Unknown(key)),
         };
-        let items: Box<[Item]> = text.chars().take(MAX_KEYS + 1).map(item).collect::<Result<_, _>>()?;
+        let items: Box<[DialItem]> = text.chars().take(MAX_KEYS + 1).map(item).collect::<Result<_, _>>()?;
         if items.len() > MAX_KEYS {
             return Err(BadDialString::TooLong);
         }
-        if !items.iter().any(|item| matches!(item, Item::Key(_))) {
+        if !items.iter().any(|item| matches!(item, DialItem::Key(_))) {
             return Err(BadDialString::NoKey);
         }
         Ok(Self(items))
+    }
+
+    /// Its parts in order.
+    pub fn items(&self) -> &[DialItem] {
+        &self.0
     }
 
     /// The first keys that are sent, without the pauses; all of them unless `most` are fewer.
@@ -81,8 +92,8 @@ impl DialString {
         self.0
             .iter()
             .filter_map(|item| match item {
-                Item::Key(digit) => Some(*digit),
-                Item::Pause { .. } => None,
+                DialItem::Key(digit) => Some(*digit),
+                DialItem::Pause { .. } => None,
             })
             .take(most)
     }
@@ -254,7 +265,7 @@ struct Items<'a> {
 }
 
 impl Items<'_> {
-    fn current(&self) -> Option<Item> {
+    fn current(&self) -> Option<DialItem> {
         self.dial.keys.0.get(*self.at).copied()
     }
 
@@ -280,11 +291,11 @@ fn event_turn(
     loop {
         let Some(item) = items.current() else { return Turn::Over(DialEnd::Completed) };
         let digit = match (item, *stage) {
-            (Item::Pause { ms }, EventStage::Begin) => {
+            (DialItem::Pause { ms }, EventStage::Begin) => {
                 *stage = EventStage::Quiet { left: ms.into() };
                 continue;
             }
-            (Item::Key(_), EventStage::Begin) => {
+            (DialItem::Key(_), EventStage::Begin) => {
                 *stage = EventStage::Down { elapsed: 0, segments: 0 };
                 continue;
             }
@@ -298,11 +309,11 @@ fn event_turn(
                 codec.fill_silence(frame);
                 return Turn::Audio;
             }
-            (Item::Pause { .. }, EventStage::Down { .. } | EventStage::Up { .. }) => {
+            (DialItem::Pause { .. }, EventStage::Down { .. } | EventStage::Up { .. }) => {
                 *stage = EventStage::Quiet { left: 0 };
                 continue;
             }
-            (Item::Key(digit), EventStage::Down { .. } | EventStage::Up { .. }) => digit,
+            (DialItem::Key(digit), EventStage::Down { .. } | EventStage::Up { .. }) => digit,
         };
         let (elapsed, segments) = match *stage {
             EventStage::Down { elapsed, segments } | EventStage::Up { elapsed, segments, .. } => {
@@ -348,10 +359,10 @@ fn tones(items: &mut Items<'_>, stage: &mut ToneStage, rate: u32, pcm: &mut [i16
     let mut pcm = pcm.iter_mut();
     while let Some(item) = items.current() {
         match (item, &mut *stage) {
-            (Item::Pause { ms }, ToneStage::Begin) => {
+            (DialItem::Pause { ms }, ToneStage::Begin) => {
                 *stage = ToneStage::Quiet { left: u32::from(ms) * per_ms }
             }
-            (Item::Key(digit), ToneStage::Begin) => {
+            (DialItem::Key(digit), ToneStage::Begin) => {
                 let (low, high) = digit.tones();
                 let (low, high) = (Oscillator::new(low, rate), Oscillator::new(high, rate));
                 *stage = ToneStage::Down { done: 0, low, high };

@@ -9,7 +9,7 @@ mod tones;
 
 pub use detector::Detector;
 pub(crate) use dialler::Turn;
-pub use dialler::{BadDialString, Dial, DialBy, DialEnd, DialString, Dialler};
+pub use dialler::{BadDialString, Dial, DialBy, DialEnd, DialItem, DialString, Dialler, GAP_MS};
 pub(crate) use keypad::Keypad;
 pub use keypad::Method;
 pub use listener::Listener;

@@ -5,7 +5,9 @@ use std::path::Path;
 use carrier::baresip::{self, Baresip, Event};
 use carrier::engine::Engine;
 use control_api_types::flow::Flow;
-use control_api_types::{CallId, Codec, Disposition, EndedBy, HangupReason, SipTransport};
+use control_api_types::{
+    CallId, Codec, Disposition, EndedBy, EventData, HangupReason, SipTransport, event::DtmfMethod,
+};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, Story};
@@ -203,6 +205,28 @@ async fn hears_speech_in_wideband_and_speaks_it() {
     desk.until("CALL_ESTABLISHED").await;
     desk.tell("hangup", "").await;
     assert_eq!(desk.lab.story(&call).await.cdr.codec, Some(Codec::G722));
+    desk.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn is_called_and_is_sent_keys() {
+    const KEYS: &str = "1159*#";
+    let mut desk = Desk::new(SipTransport::Udp).await;
+    let flow = json!({ "start": "keys", "steps": {
+        "keys": { "verb": "dtmf", "digits": KEYS, "next": "bye" },
+        "bye": { "verb": "hangup" },
+    } });
+    let call = desk.call(json!({ "flow": flow })).await;
+    desk.until("CALL_INCOMING").await;
+    desk.tell("accept", "").await;
+    for key in KEYS.chars() {
+        let pressed = desk.until("CALL_DTMF_START").await;
+        assert_eq!(pressed.field("param"), key.to_string(), "{pressed:?}");
+    }
+    desk.until("CALL_CLOSED").await;
+    let story = desk.lab.story(&call).await;
+    let sent = EventData::CallDtmfSent { digits: KEYS.into(), method: DtmfMethod::Rfc4733, complete: true };
+    assert!(story.events.iter().any(|event| event.data == sent), "{:?}", story.kinds());
     desk.close().await;
 }
 

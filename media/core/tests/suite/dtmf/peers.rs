@@ -3,9 +3,10 @@
 
 use std::process::{Command, Stdio};
 
-use media_core::Digit;
+use media_core::{Codec, Digit, Ear, EarConfig, MediaEvent};
 
 use super::{Chance, Law, Signal, digits};
+use crate::rig::{Rig, addr};
 
 fn run(program: &str, arguments: &[&str], input: Option<&[i16]>) -> Vec<u8> {
     let mut command = Command::new(program);
@@ -77,4 +78,43 @@ fn what_is_heard_here_is_what_multimon_hears() {
     let wanted: String = keys.iter().map(|digit| digit.as_char()).collect();
     assert_eq!(digits(&pcm), wanted);
     assert_eq!(multimon(&stretched(&pcm)), wanted);
+}
+
+/// The payload types and the keys of RTP in a pcap file of Ethernet frames, as a leg hears them.
+fn replayed(name: &str) -> (Vec<u8>, String) {
+    let path = format!("/usr/share/sip-tester/{name}.pcap");
+    let file = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error} (scripts/packages.sh)"));
+    let (mut rig, mut at, mut types) = (Rig::new(), 24, Vec::new());
+    rig.leg.hear_keys(Box::default(), Box::new(Ear::new(EarConfig::new(Codec::Pcma))));
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+    let begin = (word(at), word(at + 4));
+    while at < file.len() {
+        let time = f64::from(word(at) - begin.0) + (f64::from(word(at + 4)) - f64::from(begin.1)) / 1e6;
+        let frame = &file[at + 16..at + 16 + word(at + 8) as usize];
+        at += 16 + frame.len();
+        while rig.now.duration_since(rig.start).as_secs_f64() < time {
+            rig.tick(1);
+        }
+        let ip = &frame[14..];
+        let rtp = &ip[usize::from(ip[0] & 15) * 4 + 8..];
+        types.push(rtp[1] & 0x7F);
+        rig.hear(addr("192.0.2.1:4000"), rtp);
+    }
+    rig.tick(100);
+    let digit = |event| {
+        let MediaEvent::Digit { digit, .. } = event else { return None };
+        Some(digit.as_char())
+    };
+    types.dedup();
+    (types, rig.events().into_iter().filter_map(digit).collect())
+}
+
+#[test]
+fn the_recordings_of_sipp_give_their_keys_and_speech_gives_none() {
+    for key in "0123456789".chars() {
+        assert_eq!(replayed(&format!("dtmf_2833_{key}")), (vec![101], key.to_string()));
+    }
+    assert_eq!(replayed("dtmf_2833_star"), (vec![101], "*".into()));
+    assert_eq!(replayed("dtmf_2833_pound"), (vec![101], "#".into()));
+    assert_eq!(replayed("g711a"), (vec![8], String::new()));
 }

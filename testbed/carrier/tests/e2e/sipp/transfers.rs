@@ -30,6 +30,21 @@ async fn keys_by_info_reach_the_flow() {
     passed(customer).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_sends_keys_by_info() {
+    let customer = start(Scenario::new("callee/takes_info")).await;
+    let mut lab = Lab::calling_with(customer.addr(), "dtmf = \"info\"").await;
+    let flow = json!({ "start": "keys", "steps": {
+        "keys": { "verb": "dtmf", "digits": "1#w5", "duration_ms": 160, "next": "bye" },
+        "bye": { "verb": "hangup" },
+    } });
+    let call = lab.place(json!({ "flow": flow })).await;
+    let story = lab.story(&call).await;
+    let sent = EventData::CallDtmfSent { digits: "1#5".into(), method: DtmfMethod::Info, complete: true };
+    assert!(story.events.iter().any(|event| event.data == sent), "{:?}", story.kinds());
+    passed(customer).await;
+}
+
 fn progress(data: &EventData) -> Option<u16> {
     if let EventData::CallTransferProgress { sip_status } = data { Some(*sip_status) } else { None }
 }
