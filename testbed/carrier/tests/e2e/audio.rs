@@ -81,11 +81,9 @@ impl Stage {
 
 /// How each play ended, and how much of it was played.
 fn ends(story: &Story) -> Vec<(PlayEnd, u64, String)> {
-    let end = |data: &EventData| match data {
-        EventData::CallPlayEnded { reason, played_ms, error, .. } => {
-            Some((*reason, *played_ms, error.clone().unwrap_or_default()))
-        }
-        _ => None,
+    let end = |data: &EventData| {
+        let EventData::CallPlayEnded { reason, played_ms, error, .. } = data else { return None };
+        Some((*reason, *played_ms, error.clone().unwrap_or_default()))
     };
     story.events.iter().filter_map(|event| end(&event.data)).collect()
 }
