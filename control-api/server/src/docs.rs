@@ -176,7 +176,7 @@ mod tests {
         let schemas = &document()["components"]["schemas"];
         for (schema, required) in [
             ("CreateCall", json!(["to"])),
-            ("Play", json!(["prompt"])),
+            ("Play", Value::Null),
             ("Gather", json!(["max"])),
             ("Reject", Value::Null),
             ("Transfer", json!(["to"])),

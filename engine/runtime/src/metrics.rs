@@ -9,6 +9,7 @@ use std::time::Instant;
 use control_api_types::{Disposition, Lateness, Node, NodeMedia};
 use media_io::LATENESS_BOUNDS_US;
 
+use crate::quality::Histogram;
 use crate::task::Task;
 use crate::trace::HepCounts;
 
@@ -181,7 +182,7 @@ impl Task {
         text.gauge("carillon_sounds_memory_bytes", "Encoded audio kept besides uploaded prompts.", memory);
         text.gauge("carillon_sounds_disk_bytes", "Files of web servers kept on disk.", disk);
         text.gauge("carillon_sounds_waiting", "Calls that wait for what they are to play.", waiting);
-        for (name, help, buckets, sum) in self.state.quality.named() {
+        for Histogram { name, help, buckets, sum } in self.state.quality.named() {
             let name = format!("carillon_call_{name}");
             text.family(&name, "histogram", help);
             let mut calls = 0;

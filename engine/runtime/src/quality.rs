@@ -42,6 +42,16 @@ impl Default for Quality {
     }
 }
 
+/// A distribution as a metric shows it.
+#[derive(Debug)]
+pub(crate) struct Histogram {
+    pub(crate) name: &'static str,
+    pub(crate) help: &'static str,
+    /// A bound, and how many lie below it.
+    pub(crate) buckets: Vec<(f64, u64)>,
+    pub(crate) sum: f64,
+}
+
 impl Quality {
     /// A call has ended. What it knows nothing of it is not counted in.
     pub(crate) fn record(&mut self, media: &MediaSummary) {
@@ -59,8 +69,8 @@ impl Quality {
         }
     }
 
-    /// Each distribution with its name, what it is of, and its buckets: bound and how many lie below; then the sum.
-    pub(crate) fn named(&self) -> [(&'static str, &'static str, Vec<(f64, u64)>, f64); 5] {
+    /// Each distribution, to be shown.
+    pub(crate) fn named(&self) -> [Histogram; 5] {
         [
             self.loss.named("loss_ratio", "Share of the RTP packets of a call that did not arrive."),
             self.jitter.named("jitter_seconds", "Interarrival jitter at the end of a call."),
@@ -83,11 +93,7 @@ impl<const BUCKETS: usize> Distribution<BUCKETS> {
         self.sum += value;
     }
 
-    fn named(
-        &self,
-        name: &'static str,
-        help: &'static str,
-    ) -> (&'static str, &'static str, Vec<(f64, u64)>, f64) {
+    fn named(&self, name: &'static str, help: &'static str) -> Histogram {
         let mut below = 0;
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         let buckets = bounds
@@ -97,7 +103,7 @@ impl<const BUCKETS: usize> Distribution<BUCKETS> {
                 (bound, below)
             })
             .collect();
-        (name, help, buckets, self.sum)
+        Histogram { name, help, buckets, sum: self.sum }
     }
 }
 
@@ -133,11 +139,11 @@ mod tests {
         });
         let [loss, jitter, round_trip, mos, remote] = quality.named();
         assert_eq!(
-            loss.2,
+            loss.buckets,
             [(0.001, 0), (0.003, 0), (0.01, 1), (0.02, 1), (0.05, 1), (0.1, 1), (0.2, 1), (f64::INFINITY, 1)]
         );
-        assert_eq!((jitter.2[0].1, round_trip.2[1].1, round_trip.2[2].1), (1, 0, 1));
-        assert_eq!((mos.2[7].1, mos.2[8].1, remote.2[9].1), (0, 1, 0));
-        assert!((mos.3 - 4.3).abs() < 1e-6);
+        assert_eq!((jitter.buckets[0].1, round_trip.buckets[1].1, round_trip.buckets[2].1), (1, 0, 1));
+        assert_eq!((mos.buckets[7].1, mos.buckets[8].1, remote.buckets[9].1), (0, 1, 0));
+        assert!((mos.sum - 4.3).abs() < 1e-6);
     }
 }

@@ -277,7 +277,10 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
             with("username = \"u\"\npassword_file = \"none\""),
             "5: trunk \"t\": password_file: /etc/none: No such file or directory (os error 2)",
         ),
-        (with("codecs = []"), "4: trunk \"t\": codecs: must be a list of 1 to 8 codecs of: PCMU, PCMA, G722"),
+        (
+            with("codecs = []"),
+            "4: trunk \"t\": codecs: must be a list of 1 to 8 codecs of: PCMU, PCMA, G722, opus, L16",
+        ),
         (
             with("codecs = [\"PCMU\",\n\"G729\"]"),
             "5: trunk \"t\": codecs.1: must be one of: PCMU, PCMA, G722",
@@ -363,7 +366,7 @@ fn endpoints_that_are_wrong_are_refused_where_they_stand() {
         (with("codecs = []"), "4: codecs must name at least one codec"),
         (
             with("codecs = [\"PCMU\",\n\"G729\"]"),
-            "5: endpoint \"ann\": unknown codec \"G729\"; there are PCMA, PCMU, G722",
+            "5: endpoint \"ann\": unknown codec \"G729\"; there are PCMA, PCMU, G722, opus, L16",
         ),
         (
             with("transports = [\"tls\",\n\"sctp\"]"),

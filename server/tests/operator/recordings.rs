@@ -110,7 +110,8 @@ async fn both_sides_are_in_their_channels_and_together() {
     assert_eq!(file.len() as u64, recording["size_bytes"].as_u64().unwrap());
     let [heard, sent] = channels(&file).try_into().unwrap();
     let ((heard_at, heard_for), (sent_at, sent_for)) = (tone_in(&heard).unwrap(), tone_in(&sent).unwrap());
-    assert!(heard_at.abs_diff(sent_at) < 160, "20 ms: heard at {heard_at}, sent at {sent_at}");
+    // The way to the phone and back, and what the jitter of a busy machine adds to the delay of the ear.
+    assert!(heard_at.abs_diff(sent_at) < 480, "60 ms: heard at {heard_at}, sent at {sent_at}");
     assert!((7_900..8_100).contains(&sent_for), "{sent_for}");
     assert!((7_500..8_500).contains(&heard_for), "{heard_for}");
 

@@ -73,7 +73,7 @@ mod tests {
             "c": {"verb": "gather", "max": 1, "play": {"prompt": "gone"}},
             "d": {"verb": "park", "play": {"prompt": "{oops"}},
             "e": {"verb": "set", "variables": {"x": "{", "y": "{x}"}},
-            "g": {"verb": "dtmf", "digits": "{no no}"},
+            "h": {"verb": "dtmf", "digits": "{no no}"},
             "f": {"verb": "notify", "data": {"list": ["{ok}", "{no no}"]}},
             "g": {"verb": "play", "playlist": [
                 {"prompt": "gone"}, {"tone": "busy"}, {"tone": "busy", "country": "xx"}, {"url": "https://a/{b"}]},
@@ -94,7 +94,7 @@ mod tests {
                 "/flow/steps/g/playlist/3/url",
                 "/flow/steps/e/variables/x",
                 "/flow/steps/f/data/list/1",
-                "/flow/steps/g/digits",
+                "/flow/steps/h/digits",
             ]
         );
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use control_api_types::{CallStatus, EventData, Limits, TrunkState};
 use engine_core::{Capacity, NumberFormat, Refusal, Route, RouteAction, RouteMatch, TrunkConfig};
-use serde_json::{Value, json};
+use serde_json::json;
 use sip_core::{Target, digest::Credentials, guard::Known};
 
 use crate::carrier::{Act::*, Answer::*, Script};
@@ -99,13 +99,9 @@ fn every_fault_is_told_with_its_place_and_nothing_is_kept() {
         let Err(Refusal::Validation(faults)) = world.originate("c1", body) else { panic!("{at:?}") };
         assert_eq!(faults.iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(), at);
     }
-    let later = |field: &str, value: Value| json!({"to": "+62", "trunk": "jkt", field: value});
-    for (field, value) in [("record", json!(true)), ("webhook_url", json!("https://x"))] {
-        let Err(Refusal::Validation(faults)) = world.originate("c1", later(field, value)) else {
-            panic!("{field}")
-        };
-        assert_eq!(faults[0].pointer, format!("/{field}"));
-    }
+    let later = json!({"to": "+62", "trunk": "jkt", "webhook_url": "https://x"});
+    let Err(Refusal::Validation(faults)) = world.originate("c1", later) else { panic!("not yet") };
+    assert_eq!(faults[0].pointer, "/webhook_url");
     let Err(faults) =
         world.put_flow("f", json!({"start": "a", "steps": {"a": {"verb": "play", "prompt": "missing"}}}))
     else {

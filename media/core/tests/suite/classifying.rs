@@ -41,10 +41,8 @@ fn hears(codec: Codec, early: usize, pieces: &[(usize, f32)]) -> (Vec<Finding>, 
         rig.leg.receive_rtp(rig.now, addr("192.0.2.1:4000"), &mut datagram);
         rig.leg.tick(rig.now, &mut out);
         while let Some(event) = rig.leg.poll_event() {
-            match event {
-                MediaEvent::Classified(finding) => found.push(finding),
-                other => panic!("{other:?}"),
-            }
+            let MediaEvent::Classified(finding) = event else { panic!("{event:?}") };
+            found.push(finding);
         }
         rig.now += PTIME;
     }

@@ -12,6 +12,8 @@ use crate::hearing::Listening;
 /// Debian `pocketsphinx-testdata`: a reader, 16 kHz.
 const SPEECH: &str = "/usr/share/pocketsphinx/test/data/librivox";
 const CLIPS: [&str; 3] = ["0870", "0890", "0920"];
+/// In a few seconds it matters much which packets are lost.
+const SEEDS: std::ops::Range<u64> = 0..2;
 
 /// 5 % random loss with 20 ms of jitter.
 const NETWORK: Impairments =
@@ -21,14 +23,13 @@ const NETWORK: Impairments =
 fn speech_with_losses_is_heard_better_than_with_holes() {
     let folder = std::env::temp_dir().join(format!("carillon-test-ear-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    for codec in Codec::ALL {
+    // The codecs whose losses this crate conceals; PESQ knows no other rates than theirs.
+    for codec in [Codec::Pcma, Codec::G722] {
         let (mut concealed, mut holes, mut whole, mut count) = (0.0, 0.0, 0.0, 0.0);
-        for clip in CLIPS {
+        for (clip, seed) in CLIPS.into_iter().flat_map(|clip| SEEDS.map(move |seed| (clip, seed))) {
             let original = PathBuf::from(format!("{SPEECH}/sense_and_sensibility_01_austen_64kb-{clip}.wav"));
             let mut sound = speech(&original, codec.sample_rate());
             sound.extend(vec![0; codec.sample_rate() as usize / 2]);
-            // Another seed for each: in seven seconds it matters much which packets are lost.
-            let seed = count as u64;
             let sounds = [
                 heard(codec, seed, &sound, NETWORK),
                 with_holes(codec, seed, &sound),
@@ -38,7 +39,7 @@ fn speech_with_losses_is_heard_better_than_with_holes() {
                 .iter()
                 .enumerate()
                 .map(|(n, sound)| {
-                    let file = folder.join(format!("{}-{clip}-{n}.wav", codec.name()));
+                    let file = folder.join(format!("{}-{clip}-{seed}-{n}.wav", codec.name()));
                     std::fs::write(&file, wav(codec.sample_rate(), sound)).unwrap();
                     file
                 })

@@ -153,10 +153,10 @@ fn the_next_leg_on_a_port_does_not_hear_the_last_ones_peer() {
     // Two pairs, so that the third leg comes to a port of before.
     let mut owner = Owner::start(config(19_100..=19_103));
     let (last, next) = (Peer::new(LOCALHOST), Peer::new("127.0.0.2".parse().unwrap()));
-    let mut seq = 0;
+    let mut seq: u16 = 0;
     let mut speak = |to| {
-        seq += 1;
         last.send(to, &rtp(0, false, seq, u32::from(seq) * 160, &[0xff; 160]));
+        seq = seq.wrapping_add(1);
     };
     let used = [1, 2].map(|id| owner.start_leg(id, last.address));
     for id in [1, 2] {

@@ -1,6 +1,8 @@
 //! Calls come and go for a long time, and the engine is the size it was.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use carrier::engine::Engine;
@@ -14,6 +16,8 @@ use crate::pesq::SPEECH;
 
 /// Calls begun in a second.
 const RATE: u64 = 20;
+/// Longer than any call of the test lasts.
+const DEADLINE: Duration = Duration::from_secs(60);
 /// What the events of the ring and the records of ended calls may still take, when the first half has filled them.
 const GROWTH_KIB: u64 = 8 << 10;
 
@@ -39,7 +43,8 @@ async fn calls_come_and_go_and_leave_nothing_behind() {
     } });
     engine.client().put_flow("ivr", &Flow::from_json(&flow).unwrap()).await.unwrap();
     let events = engine.client().events(EventFilter::default()).await.unwrap();
-    let ends = tokio::spawn(until_drained(events));
+    let count = Arc::new(AtomicUsize::new(0));
+    let ends = tokio::spawn(until_drained(events, Arc::clone(&count)));
 
     let files_before = open_files(&engine);
     let mut begun = HashSet::new();
@@ -59,18 +64,13 @@ async fn calls_come_and_go_and_leave_nothing_behind() {
             sizes.push((resident_kib(&engine), open_files(&engine)));
         }
     }
-    // The drain is told after every end of before.
-    while !engine
-        .client()
-        .calls(&Default::default())
-        .await
-        .unwrap()
-        .items
-        .iter()
-        .all(|call| call.ended_at.is_some())
-    {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    let all_ended = async {
+        while count.load(Ordering::Relaxed) < begun.len() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, all_ended).await.expect("every call ends");
+    // Were an end told twice, it would have been before the drain.
     engine.client().drain().await.unwrap();
     let ended = ends.await.unwrap();
     let distinct: HashSet<_> = ended.iter().cloned().collect();
@@ -99,14 +99,15 @@ async fn calls_come_and_go_and_leave_nothing_behind() {
     }
 }
 
-/// The calls that end until the engine drains.
-async fn until_drained(mut events: Events) -> Vec<CallId> {
+/// The calls that end until the engine drains, counted as they do.
+async fn until_drained(mut events: Events, count: Arc<AtomicUsize>) -> Vec<CallId> {
     let mut ended = Vec::new();
     while let Some(event) = events.next().await {
         let event = event.unwrap();
         let kind = event.data.kind();
         if let EventData::CallEnded(call) = event.data {
             ended.push(call.id);
+            count.fetch_add(1, Ordering::Relaxed);
         }
         assert_ne!(kind, "events.dropped");
         if kind == "engine.draining" {
