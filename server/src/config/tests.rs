@@ -283,7 +283,7 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
         ),
         (
             with("codecs = [\"PCMU\",\n\"G729\"]"),
-            "5: trunk \"t\": codecs.1: must be one of: PCMU, PCMA, G722",
+            "5: trunk \"t\": codecs.1: must be one of: PCMU, PCMA, G722, opus, L16",
         ),
         (with("codecs = [\"PCMU\", \"PCMU\"]"), "4: trunk \"t\": codecs.1: is listed twice"),
         (with("max_calls = 0"), "4: trunk \"t\": max_calls: must be a whole number from 1 to 1000000, not 0"),
