@@ -4,6 +4,7 @@
 //! which alternates between them.
 #![forbid(unsafe_code)]
 
+mod bridges;
 mod calls;
 mod engine;
 mod floor;
@@ -33,7 +34,7 @@ static ALLOCATOR: alloc_count::Counting = alloc_count::Counting;
 #[command(name = "carillon-bench", version, about = "Measures the engine: one table")]
 struct Arguments {
     /// The engine to measure.
-    #[arg(long, required_unless_present_any = ["micro", "layouts"])]
+    #[arg(long, required_unless_present_any = ["micro", "layouts", "bridges"])]
     carillon: Option<PathBuf>,
     /// Only what needs no engine: parser, writer, signalling.
     #[arg(long)]
@@ -41,6 +42,9 @@ struct Arguments {
     /// Only what a socket per call costs in a bare loop against one for each thread.
     #[arg(long, conflicts_with = "micro")]
     layouts: bool,
+    /// Only what a packet costs from one leg of a bridge to the other, passed through and transcoded; so many bridges.
+    #[arg(long, conflicts_with_all = ["micro", "layouts"])]
+    bridges: Option<usize>,
     /// Another build to measure by turns with it.
     #[arg(long)]
     against: Option<PathBuf>,
@@ -68,6 +72,11 @@ fn main() -> anyhow::Result<()> {
         let (repetitions, length) = if arguments.quick { (1, 2) } else { (5, 4) };
         let length = Duration::from_secs(length);
         print(&conditions, "", &layouts::measure(&cores, &arguments.calls, repetitions, length)?);
+        return Ok(());
+    }
+    if let Some(bridges) = arguments.bridges {
+        let (repetitions, length) = if arguments.quick { (1, 3) } else { (3, 6) };
+        print(&conditions, "", &bridges::measure(&cores, bridges, repetitions, Duration::from_secs(length))?);
         return Ok(());
     }
     let engines = if arguments.micro { [None, None] } else { [arguments.carillon, arguments.against] };

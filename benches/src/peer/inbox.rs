@@ -18,22 +18,22 @@ const BUFFER: usize = 256 << 20;
 
 /// One datagram.
 #[derive(Debug)]
-pub(super) struct Arrival<'a> {
-    pub(super) datagram: &'a [u8],
-    pub(super) from: SocketAddr,
+pub(crate) struct Arrival<'a> {
+    pub(crate) datagram: &'a [u8],
+    pub(crate) from: SocketAddr,
     /// Unix ns.
-    pub(super) at: u64,
+    pub(crate) at: u64,
 }
 
 /// Stays on the thread that made it.
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     socket: UdpSocket,
     headers: MultiHeaders<SockaddrIn>,
     buffers: Box<[[u8; DATAGRAM]; BATCH]>,
 }
 
 impl Inbox {
-    pub(super) fn new(socket: UdpSocket) -> anyhow::Result<Inbox> {
+    pub(crate) fn new(socket: UdpSocket) -> anyhow::Result<Inbox> {
         socket.set_nonblocking(true)?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         // Only a privileged process may go beyond the system's maximum; otherwise that must do.
@@ -44,16 +44,16 @@ impl Inbox {
         Ok(Inbox { socket, headers, buffers: Box::new([[0; DATAGRAM]; BATCH]) })
     }
 
-    pub(super) fn socket(&self) -> &UdpSocket {
+    pub(crate) fn socket(&self) -> &UdpSocket {
         &self.socket
     }
 
-    pub(super) fn local_addr(&self) -> anyhow::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> anyhow::Result<SocketAddr> {
         Ok(self.socket.local_addr()?)
     }
 
     /// Hands over everything that has arrived.
-    pub(super) fn receive(&mut self, mut take: impl FnMut(Arrival<'_>)) -> anyhow::Result<()> {
+    pub(crate) fn receive(&mut self, mut take: impl FnMut(Arrival<'_>)) -> anyhow::Result<()> {
         loop {
             let mut slices = self.buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
             let fd = self.socket.as_raw_fd();
@@ -89,7 +89,7 @@ fn unix_ns(control: &ControlMessageOwned) -> Option<u64> {
 }
 
 /// Datagrams that the kernel had no room for at the socket bound to `local`.
-pub(super) fn dropped(local: SocketAddr) -> anyhow::Result<u64> {
+pub(crate) fn dropped(local: SocketAddr) -> anyhow::Result<u64> {
     let SocketAddr::V4(local) = local else { anyhow::bail!("{local} is not IPv4") };
     // The kernel prints the address as a number in its own order of octets.
     let name = format!("{:08X}:{:04X}", u32::from_ne_bytes(local.ip().octets()), local.port());

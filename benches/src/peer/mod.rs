@@ -6,7 +6,7 @@
 //! The thread never waits on the RTP port: it looks there every millisecond, so no packet pays for waking it, and the
 //! time of arrival is the kernel's.
 
-mod inbox;
+pub(crate) mod inbox;
 mod signalling;
 mod stream;
 
