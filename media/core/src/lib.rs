@@ -57,8 +57,7 @@
 //!
 //! What is received is only counted unless the leg has an [`Ear`]: then it is decoded, evenly and with its gaps concealed.
 //!
-//! What it does not do: send digits, encrypt, traverse NATs beyond
-//! symmetric RTP. Coverage by RFC section is in the crate's README.
+//! What it does not do: DTLS, ICE, more than one stream a leg. Coverage by RFC section is in the crate's README.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
