@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
@@ -19,6 +19,7 @@ use media_core::{
 };
 use media_io::{BridgeConfig, Command, Media, MediaConfig};
 use rustix::event::{Timespec, epoll};
+use rustix::thread::gettid;
 
 use crate::peer::inbox::{Inbox, dropped};
 use crate::process;
@@ -30,6 +31,8 @@ const TICK: Duration = Duration::from_millis(1);
 const SLOTS: usize = 20;
 /// What the ears need to fill, and the sockets to be connected.
 const SETTLE: Duration = Duration::from_secs(2);
+/// Longer than a media thread is ever busy.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The codecs of the two legs of a bridge.
 const KINDS: [[Codec; 2]; 5] = [
@@ -110,21 +113,35 @@ fn bridged(cores: &[usize], bridges: usize, codecs: [Codec; 2], length: Duration
     for bridge in 0..bridges as u64 {
         for (side, codec) in codecs.into_iter().enumerate() {
             let id = LegId(2 * bridge + side as u64);
-            let local = media.open(id)?;
-            media.command(id, Command::Start { config: leg(id), negotiated: negotiated(remote, codec) })?;
+            let local = insist(|| media.open(id))?;
+            let start = || Command::Start { config: leg(id), negotiated: negotiated(remote, codec) };
+            insist(|| media.command(id, start()))?;
             streams.push(Stream::new(local, codec));
         }
         let legs = [LegId(2 * bridge), LegId(2 * bridge + 1)];
         let hears = |place| MemberSet::EMPTY.with(place);
-        let members =
-            legs.iter().enumerate().map(|(place, leg)| Member { leg: *leg, hears: hears(1 - place) });
-        media.bridge(BridgeId(bridge), BridgeConfig { members: members.collect(), keys: Keys::Relayed })?;
-        // The ring of commands is for a second's worth of calls.
-        std::thread::sleep(TICK);
+        let members: Vec<Member> = legs
+            .iter()
+            .enumerate()
+            .map(|(place, leg)| Member { leg: *leg, hears: hears(1 - place) })
+            .collect();
+        let config = || BridgeConfig { members: members.clone(), keys: Keys::Relayed };
+        insist(|| media.bridge(BridgeId(bridge), config()))?;
     }
     let carrier = thread_named("media-0")?;
     let same = codecs[0] == codecs[1];
     carry(cores, far, streams, same, length, carrier)
+}
+
+/// Gives an order until the media thread takes it: its ring is for a second's worth of calls, and these come all at once.
+fn insist<T>(mut order: impl FnMut() -> Result<T, media_io::Error>) -> anyhow::Result<T> {
+    let begin = Instant::now();
+    loop {
+        match order() {
+            Err(media_io::Error::Busy { .. }) if begin.elapsed() < PATIENCE => std::thread::yield_now(),
+            result => return Ok(result?),
+        }
+    }
 }
 
 /// The same with a bare loop on the core of the media thread.
@@ -146,17 +163,12 @@ fn bare_relay(cores: &[usize], bridges: usize, length: Duration) -> anyhow::Resu
     let stop = Arc::new(AtomicBool::new(false));
     let first = *cores.first().context("a core")?;
     let stopping = Arc::clone(&stop);
-    let thread = std::thread::Builder::new()
-        .name("bare-relay".into())
-        .spawn(move || relay(first, &sockets, &stopping))?;
-    let carrier = loop {
-        // It names itself when it begins.
-        match thread_named("bare-relay") {
-            Ok(carrier) => break carrier,
-            Err(_) if !thread.is_finished() => std::thread::sleep(TICK),
-            Err(error) => return Err(error),
-        }
-    };
+    let (tell, told) = mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name("bare-relay".into()).spawn(move || {
+        tell.send(u32::try_from(gettid().as_raw_nonzero().get())?)?;
+        relay(first, &sockets, &stopping)
+    })?;
+    let carrier = told.recv().context("the bare loop did not begin")?;
     let carried = carry(cores, far, streams, true, length, carrier);
     stop.store(true, Ordering::Release);
     thread.join().map_err(|_| anyhow::anyhow!("the bare loop panicked"))??;
