@@ -29,15 +29,22 @@ const SLOTS: usize = 20;
 /// Datagrams in one system call where several go into one.
 const BATCH: usize = 64;
 
-/// CPU milliseconds per call-second of a bare loop.
+/// What a bare loop needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Floor {
-    /// Sending 50 packets.
-    pub(crate) send: f64,
-    /// Sending 50 packets and receiving 50.
-    pub(crate) both: f64,
-    /// How late each tick began while sending; µs.
+    /// CPU milliseconds per call-second.
+    pub(crate) cost: f64,
+    /// How late each tick began; µs.
     pub(crate) lateness: Vec<u32>,
+}
+
+/// What goes over the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Traffic {
+    /// 50 packets a second from each call.
+    Sending,
+    /// The same, and 50 to it.
+    Both,
 }
 
 /// How a thread's calls share sockets.
@@ -50,27 +57,16 @@ pub(crate) enum Layout {
     Shared,
 }
 
-/// Runs the bare loops for `calls` calls on these cores, twice for `length`.
+/// Runs the bare loops for `calls` calls on these cores for `length`.
 pub(crate) fn measure(
     peer: &Peer,
     cores: &[usize],
     calls: usize,
     length: Duration,
     layout: Layout,
+    traffic: Traffic,
 ) -> anyhow::Result<Floor> {
-    let run = |speaks| run(peer, cores, calls, length, layout, speaks);
-    let (sending, both) = (run(false)?, run(true)?);
-    Ok(Floor { send: sending.cost(), both: both.cost(), lateness: sending.lateness })
-}
-
-fn run(
-    peer: &Peer,
-    cores: &[usize],
-    calls: usize,
-    length: Duration,
-    layout: Layout,
-    speaks: bool,
-) -> anyhow::Result<Counts> {
+    let speaks = traffic == Traffic::Both;
     peer.clear()?;
     let share = calls.div_ceil(cores.len());
     let shares: Vec<usize> = (0..calls).step_by(share).map(|first| share.min(calls - first)).collect();
@@ -116,9 +112,13 @@ fn run(
     // The far end is in step only about: what counts is that as much came in as went out.
     anyhow::ensure!(
         !speaks || sum.received * 10 >= sum.sent * 9,
-        "the far end is too slow for the floor: {sum:?}"
+        "the far end is too slow for the floor: {} packets went out, {} came in",
+        sum.sent,
+        sum.received
     );
-    Ok(sum)
+    // Each call-second is 50 packets.
+    let cost = sum.cpu.as_secs_f64() * 1000.0 * 50.0 / sum.sent as f64;
+    Ok(Floor { cost, lateness: sum.lateness })
 }
 
 #[derive(Clone, Debug, Default)]
@@ -138,11 +138,6 @@ impl Counts {
             received: self.received + other.received,
             lateness: self.lateness,
         }
-    }
-
-    /// CPU milliseconds per call-second.
-    fn cost(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1000.0 * 50.0 / self.sent as f64
     }
 }
 

@@ -6,13 +6,10 @@ use std::time::Duration;
 use anyhow::Context;
 use media_core::Codec;
 
-use crate::floor::{self, Floor, Layout};
+use crate::floor::{self, Layout, Traffic};
 use crate::peer::Peer;
 use crate::prompt;
 use crate::spread::median;
-
-/// One figure of a floor.
-type Figure = fn(&Floor) -> f64;
 
 /// The table, for each number of calls.
 pub(crate) fn measure(
@@ -27,17 +24,16 @@ pub(crate) fn measure(
         "\n| calls | ms CPU per call-second | a socket per call | one per thread | ratio |\n|--:|---|--:|--:|--:|\n",
     );
     for &calls in calls {
-        let (mut per_call, mut shared) = (Vec::new(), Vec::new());
-        for _ in 0..repetitions {
-            for (layout, floors) in [(Layout::PerCall, &mut per_call), (Layout::Shared, &mut shared)] {
-                floors.push(floor::measure(&peer, cores, usize::try_from(calls)?, length, layout)?);
+        for (what, traffic) in [("sending", Traffic::Sending), ("sending and receiving", Traffic::Both)] {
+            let (mut per_call, mut shared) = (Vec::new(), Vec::new());
+            for _ in 0..repetitions {
+                for (layout, costs) in [(Layout::PerCall, &mut per_call), (Layout::Shared, &mut shared)] {
+                    let calls = usize::try_from(calls)?;
+                    costs.push(floor::measure(&peer, cores, calls, length, layout, traffic)?.cost);
+                }
             }
-        }
-        let figures: [(&str, Figure); 2] =
-            [("sending", |floor| floor.send), ("sending and receiving", |floor| floor.both)];
-        for (what, of) in figures {
-            let middle = |floors: &[Floor]| median(floors.iter().map(of)).context("no repetition");
-            let (per_call, shared) = (middle(&per_call)?, middle(&shared)?);
+            let middle = |costs: Vec<f64>| median(costs).context("no repetition");
+            let (per_call, shared) = (middle(per_call)?, middle(shared)?);
             let ratio = shared / per_call;
             writeln!(text, "| {calls} | {what} | {per_call:.3} | {shared:.3} | {ratio:.2} |")?;
         }

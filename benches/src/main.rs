@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use floor::Traffic;
 use plan::Plan;
 
 /// Counts the allocations of [`micro`]; the engine is another process and has its own.
@@ -54,6 +55,9 @@ struct Arguments {
     /// Calls begun in a second.
     #[arg(long, value_delimiter = ',', default_value = "200,500")]
     rates: Vec<u32>,
+    /// Playing calls only play: how many the machine takes. Without set-up rates.
+    #[arg(long, conflicts_with = "rates")]
+    one_way: bool,
     /// One short round: under a minute, and rough.
     #[arg(long)]
     quick: bool,
@@ -81,7 +85,9 @@ fn main() -> anyhow::Result<()> {
     }
     let engines = if arguments.micro { [None, None] } else { [arguments.carillon, arguments.against] };
     let subjects = engines.into_iter().flatten().collect();
-    let plan = Plan::new(subjects, arguments.calls, arguments.rates, cores, arguments.quick);
+    let (traffic, rates) =
+        if arguments.one_way { (Traffic::Sending, Vec::new()) } else { (Traffic::Both, arguments.rates) };
+    let plan = Plan::new(subjects, arguments.calls, rates, traffic, cores, arguments.quick);
     let _spinners = arguments.spin.then(|| process::Spinners::start(&plan.cores)).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let results = runtime.block_on(plan.run())?;

@@ -7,6 +7,7 @@ use anyhow::Context;
 use media_core::Codec;
 
 use crate::calls::{self, Signalling};
+use crate::floor::Traffic;
 use crate::micro::{self, Micro};
 use crate::peer::Peer;
 use crate::prompt;
@@ -22,6 +23,8 @@ pub(crate) struct Plan {
     subjects: Vec<PathBuf>,
     calls: Vec<u32>,
     rates: Vec<u32>,
+    /// What playing calls do.
+    pub(crate) traffic: Traffic,
     pub(crate) cores: Vec<usize>,
     pub(crate) lengths: Lengths,
     repetitions: usize,
@@ -54,7 +57,7 @@ pub(crate) struct Figures {
     pub(crate) playing: Vec<(u32, Vec<Playing>)>,
     /// By rate.
     pub(crate) set_up: Vec<(u32, Vec<SetUp>)>,
-    /// With a key in each call, at [`LATENCY_RATE`].
+    /// With a key in each call, at [`LATENCY_RATE`]; none where calls only play.
     pub(crate) with_keys: Vec<SetUp>,
 }
 
@@ -63,6 +66,7 @@ impl Plan {
         subjects: Vec<PathBuf>,
         calls: Vec<u32>,
         rates: Vec<u32>,
+        traffic: Traffic,
         cores: Vec<usize>,
         quick: bool,
     ) -> Plan {
@@ -75,7 +79,7 @@ impl Plan {
             micro: Duration::from_millis(if quick { 300 } else { 1000 }),
             signalling: seconds(5, 1),
         };
-        Plan { subjects, calls, rates, cores, lengths, repetitions: if quick { 1 } else { 3 } }
+        Plan { subjects, calls, rates, traffic, cores, lengths, repetitions: if quick { 1 } else { 3 } }
     }
 
     /// The conditions that the plan sets.
@@ -127,6 +131,9 @@ impl Plan {
                     .with_context(|| format!("{rate} calls a second"))?;
                 figures.set_up[index].1.push(round);
             }
+        }
+        if self.traffic == Traffic::Sending {
+            return Ok(subjects);
         }
         for figures in &mut subjects {
             let round = rounds::set_up(&figures.program, peer, wav, LATENCY_RATE, rounds::Key::One, self)

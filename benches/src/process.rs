@@ -33,6 +33,39 @@ pub(crate) fn usage(pid: u32) -> anyhow::Result<Usage> {
     Ok(Usage { cpu, resident_kib })
 }
 
+/// What the machine has lost so far, whoever was to blame.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Losses {
+    /// Time that the host gave to other machines, of all cores together.
+    pub(crate) stolen: Duration,
+    /// Datagrams for which a socket's buffer had no room, of all processes.
+    pub(crate) datagrams: u64,
+}
+
+impl Losses {
+    /// Since the machine started.
+    pub(crate) fn so_far() -> anyhow::Result<Losses> {
+        let stat = std::fs::read_to_string("/proc/stat")?;
+        // The ninth word of the first line, in the fixed hundredths of a second of this interface.
+        let stolen = stat.split_whitespace().nth(8).and_then(|ticks| ticks.parse::<u64>().ok());
+        let stolen = Duration::from_millis(stolen.context("/proc/stat has no steal time")? * 10);
+        let snmp = std::fs::read_to_string("/proc/net/snmp")?;
+        let mut udp = snmp.lines().filter(|line| line.starts_with("Udp: "));
+        let (names, values) = (udp.next().unwrap_or_default(), udp.next().unwrap_or_default());
+        let datagrams = names
+            .split_whitespace()
+            .zip(values.split_whitespace())
+            .filter(|(name, _)| matches!(*name, "RcvbufErrors" | "SndbufErrors"))
+            .map(|(_, count)| count.parse::<u64>().context("/proc/net/snmp"))
+            .sum::<anyhow::Result<u64>>()?;
+        Ok(Losses { stolen, datagrams })
+    }
+
+    pub(crate) fn since(self, before: Losses) -> Losses {
+        Losses { stolen: self.stolen - before.stolen, datagrams: self.datagrams - before.datagrams }
+    }
+}
+
 /// The cores that this process may run on.
 pub(crate) fn cores() -> anyhow::Result<Vec<usize>> {
     let set = sched_getaffinity(None)?;

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use control_api_types::Lateness;
 
 use crate::engine::{Engine, LISTENS, ONE_KEY, PASSES};
-use crate::floor::{self, Floor, Layout};
+use crate::floor::{self, Floor, Layout, Traffic};
 use crate::load::{Control, Course};
 use crate::peer::{Manner, Peer, Report};
 use crate::plan::Plan;
+use crate::process::Losses;
 
 /// Playing calls are begun at this rate.
-const PLACING_RATE: u32 = 250;
+const PLACING_RATE: u32 = 500;
 /// What has just begun or ended is not measured.
 const SETTLE: Duration = Duration::from_millis(500);
 /// When the customer presses a key, from the answer on.
@@ -21,13 +22,14 @@ const KEY_AFTER: Duration = Duration::from_millis(100);
 /// Calls that play, and then also receive.
 #[derive(Clone, Debug)]
 pub(crate) struct Playing {
+    /// Of sending.
     pub(crate) floor: Floor,
     /// CPU of an engine without calls, ms per second.
     pub(crate) idle: f64,
     /// CPU ms per call-second above idle, playing.
     pub(crate) playing: f64,
-    /// The same, playing and receiving.
-    pub(crate) both: f64,
+    /// While they receive as well, where that is measured.
+    pub(crate) both: Option<Both>,
     /// Resident memory per call, KiB.
     pub(crate) kib_per_call: f64,
     /// Packets that the far end checked.
@@ -40,10 +42,20 @@ pub(crate) struct Playing {
     pub(crate) unheard: u64,
     /// Datagrams that found no room at the far end, which is a fault of this bench.
     pub(crate) dropped_here: u64,
+    /// What the machine lost while they played.
+    pub(crate) losses: Losses,
     /// While playing; µs.
     pub(crate) gaps: Vec<u32>,
     /// From the start to the end of playing; set-up included.
     pub(crate) lateness: Lateness,
+}
+
+/// Playing and receiving; ms CPU per call-second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Both {
+    pub(crate) floor: f64,
+    /// Above idle.
+    pub(crate) engine: f64,
 }
 
 /// Calls begun at a steady rate.
@@ -78,7 +90,15 @@ pub(crate) async fn playing(
     let engine = Engine::start(program, peer.sip_addr(), wav).await?;
     let shards = usize::try_from(engine.client().node().await?.media.shards)?;
     let media_cores: Vec<usize> = plan.cores.iter().copied().cycle().take(shards).collect();
-    let floor = floor::measure(peer, &media_cores, usize::try_from(calls)?, lengths.floor, Layout::PerCall)?;
+    let floor = |traffic| {
+        let calls = usize::try_from(calls)?;
+        floor::measure(peer, &media_cores, calls, lengths.floor, Layout::PerCall, traffic)
+    };
+    let sending = floor(Traffic::Sending)?;
+    let both_ways = match plan.traffic {
+        Traffic::Sending => None,
+        Traffic::Both => Some(floor(Traffic::Both)?.cost),
+    };
 
     let mut control = Control::connect(engine.client()).await?;
     // The first call of an engine loads what all others share.
@@ -94,16 +114,23 @@ pub(crate) async fn playing(
     control.until_answered(calls + 1).await?;
     tokio::time::sleep(SETTLE).await;
     peer.record_gaps(true)?;
+    let before = Losses::so_far()?;
     let playing = watch(&engine, lengths.playing).await?;
+    let losses = Losses::so_far()?.since(before);
     peer.record_gaps(false)?;
     let resident = engine.usage()?.resident_kib;
     let lateness = engine.client().node().await?.media.wheel_lateness_us;
 
-    peer.behave(Manner { speaks: true, ..Manner::default() })?;
-    tokio::time::sleep(SETTLE).await;
-    let both = watch(&engine, lengths.playing).await?;
-    peer.behave(Manner::default())?;
-    tokio::time::sleep(SETTLE).await;
+    let both = if both_ways.is_some() {
+        peer.behave(Manner { speaks: true, ..Manner::default() })?;
+        tokio::time::sleep(SETTLE).await;
+        let both = watch(&engine, lengths.playing).await?;
+        peer.behave(Manner::default())?;
+        tokio::time::sleep(SETTLE).await;
+        Some(both)
+    } else {
+        None
+    };
     control.hang_up_all().await?;
     // The last packets are in the far end's socket at most one millisecond.
     tokio::time::sleep(SETTLE).await;
@@ -114,16 +141,17 @@ pub(crate) async fn playing(
 
     let per_call = |load: f64| (load - idle) / f64::from(calls);
     let mut round = Playing {
-        floor,
+        floor: sending,
         idle,
         playing: per_call(playing),
-        both: per_call(both),
+        both: both_ways.zip(both).map(|(floor, both)| Both { floor, engine: per_call(both) }),
         kib_per_call: resident.saturating_sub(resident_before) as f64 / f64::from(calls),
         packets: 0,
         missing: 0,
         faulty: report.strangers,
         unheard: 0,
         dropped_here: report.dropped,
+        losses,
         gaps: report.gaps,
         lateness,
     };

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::calls::Share;
 use crate::micro::Cost;
 use crate::plan::{Figures, Results};
-use crate::rounds::{Playing, SetUp};
+use crate::rounds::{Both, Playing, SetUp};
 use crate::spread::{Spread, median};
 
 struct Row {
@@ -57,7 +57,9 @@ fn rows(subjects: &[Figures]) -> Vec<Row> {
             failures(&figures.set_up[index].1)
         });
     }
-    table.latencies();
+    if !first.with_keys.is_empty() {
+        table.latencies();
+    }
     table.rows
 }
 
@@ -79,9 +81,9 @@ impl Table<'_> {
             self.row(id, format!("{calls} calls: {what}"), target, |figures| value(&figures.playing[size].1));
         };
         row("", "floor, sending, ms CPU per call-second", "–", |rounds| {
-            scalar(rounds, |round| round.floor.send, 4)
+            scalar(rounds, |round| round.floor.cost, 4)
         });
-        row("", "floor, sending and receiving", "–", |rounds| scalar(rounds, |round| round.floor.both, 4));
+        row("", "floor, sending and receiving", "–", |rounds| both(rounds, |both| both.floor, 4));
         row("P1", "engine without calls, ms CPU per second", "–", |rounds| {
             scalar(rounds, |round| round.idle, 2)
         });
@@ -89,13 +91,13 @@ impl Table<'_> {
             scalar(rounds, |round| round.playing, 4)
         });
         row("P1", "playing ÷ floor", "1.5", |rounds| {
-            scalar(rounds, |round| round.playing / round.floor.send, 2)
+            scalar(rounds, |round| round.playing / round.floor.cost, 2)
         });
         row("P2", "playing and receiving, ms CPU per call-second", "–", |rounds| {
-            scalar(rounds, |round| round.both, 4)
+            both(rounds, |both| both.engine, 4)
         });
         row("P2", "playing and receiving ÷ floor", "1.6", |rounds| {
-            scalar(rounds, |round| round.both / round.floor.both, 2)
+            both(rounds, |both| both.engine / both.floor, 2)
         });
         row("P3", "packets missing, packets faulty, of those sent", "0, 0", losses);
         row("P3", "packets of the far end not received", "0", |rounds| {
@@ -103,6 +105,11 @@ impl Table<'_> {
         });
         row("P3", "gap deviation at the far end, ms", "p99.9 ≤ 5", |rounds| {
             spread(rounds.iter().map(|round| &round.gaps))
+        });
+        row("P3", "stolen by the host, ms; datagrams that any socket had no room for", "–", |rounds| {
+            let stolen = rounds.iter().map(|round| round.losses.stolen.as_millis()).sum::<u128>();
+            let datagrams = rounds.iter().map(|round| round.losses.datagrams).sum::<u64>();
+            format!("{stolen}; {datagrams}")
         });
         row("P9", "wheel lateness, ms (median round)", "–", lateness);
         row("P9", "lateness of the floor's wheel, ms", "–", |rounds| {
@@ -194,6 +201,12 @@ fn scalar<T>(rounds: &[T], value: impl Fn(&T) -> f64, digits: usize) -> String {
     } else {
         format!("{middle:.digits$} ({least:.digits$})")
     }
+}
+
+/// What was not measured has no figure.
+fn both(rounds: &[Playing], value: impl Fn(Both) -> f64, digits: usize) -> String {
+    let measured: Vec<Both> = rounds.iter().filter_map(|round| round.both).collect();
+    scalar(&measured, |&both| value(both), digits)
 }
 
 fn spread<'a>(samples: impl Iterator<Item = &'a Vec<u32>>) -> String {
