@@ -95,18 +95,9 @@ impl LiveCall {
 
     /// What the flow waits for.
     fn awaited(&self) -> Option<Awaits> {
-        match &self.state {
-            State::Connected(Activity::Flow { awaits, .. }) => Some(*awaits),
-            State::Connected(Activity::Parked) => None,
-            State::Accepting(_)
-            | State::Queued(_)
-            | State::Opening(_)
-            | State::Inviting(_)
-            | State::Screening(_)
-            | State::Offered(_)
-            | State::Answering(_)
-            | State::Ending(_)
-            | State::Over => None,
+        match self.activity()? {
+            Activity::Flow { awaits, .. } => Some(*awaits),
+            Activity::Parked => None,
         }
     }
 

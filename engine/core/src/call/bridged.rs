@@ -43,21 +43,13 @@ pub(crate) struct Parting {
 impl LiveCall {
     /// Whether a bridge may have it: an answered call that waits, for the API or by its flow.
     pub(crate) fn may_be_bridged(&self) -> Result<(), Refusal> {
-        match &self.state {
-            State::Connected(Activity::Parked) => Ok(()),
-            State::Connected(Activity::Flow { run, .. }) if run.is_parked() => Ok(()),
-            State::Connected(Activity::Flow { .. }) => {
+        match self.activity() {
+            Some(Activity::Parked) => Ok(()),
+            Some(Activity::Flow { run, .. }) if run.is_parked() => Ok(()),
+            Some(Activity::Flow { .. }) => {
                 Err(self.wrong_state("its flow is busy; a call is bridged when it is parked"))
             }
-            State::Accepting(_)
-            | State::Queued(_)
-            | State::Opening(_)
-            | State::Inviting(_)
-            | State::Screening(_)
-            | State::Offered(_)
-            | State::Answering(_)
-            | State::Ending(_)
-            | State::Over => Err(self.wrong_state("only an answered call can be bridged")),
+            None => Err(self.wrong_state("only an answered call can be bridged")),
         }
     }
 

@@ -259,27 +259,17 @@ impl LiveCall {
 
     /// The exchange of the session that the call goes on with.
     pub(super) fn exchange_with(&mut self, session: SessionId) -> Option<&mut Exchange> {
-        match &mut self.state {
-            State::Inviting(inviting) => {
-                let early = inviting.early.as_mut().filter(|early| early.session == session);
-                early.and_then(|early| early.exchange.as_deref_mut())
-            }
-            State::Connected(_) if self.sessions.contains(&session) => self.exchange.as_deref_mut(),
-            State::Connected(_)
-            | State::Accepting(_)
-            | State::Queued(_)
-            | State::Opening(_)
-            | State::Screening(_)
-            | State::Offered(_)
-            | State::Answering(_)
-            | State::Ending(_)
-            | State::Over => None,
+        let goes_on = self.activity().is_some() && self.sessions.contains(&session);
+        if let State::Inviting(inviting) = &mut self.state {
+            let early = inviting.early.as_mut().filter(|early| early.session == session);
+            return early.and_then(|early| early.exchange.as_deref_mut());
         }
+        self.exchange.as_deref_mut().filter(|_| goes_on)
     }
 
     /// Brings the media in line with what is agreed, and tells when the peer holds us or takes us back.
     pub(super) fn apply(&mut self, ctx: &mut Context<'_>) {
-        let (negotiated, change) = match (&mut self.state, &mut self.exchange) {
+        let (negotiated, change) = match (&self.state, &mut self.exchange) {
             (State::Inviting(inviting), _) => match &inviting.early {
                 Some(Early { exchange: Some(exchange), runs: true, .. }) => {
                     (exchange.negotiated.clone(), None)
@@ -291,18 +281,7 @@ impl LiveCall {
                 let changed = std::mem::replace(&mut exchange.held, held) != held;
                 (exchange.negotiated.clone(), changed.then_some(held))
             }
-            (
-                State::Connected(_)
-                | State::Accepting(_)
-                | State::Queued(_)
-                | State::Opening(_)
-                | State::Screening(_)
-                | State::Offered(_)
-                | State::Answering(_)
-                | State::Ending(_)
-                | State::Over,
-                _,
-            ) => return,
+            (_, _) => return,
         };
         self.start_media(ctx, negotiated);
         if let Some(held) = change {

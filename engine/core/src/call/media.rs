@@ -404,26 +404,19 @@ impl LiveCall {
 
     /// A flow that plays or gathers has the media to itself; otherwise its next step would cut off what the API plays.
     pub(super) fn media_is_free(&self) -> Result<(), Refusal> {
-        match &self.state {
-            State::Connected(_) if self.programs.running.len() >= MAX_PROGRAMS => {
+        match self.activity() {
+            None => Err(self.wrong_state("only an answered call plays and gathers")),
+            Some(_) if self.programs.running.len() >= MAX_PROGRAMS => {
                 Err(self.wrong_state("too many commands at a time"))
             }
-            State::Connected(Activity::Flow { run, .. }) if !run.leaves_media_free() => Err(self
+            Some(Activity::Flow { run, .. }) if !run.leaves_media_free() => Err(self
                 .wrong_state("its flow plays or gathers; only at a park, pause or bridge step the API may")),
-            State::Connected(Activity::Flow { .. } | Activity::Parked) => Ok(()),
-            State::Accepting(_) | State::Queued(_) | State::Opening(_) | State::Inviting(_) => {
-                Err(self.wrong_state("only an answered call plays and gathers"))
-            }
-            State::Screening(_)
-            | State::Offered(_)
-            | State::Answering(_)
-            | State::Ending(_)
-            | State::Over => Err(self.wrong_state("only an answered call plays and gathers")),
+            Some(Activity::Flow { .. } | Activity::Parked) => Ok(()),
         }
     }
 
     pub(crate) fn is_conversing(&self) -> bool {
-        matches!(self.state, State::Connected(_))
+        self.activity().is_some()
     }
 
     /// Plays a prompt until it is stopped. One that is gone is told as an error, and silence is heard.

@@ -429,6 +429,11 @@ impl LiveCall {
         }
     }
 
+    /// What an answered call does.
+    fn activity(&self) -> Option<&Activity> {
+        if let State::Connected(activity) = &self.state { Some(activity) } else { None }
+    }
+
     fn wrong_state(&self, need: &'static str) -> Refusal {
         Refusal::WrongState { status: self.record.status, need }
     }
