@@ -1,0 +1,236 @@
+//! One leg: everything between a call's program and its packets.
+
+mod listening;
+mod mouth;
+mod receiving;
+mod reporting;
+mod sender;
+mod session;
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use self::sender::{Sender, Voice};
+use self::session::Session;
+use crate::bridge::Feed;
+use crate::dtmf::{DialEnd, Dialler, Method};
+use crate::ear::{Ear, EarStats};
+use crate::events::Events;
+use crate::peer::Peer;
+use crate::reception::Reception;
+use crate::reports::Reports;
+use crate::rtcp::Schedule;
+use crate::runner::Runner;
+use crate::sdp::Negotiated;
+use crate::silence::Silence;
+use crate::srtp::{self, Srtp};
+use crate::taps::Taps;
+use crate::telephone_event::Receiver;
+use crate::{CollectEnd, Digit, LegConfig, MediaEvent, MediaStats, PlayEnd, Program};
+
+/// One leg of a call: sends a program's audio, receives digits, keeps the statistics.
+///
+/// A plain value without socket, clock or thread. The shell calls [`Leg::tick`] once every packet time, hands in what its
+/// sockets receive, and takes the events out with [`Leg::poll_event`] after each call. Nothing allocates after
+/// [`Leg::start`].
+#[derive(Debug)]
+pub struct Leg {
+    config: LegConfig,
+    stage: Stage,
+    runner: Runner,
+    dialler: Option<Box<Dialler>>,
+    feed: Feed,
+    /// Whether a bridge pulls what the ear hears.
+    pulled: bool,
+    keys: Receiver,
+    sender: Sender,
+    reception: Reception,
+    reports: Reports,
+    /// There while somebody wants to hear the peer; nothing is decoded without.
+    ear: Option<Box<Ear>>,
+    /// Whether the owner wants it, beside the taps.
+    listens: bool,
+    /// What ears before this one have gone through.
+    ears_before: Option<Box<EarStats>>,
+    taps: Taps,
+    events: Events,
+    /// While the call is or has been SRTP: what has been heard under a key counts if the key comes back.
+    srtp: Option<Box<Srtp>>,
+    octets_received: u64,
+    packets_invalid: u64,
+    packets_stranger: u64,
+    packets_unauthentic: u64,
+    packets_replayed: u64,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// No offer and answer yet.
+    Idle,
+    Live(Session),
+    /// Finished with the BYE still to be sent.
+    Leaving(Session),
+    Finished,
+}
+
+impl Leg {
+    /// A buffer this long holds any packet a leg writes: 40 ms of L16, the longest audio, with what SRTP adds.
+    pub const MAX_PACKET: usize = 1_300 + srtp::MAX_OVERHEAD;
+
+    /// A buffer of this many samples holds any packet time that [`Leg::hear`] brings: 60 ms at 48 kHz.
+    pub const MAX_FRAME: usize = 2_880;
+
+    /// A leg that neither sends nor receives before [`Leg::start`].
+    pub fn new(config: LegConfig) -> Self {
+        Self {
+            stage: Stage::Idle,
+            runner: Runner::default(),
+            dialler: None,
+            feed: Feed::default(),
+            pulled: false,
+            keys: Receiver::default(),
+            sender: Sender::new(config.first_seq, config.first_timestamp),
+            reception: Reception::default(),
+            reports: Reports::default(),
+            ear: None,
+            listens: false,
+            ears_before: None,
+            taps: Taps::default(),
+            events: Events::default(),
+            srtp: None,
+            octets_received: 0,
+            packets_invalid: 0,
+            packets_stranger: 0,
+            packets_unauthentic: 0,
+            packets_replayed: 0,
+            config,
+        }
+    }
+
+    /// Starts media, or changes it after a further offer and answer; numbering and statistics go on.
+    pub fn start(&mut self, now: Instant, negotiated: &Negotiated) {
+        let direction = negotiated.direction;
+        let (rtp, rtcp, schedule, silence) = match &self.stage {
+            Stage::Idle => {
+                (None, None, Schedule::new(now, self.config.rtcp_seed), Silence::new(now, direction))
+            }
+            Stage::Live(session) => {
+                let silence = session.silence.again(now, direction);
+                (Some(session.rtp), session.rtcp, session.schedule, silence)
+            }
+            Stage::Leaving(_) | Stage::Finished => return,
+        };
+        if let Some(ear) = &mut self.ear {
+            ear.retune(negotiated.codec);
+        }
+        if let Some(keys) = &negotiated.srtp {
+            match &mut self.srtp {
+                Some(srtp) => srtp.rekey(keys),
+                none => *none = Some(Box::new(Srtp::new(keys))),
+            }
+        }
+        self.taps.retune(negotiated.codec);
+        if negotiated.telephone_event.is_some() {
+            self.ignore_tones(now);
+        }
+        let separate = negotiated.rtcp.filter(|_| !negotiated.rtcp_mux);
+        self.stage = Stage::Live(Session {
+            rtp: Peer::signal(rtp, negotiated.remote),
+            rtcp: separate.map(|addr| Peer::signal(rtcp, addr)),
+            agreed: negotiated.clone(),
+            schedule,
+            silence,
+        });
+    }
+
+    /// Runs `program`; what ran before ends as stopped. Before [`Leg::start`] it waits, though a collect's time runs; after
+    /// [`Leg::finish`] it is refused without an event.
+    pub fn run(&mut self, now: Instant, program: Program) {
+        match &self.stage {
+            Stage::Idle | Stage::Live(_) => self.runner.run(now, program, &mut self.events),
+            Stage::Leaving(_) | Stage::Finished => {}
+        }
+    }
+
+    /// Stops the prompt that plays, if any; a collect beside it goes on as if the prompt had ended.
+    pub fn stop_play(&mut self, now: Instant) {
+        self.runner.end_play(now, PlayEnd::Stopped, &mut self.events);
+    }
+
+    /// Sends keys; what plays waits meanwhile, and the keys wait while the direction forbids sending. Before [`Leg::start`]
+    /// and after [`Leg::finish`] it is refused without an event; a dialling at work is stopped.
+    pub fn dial(&mut self, dialler: Box<Dialler>) {
+        match &self.stage {
+            Stage::Live(_) => {
+                self.end_dialling(DialEnd::Stopped);
+                self.dialler = Some(dialler);
+            }
+            Stage::Idle | Stage::Leaving(_) | Stage::Finished => {}
+        }
+    }
+
+    fn end_dialling(&mut self, reason: DialEnd) {
+        if let Some(dialler) = self.dialler.take() {
+            self.events.push(MediaEvent::DialEnded { id: dialler.id(), reason, sent: dialler.sent() });
+        }
+    }
+
+    /// From now on the leg sends what `feed` says, whenever no prompt plays. With `pulled`, a bridge pulls what the ear hears
+    /// ([`Leg::hear`]); otherwise [`Leg::tick`] does.
+    pub fn feed(&mut self, now: Instant, feed: Feed, pulled: bool) {
+        if feed != self.feed
+            && let Some(session) = self.session()
+        {
+            // Nobody else's numbers count any more, not even if he comes back before we have said anything.
+            let clock = session.clock();
+            self.sender.speaks(now, clock, Voice::Own);
+        }
+        (self.feed, self.pulled) = (feed, pulled);
+    }
+
+    /// The peer says by SIP INFO that it has pressed a key. It counts like any other, unless it has been heard already.
+    pub fn press(&mut self, now: Instant, digit: Digit, duration_ms: u16) {
+        self.runner.pressed(now, digit, duration_ms, Method::Info, &mut self.events);
+    }
+
+    /// The next event, in order, until `None`.
+    pub fn poll_event(&mut self) -> Option<MediaEvent> {
+        self.events.pop()
+    }
+
+    /// Whether the peer has been heard, but for so long not that its packets may come from another port of its host.
+    pub fn peer_may_have_moved(&self, now: Instant) -> bool {
+        self.session().is_some_and(|session| session.rtp.may_have_moved(now))
+    }
+
+    /// Where RTP goes: the signalled address, and once the peer has been heard, where it sends from.
+    pub fn rtp_remote(&self) -> Option<SocketAddr> {
+        self.session().map(|session| session.rtp.addr())
+    }
+
+    /// Ends the leg: a key that is down counts, what runs ends as hung up. The events and the RTCP goodbye can still be
+    /// polled; nothing else is sent or taken.
+    pub fn finish(&mut self, now: Instant) -> MediaStats {
+        if let Some(key) = self.keys.flush() {
+            self.runner.key(now, key, Method::Events, &mut self.events);
+        }
+        self.ignore_tones(now);
+        self.end_dialling(DialEnd::Hangup);
+        self.runner.abandon(PlayEnd::Hangup, CollectEnd::Hangup, &mut self.events);
+        self.taps.stop_recordings();
+        self.taps.stop_classifying();
+        let stats = self.stats();
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Finished) {
+            Stage::Live(session) | Stage::Leaving(session) => Stage::Leaving(session),
+            Stage::Idle | Stage::Finished => Stage::Finished,
+        };
+        stats
+    }
+
+    fn session(&self) -> Option<&Session> {
+        match &self.stage {
+            Stage::Live(session) | Stage::Leaving(session) => Some(session),
+            Stage::Idle | Stage::Finished => None,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The mouth of a leg: what it sends.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use super::sender::Voice;
+use super::session::protection;
+use super::{Leg, Session, Stage};
+use crate::bridge::{Feed, Heard, HeardKind, Keys};
+use crate::dtmf::{Method, Turn};
+use crate::rtp::{HEADER_LEN, Header};
+use crate::sdp::Negotiated;
+use crate::{MediaEvent, MediaTime};
+
+impl Leg {
+    /// Whether the leg has something of its own to send, before whatever a bridge has.
+    pub(super) fn speaks(&self) -> bool {
+        self.dialler.is_some() || self.runner.is_playing() || self.taps.is_beeping()
+    }
+
+    /// Once every packet time: writes the next RTP packet into `out` (at least [`Leg::MAX_PACKET`] long) and returns its
+    /// length; `None` when the direction forbids sending, while the program goes on all the same, and when the packets come
+    /// from a bridge. Also ends digits and collects whose time has run out.
+    pub fn tick(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
+        let Stage::Live(session) = &mut self.stage else { return None };
+        let Negotiated { codec, ptime, direction, telephone_event, .. } = session.agreed;
+        if let Some(lasted) = session.silence.poll(now, self.config.rtp_timeout) {
+            let seconds = u32::try_from(lasted.as_secs()).unwrap_or(u32::MAX);
+            self.events.push(MediaEvent::PeerSilent { seconds });
+        }
+        if let Some(key) = self.keys.handle_timeout(now, ptime) {
+            self.runner.key(now, key, Method::Events, &mut self.events);
+        }
+        if !self.keys.is_down() && self.taps.keys.as_ref().is_none_or(|tones| !tones.key_is_down()) {
+            self.runner.handle_timeout(now, &mut self.events);
+        }
+        if self.ear.is_some() && !self.pulled {
+            self.hear(now, ptime, &mut [0; Self::MAX_FRAME]);
+        }
+
+        let frame_len = codec.octets_per_ms() * usize::from(ptime.ms());
+        let (header, frame) = out.get_mut(..HEADER_LEN + frame_len)?.split_at_mut(HEADER_LEN);
+        let dialling = self.dialler.as_mut().filter(|_| direction.sends());
+        let mut turn = dialling.map(|dialler| dialler.turn(codec, ptime, telephone_event.as_ref(), frame));
+        if let Some(Turn::Over(reason)) = turn {
+            self.end_dialling(reason);
+            turn = None;
+        }
+        // What plays waits for the keys.
+        let played = match (&turn, &self.dialler) {
+            (Some(_), _) => true,
+            (None, Some(_)) => {
+                codec.fill_silence(frame);
+                true
+            }
+            (None, None) => {
+                let played = self.runner.fill(now, codec, frame, &mut self.events);
+                self.taps.beep(codec, ptime, frame) || played
+            }
+        };
+        match self.feed {
+            Feed::Own => {}
+            Feed::Relay { .. } | Feed::Mix { .. } if played => {}
+            Feed::Relay { .. } => {
+                self.record_sent(now, None);
+                return None;
+            }
+            Feed::Mix { .. } => return None,
+        }
+        let is_audio = !matches!(turn, Some(Turn::Event { .. }));
+        self.record_sent(now, Some(if direction.sends() && is_audio { frame } else { &[] }));
+        self.sender.speaks(now, codec.clock_rate(), Voice::Own);
+        let audio = self.frame(now)?;
+        let (fields, octets) = match (turn, telephone_event) {
+            // RFC 4733, 2.2.1: all packets of an event carry the time of its beginning, the first of them the marker bit.
+            (Some(Turn::Event { len, begins, age_ms, past_units }), Some(event)) => {
+                let age = codec.clock_rate() / 1000 * age_ms;
+                let timestamp = MediaTime(audio.timestamp.0.wrapping_sub(age).wrapping_add(past_units));
+                (Header { marker: begins, pt: event.pt_send, timestamp, ..audio }, len)
+            }
+            (Some(_) | None, _) => (audio, frame_len),
+        };
+        header.copy_from_slice(&fields.to_bytes());
+        self.seal(out, octets)
+    }
+
+    /// When a mixer has a packet for the leg: writes it into `out` (at least [`Leg::MAX_PACKET`] long) with what `encode`
+    /// writes as its payload, and returns its length. `None` when a prompt plays or the direction forbids sending.
+    pub fn speak(
+        &mut self,
+        now: Instant,
+        out: &mut [u8],
+        encode: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Option<usize> {
+        let Stage::Live(session) = &self.stage else { return None };
+        if !matches!(self.feed, Feed::Mix { .. }) || self.speaks() {
+            return None;
+        }
+        let clock = session.clock();
+        if !matches!(self.sender.voice, Voice::Mixed(_)) {
+            self.sender.speaks(now, clock, Voice::Mixed(None));
+        }
+        let (header, payload) = out.split_at_mut_checked(HEADER_LEN)?;
+        let Some(fields) = self.frame(now) else {
+            self.record_sent(now, Some(&[]));
+            return None;
+        };
+        let octets = encode(payload);
+        self.record_sent(now, payload.get(..octets));
+        header.copy_from_slice(&fields.to_bytes());
+        self.seal(out, octets)
+    }
+
+    /// Counts a packet with a payload of so many octets, and encrypts it where that was agreed; returns its length.
+    fn seal(&mut self, out: &mut [u8], octets: usize) -> Option<usize> {
+        let Stage::Live(session) = &self.stage else { return None };
+        self.sender.count(octets);
+        match protection(session.is_secure(), &mut self.srtp) {
+            Some(srtp) => srtp.protector.protect_rtp(out, HEADER_LEN + octets),
+            None => Some(HEADER_LEN + octets),
+        }
+    }
+
+    /// The header of the next frame, whose time is now; `None` when the direction forbids sending, and then its time passes
+    /// all the same.
+    fn frame(&mut self, now: Instant) -> Option<Header> {
+        let Stage::Live(session) = &self.stage else { return None };
+        let Negotiated { codec, ptime, direction, pt_send, .. } = session.agreed;
+        let sender = &mut self.sender;
+        let timestamp = sender.timestamp;
+        sender.last = Some((now, timestamp));
+        sender.timestamp = timestamp.plus(codec.units(ptime));
+        if !direction.sends() {
+            sender.paused = true;
+            return None;
+        }
+        // RFC 3551, 4.1: "the first packet after a silence period during which packets have not been transmitted
+        // contiguously, SHOULD be distinguished by setting the marker bit". Our silence is transmitted.
+        let marker = std::mem::replace(&mut sender.paused, false);
+        let seq = sender.seq;
+        sender.seq = seq.next();
+        Some(Header { marker, pt: pt_send, seq, timestamp, ssrc: self.config.ssrc })
+    }
+
+    /// Sends on what another leg has heard: writes our header before the payload in `datagram`, and returns the part of it
+    /// that is our packet. As SRTP it stands behind the payload, which may go to others too, so there must be room for it.
+    /// `None` when it is not for our peer: a prompt plays, the direction forbids sending, our peer does not know events or
+    /// is not to have them, or it is too late.
+    pub fn forward(&mut self, now: Instant, heard: &Heard, datagram: &mut [u8]) -> Option<Range<usize>> {
+        let Stage::Live(session) = &self.stage else { return None };
+        let (keys, mixed) = match self.feed {
+            Feed::Relay { keys } => (keys, false),
+            Feed::Mix { keys } => (keys, true),
+            Feed::Own => return None,
+        };
+        if self.speaks() {
+            return None;
+        }
+        let agreed = &session.agreed;
+        if !agreed.direction.sends() {
+            self.sender.paused = true;
+            return None;
+        }
+        let clock = session.clock();
+        let pt = match (heard.kind, &agreed.telephone_event, keys) {
+            // What is mixed comes as sound.
+            (HeardKind::Audio, _, _) => Some(agreed.pt_send).filter(|_| !mixed),
+            // The durations in an event's packets are in its clock; one of another would have to be rewritten.
+            (HeardKind::Event { clock: theirs }, Some(event), Keys::Relayed) if event.clock == theirs => {
+                Some(event.pt_send)
+            }
+            (HeardKind::Event { .. }, _, _) => None,
+        };
+        let sender = &mut self.sender;
+        let Some(pt) = pt else {
+            sender.leave_out(&heard.header);
+            return None;
+        };
+        let begin = heard.payload.start.checked_sub(HEADER_LEN)?;
+        let header = &heard.header;
+        let (seq, timestamp) = match mixed {
+            true => (sender.seq, sender.relay_key(now, header, clock)),
+            false => sender.relay(now, header, clock)?,
+        };
+        let packet = datagram.get_mut(begin..heard.payload.end)?;
+        let resumed = std::mem::replace(&mut sender.paused, false);
+        let fields = Header { marker: header.marker || resumed, pt, seq, timestamp, ssrc: self.config.ssrc };
+        packet.get_mut(..HEADER_LEN)?.copy_from_slice(&fields.to_bytes());
+        if let HeardKind::Audio = heard.kind {
+            self.taps.relayed(now, &fields, &packet[HEADER_LEN..]);
+        }
+        if seq.distance_from(sender.seq) >= 0 {
+            sender.seq = seq.next();
+        }
+        if let (HeardKind::Audio, true) = (heard.kind, seq.next() == sender.seq) {
+            sender.last = Some((now, timestamp));
+            let end = timestamp.plus(agreed.codec.units(agreed.ptime));
+            if end.distance_from(sender.timestamp) > 0 {
+                sender.timestamp = end;
+            }
+        }
+        sender.count(heard.payload.len());
+        let plain = begin..heard.payload.end;
+        match protection(session.is_secure(), &mut self.srtp) {
+            Some(srtp) => {
+                let (packet, behind) = datagram.split_at_mut_checked(plain.end)?;
+                let packet = &packet[plain.start..];
+                behind.get_mut(..packet.len())?.copy_from_slice(packet);
+                let len = srtp.protector.protect_rtp(behind, packet.len())?;
+                Some(plain.end..plain.end + len)
+            }
+            None => Some(plain),
+        }
+    }
+
+    /// A packet time is over for the recordings: see [`Taps::sent`].
+    pub(super) fn record_sent(&mut self, now: Instant, payload: Option<&[u8]>) {
+        let Stage::Live(Session { agreed: Negotiated { codec, ptime, .. }, .. }) = self.stage else { return };
+        if self.taps.is_recording() {
+            self.taps.sent(now, codec, ptime, payload);
+            self.rest();
+        }
+    }
+}
