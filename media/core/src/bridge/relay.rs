@@ -16,7 +16,8 @@ pub(crate) struct Relay {
     timestamp_offset: u32,
     /// The newest packet of the source.
     newest: SeqNo,
-    /// The source's first packet after the last one that was left out: what comes late from before has no number of ours.
+    /// What comes late from before has no number of ours: the source's first packet after the last one that was left out. It
+    /// follows the newest at the distance that no late packet of the same stream has, because numbers wrap.
     floor: SeqNo,
 }
 
@@ -44,6 +45,9 @@ impl Relay {
         }
         if header.seq.distance_from(self.newest) > 0 {
             self.newest = header.seq;
+            if self.newest.distance_from(self.floor) > -SAME_STREAM.start {
+                self.floor = SeqNo(self.newest.0.wrapping_add_signed(SAME_STREAM.start));
+            }
         }
         Some((
             SeqNo(header.seq.0.wrapping_add(self.seq_offset)),
@@ -106,6 +110,27 @@ mod tests {
         assert_eq!(stamped(&mut relay, 0, 1_320), Some((12, 370)), "one is lost");
         assert_eq!(stamped(&mut relay, 65_535, 1_160), Some((11, 210)), "or was late");
         assert_eq!(stamped(&mut relay, 1, 5_000), Some((13, 4_050)), "silence in between");
+    }
+
+    #[test]
+    fn every_packet_of_hours_is_sent_on() {
+        let mut relay = relay();
+        let mut ours = (10_u16, 50_u32);
+        for n in 0..400_000_u32 {
+            let seq = 65_534_u16.wrapping_add(n as u16);
+            if n % 50_000 == 49_999 {
+                relay.leave_out(&header(seq, 1_000 + n * 160));
+                ours.1 += 160;
+                continue;
+            }
+            assert!(relay.continues(&header(seq, 0)), "packet {n}");
+            assert_eq!(stamped(&mut relay, seq, 1_000 + n * 160), Some(ours), "packet {n}");
+            ours = (ours.0.wrapping_add(1), ours.1 + 160);
+            if n % 50_000 == 25_000 {
+                let (late, seq) = (ours.0.wrapping_sub(100), seq.wrapping_sub(99));
+                assert_eq!(stamped(&mut relay, seq, 0).map(|(seq, _)| seq), Some(late), "99 late at {n}");
+            }
+        }
     }
 
     #[test]
