@@ -2,7 +2,7 @@
 
 use crate::{ClientError, EventFilter, Events};
 use control_api_types::{
-    BridgeCall, Call, CallId, CallStatus, CreateCall, Drain, Dtmf, Endpoint, FlowSummary, Gather,
+    BridgeCall, Call, CallId, CallStatus, CallTrace, CreateCall, Drain, Dtmf, Endpoint, FlowSummary, Gather,
     HangupReason, Limits, Node, Page, Play, PlayId, PlayStarted, Prompt, PutEndpoint, Readiness, Record,
     RecordAccepted, Recording, RecordingId, Reject, Timestamp, Transfer, Trunk, flow::Flow,
 };
@@ -162,6 +162,11 @@ impl Client {
     /// Forgets a prompt, by id or name.
     pub async fn delete_prompt(&self, id_or_name: &str) -> Result<(), ClientError> {
         self.done(self.request(Method::DELETE, &["v1", "prompts", id_or_name])?).await
+    }
+
+    /// The SIP messages of a call.
+    pub async fn trace(&self, id: &CallId) -> Result<CallTrace, ClientError> {
+        self.get(&["v1", "calls", id.as_str(), "trace"]).await
     }
 
     /// Begins, pauses, resumes or stops the recording of an answered call.

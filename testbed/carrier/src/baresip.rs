@@ -1,6 +1,7 @@
 //! Runs baresip (Debian `baresip-core`), a phone nobody here wrote, by its control socket: netstrings of JSON.
 
 use std::io::Cursor;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,6 +14,9 @@ use tokio::process::{Child, Command};
 use crate::process::{self, Error};
 
 const PROGRAM: &str = "baresip";
+
+/// Samples a second of its tones.
+const TONE_RATE: u32 = 8_000;
 
 /// Longer than this nothing takes that it is told or waited for.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -33,8 +37,38 @@ impl Event {
     }
 }
 
-/// A running baresip with a tone in place of a microphone, for a minute, and a file in place of a loudspeaker; killed when
-/// dropped.
+/// What it is started with.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// A WAV file in place of a microphone, from the answer on.
+    pub says: Vec<u8>,
+    /// Samples a second in it.
+    pub rate: u32,
+    /// Where it takes SIP over UDP and TCP, and over TLS at the next port; port 0: any, for who only registers.
+    pub listen: SocketAddr,
+    /// A PEM file with a certificate and its key, which it shows over TLS.
+    pub certificate: Option<PathBuf>,
+}
+
+impl Setup {
+    /// It says a tone for a minute.
+    pub fn saying(hertz: u32) -> Result<Self, Error> {
+        let says = tone(hertz, 60.0)?;
+        Ok(Self { says, rate: TONE_RATE, listen: (Ipv4Addr::LOCALHOST, 0).into(), certificate: None })
+    }
+
+    /// It can be called without having registered: where others look for it.
+    pub fn listening(self) -> Result<Self, Error> {
+        loop {
+            let (listen, next) = (process::free_addr()?, process::free_addr()?);
+            if next.port() == listen.port() + 1 {
+                return Ok(Self { listen, ..self });
+            }
+        }
+    }
+}
+
+/// A running baresip with a file in place of a microphone and others in place of a loudspeaker; killed when dropped.
 #[derive(Debug)]
 pub struct Baresip {
     child: Child,
@@ -58,19 +92,27 @@ impl Baresip {
 
     /// The same with another tone, in hertz.
     pub async fn saying(hertz: u32) -> Result<Self, Error> {
+        Self::with(Setup::saying(hertz)?).await
+    }
+
+    /// The same as it is set up.
+    pub async fn with(setup: Setup) -> Result<Self, Error> {
+        let Setup { says, rate, listen, certificate } = setup;
+        let certificate =
+            certificate.map(|file| format!("sip_certificate {}\n", file.display())).unwrap_or_default();
         let run = process::run_folder("baresip")?;
         let control = process::free_addr()?;
         let config = format!(
-            "sip_listen 127.0.0.1:0\nnet_interface 127.0.0.1\nctrl_tcp_listen {control}\ncall_max_calls 4\n\
+            "sip_listen {listen}\n{certificate}net_interface 127.0.0.1\nctrl_tcp_listen {control}\ncall_max_calls 4\n\
              rtp_ports 32768-60998\nrtp_stats yes\nmenu_bell no\nringback_disabled yes\n\
              audio_source aufile,{run}/says.wav\naudio_player aubridge,none\naudio_alert aubridge,none\nsnd_path {run}\n\
-             ausrc_srate 8000\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule g722.so\n\
-             module opus.so\nmodule l16.so\nmodule aufile.so\nmodule aubridge.so\n\
+             ausrc_srate {rate}\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule g722.so\n\
+             module opus.so\nmodule l16.so\nmodule srtp.so\nmodule aufile.so\nmodule aubridge.so\n\
              module sndfile.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n",
             run = run.display(),
         );
         std::fs::write(run.join("config"), config)?;
-        std::fs::write(run.join("says.wav"), tone(hertz, 60.0)?)?;
+        std::fs::write(run.join("says.wav"), says)?;
         let output = std::fs::File::create(run.join("output.log"))?;
         let mut command = Command::new(PROGRAM);
         command
@@ -188,20 +230,25 @@ fn netstring(bytes: &[u8]) -> Option<(usize, usize)> {
 
 /// A WAV file of a tone.
 pub fn tone(hertz: u32, seconds: f64) -> Result<Vec<u8>, Error> {
-    const RATE: u32 = 8_000;
+    let sample = |at: u32| {
+        let phase = f64::from(at) * f64::from(hertz) / f64::from(TONE_RATE) * std::f64::consts::TAU;
+        (phase.sin() * 10_000.0) as i16
+    };
+    wav(TONE_RATE, &(0..(seconds * f64::from(TONE_RATE)) as u32).map(sample).collect::<Vec<_>>())
+}
+
+/// A WAV file of these samples, so many a second.
+pub fn wav(rate: u32, samples: &[i16]) -> Result<Vec<u8>, Error> {
     let spec = hound::WavSpec {
         channels: 1,
-        sample_rate: RATE,
+        sample_rate: rate,
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
     let mut file = Cursor::new(Vec::new());
     let mut write = || {
         let mut writer = hound::WavWriter::new(&mut file, spec)?;
-        for sample in 0..(seconds * f64::from(RATE)) as u32 {
-            let phase = f64::from(sample) * f64::from(hertz) / f64::from(RATE) * std::f64::consts::TAU;
-            writer.write_sample((phase.sin() * 10_000.0) as i16)?;
-        }
+        samples.iter().try_for_each(|sample| writer.write_sample(*sample))?;
         writer.finalize()
     };
     write().map_err(std::io::Error::other)?;

@@ -1,6 +1,6 @@
 //! What a customer hears of a spoken prompt, against the original speech.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use carrier::{Answers, Behaviour, Carrier, CarrierConfig, CodecName, Outcome, Subscriber};
@@ -50,15 +50,27 @@ async fn a_prompt_is_heard_as_well_as_the_codec_allows() {
     }
 }
 
-/// `pesq_check.py` in its own Python environment.
-pub(crate) fn check(codec: &str, recording: &Path) {
+/// A script of `testbed/pesq` in its own Python environment.
+fn script(name: &str) -> Command {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pesq");
     let setup = Command::new(folder.join("setup.sh")).output().unwrap();
     assert!(setup.status.success(), "setup.sh: {}", String::from_utf8_lossy(&setup.stderr));
     let python = String::from_utf8(setup.stdout).unwrap();
-    let output = Command::new(python.trim())
-        .arg("-B")
-        .arg(folder.join("pesq_check.py"))
+    let mut command = Command::new(python.trim());
+    command.arg("-B").arg(folder.join(name));
+    command
+}
+
+/// `pesq_score.py`: how well each file is heard.
+pub(crate) fn score(original: &Path, heard: &[PathBuf]) -> Vec<f64> {
+    let output = script("pesq_score.py").arg(original).args(heard).output().unwrap();
+    assert!(output.status.success(), "pesq_score.py: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| line.parse().unwrap()).collect()
+}
+
+/// `pesq_check.py`: fails where it is not heard as well as the codec allows.
+pub(crate) fn check(codec: &str, recording: &Path) {
+    let output = script("pesq_check.py")
         .args([SPEECH.as_ref(), recording.as_os_str()])
         .args(["--codec", codec])
         // The ceiling of Opus is that of libopus, which speaks 0.05 better than our encoder at the same bitrate.
