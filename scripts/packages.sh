@@ -3,7 +3,7 @@
 set -euo pipefail
 
 packages=(
-    gcc                     # SQLite is compiled from its bundled source
+    gcc cmake               # SQLite and libopus are compiled from their bundled source
     sip-tester              # SIPp: registrar, callees and callers nobody here wrote
     kamailio                # digest SHA-256 from a registrar nobody here wrote
     baresip-core            # phones that register, call and are called

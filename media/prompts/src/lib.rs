@@ -27,6 +27,7 @@ mod decode;
 mod error;
 pub mod level;
 mod ogg;
+mod opus;
 mod prepare;
 mod resample;
 mod sniff;

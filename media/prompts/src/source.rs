@@ -1,8 +1,8 @@
 //! What a file is decoded with: one block of samples after the other, whatever the container.
 
-use std::io::{Cursor, Read};
+use std::io::Read;
 
-use opus_pure::{MAX_PACKET_SAMPLES, OggOpusReader, OggPacket, OpusDecoder};
+use media_core::record::ogg::OPUS_RATE;
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as Symphonia;
@@ -11,15 +11,13 @@ use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions, ReadOnlyS
 use symphonia::default::formats::{FlacReader, MpaReader, OggReader, WavReader};
 
 use crate::ogg;
+use crate::opus::OpusBlocks;
 use crate::sniff::{self, Container};
 use crate::wav::{self, Wav};
 use crate::{Error, MAX_RATE, MIN_RATE};
 
 /// How far into a file without any signature an MP3 frame is looked for.
 const SYNC_SEARCH: usize = 64 << 10;
-
-/// Opus decodes to any of its rates; at this one nothing of it is lost, and it is what its container counts in.
-const OPUS_RATE: u32 = 48_000;
 
 /// A file that has been recognised.
 #[derive(Debug)]
@@ -50,14 +48,6 @@ pub(crate) enum Blocks<'a> {
         rate: u32,
     },
     Opus(Box<OpusBlocks<'a>>),
-}
-
-pub(crate) struct OpusBlocks<'a> {
-    reader: OggOpusReader<Cursor<&'a [u8]>>,
-    decoder: OpusDecoder,
-    trim: opus_pure::Trim,
-    packet: OggPacket,
-    channels: usize,
 }
 
 impl<'a> Source<'a> {
@@ -120,31 +110,14 @@ impl<'a> Source<'a> {
             Source::Ogg(bytes) => {
                 OggReader::try_new(stream(*bytes), options).map(|reader| Box::new(reader) as _)
             }
-            Source::OggOpus(bytes) => return self.open_opus(bytes),
+            Source::OggOpus(bytes) => {
+                return OpusBlocks::open(bytes).map(|blocks| Blocks::Opus(Box::new(blocks)));
+            }
         };
         let reader = reader.map_err(|error| self.error(error))?;
         let track = reader.tracks().first();
         let (decoder, rate) = self.decoder(track.and_then(|track| track.codec_params.as_ref()))?;
         Ok(Blocks::Symphonia { source: self, reader, decoder, rate })
-    }
-
-    fn open_opus(&self, bytes: &'a [u8]) -> Result<Blocks<'_>, Error> {
-        let reader = OggOpusReader::new(Cursor::new(bytes)).map_err(|error| self.opus_error(&error))?;
-        let head = reader.head();
-        if head.mapping_family != 0 {
-            return Err(Error::UnsupportedChannels { channels: head.channel_count.into() });
-        }
-        let channels = usize::from(head.channel_count);
-        let decoder = head.decoder(OPUS_RATE as i32).map_err(|error| self.opus_error(&error))?;
-        let trim = opus_pure::Trim::new(head, OPUS_RATE as i32, channels)
-            .map_err(|error| self.opus_error(&error))?;
-        Ok(Blocks::Opus(Box::new(OpusBlocks {
-            reader,
-            decoder,
-            trim,
-            packet: OggPacket::default(),
-            channels,
-        })))
     }
 
     fn error(&self, error: Symphonia) -> Error {
@@ -160,10 +133,6 @@ impl<'a> Source<'a> {
             _ => "its decoder fails",
         };
         Error::Damaged { container, reason }
-    }
-
-    fn opus_error(&self, error: &opus_pure::Error) -> Error {
-        Error::Damaged { container: self.container(), reason: opus_reason(error) }
     }
 
     fn decoder(&self, parameters: Option<&CodecParameters>) -> Result<(Box<dyn AudioDecoder>, u32), Error> {
@@ -222,42 +191,6 @@ impl Blocks<'_> {
             trim_start: packet.trim_start.get() as usize,
             trim_end: packet.trim_end.get() as usize,
         }))
-    }
-}
-
-impl OpusBlocks<'_> {
-    fn next(&mut self, interleaved: &mut Vec<f32>) -> Result<Option<Block>, Error> {
-        match self.reader.read_packet_into(&mut self.packet) {
-            Ok(true) => {}
-            Ok(false) => return Ok(None),
-            Err(error) => {
-                return Err(Error::Damaged { container: "Ogg/Opus", reason: opus_reason(&error) });
-            }
-        }
-        let channels = self.channels;
-        interleaved.resize(MAX_PACKET_SAMPLES * channels, 0.0);
-        match self.decoder.decode(&self.packet.data, MAX_PACKET_SAMPLES, interleaved) {
-            Ok(frames) => {
-                interleaved.truncate(frames * channels);
-                let kept = self.trim.keep_range(&self.packet, interleaved.len());
-                Ok(Some(Block::Audio {
-                    channels,
-                    trim_start: kept.start / channels,
-                    trim_end: (interleaved.len() - kept.end) / channels,
-                }))
-            }
-            Err(error) => Ok(Some(Block::Damaged(opus_reason(&error)))),
-        }
-    }
-}
-
-fn opus_reason(error: &opus_pure::Error) -> &'static str {
-    match error {
-        opus_pure::Error::InvalidArgument(reason)
-        | opus_pure::Error::InvalidPacket(reason)
-        | opus_pure::Error::InvalidStream(reason) => reason,
-        opus_pure::Error::Io(_) => "it ends too early",
-        opus_pure::Error::BufferTooSmall { .. } | opus_pure::Error::Internal(_) | _ => "its decoder fails",
     }
 }
 

@@ -5,6 +5,7 @@ mod support;
 
 use std::time::Duration;
 
+use media_core::record::ogg;
 use media_prompts::{Error, Limits, NARROW, WIDE, decode, prepare};
 use support::{decoded, distortion, refused, tone};
 
@@ -97,14 +98,17 @@ fn the_limit_of_length_holds_before_all_is_decoded() {
 
 /// An Ogg/Opus file of packets of 120 ms in two octets each: an hour in 60 kB.
 fn long_silence(packets: usize, granule: impl Fn(usize) -> u64) -> Vec<u8> {
-    let head = opus_pure::OpusHead::new(1, 48_000).unwrap();
-    let mut writer = opus_pure::OggOpusWriter::new(Vec::new(), head).unwrap();
+    let (mut pages, mut file) = (ogg::Pages::new(1), Vec::new());
+    for header in [ogg::opus_head(1, 0, 48_000), ogg::opus_tags("")] {
+        pages.push(&header, 0, &mut file);
+        pages.flush(&mut file);
+    }
     for n in 0..packets {
         // Code 3 with six frames of 20 ms of no octets at all, which the decoder conceals.
-        let duration = granule(n + 1) - granule(n);
-        writer.write_packet_with_duration(&[0x78 | 3, 6], duration as u32).unwrap();
+        pages.push(&[0x78 | 3, 6], granule(n + 1), &mut file);
     }
-    writer.finish().unwrap()
+    pages.finish(granule(packets), &mut file);
+    file
 }
 
 #[test]

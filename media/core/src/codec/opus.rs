@@ -5,13 +5,13 @@
 //! one, and at this bitrate the band above 8 kHz is paid for by the one below; two peers that both speak Opus hear each
 //! other unchanged, for their packets pass through a bridge as they are.
 //!
-//! The arithmetic is that of the crate `opus-pure`, checked against libopus. Its decoder allocates nothing, except in a
-//! frame that it conceals (up to five buffers). Its encoder allocates three short-lived buffers in every frame, 2.5 kB in all,
-//! and has no way to be given them.
+//! The arithmetic is libopus's (`docs/adr/0008`). Its memory is one block a coder, taken when that is made; what it needs for
+//! a packet lies on the stack.
 
 use std::fmt;
 
-use opus_pure::{Application, Bandwidth, OpusDecoder, OpusEncoder, RateControl, Signal};
+use bytemuck::{cast_slice, cast_slice_mut};
+use opusic_c::{Application, Bandwidth, Bitrate, Channels, InbandFec, SampleRate, Signal};
 
 /// Samples per second of what is decoded and encoded.
 pub(crate) const SAMPLE_RATE: u32 = 16_000;
@@ -31,7 +31,7 @@ pub(crate) const FRAME_OCTETS: usize = BITRATE as usize / 8 * FRAME_MS as usize 
 /// Samples of a packet that we send.
 const FRAME: usize = SAMPLE_RATE as usize / 1000 * FRAME_MS as usize;
 
-/// RFC 6716, 2.1.4: "any duration that is a multiple of 2.5 ms" can be concealed.
+/// The shortest frame: 2.5 ms.
 const SHORTEST: usize = SAMPLE_RATE as usize / 400;
 
 /// RFC 6716, 2.1.4: 120 ms are the longest packet.
@@ -61,95 +61,116 @@ pub(crate) enum Effort {
 }
 
 /// Opus to linear.
-pub(crate) struct Decoder(Box<OpusDecoder>);
+pub(crate) struct Decoder(opusic_c::Decoder);
 
 /// Linear to Opus.
-pub(crate) struct Encoder(Box<OpusEncoder>);
+pub(crate) struct Encoder {
+    coder: opusic_c::Encoder,
+    effort: Effort,
+    lookahead: usize,
+    /// Packets of the hundred that the peer is expected to lose.
+    loss: u8,
+}
 
 impl Decoder {
     /// One that has heard nothing.
     pub(crate) fn new() -> Self {
-        let decoder = OpusDecoder::new(SAMPLE_RATE as i32, 1);
-        let mut decoder =
-            decoder.unwrap_or_else(|error| unreachable!("16 kHz mono is what Opus knows: {error}"));
-        // Its buffer of samples grows with the longest packet: to that at once.
-        let mut longest = [0; LONGEST];
-        let warmed = decoder.decode_s16(&[], LONGEST, &mut longest).and_then(|_| decoder.reset_state());
-        debug_assert!(warmed.is_ok(), "{warmed:?}");
-        Self(Box::new(decoder))
+        let decoder = opusic_c::Decoder::new(Channels::Mono, SampleRate::Hz16000);
+        Self(
+            decoder
+                .unwrap_or_else(|error| unreachable!("16 kHz mono is what Opus knows: {}", error.message())),
+        )
     }
 
     /// Decodes a packet to the front of `samples` and returns how many that were: none if it is damaged or longer than
     /// `samples`. A peer that sends nothing in pauses (DTX) says so in packets of one or two octets, which are decoded to
     /// noise.
     pub(crate) fn decode(&mut self, packet: &[u8], samples: &mut [i16]) -> usize {
-        if packet.is_empty() {
+        // To libopus no packet is a lost one.
+        if packet.is_empty() || samples.is_empty() {
             return 0;
         }
-        let room = samples.len().min(LONGEST);
-        self.0.decode_s16(packet, room, samples).unwrap_or(0)
+        self.0.decode_to_slice(packet, cast_slice_mut(samples), false).unwrap_or(0)
     }
 
     /// Makes up what was lost, as long as `samples`, down to whole steps of 2.5 ms, and returns how many that were.
     pub(crate) fn conceal(&mut self, samples: &mut [i16]) -> usize {
-        let count = samples.len().min(LONGEST) / SHORTEST * SHORTEST;
+        let count = whole_steps(samples.len());
         if count == 0 {
             return 0;
         }
-        self.0.decode_s16(&[], count, &mut samples[..count]).unwrap_or(0)
+        self.0.decode_to_slice(&[], cast_slice_mut(&mut samples[..count]), false).unwrap_or(0)
     }
 
     /// Decodes what `next` says about the packet before it, which was lost and as long as `samples` (in-band FEC), and
     /// returns how many samples that were; conceals if it says nothing. `next` itself is decoded after this.
     pub(crate) fn recover(&mut self, next: &[u8], samples: &mut [i16]) -> usize {
-        let count = samples.len().min(LONGEST) / SHORTEST * SHORTEST;
+        let count = whole_steps(samples.len());
         if count == 0 || next.is_empty() {
             return self.conceal(samples);
         }
-        self.0.decode_fec_s16(next, count, &mut samples[..count]).unwrap_or(0)
+        self.0.decode_to_slice(next, cast_slice_mut(&mut samples[..count]), true).unwrap_or(0)
     }
+}
+
+/// RFC 6716, 2.1.4: "any duration that is a multiple of 2.5 ms" can be concealed.
+fn whole_steps(samples: usize) -> usize {
+    samples.min(LONGEST) / SHORTEST * SHORTEST
 }
 
 impl Encoder {
     pub(crate) fn new(effort: Effort) -> Self {
-        let encoder = OpusEncoder::new(SAMPLE_RATE as i32, 1, Application::Voip);
-        let mut encoder =
-            encoder.unwrap_or_else(|error| unreachable!("16 kHz mono is what Opus knows: {error}"));
-        encoder.bitrate_bps = BITRATE as i32;
-        encoder.max_bandwidth = Bandwidth::Wideband;
+        Self::set_up(effort).unwrap_or_else(|error| {
+            unreachable!("settings for 16 kHz mono that Opus knows: {}", error.message())
+        })
+    }
+
+    fn set_up(effort: Effort) -> Result<Self, opusic_c::ErrorCode> {
+        let mut coder = opusic_c::Encoder::new(Channels::Mono, SampleRate::Hz16000, Application::Voip)?;
+        coder.set_bitrate(Bitrate::Value(BITRATE))?;
+        coder.set_max_bandwidth(Bandwidth::Wide)?;
         // At 24 kbit/s the layer for speech is the better one for everything wideband, and no mode is changed in between.
-        encoder.signal_type = Some(Signal::Voice);
-        // Wideband PESQ of read speech: 4.39 at 9, 4.37 at 5, 4.32 at 3, at 200, 130 and 80 µs a frame.
-        (encoder.complexity, encoder.rate_control) = match effort {
-            Effort::Prompt => (9, RateControl::Cbr),
-            Effort::Live => (5, RateControl::ConstrainedVbr),
+        coder.set_signal(Signal::Voice)?;
+        // Wideband PESQ of read speech: 4.40 at 9, 4.37 at 5, 4.31 at 3, at 158, 93 and 71 µs a frame.
+        let (complexity, constant_rate) = match effort {
+            Effort::Prompt => (9, true),
+            Effort::Live => (5, false),
         };
-        Self(Box::new(encoder))
+        coder.set_complexity(complexity)?;
+        coder.set_vbr(!constant_rate)?;
+        let lookahead = coder.get_look_ahead()? as usize;
+        Ok(Self { coder, effort, lookahead, loss: 0 })
     }
 
     /// Encodes one packet of 20 ms to the front of `packet` and returns its length, which is no more than there is room
     /// for; 0 if `samples` are not 20 ms.
     pub(crate) fn encode(&mut self, samples: &[i16], packet: &mut [u8]) -> usize {
-        if samples.len() != FRAME {
+        if samples.len() != FRAME || packet.is_empty() {
             return 0;
         }
-        let room = match self.0.rate_control {
-            RateControl::Cbr => packet.len().min(FRAME_OCTETS),
-            RateControl::Vbr | RateControl::ConstrainedVbr => packet.len(),
+        let room = match self.effort {
+            Effort::Prompt => packet.len().min(FRAME_OCTETS),
+            Effort::Live => packet.len(),
         };
-        self.0.encode_s16(samples, FRAME, &mut packet[..room]).unwrap_or(0)
+        self.coder.encode_to_slice(cast_slice(samples), &mut packet[..room]).unwrap_or(0)
     }
 
     /// Samples that the packets so far do not hold yet.
     pub(crate) fn lookahead(&self) -> usize {
-        self.0.lookahead()
+        self.lookahead
     }
 
     /// How many packets of the hundred the peer says it loses: from then on a copy of each goes with the next (in-band
     /// FEC), as far as the bitrate bears it.
     pub(crate) fn expect_loss(&mut self, percent: u8) {
-        self.0.use_inband_fec = percent > 0;
-        self.0.packet_loss_perc = i32::from(percent.min(100));
+        let percent = percent.min(100);
+        if percent == self.loss {
+            return;
+        }
+        let fec = if percent > 0 { InbandFec::Mode1 } else { InbandFec::Off };
+        let set = self.coder.set_inband_fec(fec).and_then(|()| self.coder.set_packet_loss(percent));
+        debug_assert!(set.is_ok(), "a share of the hundred is what Opus knows");
+        self.loss = percent;
     }
 }
 
@@ -167,12 +188,14 @@ impl fmt::Debug for Decoder {
 
 impl fmt::Debug for Encoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "opus::Encoder({} bit/s)", self.0.bitrate_bps)
+        write!(f, "opus::Encoder({:?}, {} % loss)", self.effort, self.loss)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    // Peers that nobody here wrote.
+    use opus_pure::{Application, OpusEncoder};
     use proptest::prelude::*;
 
     use super::*;

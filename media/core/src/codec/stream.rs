@@ -3,8 +3,7 @@
 use super::opus::Effort;
 use super::{Codec, g711, g722, l16, opus};
 
-/// Turns the payloads of one stream into samples. Nothing allocates after [`Decoder::new`], except where Opus
-/// conceals.
+/// Turns the payloads of one stream into samples. Nothing allocates after [`Decoder::new`].
 #[derive(Debug)]
 pub struct Decoder(Decoding);
 
@@ -64,8 +63,7 @@ impl Decoder {
     }
 }
 
-/// Turns samples into the payloads of one stream. Nothing allocates after [`Encoder::new`], except that
-/// Opus takes and gives back three buffers for every packet.
+/// Turns samples into the payloads of one stream. Nothing allocates after [`Encoder::new`].
 #[derive(Debug)]
 pub struct Encoder(Encoding);
 

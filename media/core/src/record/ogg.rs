@@ -8,6 +8,7 @@ const MAX_SEGMENTS: usize = 255;
 pub const MAX_PAGE: usize = HEADER_LEN + MAX_SEGMENTS + MAX_SEGMENTS * 255;
 
 /// Flags of a page.
+const CONTINUED: u8 = 1;
 const FIRST: u8 = 2;
 const LAST: u8 = 4;
 
@@ -142,6 +143,25 @@ impl<'a> Page<'a> {
         self.octets[6..].first_chunk().map_or(0, |octets| u64::from_le_bytes(*octets))
     }
 
+    /// Whether it begins with the rest of a packet.
+    pub fn is_continued(self) -> bool {
+        self.octets[FLAGS_AT] & CONTINUED != 0
+    }
+
+    /// The lengths of its segments; one below 255 ends a packet (RFC 3533, 6).
+    pub fn segments(self) -> &'a [u8] {
+        self.octets.get(HEADER_LEN..self.body_at()).unwrap_or_default()
+    }
+
+    /// What the segments hold, one after the other.
+    pub fn body(self) -> &'a [u8] {
+        self.octets.get(self.body_at()..).unwrap_or_default()
+    }
+
+    fn body_at(self) -> usize {
+        HEADER_LEN + usize::from(self.octets[HEADER_LEN - 1])
+    }
+
     /// Whether the stream says that it ends here.
     pub fn is_last(self) -> bool {
         self.octets[FLAGS_AT] & LAST != 0
@@ -157,8 +177,7 @@ impl<'a> Page<'a> {
 
     /// What the identification header in it says: channels, samples to skip and the rate of what was encoded.
     pub fn opus_head(self) -> Option<(u8, u16, u32)> {
-        let body = self.octets.get(HEADER_LEN + usize::from(self.octets[HEADER_LEN - 1])..)?;
-        let head: &[u8; 19] = body.first_chunk()?;
+        let head: &[u8; 19] = self.body().first_chunk()?;
         let rate = u32::from_le_bytes([head[12], head[13], head[14], head[15]]);
         head.starts_with(b"OpusHead").then_some((head[9], u16::from_le_bytes([head[10], head[11]]), rate))
     }

@@ -3,7 +3,8 @@
 //! Two channels are two streams of their own in one packet (channel mapping family 1), not a coupled pair: as a pair a
 //! side that speaks would be heard in the other 20 dB down.
 
-use opus_pure::{Application, MAX_PACKET_BYTES, OpusEncoder};
+use bytemuck::cast_slice;
+use opusic_c::{Application, Bitrate, Channels, Encoder, ErrorCode, SampleRate};
 
 use super::ogg::{OPUS_RATE, Pages, opus_head, opus_tags};
 
@@ -11,12 +12,15 @@ use super::ogg::{OPUS_RATE, Pages, opus_head, opus_tags};
 const PACKETS: u32 = 50;
 
 /// Work that the encoder puts into a packet, 0 to 10: hundreds of recordings may be encoded at a time.
-const COMPLEXITY: i32 = 5;
+const COMPLEXITY: u8 = 5;
+
+/// Octets of a packet of one frame (RFC 6716, 3.2.1 and 3.4, R2): its first octet, and 1275.
+const MAX_PACKET: usize = 1276;
 
 /// The streams of a file and what waits to be encoded.
 pub(super) struct OpusFile {
     /// One for each channel.
-    encoders: Vec<OpusEncoder>,
+    encoders: Vec<Encoder>,
     pages: Pages,
     /// Samples of the channels in turns, fewer than a packet's.
     waiting: Vec<i16>,
@@ -30,7 +34,7 @@ pub(super) struct OpusFile {
     samples: u64,
     packets: u64,
     channel: Vec<i16>,
-    buffer: Box<[u8; MAX_PACKET_BYTES]>,
+    buffer: Box<[u8; MAX_PACKET]>,
     packet: Vec<u8>,
 }
 
@@ -38,16 +42,10 @@ impl OpusFile {
     /// Begins a file at `rate` (8, 16 or 48 kHz); its headers go to `out`, each on a page of its own (RFC 7845, 3).
     pub(super) fn new(rate: u32, channels: u8, out: &mut Vec<u8>) -> Self {
         // Refused for other rates only, and no codec has one: such a file would be silence.
-        let encoders: Vec<_> = (0..channels)
-            .filter_map(|_| OpusEncoder::new(rate as i32, 1, Application::Voip).ok())
-            .map(|mut encoder| {
-                encoder.bitrate_bps = bitrate(rate);
-                encoder.complexity = COMPLEXITY;
-                encoder
-            })
-            .collect();
+        let mut encoders: Vec<_> = (0..channels).filter_map(|_| encoder(rate).ok()).collect();
         let ticks = u64::from(OPUS_RATE / rate.max(1));
-        let pre_skip = encoders.first().map_or(0, |encoder| encoder.lookahead() as u64 * ticks);
+        let pre_skip = encoders.first_mut().and_then(|encoder| encoder.get_look_ahead().ok());
+        let pre_skip = u64::from(pre_skip.unwrap_or(0)) * ticks;
         let mut pages = Pages::new(SERIAL);
         pages.push(&opus_head(channels, pre_skip as u16, rate), 0, out);
         pages.flush(out);
@@ -64,7 +62,7 @@ impl OpusFile {
             samples: 0,
             packets: 0,
             channel: Vec::new(),
-            buffer: Box::new([0; MAX_PACKET_BYTES]),
+            buffer: Box::new([0; MAX_PACKET]),
             packet: Vec::new(),
         }
     }
@@ -106,8 +104,9 @@ impl OpusFile {
             self.channel.clear();
             self.channel.extend(samples);
             let encoder = self.encoders.get_mut(channel);
-            let encoded = encoder
-                .and_then(|encoder| encoder.encode_s16(&self.channel, self.frame, &mut self.buffer[..]).ok());
+            let encoded = encoder.and_then(|encoder| {
+                encoder.encode_to_slice(cast_slice(&self.channel), &mut self.buffer[..]).ok()
+            });
             let packet = match encoded.and_then(|length| self.buffer.get(..length)) {
                 // RFC 6716, 3.2.2, code 0: "one frame in the packet", as every frame of 20 ms is.
                 Some(packet) if packet.first().is_some_and(|toc| toc & 3 == 0) => packet,
@@ -128,6 +127,20 @@ impl OpusFile {
     }
 }
 
+/// An encoder of one channel.
+fn encoder(rate: u32) -> Result<Encoder, ErrorCode> {
+    let sample_rate = match rate {
+        8_000 => SampleRate::Hz8000,
+        16_000 => SampleRate::Hz16000,
+        48_000 => SampleRate::Hz48000,
+        _ => return Err(ErrorCode::BadArg),
+    };
+    let mut encoder = Encoder::new(Channels::Mono, sample_rate, Application::Voip)?;
+    encoder.set_bitrate(Bitrate::Value(bitrate(rate)))?;
+    encoder.set_complexity(COMPLEXITY)?;
+    Ok(encoder)
+}
+
 /// 20 ms without a frame, which a decoder conceals (RFC 6716, 3.2.1).
 const NOTHING: [u8; 1] = [1 << 3];
 
@@ -146,7 +159,7 @@ const SERIAL: u32 = 1;
 
 /// Bits a second for one channel of speech: what RFC 7587, 3.1.1 calls its sweet spots (8-12 for narrowband, 16-20 for
 /// wideband, 28-40 for fullband speech), and a little more, for what is recorded may have been encoded before.
-fn bitrate(rate: u32) -> i32 {
+fn bitrate(rate: u32) -> u32 {
     match rate {
         0..=8_000 => 16_000,
         8_001..=16_000 => 24_000,

@@ -114,14 +114,20 @@ fn what_is_transcoded_and_mixed_does_not_allocate() {
     });
     let mut owner = Owner { media: media.unwrap(), events };
     let peers: Vec<Peer> = (0..24).map(|_| Peer::new(LOCALHOST)).collect();
-    let codec = |id: usize| [Codec::Pcmu, Codec::Pcma, Codec::G722][id % 3];
+    let codec = |id: usize| Codec::ALL[id % Codec::ALL.len()];
+    let payloads = Codec::ALL.map(|codec| {
+        let pcm: Vec<i16> = (0..codec.sample_rate() as i16 / 50).map(|n| n % 40 * 200).collect();
+        let mut payload = [0; 640];
+        let octets = media_core::Encoder::new(codec).encode(&pcm, &mut payload);
+        payload[..octets].to_vec()
+    });
     let mut locals = Vec::new();
     for (id, peer) in peers.iter().enumerate() {
         let pt = codec(id).payload_type();
         let agreed = Negotiated { codec: codec(id), pt_send: pt, pt_recv: pt, ..negotiated(peer.address) };
         locals.push(owner.media.open(LegId(id as u64)).unwrap());
         owner.command(id as u64, Command::Start { config: leg_config(id as u64), negotiated: agreed });
-        owner.play(id as u64, &Arc::new(Prompt::new(codec(id), vec![0; 160])), 1);
+        owner.play(id as u64, &Arc::new(Prompt::new(codec(id), vec![0; codec(id).octets_per_ms() * 20])), 1);
     }
     // Pairs of unlike codecs, and a conference of all kinds.
     for id in 0..9 {
@@ -136,9 +142,12 @@ fn what_is_transcoded_and_mixed_does_not_allocate() {
     let round = |round: u16| {
         let mixed = total().rtp_packets_mixed;
         for (id, (peer, local)) in peers.iter().zip(&locals).enumerate() {
+            let timestamp = u32::from(round) * codec(id).clock_rate() / 50;
             let packet = match round % 10 {
-                0 => rtp(101, true, round, u32::from(round) * 160, &[round as u8 % 10, 0x8a, 3, 32]),
-                _ => rtp(codec(id).payload_type(), false, round, u32::from(round) * 160, &[0x33; 160]),
+                0 => rtp(101, true, round, timestamp, &[round as u8 % 10, 0x8a, 3, 32]),
+                // Lost, and concealed.
+                5 => continue,
+                _ => rtp(codec(id).payload_type(), false, round, timestamp, &payloads[id % payloads.len()]),
             };
             peer.send(*local, &packet);
         }
