@@ -61,6 +61,9 @@ impl From<Refusal> for Failure {
             Refusal::Configured => Self::new(Code::InUse, detail),
             Refusal::Conflict => Self::new(Code::InUse, detail),
             Refusal::QueueFull { retry_after } => Self::new(Code::QueueFull, detail).retry_after(retry_after),
+            Refusal::NoRoom { retry_after, .. } => {
+                Self::new(Code::Overloaded, detail).retry_after(retry_after)
+            }
             Refusal::Draining => Self::new(Code::Draining, detail).retry_after(DRAINING),
             Refusal::NotFound => Self::new(Code::NotFound, detail),
             Refusal::WrongState { status, need } => {

@@ -173,7 +173,7 @@ fn bridge_routes() -> Vec<Route> {
         Route::post("/v1/bridges", CONTROL, bridges::create)
             .says("Bridges", "createBridge", "Makes a bridge of two or more calls, or of those that come later")
             .more(
-                "Whoever waits for a second talker hears hold_music. The bridge ends when fewer than two talkers are left;                  calls that are to go on by themselves then join with an on_end.",
+                "Whoever waits for a second talker hears hold_music. The bridge ends when fewer than two talkers are left, or nobody of those who waited; calls that are to go on by themselves then join with an on_end.",
             )
             .body::<CreateBridge>()
             .answers::<Bridge>(201, "Made, or made by the same request before.")

@@ -276,6 +276,14 @@ pub enum Refusal {
         /// When it is worth trying again.
         retry_after: Duration,
     },
+    /// There is no room for it now.
+    #[error("{what}")]
+    NoRoom {
+        /// For what, and what makes room.
+        what: String,
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
     /// The engine takes no new calls.
     #[error("the engine drains and takes no new calls")]
     Draining,

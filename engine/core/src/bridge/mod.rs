@@ -1,7 +1,8 @@
 //! Bridges: who is in one, who hears whom, and when it is over.
 //!
 //! ```text
-//! Waiting ─ a second talker comes → Met ─ fewer than two talkers are left → over
+//! Empty ─ somebody comes → Waiting ─ a second talker comes → Met ─ fewer than two talkers are left → over
+//!                             └── nobody is left → over
 //! ```
 //!
 //! Nothing here touches a call; the engine does what follows for the calls.
@@ -29,8 +30,7 @@ pub(crate) struct Bridge {
     /// As it was asked for.
     pub(crate) request: CreateBridge,
     pub(crate) parties: Vec<Party>,
-    /// Whether two talkers have met in it.
-    pub(crate) met: bool,
+    stage: Stage,
     id: String,
     created_at: Timestamp,
 }
@@ -69,6 +69,17 @@ pub(crate) struct Sound {
     pub(crate) held: bool,
 }
 
+/// How far a bridge has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nobody has ever been in it.
+    Empty,
+    /// Fewer than two talkers have come so far.
+    Waiting,
+    /// Two talkers have met in it.
+    Met,
+}
+
 /// What has become of a bridge after a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -76,7 +87,7 @@ pub(crate) enum Standing {
     Waiting,
     /// They hear each other.
     Met,
-    /// Fewer than two talkers are left.
+    /// Fewer than two talkers are left of those who met, or nobody of those who waited.
     Over,
 }
 
@@ -91,7 +102,8 @@ impl Bridges {
     pub(crate) fn make(&mut self, id: String, request: CreateBridge, created_at: Timestamp) {
         self.last += 1;
         let number = BridgeId(self.last);
-        let bridge = Bridge { number, request, parties: Vec::new(), met: false, id: id.clone(), created_at };
+        let bridge =
+            Bridge { number, request, parties: Vec::new(), stage: Stage::Empty, id: id.clone(), created_at };
         self.by_id.insert(id, bridge);
     }
 
@@ -107,8 +119,9 @@ impl Bridges {
         self.by_id.values()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.by_id.len()
+    /// How many there are that nobody has ever been in. All others have a call in them, or end.
+    pub(crate) fn empty(&self) -> usize {
+        self.by_id.values().filter(|bridge| bridge.stage == Stage::Empty).count()
     }
 
     /// The bridge that the call of `leg` is in.
@@ -161,14 +174,26 @@ impl Bridge {
     /// How it stands after a change; two who meet have met.
     pub(crate) fn stand(&mut self) -> Standing {
         let talkers = self.parties.iter().filter(|party| party.part.role.talks()).count();
-        match (self.met, talkers >= 2) {
-            (_, true) => {
-                self.met = true;
+        match (self.stage, talkers) {
+            (_, 2..) => {
+                self.stage = Stage::Met;
                 Standing::Met
             }
-            (true, false) => Standing::Over,
-            (false, false) => Standing::Waiting,
+            (Stage::Met, 0..2) => Standing::Over,
+            (Stage::Waiting, 0..2) if self.parties.is_empty() => Standing::Over,
+            (Stage::Waiting, 0..2) => Standing::Waiting,
+            (Stage::Empty, 0..2) => {
+                if !self.parties.is_empty() {
+                    self.stage = Stage::Waiting;
+                }
+                Standing::Waiting
+            }
         }
+    }
+
+    /// Whether two talkers have met in it.
+    pub(crate) fn has_met(&self) -> bool {
+        self.stage == Stage::Met
     }
 
     /// Who hears whom.
@@ -284,6 +309,13 @@ mod tests {
             bridge.parties.remove(0);
             assert_eq!(bridge.stand(), Standing::Over);
         });
-        heard(&parties[1..], |bridge| assert_eq!(bridge.stand(), Standing::Waiting));
+        heard(&parties[1..], |bridge| {
+            assert_eq!(bridge.stand(), Standing::Waiting);
+            bridge.parties.remove(0);
+            assert_eq!(bridge.stand(), Standing::Waiting);
+            bridge.parties.clear();
+            assert_eq!(bridge.stand(), Standing::Over);
+        });
+        heard(&[], |bridge| assert_eq!(bridge.stand(), Standing::Waiting));
     }
 }

@@ -25,6 +25,9 @@ use crate::variables;
 /// flood of commands.
 const MAX_PROGRAMS: usize = 32;
 
+/// A media thread tells the end of what was replaced within milliseconds.
+const PROGRAMS_RETRY: Duration = Duration::from_secs(1);
+
 /// The media leg.
 #[derive(Debug)]
 pub(super) enum Media {
@@ -407,7 +410,9 @@ impl LiveCall {
         match self.activity() {
             None => Err(self.wrong_state("only an answered call plays and gathers")),
             Some(_) if self.programs.running.len() >= MAX_PROGRAMS => {
-                Err(self.wrong_state("too many commands at a time"))
+                let what =
+                    format!("{MAX_PROGRAMS} plays and gathers of this call have not told their end yet");
+                Err(Refusal::NoRoom { what, retry_after: PROGRAMS_RETRY })
             }
             Some(Activity::Flow { run, .. }) if !run.leaves_media_free() => Err(self
                 .wrong_state("its flow plays or gathers; only at a park, pause or bridge step the API may")),

@@ -9,6 +9,9 @@ use crate::bridge::{Part, Party, Standing};
 use crate::call::{Parting, Wish};
 use crate::io::BridgePlan;
 
+/// When a bridge that nobody is in may be asked for again: a room waits for its people about so long.
+const EMPTY_BRIDGE_RETRY: Duration = Duration::from_secs(30);
+
 impl Engine {
     /// Bridges an answered call with another.
     pub fn bridge(&mut self, now: Instant, id: &CallId, request: &BridgeCall) -> Result<(), Refusal> {
@@ -20,7 +23,6 @@ impl Engine {
         }
         self.is_free(leg)?;
         self.is_free(other)?;
-        self.has_room()?;
         self.pair(now, [(leg, *on_end), (other, *with_on_end)], *dtmf);
         self.settle(now);
         Ok(())
@@ -45,7 +47,9 @@ impl Engine {
         let legs: Vec<LegId> =
             request.calls.iter().filter_map(|call| self.by_id.get(call).copied()).collect();
         legs.iter().try_for_each(|leg| self.is_free(*leg))?;
-        self.has_room()?;
+        if legs.is_empty() {
+            self.has_room_for_empty_one()?;
+        }
         self.bridges.make(id.clone(), request, self.timestamp(now));
         for leg in legs {
             self.join(now, &id, leg, Part::talk(OnEnd::Hangup));
@@ -127,25 +131,41 @@ impl Engine {
     /// Brings bridges in line with the calls that something has happened to. `false`: there was nothing to do.
     pub(super) fn run_bridges(&mut self, now: Instant) -> bool {
         let any = !self.stirred.is_empty();
-        while let Some(leg) = self.stirred.pop_front() {
-            match self.calls.get_mut(&leg) {
-                Some(call) if call.is_conversing() => {
-                    let (wish, sound) = (call.take_wish(), call.sound());
-                    if let Some(wish) = wish {
-                        self.grant(now, leg, wish);
-                    }
-                    self.sounds(now, leg, sound);
-                }
-                Some(_) | None => self.gone(now, leg),
+        while !self.stirred.is_empty() {
+            let stirred = std::mem::take(&mut self.stirred);
+            let is_conversing = |leg: &LegId| self.calls.get(leg).is_some_and(LiveCall::is_conversing);
+            let (conversing, ended) = stirred.into_iter().partition(is_conversing);
+            self.gone(now, ended);
+            for leg in conversing {
+                self.stirs(now, leg);
             }
         }
         any
     }
 
-    /// A call has ended: its bridge goes on without it, or ends.
-    fn gone(&mut self, now: Instant, leg: LegId) {
-        let Some((id, party)) = self.bridges.leave(leg) else { return };
-        self.arrange_after(now, &id, &Parting { cause: Some(party.call), by: EndedBy::Engine });
+    /// Calls have ended: their bridges go on without them, or end. All of them leave before a bridge is looked at, for the
+    /// legs of all are closed already.
+    fn gone(&mut self, now: Instant, ended: Vec<LegId>) {
+        let mut left: BTreeMap<String, Parting> = BTreeMap::new();
+        for leg in ended {
+            if let Some((id, party)) = self.bridges.leave(leg) {
+                let parting = Parting { cause: Some(party.call), by: EndedBy::Engine };
+                left.entry(id).or_insert(parting);
+            }
+        }
+        for (id, parting) in &left {
+            self.arrange_after(now, id, parting);
+        }
+    }
+
+    /// Something has happened to a call that goes on.
+    fn stirs(&mut self, now: Instant, leg: LegId) {
+        let Some(call) = self.calls.get_mut(&leg) else { return };
+        let (wish, sound) = (call.take_wish(), call.sound());
+        if let Some(wish) = wish {
+            self.grant(now, leg, wish);
+        }
+        self.sounds(now, leg, sound);
     }
 
     /// What a flow wants its call to be bridged with. Where there is nobody, its next step comes at once.
@@ -155,7 +175,7 @@ impl Engine {
                 Wish::Call(other) => {
                     let other = CallId::new(other).ok().and_then(|id| self.by_id.get(&id).copied());
                     let other = other.filter(|other| *other != leg && self.is_free(*other).is_ok());
-                    match other.filter(|_| self.has_room().is_ok()) {
+                    match other {
                         Some(other) => {
                             let pair = [(leg, OnEnd::Continue), (other, OnEnd::Hangup)];
                             self.pair(now, pair, BridgeDtmf::Relay);
@@ -180,7 +200,7 @@ impl Engine {
     fn sounds(&mut self, now: Instant, leg: LegId, sound: crate::bridge::Sound) {
         let Some(id) = self.bridges.of(leg).map(str::to_owned) else { return };
         let Some(bridge) = self.bridges.get_mut(&id) else { return };
-        let (met, music) = (bridge.met, bridge.request.hold_music.clone());
+        let (met, music) = (bridge.has_met(), bridge.request.hold_music.clone());
         let Some(party) = bridge.parties.iter_mut().find(|party| party.leg == leg) else { return };
         let before = std::mem::replace(&mut party.sound, sound);
         if before == sound {
@@ -267,7 +287,7 @@ impl Engine {
 
     fn end_bridge(&mut self, now: Instant, id: &str, parting: &Parting) -> bool {
         let Some(bridge) = self.bridges.end(id) else { return false };
-        if bridge.met {
+        if bridge.has_met() {
             self.outputs.push_back(Output::Bridge { bridge: bridge.number, plan: None });
         }
         for party in bridge.parties {
@@ -289,13 +309,17 @@ impl Engine {
         }
     }
 
-    /// Bridges that nobody is in are kept until they are deleted, so they are as many as calls may be at most.
-    fn has_room(&self) -> Result<(), Refusal> {
+    /// Bridges that nobody has come into yet are kept until they are deleted, so they are as many as calls may be at most.
+    /// The others need no bound: each has a call of its own.
+    fn has_room_for_empty_one(&self) -> Result<(), Refusal> {
         let most = self.limits.max_calls as usize;
-        if self.bridges.len() < most {
+        if self.bridges.empty() < most {
             return Ok(());
         }
-        Err(fault("", format!("there are {most} bridges, as many as calls may be (max_calls): delete some")))
+        let what = format!(
+            "{most} bridges wait for their first call, as many as calls may be (max_calls): delete some, or name a call"
+        );
+        Err(Refusal::NoRoom { what, retry_after: EMPTY_BRIDGE_RETRY })
     }
 }
 

@@ -421,13 +421,99 @@ fn media_that_fails_ends_the_bridge_and_a_leg_that_dies_ends_its_call() {
 }
 
 #[test]
+fn a_room_that_everybody_has_left_is_over() {
+    let mut world = parked(&["a", "b", "c", "d"]);
+    // One hangs up, one is taken out, and one only listens.
+    world.create_bridge(json!({"id": "one", "calls": ["a"], "hold_music": "music"})).unwrap();
+    world.create_bridge(json!({"id": "two", "calls": ["b"]})).unwrap();
+    world.create_bridge(json!({"id": "three", "calls": ["c"]})).unwrap();
+    world.join("three", json!({"call_id": "d", "role": "listen"})).unwrap();
+    world.run_for(500);
+    world.hang_up("a");
+    assert_eq!(world.engine.bridge_by_id("one"), None);
+    assert_eq!(world.leave("two", "b"), Ok(true));
+    assert_eq!(world.engine.bridge_by_id("two"), None);
+    world.hang_up("c");
+    assert!(world.engine.bridge_by_id("three").is_some(), "somebody waits there");
+    world.hang_up("d");
+    assert_eq!(world.engine.bridges().count(), 0);
+    world.hang_up("b");
+    world.is_over();
+    world.check(
+        "c",
+        "initiated
+        answered PCMA
+        ended completed answered by api 200",
+    );
+}
+
+#[test]
+fn members_that_end_at_once_leave_the_others_alone() {
+    let mut world = World::new();
+    let seconds = json!({"max_duration_s": 10});
+    for (id, extra) in [("a", &seconds), ("b", &seconds), ("c", &json!({})), ("d", &json!({}))] {
+        world.call(id, ANSWERED, extra.clone());
+    }
+    world.run_for(300);
+    world.create_bridge(json!({"id": "room", "calls": ["a", "b", "c", "d"]})).unwrap();
+    // So late that both deadlines have come.
+    world.now += std::time::Duration::from_secs(11);
+    world.pump();
+    assert_eq!(world.hearing(), [(3, vec![4]), (4, vec![3])]);
+    world.run_for(1_000);
+    assert_eq!(world.hearing(), [(3, vec![4]), (4, vec![3])]);
+    world.hang_up("c");
+    world.is_over();
+    assert_eq!(world.cdr("d").cause_call_id, Some(world.id("c")));
+}
+
+#[test]
+fn who_has_ended_is_not_bridged_with_who_comes() {
+    let mut world = World::new();
+    // One waits in a room until its time is over; the flow of the other comes in at that moment.
+    world.call("a", ANSWERED, json!({"max_duration_s": 10}));
+    world.run_for(10);
+    let flow = json!({"start": "wait", "steps": {
+        "wait": {"verb": "pause", "ms": 9_000, "next": "in"},
+        "in": {"verb": "bridge", "bridge_id": "room", "next": "stay"},
+        "stay": {"verb": "park"},
+    }});
+    world.call("b", ANSWERED, json!({"flow": flow}));
+    world.run_for(300);
+    world.create_bridge(json!({"id": "room", "calls": ["a"]})).unwrap();
+    world.now += std::time::Duration::from_secs(11);
+    world.pump();
+    world.run_for(1_000);
+    world.check(
+        "a",
+        "initiated
+        answered PCMA
+        ended completed answered by engine 200",
+    );
+    world.hang_up("b");
+    world.is_over();
+}
+
+#[test]
 fn bridges_that_nobody_is_in_are_bounded() {
     let mut world = World::with(|config| config.limits.max_calls = 3);
     for _ in 0..3 {
         world.create_bridge(json!({})).unwrap();
     }
-    let need = "there are 3 bridges, as many as calls may be (max_calls): delete some";
+    let need = "3 bridges wait for their first call, as many as calls may be (max_calls): delete some, or name a call";
     refused(world.create_bridge(json!({})), need);
+    assert!(matches!(world.create_bridge(json!({})), Err(Refusal::NoRoom { .. })));
+    // Calls are bounded themselves: bridges of theirs are not refused.
+    for id in ["a", "b", "c"] {
+        world.call(id, ANSWERED, json!({}));
+    }
+    world.run_for(300);
+    world.create_bridge(json!({"calls": ["c"]})).unwrap();
+    world.bridge("a", json!({"with": "b"})).unwrap();
+    world.hang_up("a");
+    world.hang_up("c");
+    world.run_for(1_000);
+    assert_eq!(world.engine.bridges().count(), 3);
     let ids: Vec<String> = world.engine.bridges().map(|bridge| bridge.id).collect();
     assert!(ids.iter().all(|id| world.engine.delete_bridge(world.now, id)));
     world.create_bridge(json!({})).unwrap();
