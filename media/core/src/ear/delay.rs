@@ -37,15 +37,20 @@ pub(super) struct Delays {
     packets: f32,
     min: Micros,
     max: Micros,
+    /// What the target is at most.
+    ceiling: Micros,
     target: Micros,
 }
 
 impl Delays {
-    pub(super) fn new(min: Micros, max: Micros) -> Self {
+    /// Between `min` and `max`; the target keeps away from that by `margin`, so that a delay may exceed it a little without
+    /// anything being thrown away.
+    pub(super) fn new(min: Micros, max: Micros, margin: Micros) -> Self {
+        let ceiling = (max - margin).max(min);
         let mut share = [0.0; BINS];
         share[bin(FIRST_GUESS - 1)] = 1.0;
-        let target = FIRST_GUESS.clamp(min, max);
-        Self { fastest: [0; STEPS], began: None, share, packets: FIRST_WEIGHT, min, max, target }
+        let target = FIRST_GUESS.clamp(min, ceiling);
+        Self { fastest: [0; STEPS], began: None, share, packets: FIRST_WEIGHT, min, max, ceiling, target }
     }
 
     /// Another source, or another clock: what is known of the fastest packet is void, the jitter of the path is not.
@@ -75,7 +80,7 @@ impl Delays {
         self.packets = (self.packets + 1.0).min(MEMORY);
         self.share.iter_mut().for_each(|share| *share *= keep);
         self.share[bin(transit - self.fastest())] += 1.0 - keep;
-        self.target = self.quantile().clamp(self.min, self.max);
+        self.target = self.quantile().clamp(self.min, self.ceiling);
     }
 
     /// The transit time of the fastest packet lately.
@@ -138,7 +143,7 @@ mod tests {
 
     #[test]
     fn without_jitter_the_target_falls_to_the_least_within_seconds() {
-        let mut delays = Delays::new(MIN, MAX);
+        let mut delays = Delays::new(MIN, MAX, 0);
         assert_eq!(delays.target(), FIRST_GUESS);
         feed(&mut delays, 0, [3_000; 250]);
         assert_eq!(delays.target(), MIN);
@@ -146,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_target_covers_the_jitter_and_follows_it_up_and_down() {
-        let mut delays = Delays::new(MIN, MAX);
+        let mut delays = Delays::new(MIN, MAX, 0);
         let now = feed(&mut delays, 0, (0..500).map(|n| spread(n, 30_000)));
         assert_eq!(delays.target(), 30_000);
         let now = feed(&mut delays, now, (0..50).map(|n| spread(n, 100_000)));
@@ -159,14 +164,14 @@ mod tests {
 
     #[test]
     fn the_target_stays_in_its_bounds() {
-        let mut delays = Delays::new(MIN, MAX);
+        let mut delays = Delays::new(MIN, MAX, 0);
         feed(&mut delays, 0, (0..500).map(|n| spread(n, 1_000_000)));
         assert_eq!(delays.target(), MAX);
     }
 
     #[test]
     fn the_reference_follows_a_clock_that_drifts() {
-        let mut delays = Delays::new(MIN, MAX);
+        let mut delays = Delays::new(MIN, MAX, 0);
         for drift in [4, -4] {
             // 200 ppm of 20 ms are 4 us a packet.
             feed(&mut delays, 0, (0..30_000).map(|n| n * drift + spread(n, 10_000)));

@@ -56,6 +56,9 @@ const MAX_STEPS: usize = 160;
 const MAX_DROPOUT: i16 = 3000;
 const MAX_MISORDER: i16 = -100;
 
+/// How far a stream's timestamps may go: eight months at 48 kHz. Who jumps so far begins anew, and nothing here overflows.
+const FARTHEST: i64 = 1 << 40;
+
 /// What an ear is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EarConfig {
@@ -84,6 +87,8 @@ impl EarConfig {
 pub struct EarStats {
     /// How long the fastest packet now waits before it is heard.
     pub delay_ms: u32,
+    /// The same, as a mean of all sound that came.
+    pub mean_delay_ms: u32,
     /// How long it should, by the jitter.
     pub target_ms: u32,
     /// Sound pulled.
@@ -108,6 +113,7 @@ impl EarStats {
         let before = before.unwrap_or_default();
         Self {
             delay_ms: self.delay_ms,
+            mean_delay_ms: mean(self.mean_delay_ms, self.heard_ms, before.mean_delay_ms, before.heard_ms),
             target_ms: self.target_ms,
             heard_ms: before.heard_ms + self.heard_ms,
             concealed_ms: before.concealed_ms + self.concealed_ms,
@@ -118,6 +124,13 @@ impl EarStats {
             discarded: before.discarded + self.discarded,
         }
     }
+}
+
+/// The mean of two means, weighed.
+fn mean(a: u32, weight_a: u32, b: u32, weight_b: u32) -> u32 {
+    let whole = (u64::from(weight_a) + u64::from(weight_b)).max(1);
+    let sum = u64::from(a) * u64::from(weight_a) + u64::from(b) * u64::from(weight_b);
+    u32::try_from(sum / whole).unwrap_or(u32::MAX)
 }
 
 /// Turns the packets of one peer into an even stream of samples. Its memory is fixed when it is made; neither
@@ -186,6 +199,9 @@ struct Counts {
     compressed: u64,
     late: u64,
     discarded: u64,
+    /// The delay in each of so many pulls, added up.
+    delays: Micros,
+    measured: i64,
     /// Made up since the last packet decoded.
     filled: i64,
 }
@@ -208,7 +224,7 @@ impl Ear {
             source: None,
             candidate: None,
             store: Store::new(2 * held_ms * codec.received_octets_per_ms()),
-            delays: Delays::new(min, max),
+            delays: Delays::new(min, max, EXCESS),
             line: Line::new(PAST_MS * per_ms, room * per_ms),
             filling: Filling::Pause,
             concealer: Concealer::new(rate),
@@ -272,6 +288,8 @@ impl Ear {
                 let end = self.micros_of(played.end);
                 let waiting = self.line.waiting() as Micros * 1_000_000 / self.rate();
                 self.delay = (now - end + waiting - self.delays.fastest()).max(0);
+                self.counts.delays = self.counts.delays.saturating_add(self.delay);
+                self.counts.measured += 1;
             }
             self.line.deliver(frame);
             self.counts.heard += frame.len() as u64;
@@ -285,6 +303,7 @@ impl Ear {
         let delay = |micros: Micros| u32::try_from(micros / 1000).unwrap_or_default();
         EarStats {
             delay_ms: delay(self.delay),
+            mean_delay_ms: delay(self.counts.delays / self.counts.measured.max(1)),
             target_ms: delay(self.delays.target()),
             heard_ms: ms(self.counts.heard),
             concealed_ms: ms(self.counts.concealed),
@@ -347,10 +366,14 @@ impl Ear {
         let Header { ssrc, seq, timestamp, .. } = *header;
         if let Some(source) = &mut self.source {
             let ahead = seq.distance_from(source.newest);
-            if source.ssrc == ssrc && (MAX_MISORDER..MAX_DROPOUT).contains(&ahead) {
+            let position = source.position(timestamp);
+            if source.ssrc == ssrc
+                && (MAX_MISORDER..MAX_DROPOUT).contains(&ahead)
+                && position.abs() < FARTHEST
+            {
                 if ahead > 0 {
                     source.newest = seq;
-                    source.anchor = (timestamp, source.position(timestamp));
+                    source.anchor = (timestamp, position);
                 }
                 return true;
             }
@@ -433,7 +456,10 @@ impl Ear {
         if slack > self.delays.max() && self.store.len() > 1 {
             // Far behind, after a burst: what comes next is nearer.
             self.counts.discarded += 1;
-            self.played(entry, at);
+            // Its end, if that is known: what was thrown away is no pause of the peer's.
+            let next = self.store.second().filter(|next| next.seq == entry.seq.next());
+            let end = next.and_then(|next| Some(self.source.as_ref()?.position(next.timestamp)));
+            self.played(entry, end.unwrap_or(at));
             self.begin_filling();
             return;
         }

@@ -70,6 +70,11 @@ impl Store {
         self.entries[..self.len].first().copied()
     }
 
+    /// The one behind the front.
+    pub(super) fn second(&self) -> Option<Entry> {
+        self.entries[..self.len].get(1).copied()
+    }
+
     pub(super) fn payload(&self, entry: Entry) -> &[u8] {
         self.octets.get(entry.start..entry.start + entry.len).unwrap_or_default()
     }

@@ -94,7 +94,7 @@ impl Leg {
         // Without an ear of our own the listener's is not known; it will wait for about twice the jitter.
         let buffer = |jitter_ms: f32| 2.0 * jitter_ms;
         let heard = (received.received > 0).then(|| {
-            let missed = received.lost + ear.map_or(0, |ear| u64::from(ear.late));
+            let missed = received.lost + ear.map_or(0, |ear| u64::from(ear.late) + u64::from(ear.discarded));
             let expected = received.received + received.lost;
             let burst = if received.gaps == 0 { 1.0 } else { received.lost as f32 / received.gaps as f32 };
             let loss = share(missed.min(expected), expected);
@@ -102,7 +102,7 @@ impl Leg {
                 codec,
                 delay_ms: packet_ms
                     + network_ms
-                    + ear.map_or(buffer(received.jitter_ms), |ear| ear.delay_ms as f32),
+                    + ear.map_or(buffer(received.jitter_ms), |ear| ear.mean_delay_ms as f32),
                 loss,
                 // G.107, 3.5: by how much longer the bursts are than those of random loss would be.
                 burst_ratio: (burst * (1.0 - loss)).max(1.0),

@@ -131,7 +131,8 @@ impl Beep {
             (turn.sin() * swell * Self::PEAK) as i16
         };
         let per_packet = rate / 1_000 * u32::from(ptime.ms());
-        let mut encoder = Encoder::new(codec);
+        // Packets of one length, as the leg's own are: each takes the place of one.
+        let mut encoder = Encoder::for_prompt(codec);
         let packets = (0..Self::LENGTH_MS.div_ceil(ptime.ms().into())).map(|packet| {
             let pcm: Vec<i16> = (packet * per_packet..(packet + 1) * per_packet).map(sample).collect();
             let mut payload = vec![0; pcm.len() * 2];

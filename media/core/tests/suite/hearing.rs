@@ -157,8 +157,13 @@ fn a_clean_network_is_heard_bit_for_bit_after_the_least_delay() {
         // The first guess of the delay is a cautious one; it has been taken back after some seconds.
         listening.talk(15);
         let stats = listening.talk(5);
-        let untouched =
-            EarStats { heard_ms: 5_000, delay_ms: stats.delay_ms, target_ms: 20, ..EarStats::default() };
+        let untouched = EarStats {
+            heard_ms: 5_000,
+            delay_ms: stats.delay_ms,
+            mean_delay_ms: stats.mean_delay_ms,
+            target_ms: 20,
+            ..EarStats::default()
+        };
         assert_eq!(stats, untouched);
         assert!((20..=60).contains(&stats.delay_ms), "{stats:?}");
         let (mut encoder, mut decoder) = (Encoder::new(codec), media_core::Decoder::new(codec));
@@ -307,6 +312,52 @@ fn a_network_that_stands_still_and_lets_go_is_caught_up_with() {
         let stats = listening.talk(5);
         assert!(stats.delay_ms <= 90, "{stall_ms}: {stats:?}");
         assert!(stats.concealed_ms + stats.noise_ms == 0, "{stall_ms}: {stats:?}");
+    }
+}
+
+/// The longest delay is no cliff: what exceeds it costs what it must, and the rest is heard.
+#[test]
+fn at_the_longest_delay_most_is_heard() {
+    let slow = |ms: u64| Impairments { delay: Duration::from_millis(ms), ..Impairments::NONE };
+    let missed = |stats: EarStats| stats.concealed_ms + stats.noise_ms;
+    for (later, missed_at_most) in [(190, 700), (250, 1_200), (300, 1_500)] {
+        let mut listening = Listening::new(Codec::Pcma, 7, slow(30));
+        listening.talk(10);
+        listening.link.set_impairments(slow(30 + later));
+        let stats = listening.talk(5);
+        assert!(missed(stats) <= missed_at_most && stats.discarded <= 20, "+{later} ms: {stats:?}");
+        let stats = listening.talk(10);
+        assert_eq!((missed(stats), stats.discarded), (0, 0), "+{later} ms, later: {stats:?}");
+    }
+    for seed in seeds(3) {
+        let mut listening = Listening::new(Codec::Pcma, seed, jitter(250));
+        listening.talk(10);
+        let stats = listening.talk(20);
+        assert!(missed(stats) <= 8_000, "jitter of 250 ms, {seed}: {stats:?}");
+    }
+}
+
+/// A timestamp may be anything, again and again.
+#[test]
+fn timestamps_that_run_away_are_borne() {
+    for noise in [false, true] {
+        let mut ear = Ear::new(EarConfig::new(Codec::Pcma));
+        let mut header =
+            Header { marker: false, pt: 8, seq: SeqNo(0), timestamp: MediaTime(0), ssrc: Ssrc(1) };
+        let mut frame = [0; 160];
+        for n in 0..300_000_u64 {
+            let now = epoch() + Duration::from_millis(20) * (n / 100) as u32;
+            header.seq = header.seq.next();
+            header.timestamp = header.timestamp.plus(0x7FFF_FFFF);
+            if noise {
+                ear.push_noise(now, &header, &[60]);
+            } else {
+                ear.push(now, &header, &[0xD5; 160]);
+            }
+            if n % 100 == 0 {
+                ear.pull(now, &mut frame);
+            }
+        }
     }
 }
 

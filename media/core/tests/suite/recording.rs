@@ -6,8 +6,8 @@ use crate::rig::{PTIME, Rig, addr, config, negotiated, play, playing};
 use media_core::record::{Beep, Deck, Moment, Sent, Tape, Track};
 use media_core::rtp::Header;
 use media_core::{
-    Codec, Direction, Ear, EarConfig, Feed, Keys, Leg, MediaTime, Negotiated, Prompt, Ptime, SeqNo, Ssrc,
-    g711,
+    Codec, Decoder, Direction, Ear, EarConfig, Feed, Keys, Leg, MediaTime, Negotiated, Prompt, Ptime, SeqNo,
+    Ssrc, g711,
 };
 
 /// One packet time on the tape: how loud it was, and what was sent.
@@ -164,6 +164,33 @@ fn the_beep_is_sent_in_place_of_the_prompt_and_once() {
     let _taken = record(&mut rig.leg, Track::Call, Codec::Pcma, Some(beep), FOR_EVER);
     rig.tick(5);
     assert_eq!(rig.sent.last().unwrap().payload, [0x2A; 160]);
+}
+
+#[test]
+fn the_beep_is_heard_in_every_codec() {
+    for codec in Codec::ALL {
+        let pt = codec.payload_type();
+        let agreed = Negotiated { codec, pt_send: pt, pt_recv: pt, ..negotiated("192.0.2.1:4000") };
+        let mut rig = Rig::with(&agreed);
+        let beep = Beep::new(codec, Ptime::DEFAULT);
+        let _taken = record(&mut rig.leg, Track::Call, codec, Some(beep), FOR_EVER);
+        rig.tick(20);
+        let (mut decoder, mut frame) = (Decoder::new(codec), [0; 960]);
+        let pcm: Vec<i16> = rig
+            .sent
+            .iter()
+            .flat_map(|sent| {
+                let count = decoder.decode(&sent.payload, &mut frame);
+                frame[..count].to_vec()
+            })
+            .collect();
+        let loud = pcm.chunks(codec.sample_rate() as usize / 100).filter(|part| loudness(part) > 3_000);
+        let loud: Vec<i16> = loud.flatten().copied().collect();
+        let ms = loud.len() * 1_000 / codec.sample_rate() as usize;
+        assert!((220..=260).contains(&ms), "{codec:?}: {ms} ms");
+        let crossings = loud.windows(2).filter(|pair| (pair[0] < 0) != (pair[1] < 0)).count();
+        assert!(crossings.abs_diff(ms * 2) <= 20, "{codec:?}: {crossings} in {ms} ms");
+    }
 }
 
 #[test]
