@@ -72,7 +72,7 @@ impl Leg {
         self.sender.speaks(now, codec.clock_rate(), Voice::Own);
         let audio = self.frame(now)?;
         let (fields, octets) = match (turn, telephone_event) {
-            // RFC 4733, 2.2.1: all packets of an event carry the time of its beginning, the first of them the marker bit.
+            // RFC 4733, 2.2.1 and 2.2.2: all packets of an event carry the time of its beginning, the first the marker bit.
             (Some(Turn::Event { len, begins, age_ms, past_units }), Some(event)) => {
                 let age = codec.clock_rate() / 1000 * age_ms;
                 let timestamp = MediaTime(audio.timestamp.0.wrapping_sub(age).wrapping_add(past_units));
