@@ -167,11 +167,10 @@ impl Task {
     fn media_metrics(&self, text: &mut Text) {
         let total = self.media.stats().total();
         for (name, help, value) in total.named() {
-            // Open legs come and go; everything else only grows.
-            if name == "legs" {
-                text.gauge("carillon_media_legs", help, value);
-            } else {
-                text.counter(&format!("carillon_media_{name}_total"), help, value);
+            match name {
+                // What there is now comes and goes; everything else only grows.
+                "legs" | "turn_ns" => text.gauge(&format!("carillon_media_{name}"), help, value),
+                _ => text.counter(&format!("carillon_media_{name}_total"), help, value),
             }
         }
         let (counts, memory, disk, waiting) = self.sounds.figures();

@@ -109,6 +109,11 @@ impl Runner {
         }
     }
 
+    /// Whether time alone changes nothing here.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.player.is_none() && self.gather.is_none()
+    }
+
     /// Whether a prompt has the line.
     pub(crate) fn is_playing(&self) -> bool {
         self.player.is_some()

@@ -10,6 +10,8 @@ pub(crate) struct Bridge {
     pub(crate) seats: Vec<Seat>,
     /// Where somebody hears several others, or one of another codec.
     pub(crate) mixer: Option<Mixer>,
+    /// Of a period ([`crate::cost`]).
+    pub(crate) cost: u32,
 }
 
 /// A leg's place in a bridge.

@@ -1,8 +1,11 @@
 //! The owner's side of bridges: which legs must share a shard, and what each of them sends.
 
+use std::cmp::Reverse;
+
 use media_core::{BridgeId, Ear, EarConfig, Feed, Keys, LegId, Member, MemberSet, Mixer, Stream};
 
 use crate::bridge::{Bridge, Seat};
+use crate::cost;
 use crate::crossing::crossing;
 use crate::media::{Media, Place};
 use crate::shard::Order;
@@ -72,14 +75,14 @@ impl Media {
         Ok(())
     }
 
-    /// Where the bridge is to be: where most of its legs are already, and of those where there is most room.
+    /// Where the bridge is to be: where most of its legs are already, and of those where there is least to do.
     fn shard_for(&self, id: BridgeId, members: &[Member]) -> Result<usize, Error> {
         let at = |shard| members.iter().filter(move |member| self.shard_of(member) == Some(shard)).count();
         let now = self.bridges.get(&id).map(|bridged| bridged.shard);
         let fits = |shard: &usize| self.shards[*shard].vacant.len() >= members.len() - at(*shard);
         let best = (0..self.shards.len())
             .filter(fits)
-            .max_by_key(|shard| (at(*shard), now == Some(*shard), self.shards[*shard].vacant.len()));
+            .max_by_key(|shard| (at(*shard), now == Some(*shard), Reverse(self.load(*shard))));
         let shard = best.ok_or(Error::TooManyLegs { max_legs: self.config.max_legs })?;
         // Every leg is one order where it is and two where it goes, those that leave are one, and the bridge is one where it is
         // and where it was.
@@ -150,7 +153,11 @@ impl Media {
             heard: heard.contains(place),
         });
         let mixer = (0..feeds.len()).any(mixes).then(|| Mixer::new(&streams));
-        let bridge = Box::new(Bridge { seats: seats.collect(), mixer });
+        let codec = |place: usize| streams[place].map(|stream| stream.codec);
+        let hearing: u32 = heard.iter().filter_map(codec).map(|codec| cost::EAR + cost::decode(codec)).sum();
+        let mixing = (0..feeds.len()).filter(|place| mixes(*place)).filter_map(codec);
+        let speaking: u32 = mixing.map(|codec| cost::MIX + cost::encode(codec) + cost::PACKET).sum();
+        let bridge = Box::new(Bridge { seats: seats.collect(), mixer, cost: hearing + speaking });
         let ears: Vec<(LegId, bool)> = config
             .members
             .iter()

@@ -6,9 +6,10 @@
 //! leg itself, and no message per packet ever crosses a thread.
 //!
 //! **Threads.** `shards` pinned threads named `media-0`, `media-1`, … without any async runtime. Each owns
-//! its legs, an epoll instance and a wheel of 1 ms slots. A leg stays in the slot that was emptiest when it
+//! its legs, an epoll instance and a wheel of 1 ms slots. A leg stays in the slot that had the least to do ([`cost`]) when it
 //! started, its next packet is due one packet time after the last was *due*, and a thread without legs sleeps
-//! until it is told something.
+//! until it is told something. A leg that only passes on what another hears has a turn now and then (for RTCP, and for a
+//! peer that falls silent). A new leg goes to the thread that has the least to do.
 //!
 //! **Bounds.** Commands wait in a ring per shard whose last places are kept for [`Command::Close`], one per
 //! leg, so a hang-up always gets through; everything else is refused with [`Error::Busy`] when it is full. A
@@ -31,6 +32,7 @@
 
 mod bridge;
 mod bridges;
+pub mod cost;
 mod crossing;
 mod line;
 mod media;

@@ -10,6 +10,7 @@ use media_core::record::{Deck, Track};
 use media_core::{Digit, Ear, Feed, Heard, Leg, LegId, MediaStats, Negotiated, Program, Ptime};
 use rustix::io::Errno;
 
+use crate::cost;
 use crate::shard::Hearing;
 use crate::socket::{Pair, Socket};
 use crate::stats::Counters;
@@ -20,6 +21,11 @@ use crate::{LegEvent, Sink};
 /// host only). After that the socket is connected to the signalled address, which makes sending cheaper by a
 /// sixth. Whoever has sent nothing within 5 seconds of the answer is taken to send from where he said.
 const LEARN_TICKS: u64 = 5_000;
+
+/// The turns of a leg that rests are so many ticks apart, or a few less, and in ticks that this divides, so that they wake the
+/// thread seldom and still come a few at once.
+const REST_TICKS: u64 = 60;
+const REST_STEP: u64 = 4;
 
 /// A leg and what belongs to it.
 pub(crate) struct Line<S> {
@@ -51,6 +57,16 @@ struct Running<S> {
     peer: Peer,
     ptime: Ptime,
     rtcp_mux: bool,
+    rhythm: Rhythm,
+}
+
+/// How often a leg has its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rhythm {
+    /// Each packet time.
+    Awake,
+    /// Only now and then: its packets are another's, which go when they come ([`Leg::rests`]).
+    Resting,
 }
 
 /// What is known of where the peer's packets come from.
@@ -112,6 +128,7 @@ impl<S: Socket> Line<S> {
                 peer: Peer::Expected { until: tick + LEARN_TICKS },
                 ptime: negotiated.ptime,
                 rtcp_mux: negotiated.rtcp_mux,
+                rhythm: Rhythm::Awake,
             }),
             open_or_closed @ (State::Running(_) | State::Closed { .. }) => open_or_closed,
         };
@@ -126,6 +143,7 @@ impl<S: Socket> Line<S> {
         }
         running.ptime = negotiated.ptime;
         running.rtcp_mux = negotiated.rtcp_mux;
+        running.rhythm = Rhythm::Awake;
         if running.peer == Peer::Connected && running.leg.rtp_remote() != before {
             note(running.sockets.rtp.disconnect(), counters);
             running.peer = Peer::Expected { until: tick + LEARN_TICKS };
@@ -225,6 +243,7 @@ impl<S: Socket> Line<S> {
         (self.noted, self.bridge) = (false, None);
         let State::Running(running) = &mut self.state else { return None };
         running.leg.feed(now, Feed::Own, false);
+        running.rhythm = Rhythm::Awake;
         if let Peer::Expected { until } = &mut running.peer {
             *until = tick + LEARN_TICKS;
         }
@@ -263,14 +282,14 @@ impl<S: Socket> Line<S> {
         }
     }
 
-    /// Sends what is due. Returns the packet time until the next turn.
+    /// Sends what is due. Returns the tick of the next turn.
     pub(crate) fn tick(
         &mut self,
         now: Instant,
         tick: u64,
         buffer: &mut [u8],
         counters: &Counters,
-    ) -> Option<Ptime> {
+    ) -> Option<u64> {
         let State::Running(running) = &mut self.state else { return None };
         if let Some(length) = running.leg.tick(now, buffer) {
             running.send_rtp(&buffer[..length], counters);
@@ -285,6 +304,33 @@ impl<S: Socket> Line<S> {
             }
             Peer::Expected { .. } | Peer::Connected => {}
         }
+        // From the tick it was due, not from now: lateness does not add up.
+        if running.leg.rests() {
+            if running.rhythm == Rhythm::Awake {
+                running.rhythm = Rhythm::Resting;
+                counters.legs_rested.add(1);
+            }
+            Some((tick + REST_TICKS) / REST_STEP * REST_STEP)
+        } else {
+            running.rhythm = Rhythm::Awake;
+            Some(tick + u64::from(running.ptime.ms()))
+        }
+    }
+
+    /// What its next turn costs.
+    pub(crate) fn cost(&self) -> u32 {
+        let State::Running(running) = &self.state else { return 0 };
+        let own = if running.leg.rests() { cost::REST } else { cost::PACKET };
+        own + running.leg.decodes().map_or(0, |codec| cost::EAR + cost::decode(codec))
+    }
+
+    /// Whether the leg rested and has something to do now: then its packet time, in which it is to have its next turn.
+    pub(crate) fn rouse(&mut self) -> Option<Ptime> {
+        let State::Running(running) = &mut self.state else { return None };
+        if running.rhythm == Rhythm::Awake || running.leg.rests() {
+            return None;
+        }
+        running.rhythm = Rhythm::Awake;
         Some(running.ptime)
     }
 

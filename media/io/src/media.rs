@@ -21,6 +21,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_timer_slack};
 
 use crate::bridges::{Bridged, Wanted};
+use crate::cost;
 use crate::ports::PortPool;
 use crate::shard::{Hearing, Order, Released, Shard, Wiring};
 use crate::socket::{Pair, bind_pair, mark_as_voice};
@@ -229,10 +230,8 @@ impl Media {
         if self.legs.len() >= max_legs {
             return Err(Error::TooManyLegs { max_legs });
         }
-        // The shard with the fewest legs; those that are closing count, for their slots do.
-        let shard = (0..self.shards.len()).max_by_key(|shard| self.shards[*shard].vacant.len());
-        let shard = shard.filter(|shard| !self.shards[*shard].vacant.is_empty());
-        let shard = shard.ok_or(Error::TooManyLegs { max_legs })?;
+        let vacant = (0..self.shards.len()).filter(|shard| !self.shards[*shard].vacant.is_empty());
+        let shard = vacant.min_by_key(|shard| self.load(*shard)).ok_or(Error::TooManyLegs { max_legs })?;
         if !self.shards[shard].has_room() {
             return Err(Error::Busy { shard });
         }
@@ -322,6 +321,14 @@ impl Media {
     /// What a leg speaks, once its media has begun.
     pub fn codec(&self, id: LegId) -> Option<Codec> {
         Some(self.legs.get(&id)?.stream?.codec)
+    }
+
+    /// What there is to do for a shard each packet time: a packet in and one out for every leg, and what is beyond packets in
+    /// the turns of those it has. A leg that is closing counts, for its slot does.
+    pub(crate) fn load(&self, shard: usize) -> u64 {
+        let Handle { slots, vacant, .. } = &self.shards[shard];
+        let legs = (slots - vacant.len()) as u64;
+        load(legs, self.observer.shards[shard].turn_ns.get())
     }
 
     /// Takes back what the shards have released.
@@ -464,6 +471,12 @@ impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Handle").field("slots", &self.slots).field("vacant", &self.vacant.len()).finish()
     }
+}
+
+/// What `legs` cost whose turns cost `turns`, in which their packets are, but for those that are passed through, contained.
+fn load(legs: u64, turns: u64) -> u64 {
+    let packets = u64::from(cost::PACKET) * legs;
+    packets + turns.max(packets)
 }
 
 /// Slots of each of `count` shards. As legs move to where they are bridged, some shards have more of them than others: a

@@ -214,6 +214,7 @@ impl<S: Socket> Shard<S> {
             self.send_due();
             self.obey(Instant::now());
             self.retry_deferred();
+            self.wiring.counters.turn_ns.set(self.wheel.cost());
             let timeout = self.time_to_sleep(Instant::now()).map(timespec);
             // A signal is the only failure that a valid descriptor and buffer leave: nothing is ready then.
             let ready = epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()).unwrap_or_default();
@@ -275,17 +276,18 @@ impl<S: Socket> Shard<S> {
         let mut unread = 0;
         while let Some(slot) = self.wheel.take(tick) {
             if let Some(number) = slot.checked_sub(self.lines.len() as u32) {
-                if let Some(period) = self.mix(now, number) {
-                    self.wheel.arm(slot, tick + u64::from(period.ms()));
+                if let Some((period, cost)) = self.mix(now, number) {
+                    self.wheel.arm(slot, tick + u64::from(period.ms()), cost);
                 }
                 now = self.record_lateness(due, unread + 1);
                 unread = 0;
                 continue;
             }
-            let ptime = self.guarded(slot, |line, buffer, counters| line.tick(now, tick, buffer, counters));
-            if let Some(ptime) = ptime.flatten() {
-                // From the tick it was due, not from now: lateness does not add up.
-                self.wheel.arm(slot, tick + u64::from(ptime.ms()));
+            let next = self.guarded(slot, |line, buffer, counters| {
+                line.tick(now, tick, buffer, counters).map(|next| (next, line.cost()))
+            });
+            if let Some((next, cost)) = next.flatten() {
+                self.wheel.arm(slot, next, cost);
             }
             unread += 1;
             if unread == PACKETS_PER_CLOCK {
@@ -343,7 +345,7 @@ impl<S: Socket> Shard<S> {
                         line.start(now, tick, leg, &negotiated, hearing, counters)
                     });
                     if let Some(ptime) = ptime.flatten() {
-                        self.wheel.start(slot, tick, ptime);
+                        self.start(slot, tick, ptime);
                     }
                 }
                 Order::Run { slot, program } => {
@@ -418,8 +420,8 @@ impl<S: Socket> Shard<S> {
                 let ptime = line.arrive(now, tick);
                 self.wiring.counters.legs_moved.add(1);
                 self.admit(now, slot, line);
-                if let Some(ptime) = ptime.filter(|_| self.lines[slot as usize].is_some()) {
-                    self.wheel.start(slot, tick, ptime);
+                if let Some(ptime) = ptime {
+                    self.start(slot, tick, ptime);
                 }
             }
         }
@@ -454,7 +456,25 @@ impl<S: Socket> Shard<S> {
                 line.feed(now, Feed::Own, false);
             }
         }
+        for slot in last.iter().flat_map(|bridge| &bridge.seats).filter_map(|seat| seat.slot) {
+            self.rouse(slot);
+        }
         self.bridges[number as usize] = bridge;
+    }
+
+    /// Gives a leg its turns.
+    fn start(&mut self, slot: u32, tick: u64, ptime: Ptime) {
+        if let Some(line) = self.lines[slot as usize].as_deref() {
+            self.wheel.start(slot, tick, ptime, line.cost());
+        }
+    }
+
+    /// Gives a leg that rested its turn again, where it has something to do.
+    fn rouse(&mut self, slot: u32) {
+        let ptime = self.lines[slot as usize].as_deref_mut().and_then(Line::rouse);
+        if let Some(ptime) = ptime {
+            self.start(slot, self.tick_at(Instant::now()) + 1, ptime);
+        }
     }
 
     /// A bridge that mixes stands in the wheel, behind all legs.
@@ -466,15 +486,17 @@ impl<S: Socket> Shard<S> {
             None => self.wheel.remove(entry),
             Some(period) => {
                 self.wheel.remove(entry);
-                self.wheel.start(entry, self.tick_at(now) + 1, period);
+                let cost = after.map_or(0, |bridge| bridge.cost);
+                self.wheel.start(entry, self.tick_at(now) + 1, period, cost);
             }
         }
     }
 
-    /// A period of a bridge that mixes: what everybody says, and to everybody what he hears. Returns the period.
-    fn mix(&mut self, now: Instant, number: u32) -> Option<Ptime> {
+    /// A period of a bridge that mixes: what everybody says, and to everybody what he hears. Returns the period, and what it
+    /// costs.
+    fn mix(&mut self, now: Instant, number: u32) -> Option<(Ptime, u32)> {
         let mut bridge = self.bridges[number as usize].take()?;
-        let Bridge { seats, mixer } = &mut *bridge;
+        let Bridge { seats, mixer, cost } = &mut *bridge;
         let period = mixer.as_mut().map(|mixer| {
             mixer.begin();
             for (place, seat) in seats.iter().enumerate().filter(|(_, seat)| seat.heard) {
@@ -491,7 +513,7 @@ impl<S: Socket> Shard<S> {
                     }
                 });
             }
-            mixer.period()
+            (mixer.period(), *cost)
         });
         // Who was over in the meantime could not leave.
         for seat in seats {
@@ -543,6 +565,7 @@ impl<S: Socket> Shard<S> {
         match handled {
             Ok((result, delivery)) => {
                 self.delivered(slot, delivery);
+                self.rouse(slot);
                 Some(result)
             }
             Err(_) => {

@@ -61,8 +61,12 @@ macro_rules! counters {
 counters! {
     /// Legs with open ports now.
     legs,
+    /// What a turn of each leg and bridge that has its turn costs together, in nanoseconds by the figures of [`crate::cost`].
+    turn_ns,
     /// Legs that have come from another media thread, to be bridged.
     legs_moved,
+    /// Times that a leg in a bridge had nothing to do of its own any more, so that it has its turn only now and then.
+    legs_rested,
     /// RTP packets sent on from one leg to another as they came.
     rtp_packets_relayed,
     /// RTP packets sent that a bridge has decoded, mixed and encoded.

@@ -7,7 +7,7 @@ use crate::classify::Classifier;
 use crate::dtmf::{Listener, Method};
 use crate::ear::Ear;
 use crate::record::{Deck, Track};
-use crate::{MediaEvent, Ptime};
+use crate::{Codec, MediaEvent, Ptime};
 
 impl Leg {
     /// Listens for keys in the audio of the peer from now on, with `ear` if the leg has none; of no effect on a leg that does
@@ -83,6 +83,11 @@ impl Leg {
         if self.ear.is_none() {
             self.put_ear(ear);
         }
+    }
+
+    /// What each turn decodes: `None` where nobody listens, and where a bridge pulls what the ear hears.
+    pub fn decodes(&self) -> Option<Codec> {
+        self.ear.as_ref().filter(|_| !self.pulled).map(|ear| ear.codec())
     }
 
     /// The call is answered, for the classification: what comes from now on is the answerer's.

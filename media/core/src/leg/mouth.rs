@@ -18,6 +18,20 @@ impl Leg {
         self.dialler.is_some() || self.runner.is_playing() || self.taps.is_beeping()
     }
 
+    /// Whether there is nothing to do each packet time: what the leg sends comes from a bridge, and nobody waits for
+    /// what it hears. [`Leg::tick`] may be called less often then, for [`Leg::poll_rtcp`] and to notice a peer that falls
+    /// silent, until the leg is told something or hears a key.
+    pub fn rests(&self) -> bool {
+        let bridged = match self.feed {
+            Feed::Own => false,
+            Feed::Relay { .. } | Feed::Mix { .. } => true,
+        };
+        let deaf = self.pulled || self.ear.is_none();
+        let live = matches!(self.stage, Stage::Live(_));
+        let waits = self.dialler.is_some() || self.taps.is_recording() || self.keys.is_down();
+        live && bridged && deaf && !waits && self.runner.is_idle()
+    }
+
     /// Once every packet time: writes the next RTP packet into `out` (at least [`Leg::MAX_PACKET`] long) and returns its
     /// length; `None` when the direction forbids sending, while the program goes on all the same, and when the packets come
     /// from a bridge. Also ends digits and collects whose time has run out.
@@ -72,7 +86,7 @@ impl Leg {
         self.sender.speaks(now, codec.clock_rate(), Voice::Own);
         let audio = self.frame(now)?;
         let (fields, octets) = match (turn, telephone_event) {
-            // RFC 4733, 2.2.1 and 2.2.2: all packets of an event carry the time of its beginning, the first the marker bit.
+            // RFC 4733, 2.2.1: all packets of an event carry the time of its beginning, the first of them the marker bit.
             (Some(Turn::Event { len, begins, age_ms, past_units }), Some(event)) => {
                 let age = codec.clock_rate() / 1000 * age_ms;
                 let timestamp = MediaTime(audio.timestamp.0.wrapping_sub(age).wrapping_add(past_units));

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::rig::{EVENT_PT, PTIME, Rig, Sent, addr, negotiated, play, playing, prompt};
+use crate::rig::{EVENT_PT, PTIME, Rig, Sent, addr, collect, collecting, negotiated, play, playing, prompt};
 use media_core::dtmf::Method;
 use media_core::rtp::{Header, Packet};
 use media_core::{
-    Digit, Direction, Feed, Keys, Leg, MediaEvent, MediaTime, Negotiated, PlayEnd, SeqNo, Ssrc,
-    TelephoneEvent,
+    Codec, Collect, Digit, Direction, Ear, EarConfig, Feed, Keys, Leg, MediaEvent, MediaTime, Negotiated,
+    PlayEnd, SeqNo, Ssrc, TelephoneEvent,
 };
 
 const RELAY: Feed = Feed::Relay { keys: Keys::Relayed };
@@ -192,7 +192,7 @@ fn keys_are_relayed_in_the_far_sides_payload_type_or_consumed() {
                     [5, if n == 4 { 0x8A } else { 0x0A }, ((n * 160) >> 8) as u8, (n * 160) as u8]
                 );
             }
-            // All packets of an event carry the time of its start (RFC 4733, 2.2.1), while time goes on.
+            // All packets of an event carry the time of its start (RFC 4733, 2.1), while time goes on.
             relayed.far.tick(1);
         }
         relayed.timestamp = relayed.timestamp.plus(640);
@@ -304,4 +304,39 @@ fn a_mixers_packets_and_the_keys_among_them_are_one_stream() {
         "five of our own before"
     );
     assert_eq!(marked, [0, 5, 12, 13, 14]);
+}
+
+#[test]
+fn a_leg_rests_while_it_only_passes_on_what_others_say() {
+    let mut relayed = Relayed::new();
+    assert!(relayed.far.leg.rests());
+    assert!(!relayed.near.rests(), "it is in no bridge");
+    relayed.speak();
+    assert!(relayed.far.leg.rests());
+    // A prompt, and then time to wait for keys.
+    relayed.far.run(playing(play(1, prompt(20))));
+    assert!(!relayed.far.leg.rests());
+    relayed.far.tick(2);
+    assert!(relayed.far.leg.rests());
+    relayed.far.run(collecting(Collect { timeout_ms: 40, ..collect(2, 1) }));
+    assert!(!relayed.far.leg.rests());
+    relayed.far.tick(3);
+    assert!(relayed.far.leg.rests(), "nobody waits for keys any more");
+    // A key whose end gets lost ends by itself, in a turn.
+    let mut key = [&header(EVENT_PT, 7).to_bytes()[..], &[5, 0x0A, 0, 160]].concat();
+    relayed.far.leg.receive_rtp(relayed.far.now, addr("192.0.2.1:4000"), &mut key);
+    assert!(!relayed.far.leg.rests());
+    relayed.far.tick(50);
+    assert!(relayed.far.leg.rests());
+    // Who hears for himself hears each packet time; what a bridge pulls is heard in the bridge's turns.
+    relayed.far.leg.listen(Box::new(Ear::new(EarConfig::new(Codec::Pcma))));
+    assert!(!relayed.far.leg.rests());
+    relayed.far.leg.feed(relayed.far.now, Feed::Mix { keys: Keys::Relayed }, true);
+    assert!(relayed.far.leg.rests());
+    relayed.unbridge();
+    assert!(!relayed.far.leg.rests());
+}
+
+fn header(pt: u8, seq: u16) -> Header {
+    Header { marker: true, pt, seq: SeqNo(seq), timestamp: MediaTime(9), ssrc: Ssrc(3) }
 }

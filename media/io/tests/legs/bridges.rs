@@ -10,7 +10,7 @@ use crate::support::{
 use media_core::{
     BridgeId, Codec, Decoder, Encoder, Keys, LegId, MediaEvent, Member, MemberSet, Negotiated, Prompt, Ptime,
 };
-use media_io::{BridgeConfig, Command, Error, LegEvent, MediaConfig};
+use media_io::{BridgeConfig, Command, Error, LegEvent, MediaConfig, cost};
 
 /// All hear each other.
 pub(crate) fn everyone(legs: impl IntoIterator<Item = u64>) -> BridgeConfig {
@@ -330,6 +330,61 @@ fn a_prompt_is_heard_instead_of_the_other_side() {
     party.speak(0, 1);
     wait_until("it is relayed", || party.owner.media.stats().total().rtp_packets_relayed == 1);
     in_sequence(&party.peers[1].received(), 1);
+}
+
+#[test]
+fn a_leg_that_rests_has_its_turns_again_when_there_is_something_to_do() {
+    let mut party = Party::new(config(15_200..=15_399), 2);
+    let rested = |party: &Party| party.owner.media.stats().total().legs_rested;
+    party.bridge(1, [0, 1]);
+    wait_until("both rest", || rested(&party) >= 2);
+    let before = rested(&party);
+    // The whole prompt, with one packet each packet time.
+    party.peers[1].received();
+    party.owner.play(1, &prompt(200), 1);
+    assert_eq!(party.owner.next_media(), (1, MediaEvent::PlayStarted { id: 1 }));
+    assert!(matches!(party.owner.next_media(), (1, MediaEvent::PlayEnded { played_ms: 200, .. })));
+    wait_until("it rests again", || rested(&party) > before);
+    // The end of this key is lost; that time has passed is noticed in a turn.
+    party.peers[0].send(party.locals[0], &rtp(101, true, 1, 160, &[5, 0x0A, 0, 160]));
+    assert!(matches!(party.owner.next_media(), (0, MediaEvent::Digit { .. })));
+    // On their own they speak again, silence.
+    let sent = party.owner.media.stats().total().rtp_packets_sent;
+    party.owner.media.unbridge(BridgeId(1)).unwrap();
+    wait_until("both speak", || party.owner.media.stats().total().rtp_packets_sent >= sent + 20);
+    let heard: Vec<Packet> = party.peers[1].received();
+    in_sequence(&heard, 1);
+    assert!(heard.iter().filter(|packet| packet.payload[0] == 0xff).count() > 5, "{}", heard.len());
+}
+
+#[test]
+fn a_thread_with_much_to_do_gets_fewer_new_legs() {
+    let mut owner = Owner::start(config(15_400..=15_799));
+    let peer = Peer::new(LOCALHOST);
+    for id in 0..4 {
+        owner.media.open(LegId(id)).unwrap();
+        let codec = Codec::Opus;
+        let negotiated = Negotiated { codec, pt_send: 96, pt_recv: 96, ..negotiated(peer.address) };
+        owner.command(id, Command::Start { config: leg_config(id), negotiated });
+    }
+    owner.media.bridge(BridgeId(1), everyone(0..4)).unwrap();
+    let shards = |owner: &Owner| owner.media.stats().shards;
+    let dear = u64::from(4 * cost::encode(Codec::Opus));
+    wait_until("the conference weighs", || shards(&owner).iter().any(|shard| shard.turn_ns > dear));
+    let with = shards(&owner).iter().position(|shard| shard.turn_ns > dear).unwrap();
+    for id in 10..30 {
+        owner.start_leg(id, peer.address);
+    }
+    wait_until("all are there", || owner.media.stats().total().legs == 24);
+    assert_eq!((shards(&owner)[with].legs, shards(&owner)[1 - with].legs), (4, 20));
+    // Without the conference the two are filled evenly again.
+    owner.media.unbridge(BridgeId(1)).unwrap();
+    wait_until("it weighs no more", || shards(&owner)[with].turn_ns < dear);
+    for id in 30..38 {
+        owner.start_leg(id, peer.address);
+    }
+    wait_until("all are there", || owner.media.stats().total().legs == 32);
+    assert_eq!(shards(&owner)[with].legs, 12);
 }
 
 /// Legs whose peers say a tone each, in these codecs and packet times, all in one bridge; how loud each hears each.
