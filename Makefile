@@ -7,7 +7,7 @@ export CARGO_TERM_COLOR ?= auto
 target := $(or $(CARGO_TARGET_DIR),target)
 cargo  := cargo --locked
 
-.PHONY: help demo test test-long fuzz run bench check fmt build packages pesq-venv browser
+.PHONY: help demo test test-long instructions fuzz run bench check fmt build packages pesq-venv browser
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -21,8 +21,13 @@ test: packages check build pesq-venv browser
 	cargo test --locked --workspace --quiet
 
 ## test-long  the same with fifty times as many seeds; not in CI
-test-long: packages build pesq-venv browser
+test-long: packages build pesq-venv browser instructions
 	CARILLON_LONG=1 cargo test --locked --workspace --quiet -- --nocapture
+
+## instructions  what small things cost in instructions, against benches/instructions.txt; `write=1` writes it
+instructions: packages
+	$(cargo) build --release -p carillon-benches
+	$(target)/release/carillon-bench --instructions benches/instructions.txt $(if $(write),--write)
 
 ## fuzz       each fuzz target for a minute, or for `make fuzz seconds=N`; not in CI
 fuzz:

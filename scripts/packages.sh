@@ -15,6 +15,7 @@ packages=(
     espeak-ng flite         # voices of people and machines that answer
     sox multimon-ng         # tones that nobody here made, and a detector of them that nobody here wrote
     bind9                   # DNS zones from a name server nobody here wrote
+    valgrind                # counts instructions
     tshark                  # reads our capture files
     python3 python3-venv python3-dev   # the PESQ check runs in a virtual environment
 )

@@ -15,7 +15,7 @@ use anyhow::Context;
 use media_core::rtp::{HEADER_LEN, Header};
 use media_core::{
     BridgeId, Codec, Direction, Encoder, Keys, LegConfig, LegId, MediaTime, Member, MemberSet, Negotiated,
-    NtpClock, Ptime, SeqNo, Ssrc,
+    NtpClock, Ptime, SeqNo, Ssrc, TelephoneEvent,
 };
 use media_io::{BridgeConfig, Command, Media, MediaConfig};
 use rustix::event::{Timespec, epoll};
@@ -34,14 +34,37 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// Longer than a media thread is ever busy.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The codecs of the two legs of a bridge.
-const KINDS: [[Codec; 2]; 5] = [
-    [Codec::Pcma, Codec::Pcma],
-    [Codec::Pcma, Codec::Pcmu],
-    [Codec::Pcma, Codec::G722],
-    [Codec::Pcma, Codec::Opus],
-    [Codec::G722, Codec::Opus],
+/// A kind of bridge.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    id: &'static str,
+    /// Of its two legs.
+    codecs: [Codec; 2],
+    /// How the far end says that it sends keys: where not as events, the engine listens for them in the audio.
+    keys: KeysAs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeysAs {
+    Events,
+    Tones,
+}
+
+const fn kind(id: &'static str, a: Codec, b: Codec, keys: KeysAs) -> Kind {
+    Kind { id, codecs: [a, b], keys }
+}
+
+const KINDS: [Kind; 6] = [
+    kind("P4", Codec::Pcma, Codec::Pcma, KeysAs::Events),
+    kind("", Codec::Pcma, Codec::Pcma, KeysAs::Tones),
+    kind("P5", Codec::Pcma, Codec::Pcmu, KeysAs::Events),
+    kind("P5", Codec::Pcma, Codec::G722, KeysAs::Events),
+    kind("P5", Codec::Pcma, Codec::Opus, KeysAs::Events),
+    kind("P5", Codec::G722, Codec::Opus, KeysAs::Events),
 ];
+
+/// What its keys are called in SDP.
+const EVENTS: u8 = 101;
 
 /// What carrying packets took.
 #[derive(Clone, Debug, Default)]
@@ -62,8 +85,8 @@ pub(crate) fn measure(
     length: Duration,
 ) -> anyhow::Result<String> {
     let mut text = format!(
-        "\n| {bridges} bridges | µs CPU per carried packet | ÷ bare loop | ms CPU per call-second | there and back, ms | lost |\n\
-         |---|--:|--:|--:|--:|--:|\n"
+        "\n| id | {bridges} bridges | µs CPU per carried packet | ÷ bare loop | ms CPU per call-second | there and back, ms | lost |\n\
+         |---|---|--:|--:|--:|--:|--:|\n"
     );
     let mut bare = Vec::new();
     let mut kinds = vec![Vec::new(); KINDS.len()];
@@ -75,7 +98,7 @@ pub(crate) fn measure(
     }
     let ns = |rounds: &[Carried]| median(rounds.iter().map(|round| round.ns)).context("no repetition");
     let floor = ns(&bare)?;
-    let mut row = |what: &str, rounds: &[Carried]| -> anyhow::Result<()> {
+    let mut row = |id: &str, what: &str, rounds: &[Carried]| -> anyhow::Result<()> {
         let us = ns(rounds)? / 1000.0;
         let sum = |of: fn(&Carried) -> u64| rounds.iter().map(of).sum::<u64>();
         let (sent, returned) = (sum(|round| round.sent), sum(|round| round.returned));
@@ -83,22 +106,26 @@ pub(crate) fn measure(
         let latency = latency.map_or_else(|| "–".into(), |latency| latency.to_string());
         writeln!(
             text,
-            "| {what} | {us:.2} | {:.2} | {:.3} | {latency} | {} of {sent} |",
+            "| {id} | {what} | {us:.2} | {:.2} | {:.3} | {latency} | {} of {sent} |",
             us * 1000.0 / floor,
             us * 0.05,
             sent.saturating_sub(returned),
         )?;
         Ok(())
     };
-    row("bare loop: receive, send", &bare)?;
-    for ([a, b], rounds) in KINDS.iter().zip(&kinds) {
-        row(&format!("{}, {}", a.name(), b.name()), rounds)?;
+    row("", "bare loop: receive, send", &bare)?;
+    for (Kind { id, codecs: [a, b], keys }, rounds) in KINDS.iter().zip(&kinds) {
+        let keys = match keys {
+            KeysAs::Events => "",
+            KeysAs::Tones => ", listening for keys in the audio",
+        };
+        row(id, &format!("{}, {}{keys}", a.name(), b.name()), rounds)?;
     }
     Ok(text)
 }
 
-/// Two legs each, of these codecs, on one media thread.
-fn bridged(cores: &[usize], bridges: usize, codecs: [Codec; 2], length: Duration) -> anyhow::Result<Carried> {
+/// Two legs each, of this kind, on one media thread.
+fn bridged(cores: &[usize], bridges: usize, kind: Kind, length: Duration) -> anyhow::Result<Carried> {
     let far = UdpSocket::bind((IP, 0))?;
     let remote = far.local_addr()?;
     let config = MediaConfig {
@@ -111,10 +138,11 @@ fn bridged(cores: &[usize], bridges: usize, codecs: [Codec; 2], length: Duration
     let mut media = Media::start(config, |_, _| true)?;
     let mut streams = Vec::new();
     for bridge in 0..bridges as u64 {
-        for (side, codec) in codecs.into_iter().enumerate() {
+        for (side, codec) in kind.codecs.into_iter().enumerate() {
             let id = LegId(2 * bridge + side as u64);
             let local = insist(|| media.open(id))?;
-            let start = || Command::Start { config: leg(id), negotiated: negotiated(remote, codec) };
+            let start =
+                || Command::Start { config: leg(id), negotiated: negotiated(remote, codec, kind.keys) };
             insist(|| media.command(id, start()))?;
             streams.push(Stream::new(local, codec));
         }
@@ -129,7 +157,7 @@ fn bridged(cores: &[usize], bridges: usize, codecs: [Codec; 2], length: Duration
         insist(|| media.bridge(BridgeId(bridge), config()))?;
     }
     let carrier = thread_named("media-0")?;
-    let same = codecs[0] == codecs[1];
+    let same = kind.codecs[0] == kind.codecs[1];
     carry(cores, far, streams, same, length, carrier)
 }
 
@@ -328,7 +356,7 @@ impl FarEnd {
     }
 }
 
-fn leg(id: LegId) -> LegConfig {
+pub(crate) fn leg(id: LegId) -> LegConfig {
     LegConfig {
         ssrc: Ssrc(0x1000_0000 + id.0 as u32),
         first_seq: SeqNo(1),
@@ -340,14 +368,16 @@ fn leg(id: LegId) -> LegConfig {
     }
 }
 
-fn negotiated(remote: SocketAddr, codec: Codec) -> Negotiated {
+pub(crate) fn negotiated(remote: SocketAddr, codec: Codec, keys: KeysAs) -> Negotiated {
+    let clock = codec.clock_rate();
+    let events = TelephoneEvent { pt_send: EVENTS, pt_recv: EVENTS, clock };
     Negotiated {
         remote,
         rtcp: None,
         codec,
         pt_send: codec.payload_type(),
         pt_recv: codec.payload_type(),
-        telephone_event: None,
+        telephone_event: (keys == KeysAs::Events).then_some(events),
         ptime: Ptime::DEFAULT,
         direction: Direction::SendRecv,
         rtcp_mux: false,

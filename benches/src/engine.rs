@@ -28,6 +28,8 @@ const MEDIA_IP: Ipv4Addr = Ipv4Addr::new(127, 0, 77, 1);
 
 /// Plays for ever, listening for keys.
 pub(crate) const LISTENS: &str = "listens";
+/// Waits until it is bridged.
+pub(crate) const WAITS: &str = "waits";
 /// Stays for 100 ms and hangs up.
 pub(crate) const PASSES: &str = "passes";
 /// Hangs up after the first key.
@@ -129,8 +131,9 @@ async fn until_ready(child: &mut Child, client: &Client, folder: &Path) -> anyho
     }
 }
 
-fn flows() -> [(&'static str, serde_json::Value); 3] {
+fn flows() -> [(&'static str, serde_json::Value); 4] {
     [
+        (WAITS, json!({"start": "wait", "steps": {"wait": {"verb": "park"}}})),
         (
             LISTENS,
             json!({"start": "listen", "steps": {"listen":

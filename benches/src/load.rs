@@ -6,7 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use control_api_client::{Client, EventFilter};
-use control_api_types::{Call, CallId, CreateCall, Disposition, EventData, HangupReason};
+use control_api_types::{
+    BridgeCall, BridgeDtmf, Call, CallId, CreateCall, Disposition, EventData, HangupReason, OnEnd,
+};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -117,6 +119,20 @@ impl Control {
         reached
             .with_context(|| format!("calls are not {what} in time: {progress:?}"))?
             .context("the events broke off")
+    }
+
+    /// Bridges the calls from the number `first` on, two and two.
+    pub(crate) async fn bridge_pairs(&self, first: u32) -> anyhow::Result<()> {
+        for number in (first..self.next).step_by(2) {
+            let bridge = BridgeCall {
+                with: id_of(number + 1)?,
+                on_end: OnEnd::Hangup,
+                with_on_end: OnEnd::Hangup,
+                dtmf: BridgeDtmf::Relay,
+            };
+            self.client.bridge(&id_of(number)?, &bridge).await?;
+        }
+        Ok(())
     }
 
     /// Hangs up every call that was placed and waits for their ends.

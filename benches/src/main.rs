@@ -8,6 +8,7 @@ mod bridges;
 mod calls;
 mod engine;
 mod floor;
+mod instructions;
 mod layouts;
 mod load;
 mod micro;
@@ -35,7 +36,7 @@ static ALLOCATOR: alloc_count::Counting = alloc_count::Counting;
 #[command(name = "carillon-bench", version, about = "Measures the engine: one table")]
 struct Arguments {
     /// The engine to measure.
-    #[arg(long, required_unless_present_any = ["micro", "layouts", "bridges"])]
+    #[arg(long, required_unless_present_any = ["micro", "layouts", "bridges", "instructions", "repeat"])]
     carillon: Option<PathBuf>,
     /// Only what needs no engine: parser, writer, signalling.
     #[arg(long)]
@@ -46,6 +47,15 @@ struct Arguments {
     /// Only what a packet costs from one leg of a bridge to the other, passed through and transcoded; so many bridges.
     #[arg(long, conflicts_with_all = ["micro", "layouts"])]
     bridges: Option<usize>,
+    /// Only what the small cases cost in instructions, against what this file says.
+    #[arg(long, conflicts_with_all = ["micro", "layouts", "bridges"])]
+    instructions: Option<PathBuf>,
+    /// Writes that file instead.
+    #[arg(long, requires = "instructions")]
+    write: bool,
+    /// A case and how often: for `--instructions`.
+    #[arg(long, hide = true, num_args = 2)]
+    repeat: Option<Vec<u64>>,
     /// Another build to measure by turns with it.
     #[arg(long)]
     against: Option<PathBuf>,
@@ -66,8 +76,14 @@ struct Arguments {
     spin: bool,
 }
 
+/// Bridges in the table of everything.
+const BRIDGES: usize = 150;
+
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if let Some(&[case, times]) = arguments.repeat.as_deref() {
+        return instructions::repeat(usize::try_from(case)?, times);
+    }
     process::raise_file_limit()?;
     let cores = process::cores()?;
     let conditions = process::conditions(&cores, arguments.spin)?;
@@ -76,6 +92,10 @@ fn main() -> anyhow::Result<()> {
         let (repetitions, length) = if arguments.quick { (1, 2) } else { (5, 4) };
         let length = Duration::from_secs(length);
         print(&conditions, "", &layouts::measure(&cores, &arguments.calls, repetitions, length)?);
+        return Ok(());
+    }
+    if let Some(written) = &arguments.instructions {
+        print("", "", &instructions::guard(written, arguments.write)?);
         return Ok(());
     }
     if let Some(bridges) = arguments.bridges {
@@ -91,7 +111,11 @@ fn main() -> anyhow::Result<()> {
     let _spinners = arguments.spin.then(|| process::Spinners::start(&plan.cores)).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let results = runtime.block_on(plan.run())?;
-    print(&conditions, &plan.about(), &table::render(&results));
+    let mut text = table::render(&results);
+    if !arguments.micro && !arguments.one_way {
+        text += &bridges::measure(&plan.cores, BRIDGES, plan.repetitions, plan.lengths.playing)?;
+    }
+    print(&conditions, &plan.about(), &text);
     Ok(())
 }
 

@@ -1,15 +1,24 @@
-//! P10: what the SIP parser and writer cost, and the codecs, in nanoseconds and allocations.
+//! P10 and P12: what the SIP parser and writer, codecs and whatever else handles 20 ms of sound cost by themselves.
+//!
+//! Each case is taken in nanoseconds and allocations here, and in instructions by [`crate::instructions`].
 
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use media_core::classify::{Analyser, Parameters};
 use media_core::dtmf::Detector;
+use media_core::record::{Deck, Format, Moment, Recorder, Recording, Sent, Sides, Tape, Track};
 use media_core::rtp::Header;
-use media_core::{Codec, Ear, EarConfig, Encoder, MediaTime, SeqNo, Ssrc, g711, g722};
+use media_core::{
+    Codec, Decoder, Ear, EarConfig, Encoder, Feed, Keys, Leg, LegId, MediaTime, MemberSet, Mixer, Play,
+    Program, Prompt, Ptime, Resampler, SeqNo, Ssrc, Stream,
+};
 use sip_core::{Message, MessageBuilder, Name, Reply};
+
+use crate::bridges::{self, KeysAs};
 
 const INVITE: &str = "INVITE sip:+622150001234@203.0.113.9:5060;transport=udp SIP/2.0\r\n\
     Via: SIP/2.0/UDP 198.51.100.4:5060;rport;branch=z9hG4bKPjFz7y1.k3\r\n\
@@ -29,6 +38,10 @@ const INVITE: &str = "INVITE sip:+622150001234@203.0.113.9:5060;transport=udp SI
     v=0\r\no=- 1 1 IN IP4 198.51.100.77\r\ns=-\r\nc=IN IP4 198.51.100.77\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8 101\r\n\
     a=rtpmap:101 telephone-event/8000\r\n";
 
+const FRAME: Duration = Duration::from_millis(20);
+/// Longer than a packet of any codec.
+const MAX_PACKET: usize = 2_000;
+
 /// What one repetition costs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
@@ -37,166 +50,326 @@ pub(crate) struct Cost {
     pub(crate) allocations: f64,
 }
 
-/// The figures of P10.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Micro {
-    pub(crate) parse: Cost,
-    pub(crate) validate: Cost,
-    pub(crate) respond: Cost,
-    /// Messages of RFC 4475 and 5118, and the cost of parsing one, right or wrong. `None` away from the sources.
-    pub(crate) torture: Option<(usize, Cost)>,
-    /// Finding out who answers, for 20 ms.
-    pub(crate) classify: Cost,
-    /// Codecs, by name.
-    pub(crate) codecs: [(&'static str, Coding); 3],
-    /// What an ear does for a packet of 20 ms, pushed and pulled, by what is heard.
-    pub(crate) ears: [(&'static str, Cost); 3],
-    /// Hearing keys in 20 ms of speech-like sound.
-    pub(crate) keys: Cost,
+/// Something small that is done again and again.
+pub(crate) struct Case {
+    pub(crate) id: &'static str,
+    pub(crate) what: String,
+    /// Nanoseconds and allocations.
+    pub(crate) target: &'static str,
+    /// How many of what is named a piece of work does.
+    pub(crate) things: usize,
+    make: Box<dyn Fn() -> Work>,
 }
 
-/// What 20 ms of speech-like sound cost.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Coding {
-    pub(crate) encode: Cost,
-    pub(crate) decode: Cost,
+/// Does it once.
+pub(crate) type Work = Box<dyn FnMut()>;
+
+impl Case {
+    fn new<W: FnMut() + 'static>(
+        id: &'static str,
+        what: impl Into<String>,
+        target: &'static str,
+        make: impl Fn() -> W + 'static,
+    ) -> Case {
+        let make = Box::new(move || -> Work { Box::new(make()) });
+        Case { id, what: what.into(), target, things: 1, make }
+    }
+
+    /// 20 ms of something.
+    fn frame<W: FnMut() + 'static>(what: impl Into<String>, make: impl Fn() -> W + 'static) -> Case {
+        Case::new("P12", what, "–; 0", make)
+    }
+
+    /// The work from its beginning.
+    pub(crate) fn work(&self) -> Work {
+        (self.make)()
+    }
 }
 
-pub(crate) fn measure(length: Duration) -> anyhow::Result<Micro> {
-    let received = shared(INVITE.as_bytes());
-    let invite = Message::parse(received.clone())?;
-    let mut out = BytesMut::with_capacity(1 << 20);
-    drop(out.split());
+/// A case and what it costs.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    pub(crate) id: &'static str,
+    pub(crate) what: String,
+    pub(crate) target: &'static str,
+    pub(crate) cost: Cost,
+}
+
+pub(crate) fn measure(length: Duration) -> Vec<Measured> {
+    let measured = |case: Case| {
+        let cost = cost(length, case.things, case.work());
+        Measured { id: case.id, what: case.what, target: case.target, cost }
+    };
+    cases().into_iter().map(measured).collect()
+}
+
+/// Every case, in the order of the table.
+pub(crate) fn cases() -> Vec<Case> {
     let messages = torture_messages();
-    Ok(Micro {
-        parse: cost(length, 1, || drop(black_box(Message::parse(received.clone())))),
-        validate: cost(length, 1, || assert!(black_box(&invite).validate().is_ok())),
-        respond: cost(length, 1, || respond(&mut out, &invite)),
-        torture: (!messages.is_empty()).then(|| {
-            let all = || messages.iter().for_each(|message| drop(black_box(Message::parse(message.clone()))));
-            (messages.len(), cost(length, messages.len(), all))
+    let torture = Case {
+        things: messages.len(),
+        ..Case::new(
+            "P10",
+            format!("parse one of {} messages of RFC 4475 and 5118", messages.len()),
+            "–",
+            move || {
+                let messages = messages.clone();
+                move || messages.iter().for_each(|message| drop(black_box(Message::parse(message.clone()))))
+            },
+        )
+    };
+    let mut cases = vec![
+        Case::new("P10", "parse one INVITE", "1000; 2", || {
+            let received = shared(INVITE.as_bytes());
+            move || drop(black_box(Message::parse(received.clone())))
         }),
-        classify: classify(length),
-        codecs: [
-            ("PCMU", g711(length, g711::encode_ulaw, g711::decode_ulaw)),
-            ("PCMA", g711(length, g711::encode_alaw, g711::decode_alaw)),
-            ("G722", g722(length)),
-        ],
-        ears: [
-            ("PCMA", ear(length, Codec::Pcma, |_| false)),
-            ("PCMA, every 20th lost", ear(length, Codec::Pcma, |n| n % 20 == 7)),
-            ("G722, every 20th lost", ear(length, Codec::G722, |n| n % 20 == 7)),
-        ],
-        keys: keys(length),
-    })
+        Case::new("P10", "validate it", "–", || {
+            let invite = Message::parse(shared(INVITE.as_bytes()));
+            move || assert!(black_box(&invite).as_ref().is_ok_and(|invite| invite.validate().is_ok()))
+        }),
+        Case::new("P10", "write one 200 with SDP", "1000; 0", respond),
+    ];
+    // There are none away from the sources.
+    cases.extend(Some(torture).filter(|torture| torture.things > 0));
+    for codec in Codec::ALL {
+        cases.push(Case::frame(format!("{}: encode 20 ms", codec.name()), move || encode(codec)));
+        cases.push(Case::frame(format!("{}: decode 20 ms", codec.name()), move || decode(codec)));
+    }
+    for (from, to) in [(8, 16), (16, 48), (48, 16), (16, 8)] {
+        let what = format!("bring 20 ms from {from} to {to} kHz");
+        cases.push(Case::frame(what, move || resample(from * 1_000, to * 1_000)));
+    }
+    cases.extend([
+        Case::frame("ear: 20 ms of PCMA", || ear(Codec::Pcma, |_| false)),
+        Case::frame("ear: 20 ms of PCMA, every 20th lost", || ear(Codec::Pcma, |n| n % 20 == 7)),
+        Case::frame("ear: 20 ms of G722, every 20th lost", || ear(Codec::G722, |n| n % 20 == 7)),
+        Case::frame("keys in 20 ms of sound", keys),
+        Case::frame("who answers, in 20 ms of sound", classify),
+    ]);
+    for members in [3, 10, 50] {
+        let what = format!("20 ms of a conference of {members} in PCMA, for all of them");
+        cases.push(Case::frame(what, move || conference(members)));
+    }
+    cases.extend([
+        Case::frame("recording: 20 ms of both sides, at the leg", deck),
+        Case::frame("recording: 20 ms of both sides in PCMA into WAV", || record(Format::Wav)),
+        Case::frame("recording: 20 ms of both sides in PCMA into Opus", || record(Format::Opus)),
+        Case::frame("leg: a packet of a prompt", play),
+        Case::frame("leg: a packet received", || receive(false)),
+        Case::frame("leg: a packet received and passed through", || receive(true)),
+    ]);
+    cases
 }
 
-/// A second of sound in frames of 20 ms, over and over.
-fn frames<const SAMPLES: usize>() -> impl Iterator<Item = [i16; SAMPLES]> + Clone {
-    let rate = u32::try_from(SAMPLES * 50).unwrap_or(u32::MAX);
-    let samples = crate::prompt::sound(rate, rate).collect::<Vec<i16>>();
-    samples.as_chunks::<SAMPLES>().0.to_vec().into_iter().cycle()
+/// A second of sound in frames of 20 ms at `rate`, over and over.
+fn frames(rate: u32) -> impl Iterator<Item = Vec<i16>> + Clone {
+    let samples: Vec<i16> = crate::prompt::sound(rate, rate).collect();
+    let frames: Vec<Vec<i16>> = samples.chunks_exact(rate as usize / 50).map(<[i16]>::to_vec).collect();
+    frames.into_iter().cycle()
 }
 
-fn keys(length: Duration) -> Cost {
-    let mut sound = frames::<160>();
-    let mut detector = Detector::new();
-    cost(length, 1, || {
-        let frame = sound.next().unwrap_or([0; 160]);
-        detector.push(black_box(&frame), |key| _ = black_box(key));
-    })
-}
-
-fn g711(length: Duration, encode: fn(i16) -> u8, decode: fn(u8) -> i16) -> Coding {
-    let mut sound = frames::<160>();
-    let mut codes = [0; 160];
-    let encoding = cost(length, 1, || {
-        let frame = sound.next().unwrap_or([0; 160]);
-        codes.iter_mut().zip(&frame).for_each(|(code, sample)| *code = encode(*sample));
-        black_box(&mut codes);
-    });
-    let mut samples = [0; 160];
-    let decoding = cost(length, 1, || {
-        samples.iter_mut().zip(black_box(&codes)).for_each(|(sample, code)| *sample = decode(*code));
-        black_box(&mut samples);
-    });
-    Coding { encode: encoding, decode: decoding }
-}
-
-fn g722(length: Duration) -> Coding {
-    let mut sound = frames::<320>();
-    let (mut encoder, mut decoder) = (g722::Encoder::new(), g722::Decoder::new());
-    let mut codes = [0; 160];
-    let encoding = cost(length, 1, || {
-        encoder.encode(&sound.next().unwrap_or([0; 320]), &mut codes);
-        black_box(&mut codes);
-    });
-    let mut sound = frames::<320>();
-    let mut coded = [[0; 160]; 50];
-    coded.iter_mut().for_each(|codes| encoder.encode(&sound.next().unwrap_or([0; 320]), codes));
-    let mut coded = coded.iter().cycle();
-    let mut samples = [0; 320];
-    let decoding = cost(length, 1, || {
-        decoder.decode(coded.next().unwrap_or(&[0; 160]), &mut samples);
-        black_box(&mut samples);
-    });
-    Coding { encode: encoding, decode: decoding }
-}
-
-fn ear(length: Duration, codec: Codec, lost: fn(u32) -> bool) -> Cost {
+/// The same as payloads.
+fn payloads(codec: Codec) -> Vec<Vec<u8>> {
     let mut encoder = Encoder::new(codec);
-    let sound: Vec<i16> = crate::prompt::sound(codec.sample_rate(), codec.sample_rate()).collect();
-    let frame_len = codec.sample_rate() as usize / 50;
-    let payloads: Vec<Vec<u8>> = sound
-        .chunks_exact(frame_len)
-        .map(|sound| {
-            let mut payload = vec![0; 1_500];
-            let octets = encoder.encode(sound, &mut payload);
-            payload.truncate(octets);
-            payload
-        })
-        .collect();
-    let mut ear = Ear::new(EarConfig::new(codec));
-    let mut frame = vec![0; frame_len];
-    let (mut n, mut now) = (0_u32, Instant::now());
-    cost(length, 1, || {
-        let header = Header {
-            marker: false,
-            pt: codec.payload_type(),
-            seq: SeqNo(n as u16),
-            timestamp: MediaTime(n.wrapping_mul(160)),
-            ssrc: Ssrc(1),
-        };
-        if !lost(n) {
-            ear.push(now, &header, &payloads[n as usize % payloads.len()]);
-        }
-        ear.pull(now, &mut frame);
-        black_box(&mut frame);
-        n = n.wrapping_add(1);
-        now += Duration::from_millis(20);
-    })
+    let encode = |sound: Vec<i16>| {
+        let mut payload = vec![0; MAX_PACKET];
+        let octets = encoder.encode(&sound, &mut payload);
+        payload.truncate(octets);
+        payload
+    };
+    frames(codec.sample_rate()).take(50).map(encode).collect()
 }
 
-fn classify(length: Duration) -> Cost {
+/// Goes through `things` over and over, without making anything.
+fn round<T, R>(things: Vec<T>, mut work: impl FnMut(&T) -> R) -> impl FnMut() {
+    let mut n = 0;
+    move || {
+        black_box(work(black_box(&things[n % things.len()])));
+        n += 1;
+    }
+}
+
+fn second(rate: u32) -> Vec<Vec<i16>> {
+    frames(rate).take(50).collect()
+}
+
+fn keys() -> impl FnMut() {
+    let mut detector = Detector::new();
+    round(second(8_000), move |frame| detector.push(frame, |key| _ = black_box(key)))
+}
+
+fn classify() -> impl FnMut() {
     // Before the answer it never comes to an end.
     let mut analyser = Analyser::new(Parameters::DEFAULT);
-    let mut sound = frames::<160>();
-    cost(length, 1, || {
-        analyser.push(&sound.next().unwrap_or([0; 160]));
-        black_box(analyser.poll());
+    round(second(8_000), move |frame| {
+        analyser.push(frame);
+        analyser.poll()
     })
 }
 
-fn respond(out: &mut BytesMut, invite: &Message) {
-    let source = Some(([198, 51, 100, 4], 5060).into());
-    let reply = Reply { to_tag: Some("8f1c2e"), source, ..Reply::new(200) };
-    let response = MessageBuilder::reply(out, invite, reply)
-        .copy(invite, Name::RecordRoute)
-        .header(Name::Contact, "<sip:203.0.113.9:5060>")
-        .body("application/sdp", invite.body());
-    black_box(response);
-    // The response is gone, so this takes its room again instead of asking for more.
-    out.reserve(4096);
+fn encode(codec: Codec) -> impl FnMut() {
+    let (mut encoder, mut payload) = (Encoder::new(codec), vec![0; MAX_PACKET]);
+    round(second(codec.sample_rate()), move |frame| encoder.encode(frame, black_box(&mut payload)))
+}
+
+fn decode(codec: Codec) -> impl FnMut() {
+    let mut decoder = Decoder::new(codec);
+    let mut frame = vec![0; codec.sample_rate() as usize / 50];
+    round(payloads(codec), move |payload| decoder.decode(payload, black_box(&mut frame)))
+}
+
+fn resample(from: u32, to: u32) -> impl FnMut() {
+    let mut resampler = Resampler::new(from, to);
+    let mut out = vec![0; to as usize / 50];
+    round(second(from), move |frame| {
+        resampler.as_mut().map(|resampler| resampler.process(frame, black_box(&mut out)))
+    })
+}
+
+fn header(codec: Codec, n: u32) -> Header {
+    Header {
+        marker: false,
+        pt: codec.payload_type(),
+        seq: SeqNo(n as u16),
+        timestamp: MediaTime(n.wrapping_mul(codec.clock_rate() / 50)),
+        ssrc: Ssrc(1),
+    }
+}
+
+fn ear(codec: Codec, lost: fn(u32) -> bool) -> impl FnMut() {
+    let mut ear = Ear::new(EarConfig::new(codec));
+    let mut frame = vec![0; codec.sample_rate() as usize / 50];
+    let (mut n, mut now) = (0_u32, Instant::now());
+    round(payloads(codec), move |payload| {
+        if !lost(n) {
+            ear.push(now, &header(codec, n), payload);
+        }
+        ear.pull(now, black_box(&mut frame));
+        n = n.wrapping_add(1);
+        now += FRAME;
+    })
+}
+
+/// What a bridge does each packet time, but for the ears and the sockets of its legs.
+fn conference(members: usize) -> impl FnMut() {
+    let stream = Stream { codec: Codec::Pcma, ptime: Ptime::DEFAULT };
+    let mut mixer = Mixer::new(&vec![Some(stream); members]);
+    let all: MemberSet = (0..members).collect();
+    let mut payload = vec![0; MAX_PACKET];
+    round(second(8_000), move |frame| {
+        mixer.begin();
+        (0..members).for_each(|place| mixer.put(place, frame));
+        for place in 0..members {
+            if mixer.mix(place, all.without(place)) {
+                mixer.encode(place, black_box(&mut payload));
+            }
+        }
+    })
+}
+
+/// The end of a recording at its leg; the shell copies what it gets into a ring.
+#[derive(Debug)]
+struct Taken;
+
+impl Tape for Taken {
+    fn take(&mut self, moment: &Moment<'_>) -> bool {
+        black_box(moment);
+        true
+    }
+}
+
+fn deck() -> impl FnMut() {
+    let codec = Codec::Pcma;
+    let mut leg = leg(codec);
+    let ear = Box::new(Ear::new(EarConfig::new(codec)));
+    leg.record(Track::Call, Box::new(Deck::new(Box::new(Taken), codec, None)), ear);
+    let mut out = [0; Leg::MAX_PACKET];
+    let mut arrive = arrive(codec);
+    round(payloads(codec), move |payload| {
+        let now = arrive(&mut leg, payload).0;
+        leg.tick(now, black_box(&mut out))
+    })
+}
+
+fn record(format: Format) -> impl FnMut() {
+    let max = Duration::from_secs(3_600 * 24);
+    let mut recorder = Recorder::new(Recording { format, sides: Sides::Apart, max, silence: None });
+    let sides: Vec<(Vec<i16>, Vec<u8>)> = second(8_000).into_iter().zip(payloads(Codec::Pcma)).collect();
+    round(sides, move |(heard, sent)| {
+        let moment = Moment { codec: Codec::Pcma, ptime: Ptime::DEFAULT, heard, sent: Sent::Payload(sent) };
+        let full = recorder.record(Duration::ZERO, &moment);
+        black_box(recorder.output()).clear();
+        full
+    })
+}
+
+/// A leg that runs, towards [`FROM`].
+fn leg(codec: Codec) -> Leg {
+    let mut leg = Leg::new(bridges::leg(LegId(1)));
+    leg.start(Instant::now(), &bridges::negotiated(FROM, codec, KeysAs::Events));
+    leg
+}
+
+const FROM: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4_000);
+
+/// Brings a leg its peer's packets, 20 ms apart: the time then, and what it heard, with the datagram.
+fn arrive(codec: Codec) -> impl FnMut(&mut Leg, &[u8]) -> (Instant, Option<media_core::Heard>, [u8; 256]) {
+    let (mut n, mut now) = (0_u32, Instant::now());
+    move |leg, payload| {
+        let mut datagram = [0; 256];
+        let header = header(codec, n).to_bytes();
+        datagram[..header.len()].copy_from_slice(&header);
+        let length = header.len() + payload.len();
+        datagram[header.len()..length].copy_from_slice(payload);
+        n = n.wrapping_add(1);
+        now += FRAME;
+        let heard = leg.receive_rtp(now, FROM, &mut datagram[..length]);
+        (now, heard, datagram)
+    }
+}
+
+fn play() -> impl FnMut() {
+    let mut leg = leg(Codec::Pcma);
+    let mut now = Instant::now();
+    let prompt = std::sync::Arc::new(Prompt::new(Codec::Pcma, payloads(Codec::Pcma).concat()));
+    let play = Play { id: 1, playlist: prompt.into(), plays: 0, offset_ms: 0, barge_in: false };
+    leg.run(now, Program { play: Some(play), collect: None });
+    let mut out = [0; Leg::MAX_PACKET];
+    move || {
+        now += FRAME;
+        black_box(leg.tick(now, black_box(&mut out)));
+        black_box(leg.poll_rtcp(now, &mut out));
+    }
+}
+
+fn receive(passed_through: bool) -> impl FnMut() {
+    let codec = Codec::Pcma;
+    let (mut near, mut far) = (leg(codec), leg(codec));
+    far.feed(Instant::now(), Feed::Relay { keys: Keys::Relayed }, false);
+    let mut arrive = arrive(codec);
+    round(payloads(codec), move |payload| {
+        let (now, heard, mut datagram) = arrive(&mut near, payload);
+        let heard = heard.filter(|_| passed_through)?;
+        far.forward(now, &heard, black_box(&mut datagram))
+    })
+}
+
+fn respond() -> impl FnMut() {
+    let invite = Message::parse(shared(INVITE.as_bytes()));
+    let mut out = BytesMut::with_capacity(1 << 20);
+    drop(out.split());
+    move || {
+        let Ok(invite) = &invite else { return };
+        let source = Some(([198, 51, 100, 4], 5060).into());
+        let reply = Reply { to_tag: Some("8f1c2e"), source, ..Reply::new(200) };
+        let response = MessageBuilder::reply(&mut out, invite, reply)
+            .copy(invite, Name::RecordRoute)
+            .header(Name::Contact, "<sip:203.0.113.9:5060>")
+            .body("application/sdp", invite.body());
+        black_box(response);
+        // The response is gone, so this takes its room again instead of asking for more.
+        out.reserve(4096);
+    }
 }
 
 /// As sockets deliver it: shared already, so that the parser pays for nothing but itself.
@@ -215,7 +388,7 @@ fn torture_messages() -> Vec<Bytes> {
 }
 
 /// Repeats `work`, which does `things` at once, for about `length`.
-fn cost(length: Duration, things: usize, mut work: impl FnMut()) -> Cost {
+fn cost(length: Duration, things: usize, mut work: Work) -> Cost {
     const BATCH: u32 = 200;
     let begin = Instant::now();
     let mut fastest = Duration::MAX;

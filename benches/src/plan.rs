@@ -8,10 +8,10 @@ use media_core::Codec;
 
 use crate::calls::{self, Signalling};
 use crate::floor::Traffic;
-use crate::micro::{self, Micro};
+use crate::micro::{self, Measured};
 use crate::peer::Peer;
 use crate::prompt;
-use crate::rounds::{self, Playing, SetUp};
+use crate::rounds::{self, Bridged, Playing, SetUp};
 
 /// Calls of the round that measures latencies, begun in a second.
 const LATENCY_RATE: u32 = 200;
@@ -27,7 +27,7 @@ pub(crate) struct Plan {
     pub(crate) traffic: Traffic,
     pub(crate) cores: Vec<usize>,
     pub(crate) lengths: Lengths,
-    repetitions: usize,
+    pub(crate) repetitions: usize,
 }
 
 /// How long each thing is watched.
@@ -45,7 +45,7 @@ pub(crate) struct Lengths {
 #[derive(Debug)]
 pub(crate) struct Results {
     pub(crate) subjects: Vec<Figures>,
-    pub(crate) micro: Micro,
+    pub(crate) micro: Vec<Measured>,
     pub(crate) signalling: Signalling,
 }
 
@@ -55,6 +55,8 @@ pub(crate) struct Figures {
     pub(crate) program: PathBuf,
     /// By number of calls: one for each repetition.
     pub(crate) playing: Vec<(u32, Vec<Playing>)>,
+    /// By number of bridges.
+    pub(crate) bridged: Vec<(u32, Vec<Bridged>)>,
     /// By rate.
     pub(crate) set_up: Vec<(u32, Vec<SetUp>)>,
     /// With a key in each call, at [`LATENCY_RATE`]; none where calls only play.
@@ -76,7 +78,7 @@ impl Plan {
             idle: seconds(3, 2),
             playing: seconds(6, 3),
             placing: seconds(10, 3),
-            micro: Duration::from_millis(if quick { 300 } else { 1000 }),
+            micro: Duration::from_millis(if quick { 200 } else { 500 }),
             signalling: seconds(5, 1),
         };
         Plan { subjects, calls, rates, traffic, cores, lengths, repetitions: if quick { 1 } else { 3 } }
@@ -94,6 +96,14 @@ impl Plan {
         )
     }
 
+    /// As many as take the most calls there are; none where calls only play.
+    fn bridges(&self) -> Option<u32> {
+        match self.traffic {
+            Traffic::Sending => None,
+            Traffic::Both => self.calls.iter().max().map(|calls| calls / 2),
+        }
+    }
+
     fn peer_core(&self) -> usize {
         self.cores.last().copied().unwrap_or_default()
     }
@@ -106,7 +116,7 @@ impl Plan {
         peer.stop().context("the far end")?;
         Ok(Results {
             subjects: subjects?,
-            micro: micro::measure(self.lengths.micro)?,
+            micro: micro::measure(self.lengths.micro),
             signalling: calls::measure(self.lengths.signalling)?,
         })
     }
@@ -121,6 +131,16 @@ impl Plan {
                         .await
                         .with_context(|| format!("{calls} playing calls"))?;
                     figures.playing[index].1.push(round);
+                }
+            }
+        }
+        for _ in 0..self.repetitions {
+            for figures in &mut subjects {
+                for (bridges, rounds) in &mut figures.bridged {
+                    let round = rounds::bridged(&figures.program, peer, wav, *bridges, self)
+                        .await
+                        .with_context(|| format!("{bridges} bridges"))?;
+                    rounds.push(round);
                 }
             }
         }
@@ -148,6 +168,7 @@ impl Plan {
         Figures {
             program,
             playing: self.calls.iter().map(|&calls| (calls, Vec::new())).collect(),
+            bridged: self.bridges().into_iter().map(|bridges| (bridges, Vec::new())).collect(),
             set_up: self.rates.iter().map(|&rate| (rate, Vec::new())).collect(),
             with_keys: Vec::new(),
         }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use control_api_types::Lateness;
 
-use crate::engine::{Engine, LISTENS, ONE_KEY, PASSES};
+use crate::engine::{Engine, LISTENS, ONE_KEY, PASSES, WAITS};
 use crate::floor::{self, Floor, Layout, Traffic};
 use crate::load::{Control, Course};
-use crate::peer::{Manner, Peer, Report};
+use crate::peer::{Manner, Peer, Report, Sighting};
 use crate::plan::Plan;
 use crate::process::Losses;
 
@@ -56,6 +56,21 @@ pub(crate) struct Both {
     pub(crate) floor: f64,
     /// Above idle.
     pub(crate) engine: f64,
+}
+
+/// Calls that are bridged two and two, in the same codec, while both customers speak.
+#[derive(Clone, Debug)]
+pub(crate) struct Bridged {
+    /// CPU of a bare loop for one packet received and one sent, µs.
+    pub(crate) floor: f64,
+    /// CPU of the engine above idle for each packet that it sent on, µs.
+    pub(crate) engine: f64,
+    /// Resident memory per bridge, KiB.
+    pub(crate) kib_per_bridge: f64,
+    /// Packets that the far end sent to calls while they were bridged.
+    pub(crate) packets: u64,
+    /// Those of them that did not come back.
+    pub(crate) missing: u64,
 }
 
 /// Calls begun at a steady rate.
@@ -165,6 +180,63 @@ pub(crate) async fn playing(
         round.unheard += seen.sent.abs_diff(ended.packets_received);
     }
     Ok(round)
+}
+
+pub(crate) async fn bridged(
+    program: &Path,
+    peer: &Peer,
+    wav: &[u8],
+    bridges: u32,
+    plan: &Plan,
+) -> anyhow::Result<Bridged> {
+    let (lengths, calls) = (plan.lengths, 2 * bridges);
+    let engine = Engine::start(program, peer.sip_addr(), wav).await?;
+    let shards = usize::try_from(engine.client().node().await?.media.shards)?;
+    let media_cores: Vec<usize> = plan.cores.iter().copied().cycle().take(shards).collect();
+    let legs = usize::try_from(calls)?;
+    let floor = floor::measure(peer, &media_cores, legs, lengths.floor, Layout::PerCall, Traffic::Both)?;
+
+    let mut control = Control::connect(engine.client()).await?;
+    control.place(1, 1, PASSES).await?;
+    control.unrefused()?;
+    control.until_ended(1).await?;
+    peer.clear()?;
+    let idle = watch(&engine, lengths.idle).await?;
+    let resident_before = engine.usage()?.resident_kib;
+
+    control.place(calls, PLACING_RATE, WAITS).await?;
+    control.unrefused()?;
+    control.until_answered(calls + 1).await?;
+    control.bridge_pairs(2).await?;
+    tokio::time::sleep(SETTLE).await;
+    // What was sent before the bridges were there is not sent on.
+    let before = peer.report()?;
+    peer.behave(Manner { speaks: true, ..Manner::default() })?;
+    tokio::time::sleep(SETTLE).await;
+    let first = peer.report()?;
+    let load = watch(&engine, lengths.playing).await?;
+    let last = peer.report()?;
+    let resident = engine.usage()?.resident_kib;
+    peer.behave(Manner::default())?;
+    tokio::time::sleep(SETTLE).await;
+    let after = peer.report()?;
+    control.hang_up_all().await?;
+    engine.stop().await?;
+
+    anyhow::ensure!(after.dropped == 0, "the far end lost {} packets", after.dropped);
+    let sum = |report: &Report, of: fn(&Sighting) -> u64| report.calls.values().map(of).sum::<u64>();
+    let packets = sum(&after, |call| call.sent) - sum(&before, |call| call.sent);
+    let returned = sum(&after, |call| call.heard.packets) - sum(&before, |call| call.heard.packets);
+    let watched = sum(&last, |call| call.sent) - sum(&first, |call| call.sent);
+    let us = (load - idle) * 1_000.0 * lengths.playing.as_secs_f64();
+    Ok(Bridged {
+        // Of a call-second, which is 50 of them.
+        floor: floor.cost * 1_000.0 / 50.0,
+        engine: us / watched as f64,
+        kib_per_bridge: resident.saturating_sub(resident_before) as f64 / f64::from(bridges),
+        packets,
+        missing: packets.saturating_sub(returned),
+    })
 }
 
 pub(crate) async fn set_up(

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::calls::Share;
-use crate::micro::Cost;
+use crate::micro::{Cost, Measured};
 use crate::plan::{Figures, Results};
-use crate::rounds::{Both, Playing, SetUp};
+use crate::rounds::{Both, Bridged, Playing, SetUp};
 use crate::spread::{Spread, median};
 
 struct Row {
@@ -48,6 +48,9 @@ fn rows(subjects: &[Figures]) -> Vec<Row> {
     let mut table = Table { subjects, rows: Vec::new() };
     for (size, (calls, _)) in first.playing.iter().enumerate() {
         table.playing(size, *calls);
+    }
+    for (size, (bridges, _)) in first.bridged.iter().enumerate() {
+        table.bridged(size, *bridges);
     }
     for (index, (rate, _)) in first.set_up.iter().enumerate() {
         table.row("P7", format!("{rate} calls/s: set-up to CDR, ms CPU per call"), "0.33", |figures| {
@@ -120,6 +123,30 @@ impl Table<'_> {
         });
     }
 
+    /// The figures of so many bridges.
+    fn bridged(&mut self, size: usize, bridges: u32) {
+        let mut row = |id, what: &str, target, value: fn(&[Bridged]) -> String| {
+            let what = format!("{bridges} bridges: {what}");
+            self.row(id, what, target, |figures| value(&figures.bridged[size].1));
+        };
+        row("", "floor, receiving and sending, µs CPU per packet", "–", |rounds| {
+            scalar(rounds, |round| round.floor, 2)
+        });
+        row("P4", "passed through, µs CPU per packet", "–", |rounds| {
+            scalar(rounds, |round| round.engine, 2)
+        });
+        row("P4", "passed through ÷ floor", "1.5", |rounds| {
+            scalar(rounds, |round| round.engine / round.floor, 2)
+        });
+        row("P4", "packets missing, of those sent", "0", |rounds| {
+            let sum = |part: fn(&Bridged) -> u64| rounds.iter().map(part).sum::<u64>();
+            format!("{} of {}", sum(|round| round.missing), sum(|round| round.packets))
+        });
+        row("P6", "resident memory per bridged call, KB", "24", |rounds| {
+            scalar(rounds, |round| round.kib_per_bridge * 1.024, 1)
+        });
+    }
+
     fn latencies(&mut self) {
         let mut row = |what: &str, target, samples: fn(&SetUp) -> &Vec<u32>| {
             self.row("P8", format!("200 calls/s: {what}, ms"), target, |figures| {
@@ -138,24 +165,10 @@ fn core_rows(Results { micro, signalling, .. }: &Results) -> Vec<Row> {
     const CALL: &str =
         "set up and torn down, calls per second and core; µs, allocations, KB allocated per call";
     let row = |id, what: &str, target, value| Row { id, what: what.into(), target, values: vec![value] };
-    let mut rows = vec![
-        row("P10", "parse one INVITE, ns; allocations", "1000; 2", cost(micro.parse)),
-        row("P10", "validate it, ns; allocations", "–", cost(micro.validate)),
-        row("P10", "write one 200 with SDP, ns; allocations", "1000; 0", cost(micro.respond)),
-    ];
-    if let Some((messages, parsing)) = micro.torture {
-        let what = format!("parse one of {messages} torture messages, ns; allocations");
-        rows.push(row("P10", &what, "–", cost(parsing)));
-    }
-    rows.push(row("P10", "find out who answers in 20 ms, ns; allocations", "–; 0", cost(micro.classify)));
-    for (what, hearing) in &micro.ears {
-        rows.push(row("", &format!("ear: 20 ms of {what}, ns; allocations"), "–; 0", cost(*hearing)));
-    }
-    for (codec, coding) in &micro.codecs {
-        rows.push(row("", &format!("{codec}: encode 20 ms, ns; allocations"), "–; 0", cost(coding.encode)));
-        rows.push(row("", &format!("{codec}: decode 20 ms, ns; allocations"), "–; 0", cost(coding.decode)));
-    }
-    rows.push(row("P12", "in-band DTMF, 20 ms: ns; allocations", "–; 0", cost(micro.keys)));
+    let case = |case: &Measured| {
+        row(case.id, &format!("{}, ns; allocations", case.what), case.target, cost(case.cost))
+    };
+    let mut rows: Vec<Row> = micro.iter().map(case).collect();
     rows.extend([
         row("", &format!("SIP caller: {CALL}"), "–", share(signalling.caller)),
         row("", &format!("SIP callee: {CALL}"), "–", share(signalling.callee)),
