@@ -2,7 +2,12 @@
 //!
 //! What a tone is made of and how its parts follow each other is the list of *Various tones used in national networks*
 //! (ITU-T E.180, supplement 2, and its annex to the Operational Bulletin 781, 2003); without a country it is what E.180/Q.35
-//! recommends. Levels are of E.180 (-10 dBm0) except where the North American plan (E.300, supplement 3) states its own.
+//! recommends. Levels are of E.180 (-10 dBm0) except where the North American plan (E.300, supplement 3) or the list
+//! states others.
+//!
+//! The list itself was not at hand. Two that were made of it were: the indications of Asterisk, after the edition of 2003,
+//! and the tones of spandsp, after one of the nineties. Where they differ, the newer counts, or the one that says by which
+//! document. Neither bears out Vietnam, congestion in Ireland, or the cadences of Romania.
 //!
 //! A tone is a [`Signal`]: a table entry that [`Signal::pcm`] turns into samples, made to be repeated without a seam.
 
@@ -235,6 +240,7 @@ const COUNTRIES: &[(&str, National)] = &[
             dial: signal(&[(Two(413, 438), 0)]),
             ringback: signal(&[(Two(413, 438), 400), (Silence, 200), (Two(413, 438), 400), (Silence, 2_000)]),
             busy: signal(&[(One(425), 375), (Silence, 375)]),
+            // Every other tone should be 10 dB weaker, which a signal of one level is not.
             congestion: signal(&[(One(425), 375), (Silence, 375)]),
         },
     ),
@@ -354,12 +360,12 @@ const COUNTRIES: &[(&str, National)] = &[
     ),
     (
         "hk",
+        // At -13 dBm0 throughout, as the list states.
         National {
-            ringback: Signal {
-                level: -19,
-                parts: &[(Two(440, 480), 400), (Silence, 200), (Two(440, 480), 400), (Silence, 3_000)],
-            },
-            ..PRECISE
+            dial: signal(&[(Two(350, 440), 0)]),
+            ringback: signal(&[(Two(440, 480), 400), (Silence, 200), (Two(440, 480), 400), (Silence, 3_000)]),
+            busy: signal(&[(Two(480, 620), 500), (Silence, 500)]),
+            congestion: signal(&[(Two(480, 620), 250), (Silence, 250)]),
         },
     ),
     (
@@ -441,7 +447,6 @@ const COUNTRIES: &[(&str, National)] = &[
         "my",
         National {
             ringback: signal(&[(One(425), 400), (Silence, 200), (One(425), 400), (Silence, 2_000)]),
-            congestion: signal(&[(One(425), 500), (Silence, 500)]),
             ..RECOMMENDED
         },
     ),
