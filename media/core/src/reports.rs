@@ -14,7 +14,12 @@ pub(crate) struct Reports {
     sent: [u32; 2],
     round_trip: Option<Duration>,
     remote: Option<Remote>,
+    expected_loss: ExpectedLoss,
 }
+
+/// What the peer will lose, by what it has lost: in 1/256.
+#[derive(Debug, Default, Clone, Copy)]
+struct ExpectedLoss(u8);
 
 /// What the peer said last of our stream.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +72,7 @@ impl Reports {
                     }
                     for block in blocks.filter(|block| block.ssrc == config.ssrc) {
                         self.round_trip = rtcp::round_trip(config.clock.ntp(now), &block).or(self.round_trip);
+                        self.expected_loss.report(block.fraction_lost);
                         self.remote = Some(Remote {
                             lost: block.cumulative_lost.max(0).unsigned_abs(),
                             jitter_ms: block.jitter as f32 * 1000.0 / clock as f32,
@@ -91,5 +97,44 @@ impl Reports {
 
     pub(crate) fn remote(&self) -> Option<Remote> {
         self.remote
+    }
+
+    /// How many packets of the hundred the peer will lose.
+    pub(crate) fn expected_loss(&self) -> u8 {
+        self.expected_loss.percent()
+    }
+}
+
+impl ExpectedLoss {
+    /// Protection takes its bits from the sound: what is worth it at a loss of 20 % is not worth more at a higher one.
+    const MOST: u8 = 20;
+
+    /// Losses come in bursts and reports every few seconds: what was lost in one is expected at once, and half as much after
+    /// each that says less.
+    fn report(&mut self, fraction_lost: u8) {
+        self.0 = fraction_lost.max(self.0 / 2);
+    }
+
+    fn percent(self) -> u8 {
+        let percent = u32::from(self.0) * 100 / 256;
+        u8::try_from(percent).unwrap_or(Self::MOST).min(Self::MOST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protection_comes_at_once_goes_slowly_and_has_a_limit() {
+        let mut expected = ExpectedLoss::default();
+        let mut after = |fraction_lost| {
+            expected.report(fraction_lost);
+            expected.percent()
+        };
+        // A packet of the thousand is no reason.
+        assert_eq!([0, 1, 13].map(&mut after), [0, 0, 5]);
+        assert_eq!([0, 0, 0, 0].map(&mut after), [2, 1, 0, 0]);
+        assert_eq!([255, 26, 0, 0].map(&mut after), [20, 20, 20, 12]);
     }
 }

@@ -258,6 +258,14 @@ impl<S: Socket> Line<S> {
         mix(&sound[..count]);
     }
 
+    /// How many packets of the hundred the peer is expected to lose.
+    pub(crate) fn expected_loss(&self) -> u8 {
+        match &self.state {
+            State::Running(running) => running.leg.expected_loss(),
+            State::Bound(_) | State::Closed { .. } => 0,
+        }
+    }
+
     /// Sends what a mixer has for it.
     pub(crate) fn speak(
         &mut self,

@@ -509,6 +509,7 @@ impl<S: Socket> Shard<S> {
                 let (Some(slot), Feed::Mix { .. }) = (seat.slot, seat.feed) else { continue };
                 self.guarded(slot, |line, buffer, counters| {
                     if mixer.mix(place, seat.hears) {
+                        mixer.expect_loss(place, line.expected_loss());
                         line.speak(now, buffer, counters, |payload| mixer.encode(place, payload));
                     }
                 });

@@ -128,6 +128,13 @@ impl Mixer {
         channel.keep(mixed, *period)
     }
 
+    /// The peer of the member at `place` is expected to lose so many packets of the hundred ([`crate::Leg::expected_loss`]).
+    pub fn expect_loss(&mut self, place: usize, percent: u8) {
+        if let Some(Some(channel)) = self.channels.get_mut(place) {
+            channel.encoder.expect_loss(percent);
+        }
+    }
+
     /// Encodes the packet that the member at `place` has coming to the front of `payload`; returns how many octets that is.
     pub fn encode(&mut self, place: usize, payload: &mut [u8]) -> usize {
         let Some(Some(channel)) = self.channels.get_mut(place) else { return 0 };

@@ -53,6 +53,14 @@ impl Decoder {
         }
     }
 
+    /// Whether a packet tells what the one before it said.
+    pub(crate) fn tells_twice(&self, packet: &[u8]) -> bool {
+        match &self.0 {
+            Decoding::Opus(_) => opus::tells_twice(packet),
+            Decoding::Pcmu | Decoding::Pcma | Decoding::G722(_) | Decoding::L16 => false,
+        }
+    }
+
     /// Decodes what a packet says about the one before it, which was lost and as long as `pcm`, and returns how many samples
     /// that were: 0 for codecs whose packets say nothing. The packet itself is decoded after this.
     pub fn recover(&mut self, next: &[u8], pcm: &mut [i16]) -> usize {

@@ -39,6 +39,8 @@ pub(super) struct Delays {
     max: Micros,
     /// What the target is at most.
     ceiling: Micros,
+    /// What it is longer by, and for how many packets still.
+    reserve: (Micros, u32),
     target: Micros,
 }
 
@@ -50,7 +52,17 @@ impl Delays {
         let mut share = [0.0; BINS];
         share[bin(FIRST_GUESS - 1)] = 1.0;
         let target = FIRST_GUESS.clamp(min, ceiling);
-        Self { fastest: [0; STEPS], began: None, share, packets: FIRST_WEIGHT, min, max, ceiling, target }
+        Self {
+            fastest: [0; STEPS],
+            began: None,
+            share,
+            packets: FIRST_WEIGHT,
+            min,
+            max,
+            ceiling,
+            reserve: (0, 0),
+            target,
+        }
     }
 
     /// Another source, or another clock: what is known of the fastest packet is void, the jitter of the path is not.
@@ -80,7 +92,20 @@ impl Delays {
         self.packets = (self.packets + 1.0).min(MEMORY);
         self.share.iter_mut().for_each(|share| *share *= keep);
         self.share[bin(transit - self.fastest())] += 1.0 - keep;
-        self.target = self.quantile().clamp(self.min, self.ceiling);
+        let reserve = match &mut self.reserve {
+            (_, 0) => 0,
+            (reserve, packets) => {
+                *packets -= 1;
+                *reserve
+            }
+        };
+        self.target = (self.quantile() + reserve).clamp(self.min, self.ceiling);
+    }
+
+    /// Waits longer by `time`, for as long as the past is remembered: a packet was lost, and the one behind it tells what it said
+    /// if there is time to wait for that.
+    pub(super) fn reserve(&mut self, time: Micros) {
+        self.reserve = (time, MEMORY as u32);
     }
 
     /// The transit time of the fastest packet lately.

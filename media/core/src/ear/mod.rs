@@ -4,7 +4,7 @@
 //! are the encoded packets in the order of their numbers (`store`), a measure of how long they must wait (`delay`), and the
 //! decoded sound that waits with the last that was heard (`line`). The delay is changed in periods of the voice, which
 //! nobody hears (`stretch`). Where a packet is missing the sound goes on in its period and fades (`conceal`) into the noise
-//! of the background (`noise`).
+//! of the background (`noise`). A codec that tells its packets twice, or knows by itself how they go on, is asked first.
 //!
 //! Everything is measured against the *fastest* packet of late: a packet that is decoded when the fastest of its time would
 //! have waited for `d` is said to have the slack `d`. Slack is kept between the target, which is what all but a few
@@ -47,6 +47,9 @@ const MAX_FRAME_MS: usize = 60;
 
 /// Over how much sound that was made up goes over into sound that came, at most.
 const MAX_OVERLAP_MS: usize = 10;
+
+/// How long a codec makes up itself what is lost; what is longer fades into the noise of the background.
+const CODEC_CONCEALS_MS: usize = 100;
 
 /// Packets looked at in one pull at most: more than the store holds, so only a defect reaches it.
 const MAX_STEPS: usize = 160;
@@ -185,6 +188,8 @@ enum Filling {
     No,
     /// Sound in the place of what is missing.
     Lost,
+    /// The same, of the decoder's own making: what it decodes next goes on from there.
+    Bridged,
     /// What goes over into noise, for the peer is silent.
     Pause,
 }
@@ -427,13 +432,21 @@ impl Ear {
             let gap = (at - played.end) * self.rate() / i64::from(self.config.codec.clock_rate());
             (gap - self.counts.filled, entry.seq != played.seq.next())
         });
-        let silent = self.filling != Filling::No && self.concealer.faded();
+        let silent = match self.filling {
+            Filling::No | Filling::Bridged => false,
+            Filling::Lost | Filling::Pause => self.concealer.faded(),
+        };
         let (why, most) = match missing {
             // A beginning, or the end of a pause: as soon as the slack is right.
             _ if silent => (self.filling, self.samples_in(wait)),
             None => (Filling::Lost, self.samples_in(wait)),
             Some((1.., _)) if slack > self.delays.max() => (Filling::No, 0),
-            Some((missing @ 1.., true)) => (Filling::Lost, missing),
+            Some((missing @ 1.., true)) => {
+                if self.bridge(entry, at, missing) {
+                    return;
+                }
+                (Filling::Lost, missing)
+            }
             // Nothing is lost, so the peer was silent.
             Some((1.., false)) => (Filling::Pause, self.samples_in(wait)),
             Some((..=0, _)) => (Filling::No, 0),
@@ -463,6 +476,7 @@ impl Ear {
             self.begin_filling();
             return;
         }
+        self.tell_decoder(entry, at);
         let count = self.decoder.decode(self.store.payload(entry), self.line.free()).min(self.line.room());
         self.line.grow(count);
         self.played(entry, at + count as i64 * i64::from(self.config.codec.clock_rate()) / self.rate());
@@ -470,11 +484,30 @@ impl Ear {
             return;
         }
         self.noise.learn(&self.line.all()[self.line.all().len() - count..]);
-        if self.filling != Filling::No {
-            self.join(count, aligned);
-            self.filling = Filling::No;
+        match self.filling {
+            Filling::No | Filling::Bridged => {}
+            Filling::Lost | Filling::Pause => self.join(count, aligned),
         }
+        self.filling = Filling::No;
         self.slack = Some(slack);
+    }
+
+    /// Before the packet at the front is decoded: if the one before it is lost and it says what that was, its sound is wanted
+    /// the next time, and the decoder wants it even now that something else was heard in its place.
+    fn tell_decoder(&mut self, entry: Entry, at: i64) {
+        let Some(played) = self.source.as_ref().and_then(|source| source.played) else { return };
+        let packets = i64::from(entry.seq.distance_from(played.seq)) - 1;
+        let payload = self.store.payload(entry);
+        if packets < 1 || !self.decoder.tells_twice(payload) {
+            return;
+        }
+        let packet = (at - played.end) / packets;
+        self.delays.reserve(micros_of(packet, self.config.codec));
+        let samples = packet * self.rate() / i64::from(self.config.codec.clock_rate());
+        let unheard = usize::try_from(samples).ok().and_then(|samples| self.ahead.get_mut(..samples));
+        if let (Filling::Lost, Some(unheard)) = (self.filling, unheard) {
+            self.decoder.recover(payload, unheard);
+        }
     }
 
     /// Takes a packet at the front that has no sound.
@@ -503,6 +536,44 @@ impl Ear {
         self.counts.filled = 0;
     }
 
+    /// Has the decoder make up the next of the packets that are missing before `entry`, which lies at `at`: the last of them
+    /// from what `entry` says of it (RFC 6716, 2.1.7). `false` if the decoder cannot, or if there is something else in the
+    /// gap already. `missing` samples of the gap are not filled yet.
+    fn bridge(&mut self, entry: Entry, at: i64, missing: i64) -> bool {
+        let longest = self.samples(CODEC_CONCEALS_MS) as i64;
+        let Some(played) = self.source.as_ref().and_then(|source| source.played) else { return false };
+        if !matches!(self.filling, Filling::No | Filling::Bridged) {
+            return false;
+        }
+        let packets = i64::from(entry.seq.distance_from(played.seq)) - 1;
+        let gap = (at - played.end) * self.rate() / i64::from(self.config.codec.clock_rate());
+        if packets < 1 || gap % packets != 0 || gap / packets > longest {
+            return false;
+        }
+        let packet = gap / packets;
+        // The last is known, however long the others took.
+        let is_last = missing <= packet;
+        if !is_last && self.counts.filled + packet > longest {
+            return false;
+        }
+        let free = self.line.free();
+        let Some(out) = usize::try_from(packet).ok().and_then(|packet| free.get_mut(..packet)) else {
+            return false;
+        };
+        let count = match is_last {
+            true => self.decoder.recover(self.store.payload(entry), out),
+            false => self.decoder.conceal(out),
+        };
+        if count == 0 {
+            return false;
+        }
+        self.line.grow(count);
+        self.filling = Filling::Bridged;
+        self.counts.filled += count as i64;
+        self.counts.concealed += count as u64;
+        true
+    }
+
     /// Makes up `count` samples.
     fn fill(&mut self, why: Filling, count: usize) {
         self.begin_filling();
@@ -518,9 +589,12 @@ impl Ear {
     }
 
     fn begin_filling(&mut self) {
-        if self.filling == Filling::No {
-            self.concealer.begin(self.line.all());
-            self.filling = Filling::Lost;
+        match self.filling {
+            Filling::No | Filling::Bridged => {
+                self.concealer.begin(self.line.all());
+                self.filling = Filling::Lost;
+            }
+            Filling::Lost | Filling::Pause => {}
         }
     }
 

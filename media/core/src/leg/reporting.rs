@@ -52,6 +52,11 @@ impl Leg {
         }
     }
 
+    /// How many packets of the hundred the peer is expected to lose, by its reports: for [`crate::Encoder::expect_loss`].
+    pub fn expected_loss(&self) -> u8 {
+        self.reports.expected_loss()
+    }
+
     /// The totals so far.
     pub fn stats(&self) -> MediaStats {
         let received = self.reception.totals();

@@ -52,6 +52,11 @@ impl Listening {
         self.codec.sample_rate() as usize / 50
     }
 
+    /// The peer has heard that so many packets of the hundred are lost.
+    pub(crate) fn expect_loss(&mut self, percent: u8) {
+        self.encoder.expect_loss(percent);
+    }
+
     fn sent_at(&self, ms: u32) -> Instant {
         let micros = i64::from(ms) * 1_000;
         self.start + Duration::from_micros((micros - micros * self.drift_ppm / 1_000_000) as u64)
