@@ -195,6 +195,10 @@ fn note(course: &mut Course, at: u64, data: &EventData, tell: &watch::Sender<Pro
         | EventData::CallRinging { .. }
         | EventData::CallEarlyMedia {}
         | EventData::CallDtmfSent { .. }
+        | EventData::CallBridgeFailed { .. }
+        | EventData::CallRoleChanged { .. }
+        | EventData::CallMuted { .. }
+        | EventData::CallUnmuted {}
         | EventData::CallGatherEnded { .. }
         | EventData::CallPlayStarted { .. }
         | EventData::CallPlayEnded { .. }

@@ -66,9 +66,7 @@ impl From<Refusal> for Failure {
             }
             Refusal::Draining => Self::new(Code::Draining, detail).retry_after(DRAINING),
             Refusal::NotFound => Self::new(Code::NotFound, detail),
-            Refusal::WrongState { status, need } => {
-                Self::new(Code::WrongState, format!("the call is {status}: {need}"))
-            }
+            Refusal::WrongState { .. } => Self::new(Code::WrongState, detail),
             other => Self::internal(&other),
         }
     }
@@ -79,6 +77,7 @@ impl From<Error> for Failure {
         let detail = error.to_string();
         match error {
             Error::Refused(refusal) => Self::from(refusal),
+            Error::NoSuch { .. } => Self::new(Code::NotFound, detail),
             Error::Journal(error) => Self::internal(&error),
             Error::Prompt(error) => Self::from(error),
             Error::Record(error @ RecordError::NoSpace { .. }) => Self::new(Code::NoSpace, error.to_string()),

@@ -128,7 +128,8 @@ fn call_routes() -> Vec<Route> {
         Route::post("/v1/calls/{id}/bridge", CONTROL, calls::bridge)
             .says("Calls", "bridgeCall", "Bridges a parked call with another")
             .more(
-                "Both hear each other, as it comes where they talk the same codec, otherwise transcoded; call.bridged                  tells both. When one ends, on_end says what becomes of the other.",
+                "Both hear each other, as it comes where they talk the same codec, otherwise transcoded; call.bridged \
+                 tells both. When one ends, on_end says what becomes of the other.",
             )
             .body::<BridgeCall>()
             .answers::<Call>(202, "They are bridged.")
@@ -173,7 +174,8 @@ fn bridge_routes() -> Vec<Route> {
         Route::post("/v1/bridges", CONTROL, bridges::create)
             .says("Bridges", "createBridge", "Makes a bridge of two or more calls, or of those that come later")
             .more(
-                "Whoever waits for a second talker hears hold_music. The bridge ends when fewer than two talkers are left, or nobody of those who waited; calls that are to go on by themselves then join with an on_end.",
+                "Whoever waits for a second talker hears hold_music. The bridge ends when fewer than two talkers \
+                 are left, or nobody of those who waited; calls that are to go on by themselves then join with an on_end.",
             )
             .body::<CreateBridge>()
             .answers::<Bridge>(201, "Made, or made by the same request before.")
@@ -190,11 +192,16 @@ fn bridge_routes() -> Vec<Route> {
             .answers_empty(204, "Ended."),
         Route::post("/v1/bridges/{id}/calls", CONTROL, bridges::join)
             .says("Bridges", "joinBridge", "Takes a parked call into a bridge, or gives it another role there")
+            .more(
+                "The answer shows the bridge with the change. A change that leaves fewer than two talkers ends the bridge: \
+                 its calls go on as their on_end says.",
+            )
             .body::<JoinBridge>()
             .answers::<Bridge>(202, "The bridge.")
             .problems(&live),
         Route::delete("/v1/bridges/{id}/calls/{call_id}", CONTROL, bridges::leave)
-            .says("Bridges", "leaveBridge", "Takes a call out of a bridge; it is parked, and not hung up")
+            .says("Bridges", "leaveBridge", "Takes a call out of a bridge")
+            .more("It goes on by itself: parked, or by its flow after a bridge step.")
             .answers_empty(204, "Out.")
             .problems(&[Code::Overloaded]),
     ]

@@ -22,8 +22,7 @@ words! {
         Talk = "talk",
         /// It hears all and nobody hears it.
         Listen = "listen",
-        /// It hears all, and only those of `whisper_to` hear it; left out, the agents: calls of endpoints, or the first call
-        /// of the bridge if there is none.
+        /// It hears all, and only those of `whisper_to` hear it; left out, the agents: calls of endpoints that talk.
         Whisper = "whisper",
         /// A listener who has begun to talk: the same as `talk`, said of a supervisor.
         Barge = "barge",
@@ -72,6 +71,37 @@ words! {
         Out = "out",
         /// Neither way.
         Both = "both",
+    }
+}
+
+impl MuteDirection {
+    /// What is muted when these ways are: what the far side says, and what it hears.
+    #[must_use]
+    pub const fn of(inward: bool, outward: bool) -> Option<Self> {
+        match (inward, outward) {
+            (true, true) => Some(Self::Both),
+            (true, false) => Some(Self::In),
+            (false, true) => Some(Self::Out),
+            (false, false) => None,
+        }
+    }
+
+    /// Whether what the far side says is heard by nobody.
+    #[must_use]
+    pub const fn is_inward(self) -> bool {
+        match self {
+            Self::In | Self::Both => true,
+            Self::Out => false,
+        }
+    }
+
+    /// Whether the far side hears nobody.
+    #[must_use]
+    pub const fn is_outward(self) -> bool {
+        match self {
+            Self::Out | Self::Both => true,
+            Self::In => false,
+        }
     }
 }
 
@@ -154,7 +184,7 @@ pub struct JoinBridge {
     /// What becomes of it when the bridge ends.
     #[schema(required = false, default = "hangup")]
     pub on_end: OnEnd,
-    /// Who hears it when it whispers; left out, the agents.
+    /// Who of the bridge hears it when it whispers; left out, the agents, of whom one must be there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, max_items = 64)]
     pub whisper_to: Vec<CallId>,
@@ -223,6 +253,9 @@ pub struct BridgeMember {
     pub role: Role,
     /// What becomes of it when the bridge ends.
     pub on_end: OnEnd,
+    /// Who hears it when it whispers; absent: the agents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub whisper_to: Vec<CallId>,
 }
 
 fn call_id(fields: &mut Fields<'_>, key: &'static str) -> Option<CallId> {

@@ -1,6 +1,6 @@
 //! A call as the API shows it.
 
-use crate::{AmdReport, CallId, Stir, Timestamp, Variables};
+use crate::{AmdReport, CallId, MuteDirection, Stir, Timestamp, Variables};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -262,6 +262,12 @@ pub struct Call {
     /// The bridge it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge_id: Option<String>,
+    /// Which way it is muted; absent if it is not, or has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted: Option<MuteDirection>,
+    /// Whether we hold the far side.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub held: bool,
     /// Its recordings.
     #[serde(default)]
     pub recording_ids: Vec<String>,
@@ -281,6 +287,11 @@ pub struct Call {
     /// The engine node that holds it.
     #[schema(value_type = String)]
     pub node: Arc<str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

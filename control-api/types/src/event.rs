@@ -1,8 +1,8 @@
 //! Events: what happened, in one envelope for every way of delivery.
 
 use crate::{
-    AmdEvidence, AmdResult, Call, CallId, Codec, Cursor, PlayId, RecordingEnd, RecordingFormat, RecordingId,
-    Source, Timestamp, call::words, flow::VerbName,
+    AmdEvidence, AmdResult, Call, CallId, Codec, Cursor, MuteDirection, OnEnd, PlayId, RecordingEnd,
+    RecordingFormat, RecordingId, Role, Source, Timestamp, call::words, flow::VerbName,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -106,6 +106,36 @@ pub enum EventData {
         /// The bridge.
         bridge_id: String,
     },
+    /// A flow's `bridge` step has not found whom it was to bridge the call with, or the bridge could not be made.
+    #[serde(rename = "call.bridge_failed")]
+    CallBridgeFailed {
+        /// The flow's step.
+        step: String,
+        /// Why, for a person to read.
+        error: String,
+    },
+    /// The call plays another part in its bridge.
+    #[serde(rename = "call.role_changed")]
+    CallRoleChanged {
+        /// The bridge.
+        bridge_id: String,
+        /// What it may do from now on.
+        role: Role,
+        /// What becomes of it when the bridge ends.
+        on_end: OnEnd,
+        /// Who hears it when it whispers; absent: the agents.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        whisper_to: Vec<CallId>,
+    },
+    /// The call is muted, or muted in another way than before.
+    #[serde(rename = "call.muted")]
+    CallMuted {
+        /// Which way it is muted now.
+        direction: MuteDirection,
+    },
+    /// The call is not muted any more.
+    #[serde(rename = "call.unmuted")]
+    CallUnmuted {},
     /// A digit was pressed.
     #[serde(rename = "call.dtmf")]
     CallDtmf {
@@ -125,6 +155,9 @@ pub enum EventData {
         method: DtmfMethod,
         /// Whether these are all.
         complete: bool,
+        /// Why none were sent, for a person to read; there if the step of a flow could not begin.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
     },
     /// A collection of digits is over.
     #[serde(rename = "call.gather.ended")]
@@ -136,6 +169,9 @@ pub enum EventData {
         digits: String,
         /// Why it is over.
         reason: GatherEnd,
+        /// Why the digits are not in the variable of `save_as`, for a person to read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
     },
     /// Something began to play.
     #[serde(rename = "call.play.started")]
@@ -292,6 +328,10 @@ impl EventData {
         "call.transfer.progress",
         "call.bridged",
         "call.unbridged",
+        "call.bridge_failed",
+        "call.role_changed",
+        "call.muted",
+        "call.unmuted",
         "call.dtmf",
         "call.dtmf.sent",
         "call.gather.ended",
@@ -327,6 +367,10 @@ impl EventData {
             Self::CallTransferProgress { .. } => "call.transfer.progress",
             Self::CallBridged { .. } => "call.bridged",
             Self::CallUnbridged { .. } => "call.unbridged",
+            Self::CallBridgeFailed { .. } => "call.bridge_failed",
+            Self::CallRoleChanged { .. } => "call.role_changed",
+            Self::CallMuted { .. } => "call.muted",
+            Self::CallUnmuted {} => "call.unmuted",
             Self::CallDtmf { .. } => "call.dtmf",
             Self::CallDtmfSent { .. } => "call.dtmf.sent",
             Self::CallGatherEnded { .. } => "call.gather.ended",
@@ -471,6 +515,13 @@ mod tests {
             ("call.transfer.progress", json!({"sip_status": 180})),
             ("call.bridged", json!({"bridge_id": "x", "with": "b", "calls": ["b", "c"]})),
             ("call.unbridged", json!({"bridge_id": "x"})),
+            ("call.bridge_failed", json!({"step": "ask", "error": "there is no bridge \"x\""})),
+            (
+                "call.role_changed",
+                json!({"bridge_id": "x", "role": "whisper", "on_end": "park", "whisper_to": ["b"]}),
+            ),
+            ("call.muted", json!({"direction": "in"})),
+            ("call.unmuted", json!({})),
             ("call.dtmf", json!({"digit": "1", "method": "info", "duration_ms": 100})),
             ("call.dtmf.sent", json!({"digits": "12", "method": "inband", "complete": false})),
             ("call.gather.ended", json!({"step": "ask", "digits": "12", "reason": "inter-digit"})),

@@ -64,14 +64,17 @@ pub enum Outcome<'a> {
     Timeout,
     /// No case of a `branch` held.
     Else,
-    /// A bridge is over, or the call that the step wants to be bridged with is not there.
+    /// A bridge is over.
     Ended,
+    /// The step could not do what it is for: nobody to be bridged with, digits that cannot be sent.
+    Failed,
     /// An `amd` has found out who answered.
     Answered(AmdResult),
 }
 
 impl Step {
-    /// The step to go to after `outcome`; `None` hangs up. Digits fall back to `else`, everything to `next`.
+    /// The step to go to after `outcome`; `None` hangs up. Digits fall back to `else`, what fails to `ended`, everything to
+    /// `next`.
     #[must_use]
     pub fn follow(&self, outcome: Outcome<'_>) -> Option<&str> {
         let on = |name: &str| self.on.get(name);
@@ -81,6 +84,7 @@ impl Step {
             Outcome::Timeout => on("timeout"),
             Outcome::Else => on("else"),
             Outcome::Ended => on("ended"),
+            Outcome::Failed => on("failed").or_else(|| on("ended")),
             Outcome::Answered(result) => on(result.as_str()),
         }
         .or(self.next.as_ref())
@@ -99,7 +103,7 @@ pub enum Verb {
     /// Records the call until one of the ends it names. `{step.recording_id}`, `{step.duration_ms}` and `{step.reason}` tell
     /// what came of it.
     Record(RecordStep),
-    /// Sends digits; goes on when they are sent.
+    /// Sends digits; goes on when they are sent, or, by `failed`, when not all of them can be.
     Dtmf(Dtmf),
     /// Waits.
     Pause {
@@ -140,7 +144,8 @@ pub enum Verb {
         #[schema(minimum = 1, maximum = 120_000)]
         wait_for_beep_ms: Option<u32>,
     },
-    /// Bridges the call with another one, or takes it into a bridge. The next step comes when it is out of it.
+    /// Bridges the call with another one, or takes it into a bridge. The next step comes when it is out of it: by `ended`, or
+    /// by `failed` (without that as after `ended`) when there is nobody or no such bridge; `call.bridge_failed` tells why.
     Bridge {
         /// The other call: its id, in which `{name}` is replaced.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -443,7 +448,11 @@ fn read_step(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Step> 
         VerbName::Park | VerbName::Hangup => false,
     };
     let next = if goes_on { fields.str("next", 1..=64).map(str::to_owned) } else { None };
-    let has_outcomes = matches!(name, VerbName::Gather | VerbName::Branch | VerbName::Bridge | VerbName::Amd);
+    let has_outcomes = match name {
+        VerbName::Gather | VerbName::Dtmf | VerbName::Branch | VerbName::Bridge | VerbName::Amd => true,
+        VerbName::Play | VerbName::Record | VerbName::Pause | VerbName::Set | VerbName::Notify => false,
+        VerbName::Park | VerbName::Hangup => false,
+    };
     let on = if has_outcomes { fields.nested("on", read_on) } else { None }.unwrap_or_default();
     for outcome in on.keys() {
         let wrong = match &verb {
@@ -454,8 +463,11 @@ fn read_step(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Step> 
             Some(Verb::Amd { .. }) if AmdResult::from_word(outcome).is_none() => {
                 Some("the outcomes of amd are human, machine, fax and unknown".to_owned())
             }
-            Some(Verb::Bridge { .. }) if outcome != "ended" => {
-                Some("the only outcome of bridge is ended".to_owned())
+            Some(Verb::Bridge { .. }) if !matches!(outcome.as_str(), "ended" | "failed") => {
+                Some("the outcomes of bridge are ended and failed".to_owned())
+            }
+            Some(Verb::Dtmf(_)) if outcome != "failed" => {
+                Some("the only outcome of dtmf is failed".to_owned())
             }
             Some(_) | None => None,
         };

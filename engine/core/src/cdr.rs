@@ -11,6 +11,8 @@ pub(crate) fn close(call: &mut Call, evidence: Evidence, media: Option<&MediaSta
     call.disposition = Some(disposition);
     call.status = final_status(disposition);
     call.media = media.map(summary);
+    // Of a call that goes on.
+    (call.muted, call.held) = (None, false);
 }
 
 /// The CDR of a call that was accepted by an engine that is gone: its journal has the beginning and no end. `at` is when
@@ -21,6 +23,8 @@ pub fn crash_ended(call: Call, at: Timestamp) -> Call {
         disposition: Some(Disposition::InternalError),
         ended_at: Some(at),
         ended_by: Some(EndedBy::Engine),
+        muted: None,
+        held: false,
         ..call
     }
 }

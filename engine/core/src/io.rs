@@ -28,7 +28,7 @@ pub enum Input {
         /// What happened to it.
         input: MediaInput,
     },
-    /// The bridge of an [`Output::Bridge`] could not be made or changed.
+    /// The bridge of an [`Output::Bridge`] could not be made or changed, and will not be: it ends.
     BridgeFailed {
         /// Which.
         bridge: BridgeId,
@@ -294,8 +294,10 @@ pub enum Refusal {
     #[error("not found")]
     NotFound,
     /// The call cannot do this in its state.
-    #[error("the call is {status:?}: {need}")]
+    #[error("the call {call} is {status}: {need}")]
     WrongState {
+        /// Which call.
+        call: CallId,
         /// The state that it is in.
         status: CallStatus,
         /// What the command needs.

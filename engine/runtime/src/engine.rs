@@ -35,6 +35,14 @@ pub enum Error {
     /// The engine's own rules say no.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// Nothing of this kind has this name.
+    #[error("there is no {kind} {name:?}")]
+    NoSuch {
+        /// What was asked for.
+        kind: &'static str,
+        /// Its id or name.
+        name: String,
+    },
     /// The journal could not read or write.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -251,7 +259,7 @@ impl Engine {
     pub async fn hangup(&self, id: &CallId, reason: HangupReason) -> Result<Call, Error> {
         let live = id.clone();
         match self.ask(move |task, now| task.core.hangup(now, &live, reason)).await? {
-            Err(Refusal::NotFound) => self.call(id).await?.ok_or(Error::Refused(Refusal::NotFound)),
+            Err(Refusal::NotFound) => self.call(id).await?.ok_or_else(|| no_such("call", id.as_str())),
             result => Ok(result?),
         }
     }
@@ -340,14 +348,16 @@ impl Engine {
 
     /// Takes a call into a bridge, or gives it another part in it.
     pub async fn join_bridge(&self, id: &str, request: JoinBridge) -> Result<Bridge, Error> {
-        let id = id.to_owned();
-        Ok(self.ask(move |task, now| task.core.join_bridge(now, &id, request)).await??)
+        let bridge = id.to_owned();
+        let joined = self.ask(move |task, now| task.core.join_bridge(now, &bridge, request)).await?;
+        joined.map_err(|refusal| of_bridge(id, refusal))
     }
 
     /// Takes a call out of a bridge; `false`: it is not in it.
     pub async fn leave_bridge(&self, id: &str, call: &CallId) -> Result<bool, Error> {
-        let (id, call) = (id.to_owned(), call.clone());
-        Ok(self.ask(move |task, now| task.core.leave_bridge(now, &id, &call)).await??)
+        let (bridge, call) = (id.to_owned(), call.clone());
+        let left = self.ask(move |task, now| task.core.leave_bridge(now, &bridge, &call)).await?;
+        left.map_err(|refusal| of_bridge(id, refusal))
     }
 
     /// Ends a bridge; `false`: there is none.
@@ -376,9 +386,10 @@ impl Engine {
         match self.ask(move |task, now| command(task, now, &live)).await? {
             Err(Refusal::NotFound) => match self.call(id).await? {
                 Some(ended) => {
-                    Err(Refusal::WrongState { status: ended.status, need: "this needs a live call" }.into())
+                    let Call { id: call, status, .. } = ended;
+                    Err(Refusal::WrongState { call, status, need: "this needs a live call" }.into())
                 }
-                None => Err(Refusal::NotFound.into()),
+                None => Err(no_such("call", id.as_str())),
             },
             result => Ok(result?),
         }
@@ -711,6 +722,15 @@ pub(crate) fn now() -> Timestamp {
 }
 
 /// What only the engine could find wrong with a trunk or an endpoint.
+fn no_such(kind: &'static str, name: &str) -> Error {
+    Error::NoSuch { kind, name: name.to_owned() }
+}
+
+/// A command on a bridge was refused: what is not found is the bridge.
+fn of_bridge(id: &str, refusal: Refusal) -> Error {
+    if refusal == Refusal::NotFound { no_such("bridge", id) } else { refusal.into() }
+}
+
 fn refused(error: impl std::fmt::Display) -> Refusal {
     Refusal::Validation(vec![Fault { pointer: String::new(), detail: error.to_string() }])
 }

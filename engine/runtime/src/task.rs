@@ -360,7 +360,11 @@ impl Task {
             },
         };
         if let Err(error) = done {
-            tracing::warn!(%error, "the media threads do not make a bridge; it ends");
+            let shown = self.core.bridge_by_number(bridge);
+            let calls: Vec<&str> =
+                shown.iter().flat_map(|it| &it.calls).map(|it| it.call_id.as_str()).collect();
+            let id = shown.as_ref().map(|it| it.id.as_str());
+            tracing::warn!(%error, bridge = id, ?calls, "the media threads do not make a bridge; it ends");
             self.input(now, Input::BridgeFailed { bridge });
         }
     }

@@ -175,14 +175,14 @@ async fn a_command_that_the_call_is_not_ready_for() {
     assert_eq!(call["id"], "c");
     carillon.until_call("c", "ringing").await;
     let early = carillon.post("/v1/calls/c/gather", &json!({"max": 1})).await;
-    assert!(early.problem(409, "wrong-state").starts_with("the call is ringing: "), "{early:?}");
+    assert!(early.problem(409, "wrong-state").starts_with("the call c is ringing: "), "{early:?}");
     let outbound = carillon.post("/v1/calls/c/answer", &json!({})).await;
     outbound.problem(409, "wrong-state");
     carillon.delete("/v1/calls/c").await.ok(202);
     let ended = carillon.until_call("c", "canceled").await;
     assert_eq!(ended["disposition"], "canceled");
     let late = carillon.post("/v1/calls/c/play/stop", &json!({})).await;
-    assert!(late.problem(409, "wrong-state").starts_with("the call is canceled: "), "{late:?}");
+    assert!(late.problem(409, "wrong-state").starts_with("the call c is canceled: "), "{late:?}");
     assert_eq!(carillon.delete("/v1/calls/c").await.ok(200), ended, "ending an ended call is no fault");
     carillon.check_no_panic().await;
     carrier.wait_for(|progress| progress.ended == 1).await.unwrap();

@@ -50,6 +50,14 @@ pub(crate) struct Party {
     pub(crate) music: bool,
 }
 
+impl Party {
+    /// Whether it talks as one of those who work here. A whisper that names nobody is for these alone: a customer must
+    /// not hear it, whoever is left.
+    pub(crate) fn is_agent(&self) -> bool {
+        self.agent && self.part.role.talks()
+    }
+}
+
 /// What a call is in a bridge for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
@@ -133,16 +141,11 @@ impl Bridges {
         self.by_id.values().find(|bridge| bridge.number == number)
     }
 
-    /// The party comes into the bridge, which has room for it; one that is in it already plays this part from now on.
+    /// The party comes into the bridge, which has room for it.
     pub(crate) fn join(&mut self, id: &str, party: Party) {
         let Some(bridge) = self.by_id.get_mut(id) else { return };
-        match bridge.parties.iter_mut().find(|other| other.leg == party.leg) {
-            Some(there) => there.part = party.part,
-            None => {
-                self.of.insert(party.leg, id.to_owned());
-                bridge.parties.push(party);
-            }
-        }
+        self.of.insert(party.leg, id.to_owned());
+        bridge.parties.push(party);
     }
 
     /// The call of `leg` goes out of the bridge it is in.
@@ -221,17 +224,8 @@ impl Bridge {
             Role::Talk | Role::Barge => true,
             Role::Listen => false,
             Role::Whisper if !from.part.whisper_to.is_empty() => from.part.whisper_to.contains(&to.call),
-            Role::Whisper => to.part.role.talks() && self.is_agent(listener),
+            Role::Whisper => to.is_agent(),
         }
-    }
-
-    /// Whether the party is one of those who work here: a call of an endpoint, or for want of one the first talker.
-    fn is_agent(&self, place: usize) -> bool {
-        let mut talkers = self.parties.iter().enumerate().filter(|(_, party)| party.part.role.talks());
-        if talkers.clone().any(|(_, party)| party.agent) {
-            return self.parties[place].agent;
-        }
-        talkers.next().is_some_and(|(first, _)| first == place)
     }
 
     /// As the API shows it.
@@ -240,6 +234,7 @@ impl Bridge {
             call_id: party.call.clone(),
             role: party.part.role,
             on_end: party.part.on_end,
+            whisper_to: party.part.whisper_to.clone(),
         };
         Shown {
             id: self.id.clone(),
@@ -285,7 +280,7 @@ mod tests {
         let parties = [("a", Role::Talk, false), ("b", Role::Talk, true), ("c", Role::Whisper, true)];
         assert_eq!(heard(&parties, |_| ()), ["b", "ac", "ab"]);
         let without = [("a", Role::Talk, false), ("b", Role::Talk, false), ("c", Role::Whisper, true)];
-        assert_eq!(heard(&without, |_| ()), ["bc", "a", "ab"], "the first talker");
+        assert_eq!(heard(&without, |_| ()), ["b", "a", "ab"], "nobody hears it by accident");
         let named = |bridge: &mut Bridge| {
             bridge.parties[2].part.whisper_to = vec![CallId::new("a").unwrap()];
         };

@@ -4,14 +4,7 @@ use control_api_types::flow::Outcome;
 use control_api_types::{MuteDirection, OnEnd};
 
 use super::*;
-use crate::bridge::Sound;
-
-/// Which ways of a call are muted.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Muted {
-    heard: bool,
-    hears: bool,
-}
+use crate::bridge::{Part, Sound};
 
 /// What a bridge has done to a call.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,6 +31,14 @@ pub(crate) struct Parting {
     pub(crate) cause: Option<CallId>,
     /// Who wanted it so.
     pub(crate) by: EndedBy,
+    /// Why the bridge could not be, for a person to read.
+    pub(crate) error: Option<&'static str>,
+}
+
+impl Parting {
+    pub(crate) fn of(by: EndedBy) -> Self {
+        Self { cause: None, by, error: None }
+    }
 }
 
 impl LiveCall {
@@ -64,19 +65,33 @@ impl LiveCall {
 
     pub(crate) fn sound(&self) -> Sound {
         let held = self.exchange.as_ref().is_some_and(|exchange| exchange.holds());
-        Sound { heard: !self.muted.heard && !held, hears: !self.muted.hears && !held, held }
+        let (inward, outward) = self.ways_muted();
+        Sound { heard: !inward && !held, hears: !outward && !held, held }
+    }
+
+    fn ways_muted(&self) -> (bool, bool) {
+        let muted = self.record.muted;
+        (muted.is_some_and(MuteDirection::is_inward), muted.is_some_and(MuteDirection::is_outward))
     }
 
     /// Mutes it, or ends that.
-    pub(crate) fn mute(&mut self, direction: MuteDirection, on: bool) -> Result<(), Refusal> {
+    pub(crate) fn mute(
+        &mut self,
+        ctx: &mut Context<'_>,
+        direction: MuteDirection,
+        on: bool,
+    ) -> Result<(), Refusal> {
         if !self.is_conversing() {
             return Err(self.wrong_state("only an answered call can be muted"));
         }
-        if let MuteDirection::In | MuteDirection::Both = direction {
-            self.muted.heard = on;
-        }
-        if let MuteDirection::Out | MuteDirection::Both = direction {
-            self.muted.hears = on;
+        let (inward, outward) = self.ways_muted();
+        let inward = if direction.is_inward() { on } else { inward };
+        let outward = if direction.is_outward() { on } else { outward };
+        let muted = MuteDirection::of(inward, outward);
+        if std::mem::replace(&mut self.record.muted, muted) != muted {
+            let told =
+                muted.map_or(EventData::CallUnmuted {}, |direction| EventData::CallMuted { direction });
+            self.emit(ctx, told);
         }
         Ok(())
     }
@@ -84,6 +99,13 @@ impl LiveCall {
     /// It is in a bridge, if only to wait for others.
     pub(crate) fn joins(&mut self, bridge: &str) {
         self.record.bridge_id = Some(bridge.to_owned());
+    }
+
+    /// It plays another part in its bridge.
+    pub(crate) fn plays(&mut self, ctx: &mut Context<'_>, bridge: &str, part: Part) {
+        let Part { role, on_end, whisper_to } = part;
+        let bridge_id = bridge.to_owned();
+        self.emit(ctx, EventData::CallRoleChanged { bridge_id, role, on_end, whisper_to });
     }
 
     /// It hears the others now.
@@ -126,9 +148,15 @@ impl LiveCall {
         match on_end {
             OnEnd::Hangup => {
                 self.record.cause_call_id = parting.cause;
+                if parting.error.is_some() {
+                    self.record.sip_reason = Some("bridge-failed".to_owned());
+                }
                 self.hangup(ctx, HangupReason::Normal, parting.by, Evidence::Internal);
             }
-            OnEnd::Continue => self.bridge_over(ctx, Outcome::Ended),
+            OnEnd::Continue => match parting.error {
+                Some(error) => self.bridge_refused(ctx, error.to_owned()),
+                None => self.bridge_over(ctx, Outcome::Ended),
+            },
             OnEnd::Park => self.state = State::Connected(Activity::Parked),
         }
     }

@@ -96,12 +96,23 @@ impl LiveCall {
 
     /// The same for a step of the flow, which goes on at once when there is nothing to wait for.
     pub(super) fn dial_for_flow(&mut self, ctx: &mut Context<'_>, dtmf: &Dtmf) -> Option<u64> {
-        let dialling = self.dial(ctx, dtmf).ok();
-        if dialling.is_none() {
-            let method = dtmf.method.unwrap_or_else(|| self.dtmf_method(ctx));
-            self.emit(ctx, EventData::CallDtmfSent { digits: String::new(), method, complete: false });
-        }
-        dialling
+        let refusal = match self.dial(ctx, dtmf) {
+            Ok(dialling) => return Some(dialling),
+            Err(refusal) => refusal,
+        };
+        let error = match refusal {
+            Refusal::Validation(faults) => faults.into_iter().map(|fault| fault.detail).next(),
+            Refusal::WrongState { need, .. } => Some(need.to_owned()),
+            other @ (Refusal::Conflict
+            | Refusal::QueueFull { .. }
+            | Refusal::NoRoom { .. }
+            | Refusal::Draining
+            | Refusal::Configured
+            | Refusal::NotFound) => Some(other.to_string()),
+        };
+        let method = dtmf.method.unwrap_or_else(|| self.dtmf_method(ctx));
+        self.emit(ctx, EventData::CallDtmfSent { digits: String::new(), method, complete: false, error });
+        None
     }
 
     /// The next digit may be sent by INFO.
@@ -162,8 +173,9 @@ impl LiveCall {
         };
         ctx.timers.cancel(self.leg, CallTimer::Dial);
         let digits = digits.keys(sent).map(|digit| digit.as_char()).collect();
-        self.emit(ctx, EventData::CallDtmfSent { digits, method, complete });
-        self.flow_goes_on(ctx, id, Outcome::Done);
+        self.emit(ctx, EventData::CallDtmfSent { digits, method, complete, error: None });
+        let outcome = if complete { Outcome::Done } else { Outcome::Failed };
+        self.flow_goes_on(ctx, id, outcome);
     }
 
     /// The call ends. What the media sends it ends by itself.

@@ -211,6 +211,7 @@ impl LiveCall {
             Ok(negotiated) => {
                 exchange.agree(local, body, negotiated);
                 if exchange.holds() != held {
+                    self.record.held = !held;
                     self.emit(ctx, holding(HoldBy::Local, !held));
                 }
                 self.apply(ctx);

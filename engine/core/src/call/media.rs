@@ -25,6 +25,10 @@ use crate::variables;
 /// flood of commands.
 const MAX_PROGRAMS: usize = 32;
 
+/// Why digits are gathered and not kept.
+const TOO_MANY_VARIABLES: &str =
+    "the call has as many variables as it may have (256, 64 KiB): the digits are in no variable";
+
 /// A media thread tells the end of what was replaced within milliseconds.
 const PROGRAMS_RETRY: Duration = Duration::from_secs(1);
 
@@ -86,6 +90,8 @@ pub(super) enum Awaits {
 #[derive(Debug, Default)]
 pub(super) struct Programs {
     pub(super) last: u64,
+    /// The one that the leg was given last.
+    pub(super) given: u64,
     running: BTreeMap<u64, Running>,
 }
 
@@ -288,27 +294,38 @@ impl LiveCall {
             GatherEnd::Max | GatherEnd::Terminator | GatherEnd::InterDigit | GatherEnd::Timeout => {
                 digits.len() >= usize::from(gather.min)
             }
-            GatherEnd::Stopped | GatherEnd::Hangup => return self.gather_over(ctx, &owner, digits, reason),
+            GatherEnd::Stopped | GatherEnd::Hangup => {
+                return self.gather_over(ctx, &owner, digits, reason, None);
+            }
         };
         if gather.retries > 0 && !(entered && self.expects(&owner, &digits)) && self.is_conversing() {
             let gather = Gather { retries: gather.retries - 1, ..gather };
             return self.gather_again(ctx, id, gather, owner);
         }
         let kept = self.keep_digits(&gather, &owner, entered.then_some(digits.as_str()));
-        self.gather_over(ctx, &owner, digits.clone(), reason);
-        if let Err(variables::TooMany) = kept {
+        let error = kept.is_err().then(|| TOO_MANY_VARIABLES.to_owned());
+        self.gather_over(ctx, &owner, digits.clone(), reason, error);
+        // What runs away is a flow: what the API gathers is told by the event.
+        if let (Err(variables::TooMany), Owner::Step(_)) = (kept, &owner) {
             return self.flow_limit(ctx);
         }
         let outcome = if entered { Outcome::Digits(&digits) } else { Outcome::Timeout };
         self.flow_goes_on(ctx, id, outcome);
     }
 
-    fn gather_over(&mut self, ctx: &mut Context<'_>, owner: &Owner, digits: String, reason: GatherEnd) {
+    fn gather_over(
+        &mut self,
+        ctx: &mut Context<'_>,
+        owner: &Owner,
+        digits: String,
+        reason: GatherEnd,
+        error: Option<String>,
+    ) {
         let step = match owner {
             Owner::Api => None,
             Owner::Step(step) => Some(step.clone()),
         };
-        self.emit(ctx, EventData::CallGatherEnded { step, digits, reason });
+        self.emit(ctx, EventData::CallGatherEnded { step, digits, reason, error });
     }
 
     /// Sets `{step.digits}` and the variable of `save_as`, or removes what an earlier entry has left there.
@@ -340,6 +357,11 @@ impl LiveCall {
     }
 
     fn gather_again(&mut self, ctx: &mut Context<'_>, before: u64, gather: Gather, owner: Owner) {
+        if self.programs.given != before {
+            // A newer command has its place.
+            self.gather_over(ctx, &owner, String::new(), GatherEnd::Stopped, None);
+            return self.flow_goes_on(ctx, before, Outcome::Timeout);
+        }
         let again = self.launch(ctx, gather.play.clone(), Some(gather), owner);
         if let State::Connected(Activity::Flow { awaits, .. }) = &mut self.state
             && *awaits == Awaits::Program(before)
@@ -372,6 +394,7 @@ impl LiveCall {
             collect: gather.as_ref().map(|gather| collect(id, gather)),
         };
         let play = play.map(|(play, _)| play.source);
+        self.programs.given = id;
         self.programs.running.insert(id, Running { play, gather, owner });
         ctx.media(self.leg, MediaCommand::Run(program));
         Some(id)
@@ -460,9 +483,14 @@ impl LiveCall {
         }
     }
 
-    /// There is nobody to be bridged with.
-    pub(crate) fn bridge_refused(&mut self, ctx: &mut Context<'_>) {
-        self.bridge_over(ctx, Outcome::Ended);
+    /// There is nobody to be bridged with, or no way.
+    pub(crate) fn bridge_refused(&mut self, ctx: &mut Context<'_>, error: String) {
+        let State::Connected(Activity::Flow { run, .. }) = &self.state else { return };
+        if run.is_bridging() {
+            let step = run.at().to_owned();
+            self.emit(ctx, EventData::CallBridgeFailed { step, error });
+            self.bridge_over(ctx, Outcome::Failed);
+        }
     }
 
     /// The program `id` is over; the flow goes on if it was waiting for it.
@@ -491,9 +519,13 @@ impl LiveCall {
             let State::Connected(Activity::Flow { run, .. }) = &self.state else { return };
             let step = run.at().to_owned();
             let owner = Owner::Step(step.clone());
+            let mut otherwise = Outcome::Done;
             let awaited = match next {
                 Next::Play(play) => self.launch(ctx, Some(play), None, owner),
-                Next::Dtmf(dtmf) => self.dial_for_flow(ctx, &dtmf),
+                Next::Dtmf(dtmf) => {
+                    otherwise = Outcome::Failed;
+                    self.dial_for_flow(ctx, &dtmf)
+                }
                 Next::Gather(gather) => self.launch(ctx, gather.play.clone(), Some(gather), owner),
                 Next::Record(_) if self.record.recording_ids.len() >= MAX_RECORDINGS => {
                     return self.flow_limit(ctx);
@@ -530,8 +562,8 @@ impl LiveCall {
             if awaited.is_some() {
                 return;
             }
-            // The prompt does not exist any more; that took no time.
-            match self.resume(ctx.now, Outcome::Done) {
+            // The prompt does not exist any more, or nothing can be dialled; that took no time.
+            match self.resume(ctx.now, otherwise) {
                 Some(step) => (events, next) = step,
                 None => return,
             }

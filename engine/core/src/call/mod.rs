@@ -49,7 +49,7 @@ use sip_core::{
 };
 
 use self::amd::Amd;
-use self::bridged::{InBridge, Muted};
+use self::bridged::InBridge;
 pub(crate) use self::bridged::{Parting, Wish};
 use self::dialling::Dialling;
 use self::exchange::Exchange;
@@ -144,7 +144,6 @@ pub(crate) struct LiveCall {
     amd: Amd,
     /// Digits that are being sent.
     dialling: Option<Dialling>,
-    muted: Muted,
     in_bridge: InBridge,
     wish: Option<Wish>,
     recordings: Recordings,
@@ -313,7 +312,6 @@ impl LiveCall {
             programs: Programs::default(),
             amd: Amd::of(plan.amd),
             dialling: None,
-            muted: Muted::default(),
             in_bridge: InBridge::default(),
             wish: None,
             recordings: Recordings::default(),
@@ -434,8 +432,8 @@ impl LiveCall {
         if let State::Connected(activity) = &self.state { Some(activity) } else { None }
     }
 
-    fn wrong_state(&self, need: &'static str) -> Refusal {
-        Refusal::WrongState { status: self.record.status, need }
+    pub(crate) fn wrong_state(&self, need: &'static str) -> Refusal {
+        Refusal::WrongState { call: self.record.id.clone(), status: self.record.status, need }
     }
 
     fn emit(&mut self, ctx: &mut Context<'_>, data: EventData) {
@@ -487,6 +485,8 @@ pub(crate) fn record(
         codec: None,
         srtp: None,
         bridge_id: None,
+        muted: None,
+        held: false,
         recording_ids: Vec::new(),
         amd: None,
         variables: BTreeMap::new(),

@@ -93,6 +93,7 @@ impl LiveCall {
     /// A step records; what the flow waits for.
     pub(super) fn record_step(&mut self, ctx: &mut Context<'_>, record: &RecordStep, step: String) -> u64 {
         let token = self.next_program();
+        self.programs.given = token;
         let collect = Collect {
             id: token,
             min: 0,

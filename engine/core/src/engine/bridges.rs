@@ -1,7 +1,7 @@
 //! Bridges: made, joined and left by the API and by flows, and ended with their calls.
 
 use control_api_types::{
-    Bridge, BridgeCall, BridgeDtmf, CreateBridge, JoinBridge, MAX_BRIDGED, MuteDirection, OnEnd,
+    Bridge, BridgeCall, BridgeDtmf, CreateBridge, JoinBridge, MAX_BRIDGED, MuteDirection, OnEnd, Role,
 };
 
 use super::*;
@@ -66,15 +66,25 @@ impl Engine {
         let JoinBridge { call_id, role, on_end, whisper_to } = request;
         let bridge = self.bridges.get(id).ok_or(Refusal::NotFound)?;
         let leg = *self.by_id.get(&call_id).ok_or_else(|| no_call("/call_id", &call_id))?;
-        if self.bridges.of(leg) != Some(id) {
+        let is_there = self.bridges.of(leg) == Some(id);
+        if !is_there {
             if bridge.is_full() {
                 return Err(fault("/call_id", format!("a bridge takes at most {MAX_BRIDGED} calls")));
             }
             self.is_free(leg)?;
         }
-        self.join(now, id, leg, Part { role, on_end, whisper_to });
-        self.arrange(now, id);
+        if role == Role::Whisper {
+            whispers_to_somebody(bridge, leg, &whisper_to)?;
+        }
+        let part = Part { role, on_end, whisper_to };
+        if is_there {
+            self.play_part(now, id, leg, part);
+        } else {
+            self.join(now, id, leg, part);
+        }
+        // As it is with the change, which may end it at once: of two talkers one only listens from now on.
         let shown = self.bridges.get(id).map(|bridge| bridge.show());
+        self.arrange(now, id);
         self.settle(now);
         shown.ok_or(Refusal::NotFound)
     }
@@ -86,7 +96,7 @@ impl Engine {
             return Ok(false);
         };
         self.bridges.leave(leg);
-        let parting = Parting { cause: None, by: EndedBy::Api };
+        let parting = Parting::of(EndedBy::Api);
         self.arrange_after(now, id, &parting);
         self.with_call(now, leg, |call, ctx| call.unbridged(ctx, OnEnd::Continue, parting));
         self.settle(now);
@@ -95,7 +105,7 @@ impl Engine {
 
     /// Ends a bridge; its calls go on as each has agreed. `false`: there is none.
     pub fn delete_bridge(&mut self, now: Instant, id: &str) -> bool {
-        let was = self.end_bridge(now, id, &Parting { cause: None, by: EndedBy::Api });
+        let was = self.end_bridge(now, id, &Parting::of(EndedBy::Api));
         self.settle(now);
         was
     }
@@ -110,6 +120,11 @@ impl Engine {
         self.bridges.get(id).map(|bridge| bridge.show())
     }
 
+    /// The bridge that an [`Output::Bridge`] is about, unless that ends it.
+    pub fn bridge_by_number(&self, number: media_core::BridgeId) -> Option<Bridge> {
+        self.bridges.find(number).map(|bridge| bridge.show())
+    }
+
     /// Mutes an answered call in one direction or both, or ends that. It counts in bridges.
     pub fn mute(
         &mut self,
@@ -118,13 +133,14 @@ impl Engine {
         direction: MuteDirection,
         on: bool,
     ) -> Result<(), Refusal> {
-        self.command(now, id, |call, _| call.mute(direction, on))
+        self.command(now, id, |call, ctx| call.mute(ctx, direction, on))
     }
 
     /// The media shell could not make this bridge, or change it.
     pub(super) fn bridge_failed(&mut self, now: Instant, number: media_core::BridgeId) {
         if let Some(id) = self.bridges.find(number).map(|bridge| bridge.id().to_owned()) {
-            self.end_bridge(now, &id, &Parting { cause: None, by: EndedBy::Engine });
+            let error = Some("the media threads have no room for the bridge");
+            self.end_bridge(now, &id, &Parting { cause: None, by: EndedBy::Engine, error });
         }
     }
 
@@ -149,7 +165,7 @@ impl Engine {
         let mut left: BTreeMap<String, Parting> = BTreeMap::new();
         for leg in ended {
             if let Some((id, party)) = self.bridges.leave(leg) {
-                let parting = Parting { cause: Some(party.call), by: EndedBy::Engine };
+                let parting = Parting { cause: Some(party.call), ..Parting::of(EndedBy::Engine) };
                 left.entry(id).or_insert(parting);
             }
         }
@@ -168,32 +184,37 @@ impl Engine {
         self.sounds(now, leg, sound);
     }
 
-    /// What a flow wants its call to be bridged with. Where there is nobody, its next step comes at once.
+    /// What a flow wants its call to be bridged with. Where that cannot be, its next step comes at once.
     fn grant(&mut self, now: Instant, leg: LegId, wish: Wish) {
-        let granted = self.bridges.of(leg).is_none()
-            && match &wish {
-                Wish::Call(other) => {
-                    let other = CallId::new(other).ok().and_then(|id| self.by_id.get(&id).copied());
-                    let other = other.filter(|other| *other != leg && self.is_free(*other).is_ok());
-                    match other {
-                        Some(other) => {
-                            let pair = [(leg, OnEnd::Continue), (other, OnEnd::Hangup)];
-                            self.pair(now, pair, BridgeDtmf::Relay);
-                            true
-                        }
-                        None => false,
-                    }
-                }
-                Wish::Bridge(id) if self.bridges.get(id).is_some_and(|bridge| !bridge.is_full()) => {
-                    self.join(now, id, leg, Part::talk(OnEnd::Continue));
-                    self.arrange(now, id);
-                    true
-                }
-                Wish::Bridge(_) => false,
-            };
-        if !granted {
-            self.with_call(now, leg, LiveCall::bridge_refused);
+        if let Err(why) = self.meet(now, leg, &wish) {
+            self.with_call(now, leg, |call, ctx| call.bridge_refused(ctx, why));
         }
+    }
+
+    fn meet(&mut self, now: Instant, leg: LegId, wish: &Wish) -> Result<(), String> {
+        if self.bridges.of(leg).is_some() {
+            return Err("the call is in a bridge already".to_owned());
+        }
+        match wish {
+            Wish::Call(name) => {
+                let found = CallId::new(name).ok().and_then(|id| self.by_id.get(&id).copied());
+                let other = found.ok_or_else(|| format!("there is no live call {name:?}"))?;
+                if other == leg {
+                    return Err("a call cannot be bridged with itself".to_owned());
+                }
+                self.is_free(other).map_err(|refusal| refusal.to_string())?;
+                self.pair(now, [(leg, OnEnd::Continue), (other, OnEnd::Hangup)], BridgeDtmf::Relay);
+            }
+            Wish::Bridge(id) => {
+                let bridge = self.bridges.get(id).ok_or_else(|| format!("there is no bridge {id:?}"))?;
+                if bridge.is_full() {
+                    return Err(format!("the bridge {id:?} has the {MAX_BRIDGED} calls that a bridge takes"));
+                }
+                self.join(now, id, leg, Part::talk(OnEnd::Continue));
+                self.arrange(now, id);
+            }
+        }
+        Ok(())
     }
 
     /// A call was muted or held, or that is over.
@@ -238,8 +259,18 @@ impl Engine {
         self.with_call(now, leg, |call, _| call.joins(id));
     }
 
+    /// A call that is in the bridge plays this part from now on.
+    fn play_part(&mut self, now: Instant, id: &str, leg: LegId, part: Part) {
+        let Some(bridge) = self.bridges.get_mut(id) else { return };
+        let Some(party) = bridge.parties.iter_mut().find(|party| party.leg == leg) else { return };
+        if party.part != part {
+            party.part = part.clone();
+            self.with_call(now, leg, |call, ctx| call.plays(ctx, id, part));
+        }
+    }
+
     fn arrange(&mut self, now: Instant, id: &str) {
-        self.arrange_after(now, id, &Parting { cause: None, by: EndedBy::Engine });
+        self.arrange_after(now, id, &Parting::of(EndedBy::Engine));
     }
 
     /// Does what follows from a change in a bridge, which ends for this reason if it ends.
@@ -302,10 +333,7 @@ impl Engine {
         call.may_be_bridged()?;
         match self.bridges.of(leg) {
             None => Ok(()),
-            Some(_) => {
-                let need = "it is in a bridge already; take it out first";
-                Err(Refusal::WrongState { status: call.record().status, need })
-            }
+            Some(_) => Err(call.wrong_state("it is in a bridge already; take it out first")),
         }
     }
 
@@ -321,6 +349,29 @@ impl Engine {
         );
         Err(Refusal::NoRoom { what, retry_after: EMPTY_BRIDGE_RETRY })
     }
+}
+
+/// Who whispers must have said to whom, or an agent must be there: nobody else may hear it.
+fn whispers_to_somebody(
+    bridge: &crate::bridge::Bridge,
+    leg: LegId,
+    whisper_to: &[CallId],
+) -> Result<(), Refusal> {
+    let others = || bridge.parties.iter().filter(|party| party.leg != leg);
+    if whisper_to.is_empty() && !others().any(Party::is_agent) {
+        let detail = "name the calls that are to hear it: no call of an endpoint talks in this bridge";
+        return Err(fault("/whisper_to", detail.to_owned()));
+    }
+    let mut faults = Faults::default();
+    for (index, call) in whisper_to.iter().enumerate() {
+        if !others().any(|party| party.call == *call) {
+            faults.push(
+                format!("/whisper_to/{index}"),
+                format_args!("{call} is not another call of this bridge"),
+            );
+        }
+    }
+    faults.into_result(Some(())).map_err(Refusal::Validation)
 }
 
 fn no_call(pointer: &str, call: &CallId) -> Refusal {

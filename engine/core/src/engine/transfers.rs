@@ -53,7 +53,7 @@ impl Engine {
         }
         let call = self.calls.get(&other).ok_or(Refusal::NotFound)?;
         let need = "the call to hand over to must be answered";
-        call.refer_to(&self.endpoint).ok_or(Refusal::WrongState { status: call.record().status, need })
+        call.refer_to(&self.endpoint).ok_or_else(|| call.wrong_state(need))
     }
 }
 

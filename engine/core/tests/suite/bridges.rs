@@ -1,6 +1,8 @@
 //! Calls that are bridged: by the API, by flows, and what their ends do to each other.
 
-use control_api_types::{Bridge, BridgeCall, CreateBridge, HangupReason, JoinBridge, MuteDirection, Play};
+use control_api_types::{
+    Bridge, BridgeCall, CreateBridge, HangupReason, JoinBridge, MuteDirection, Play, Role,
+};
 use engine_core::Refusal;
 use serde_json::{Value, json};
 
@@ -168,7 +170,7 @@ impl World {
 
 #[test]
 fn who_ends_or_waits_for_something_is_not_bridged() {
-    let mut world = parked(&["a", "b", "c"]);
+    let mut world = parked(&["a", "b", "c", "d"]);
     world.call("ringing", &[(0, Ring)], json!({}));
     let busy =
         json!({"flow": {"start": "a", "steps": {"a": {"verb": "gather", "max": 1, "timeout_ms": 60_000}}}});
@@ -185,23 +187,18 @@ fn who_ends_or_waits_for_something_is_not_bridged() {
     refused(world.bridge("a", json!({"with": "c"})), need);
     refused(world.bridge("c", json!({"with": "b"})), need);
     refused(world.create_bridge(json!({"calls": ["c", "a"]})), need);
-    // One that is ending while the other is bridged with it.
-    world.deafen(true);
+    let named = world.bridge("c", json!({"with": "b"})).unwrap_err().to_string();
+    assert_eq!(named, format!("the call b is in-progress: {need}"));
+    // One that has hung up, and whose media has not told its end.
+    world.media.tells_end = false;
     world.hang_up("c");
-    refused(world.bridge("busy", json!({"with": "c"})), need_of(&world, "c"));
-    world.deafen(false);
-    for id in ["a", "ringing", "busy"] {
+    assert!(world.engine.call(&world.id("c")).is_some());
+    refused(world.bridge("d", json!({"with": "c"})), "only an answered call can be bridged");
+    world.media.tells_end = true;
+    for id in ["a", "d", "ringing", "busy"] {
         world.hang_up(id);
     }
     world.is_over();
-}
-
-/// What the engine says of a call that ends, or is over.
-fn need_of(world: &World, id: &str) -> &'static str {
-    match world.engine.call(&world.id(id)) {
-        Some(_) => "its flow is busy; a call is bridged when it is parked",
-        None => "there is no live call c",
-    }
 }
 
 #[test]
@@ -290,13 +287,55 @@ fn a_supervisor_listens_whispers_and_barges() {
     assert_eq!(world.hearing(), [(1, vec![2, 3]), (2, vec![1, 3]), (3, vec![1, 2])]);
     // A listener who goes changes nothing for the others; two listeners do not make a conversation.
     world.join("room", json!({"call_id": "s", "role": "listen", "on_end": "park"})).unwrap();
+    world.join("room", json!({"call_id": "s", "role": "listen", "on_end": "park"})).unwrap();
     world.hang_up("b");
     world.run_for(1_000);
     assert_eq!(world.bridges.len(), 0);
     assert!(world.engine.call(&world.id("s")).is_some_and(|call| call.bridge_id.is_none()));
     world.hang_up("s");
     world.is_over();
+    world.check(
+        "s",
+        "initiated
+        answered PCMA
+        bridged with a b
+        role whisper hangup b
+        role barge hangup
+        role listen park
+        unbridged
+        ended completed answered by api 200",
+    );
     assert_eq!(world.cdr("a").cause_call_id, Some(world.id("b")));
+}
+
+#[test]
+fn a_whisper_is_for_members_who_are_named_where_no_agent_talks() {
+    let mut world = parked(&["a", "b", "s", "x"]);
+    world.create_bridge(json!({"id": "room", "calls": ["a", "b"]})).unwrap();
+    let whisper = |to: Value| json!({"call_id": "s", "role": "whisper", "whisper_to": to});
+    let need = "name the calls that are to hear it: no call of an endpoint talks in this bridge";
+    refused(world.join("room", whisper(json!([]))), need);
+    let need = "x is not another call of this bridge";
+    refused(world.join("room", whisper(json!(["b", "x"]))), need);
+    refused(world.join("room", whisper(json!(["s"]))), "s is not another call of this bridge");
+    assert_eq!(world.bridge_of("s"), None);
+    let shown = world.join("room", whisper(json!(["b"]))).unwrap();
+    assert_eq!(shown.calls[2].whisper_to, [world.id("b")]);
+    for id in ["a", "x"] {
+        world.hang_up(id);
+    }
+    world.is_over();
+}
+
+#[test]
+fn a_change_that_ends_the_bridge_is_answered_with_the_change() {
+    let mut world = parked(&["a", "b"]);
+    world.create_bridge(json!({"id": "room", "calls": ["a", "b"]})).unwrap();
+    let shown = world.join("room", json!({"call_id": "b", "role": "listen", "on_end": "park"})).unwrap();
+    assert_eq!((shown.calls.len(), shown.calls[1].role), (2, Role::Listen));
+    assert_eq!(world.engine.bridge_by_id("room"), None);
+    world.hang_up("b");
+    world.is_over();
 }
 
 #[test]
@@ -307,6 +346,9 @@ fn mute_and_hold_are_heard_in_the_bridge() {
     world.engine.mute(world.now, &a, MuteDirection::In, true).unwrap();
     world.pump();
     assert_eq!(world.hearing(), [(1, vec![2]), (2, vec![])]);
+    let shown = |world: &World| world.engine.call(&world.id("a")).map(|call| (call.muted, call.held));
+    assert_eq!(shown(&world), Some((Some(MuteDirection::In), false)));
+    world.engine.mute(world.now, &a, MuteDirection::In, true).unwrap();
     world.engine.mute(world.now, &a, MuteDirection::Both, true).unwrap();
     world.pump();
     assert_eq!(world.hearing(), [(1, vec![]), (2, vec![])]);
@@ -316,6 +358,7 @@ fn mute_and_hold_are_heard_in_the_bridge() {
     world.engine.hold(world.now, &a, true).unwrap();
     world.run_for(500);
     assert_eq!(world.hearing(), [(1, vec![]), (2, vec![])], "it hears music instead");
+    assert_eq!(shown(&world), Some((None, true)));
     world.engine.hold(world.now, &a, false).unwrap();
     world.run_for(500);
     assert_eq!(world.hearing(), [(1, vec![2]), (2, vec![1])]);
@@ -326,6 +369,9 @@ fn mute_and_hold_are_heard_in_the_bridge() {
         "initiated
         answered PCMA
         bridged with b
+        muted in
+        muted both
+        unmuted
         held by local
         plays p-1 music
         resumed by local
@@ -366,15 +412,29 @@ fn a_flow_bridges_its_call_and_goes_on_after_it() {
 
 #[test]
 fn a_flow_that_finds_nobody_to_be_bridged_with_goes_on() {
-    for verb in [json!({"call_id": "nobody"}), json!({"bridge_id": "none"}), json!({"call_id": "a"})] {
+    for (verb, why) in [
+        (json!({"call_id": "nobody"}), "there is no live call \"nobody\""),
+        (json!({"bridge_id": "none"}), "there is no bridge \"none\""),
+        (json!({"call_id": "a"}), "a call cannot be bridged with itself"),
+    ] {
         let mut step = json!({"verb": "bridge", "next": "again"});
         step.as_object_mut().unwrap().extend(verb.as_object().unwrap().clone());
         let mut world = World::new();
         let flow = json!({"start": "ask", "steps": {"ask": step, "again": {"verb": "hangup"}}});
         world.call("a", ANSWERED, json!({"flow": flow}));
         world.is_over();
-        let story = "initiated\nanswered PCMA\nstep ask bridge\nstep again hangup";
-        world.check("a", &format!("{story}\nended completed answered by engine 200"));
+        let story = format!("initiated\nanswered PCMA\nstep ask bridge\nbridge failed ask {why}");
+        world.check("a", &format!("{story}\nstep again hangup\nended completed answered by engine 200"));
+    }
+    // The outcome is `failed`, and `ended` where nothing is said of that.
+    for (on, then) in [(json!({"failed": "no", "ended": "yes"}), "no"), (json!({"ended": "yes"}), "yes")] {
+        let mut world = World::new();
+        let step = json!({"verb": "bridge", "bridge_id": "none", "on": on});
+        let hangup = json!({"verb": "hangup"});
+        let flow = json!({"start": "ask", "steps": {"ask": step, "no": hangup, "yes": hangup}});
+        world.call("a", ANSWERED, json!({"flow": flow}));
+        world.is_over();
+        assert!(world.stories[&world.id("a")].lines.contains(&format!("step {then} hangup")));
     }
     // One that asks again and again is a circle.
     let mut world = World::new();
@@ -412,6 +472,8 @@ fn media_that_fails_ends_the_bridge_and_a_leg_that_dies_ends_its_call() {
     assert_eq!(world.bridge_of("a"), None);
     world.hang_up("a");
     world.is_over();
+    assert_eq!(world.cdr("b").sip_reason.as_deref(), Some("bridge-failed"));
+    assert_eq!(world.cdr("a").sip_reason, None);
 
     let mut world = parked(&["a", "b"]);
     world.bridge("a", json!({"with": "b"})).unwrap();

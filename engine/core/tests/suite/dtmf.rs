@@ -63,7 +63,8 @@ fn a_flow_sends_digits_with_variables_and_goes_on_when_they_are_sent() {
     let mut world = World::new();
     let flow = json!({"start": "pin", "steps": {
         "pin": {"verb": "dtmf", "digits": "w{pin}#", "duration_ms": 80, "next": "none"},
-        "none": {"verb": "dtmf", "digits": "{pin}x", "next": "bye"},
+        "none": {"verb": "dtmf", "digits": "{pin}x", "next": "again", "on": {"failed": "bye"}},
+        "again": {"verb": "park"},
         "bye": {"verb": "hangup"},
     }});
     world.call("c1", PATIENT, json!({"flow": flow, "variables": {"pin": "4711"}}));
@@ -75,7 +76,7 @@ fn a_flow_sends_digits_with_variables_and_goes_on_when_they_are_sent() {
            step pin dtmf
            sent "4711#" rfc4733
            step none dtmf
-           sent "" rfc4733 only
+           sent "" rfc4733 only: 'x' is neither a key (0-9 * # A-D) nor a pause (w: 0.5 s, W: 1 s, comma: 2 s)
            step bye hangup
            ended completed answered by engine 200"#,
     );
@@ -98,7 +99,7 @@ fn who_has_agreed_to_no_events_gets_tones_unless_events_are_asked_for() {
            step a dtmf
            sent "1" inband
            step b dtmf
-           sent "" rfc4733 only
+           sent "" rfc4733 only: the far side has not agreed to telephone events: use inband or info
            step c hangup
            ended completed answered by engine 200"#,
     );

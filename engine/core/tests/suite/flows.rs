@@ -1,7 +1,8 @@
 //! What answered calls do: flows, and the API's commands beside them.
 
 use control_api_types::{Gather, Play};
-use engine_core::Refusal;
+use engine_core::{Input, MediaInput, Refusal};
+use media_core::{CollectEnd, Digits, LegId, MediaEvent};
 use serde_json::{Value, json};
 
 use crate::carrier::{Act::*, Answer::*, Script};
@@ -407,6 +408,57 @@ fn playlists_tones_and_urls_are_played_and_what_is_missing_does_not_stop_the_flo
            step d park
            plays p-5 busy/itu
            played p-5 hangup
+           ended completed answered by api 200"#,
+    );
+}
+
+#[test]
+fn what_the_api_gathers_and_cannot_keep_is_told_and_ends_nothing() {
+    let mut world = World::new();
+    let full: serde_json::Map<_, _> = (0..256).map(|n| (format!("v{n}"), json!(n))).collect();
+    let script: Script = &[(100, Answer(Good)), (1_000, Press('5'))];
+    world.call("c1", script, json!({"variables": full}));
+    world.run_for(500);
+    gather(&mut world, "c1", json!({"max": 1, "save_as": "choice"})).unwrap();
+    world.run_for(2_000);
+    assert!(world.engine.call(&world.id("c1")).is_some(), "no flow runs away here");
+    let (now, id) = (world.now, world.id("c1"));
+    world.engine.hangup(now, &id, control_api_types::HangupReason::Normal).unwrap();
+    world.run();
+    world.check(
+        "c1",
+        r#"initiated
+           answered PCMA
+           dtmf 5 100
+           gathered - "5" max: the call has as many variables as it may have (256, 64 KiB): the digits are in no variable
+           ended completed answered by api 200"#,
+    );
+}
+
+#[test]
+fn a_gather_is_not_repeated_in_the_place_of_what_came_after_it() {
+    let mut world = World::new();
+    world.call("c1", PATIENT, json!({}));
+    world.run_for(500);
+    gather(&mut world, "c1", json!({"max": 1, "retries": 3, "timeout_ms": 60_000})).unwrap();
+    let (now, id) = (world.now, world.id("c1"));
+    // Its end is on its way when the API wants something else.
+    world.engine.play(now, &id, Play::once("hello")).unwrap();
+    let ended = MediaEvent::CollectEnded { id: 1, digits: Digits::new(), reason: CollectEnd::Timeout };
+    let input = MediaInput::Event(ended);
+    world.engine.handle_input(now, Input::Media { leg: LegId(1), input });
+    world.pump();
+    world.run_for(3_000);
+    assert_eq!(world.media.runs, 2);
+    world.engine.hangup(world.now, &id, control_api_types::HangupReason::Normal).unwrap();
+    world.run();
+    world.check(
+        "c1",
+        r#"initiated
+           answered PCMA
+           gathered - "" stopped
+           plays p-2 hello
+           played p-2 completed
            ended completed answered by api 200"#,
     );
 }

@@ -789,15 +789,24 @@ fn line(data: &EventData) -> String {
             format!("bridged with {}", others.join(" "))
         }
         EventData::CallUnbridged { .. } => "unbridged".to_owned(),
+        EventData::CallBridgeFailed { step, error } => format!("bridge failed {step} {error}"),
+        EventData::CallRoleChanged { role, on_end, whisper_to, .. } => {
+            let heard_by: String = whisper_to.iter().map(|call| format!(" {call}")).collect();
+            format!("role {role} {on_end}{heard_by}")
+        }
+        EventData::CallMuted { direction } => format!("muted {direction}"),
+        EventData::CallUnmuted {} => "unmuted".to_owned(),
         EventData::CallDtmf { digit, duration_ms, method: DtmfMethod::Rfc4733 } => {
             format!("dtmf {digit} {duration_ms}")
         }
         EventData::CallDtmf { digit, duration_ms, method } => format!("dtmf {digit} {duration_ms} {method}"),
-        EventData::CallDtmfSent { digits, method, complete } => {
-            format!("sent {digits:?} {method}{}", if *complete { "" } else { " only" })
+        EventData::CallDtmfSent { digits, method, complete, error } => {
+            let why = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+            format!("sent {digits:?} {method}{}{why}", if *complete { "" } else { " only" })
         }
-        EventData::CallGatherEnded { step, digits, reason } => {
-            format!("gathered {} {digits:?} {reason}", step.as_deref().unwrap_or("-"))
+        EventData::CallGatherEnded { step, digits, reason, error } => {
+            let why = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+            format!("gathered {} {digits:?} {reason}{why}", step.as_deref().unwrap_or("-"))
         }
         EventData::CallPlayStarted { play_id, source } => {
             let sounds = source.sounds().iter().map(|sound| match sound {

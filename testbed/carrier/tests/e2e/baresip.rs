@@ -225,7 +225,12 @@ async fn is_called_and_is_sent_keys() {
     }
     desk.until("CALL_CLOSED").await;
     let story = desk.lab.story(&call).await;
-    let sent = EventData::CallDtmfSent { digits: KEYS.into(), method: DtmfMethod::Rfc4733, complete: true };
+    let sent = EventData::CallDtmfSent {
+        digits: KEYS.into(),
+        method: DtmfMethod::Rfc4733,
+        complete: true,
+        error: None,
+    };
     assert!(story.events.iter().any(|event| event.data == sent), "{:?}", story.kinds());
     desk.close().await;
 }

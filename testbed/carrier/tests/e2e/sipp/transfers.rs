@@ -40,7 +40,12 @@ async fn a_flow_sends_keys_by_info() {
     } });
     let call = lab.place(json!({ "flow": flow })).await;
     let story = lab.story(&call).await;
-    let sent = EventData::CallDtmfSent { digits: "1#5".into(), method: DtmfMethod::Info, complete: true };
+    let sent = EventData::CallDtmfSent {
+        digits: "1#5".into(),
+        method: DtmfMethod::Info,
+        complete: true,
+        error: None,
+    };
     assert!(story.events.iter().any(|event| event.data == sent), "{:?}", story.kinds());
     passed(customer).await;
 }
