@@ -441,7 +441,8 @@ impl Carrier {
                     Some(status) => self.endpoint.refuse_offer(now, id, status).unwrap(),
                     None => {
                         let (answer, _) = sdp::answer(&body, &customer.local()).unwrap();
-                        self.endpoint.accept_offer(now, id, Body::sdp(answer)).unwrap();
+                        // The customer may have hung up at the same moment.
+                        let _ = self.endpoint.accept_offer(now, id, Body::sdp(answer));
                     }
                 }
             }

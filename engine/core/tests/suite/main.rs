@@ -21,6 +21,7 @@ mod registration;
 mod srtp;
 mod stir;
 mod takeover;
+mod together;
 mod transfers;
 mod trunks;
 mod webhooks;
