@@ -378,6 +378,7 @@ pub(crate) fn negotiated(remote: SocketAddr, codec: Codec, keys: KeysAs) -> Nego
         pt_send: codec.payload_type(),
         pt_recv: codec.payload_type(),
         telephone_event: (keys == KeysAs::Events).then_some(events),
+        others: Vec::new(),
         ptime: Ptime::DEFAULT,
         direction: Direction::SendRecv,
         rtcp_mux: false,

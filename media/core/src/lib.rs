@@ -100,7 +100,7 @@ pub use leg::Leg;
 pub use program::{Collect, CollectEnd, Encoded, MediaEvent, Play, PlayEnd, Playlist, Program, Prompt};
 pub use quality::Path;
 pub use resample::Resampler;
-pub use sdp::{Direction, LocalMedia, Negotiated, SdpError, TelephoneEvent};
+pub use sdp::{AgreedFormat, Direction, LocalMedia, Negotiated, SdpError, TelephoneEvent};
 pub use silence::RtpTimeout;
 pub use stats::MediaStats;
 pub use units::{BridgeId, LegId, MediaTime, Ptime, SeqNo, Ssrc};

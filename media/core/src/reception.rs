@@ -260,6 +260,10 @@ impl Sequence {
 
 impl Jitter {
     fn receive(&mut self, now: Instant, timestamp: u32, clock: u32) {
+        // In another clock the transit has another origin.
+        if clock != self.clock {
+            *self = Self { clock, ..Self::default() };
+        }
         let origin = *self.origin.get_or_insert(now);
         let elapsed = now.saturating_duration_since(origin);
         let arrival = elapsed.as_micros() as u64 * u64::from(clock) / 1_000_000;
@@ -269,7 +273,6 @@ impl Jitter {
             let d = (transit.wrapping_sub(previous) as i32).unsigned_abs();
             self.scaled = self.scaled.saturating_add(d).saturating_sub(self.scaled.saturating_add(8) >> 4);
         }
-        self.clock = clock;
     }
 
     fn ms(&self) -> Option<f32> {

@@ -21,6 +21,8 @@ pub struct MediaStats {
     pub packets_reordered: u64,
     /// Datagrams from the peer that were neither RTP nor RTCP.
     pub packets_invalid: u64,
+    /// RTP packets received of payload types that were not agreed on: nobody hears them.
+    pub packets_unknown: u64,
     /// Datagrams from other addresses than the peer's.
     pub packets_stranger: u64,
     /// SRTP packets that were not made with the agreed key, or altered on the way, or not SRTP at all.
@@ -35,7 +37,7 @@ pub struct MediaStats {
     pub remote_jitter_ms: Option<f32>,
     /// Last round trip, from the peer's reports.
     pub rtt_ms: Option<f32>,
-    /// How well the peer is heard, 1.0 to 4.5 (E-model, see [`crate::Path`]); `None` when nothing came.
+    /// How well the peer is heard, 1.0 to 4.5 (E-model, see [`crate::Path`]); `None` when nothing came that could be heard.
     pub mos: Option<f32>,
     /// How well the peer hears us, likewise, by its reports.
     pub remote_mos: Option<f32>,

@@ -6,6 +6,7 @@ use crate::classify::{Classifier, Finding};
 use crate::dtmf::{Key, Listener};
 use crate::record::{Deck, Track};
 use crate::rtp::Header;
+use crate::sdp::{Encoding, Negotiated};
 use crate::{Codec, Ptime};
 
 /// Whoever wants the sound of a leg's peer. Each is optional, made by the owner of the leg, and hears every packet time once
@@ -63,9 +64,9 @@ impl Taps {
         self.keys.is_none() && !self.is_recording() && self.classifier.is_none()
     }
 
-    /// Both sides speak `codec` from now on.
-    pub(crate) fn retune(&mut self, codec: Codec) {
-        self.decks().for_each(|deck| deck.retune(codec));
+    /// Both sides speak as agreed from now on.
+    pub(crate) fn retune(&mut self, agreed: &Negotiated) {
+        self.decks().for_each(|deck| deck.retune(agreed));
     }
 
     /// Begins a recording, in place of the one on this track.
@@ -104,8 +105,14 @@ impl Taps {
     }
 
     /// What was sent on of another leg's, as it left.
-    pub(crate) fn relayed(&mut self, now: Instant, header: &Header, payload: &[u8]) {
-        self.decks().for_each(|deck| deck.relay(now, header, payload));
+    pub(crate) fn relayed(
+        &mut self,
+        now: Instant,
+        encoding: Option<Encoding>,
+        header: &Header,
+        payload: &[u8],
+    ) {
+        self.decks().for_each(|deck| deck.relay(now, encoding, header, payload));
     }
 
     /// A packet time is over, in which this payload was sent; `None`: what was sent has been [`Taps::relayed`].

@@ -258,6 +258,7 @@ mod tests {
             pt_send: 0,
             pt_recv: 0,
             telephone_event: None,
+            others: Vec::new(),
             ptime: Ptime::DEFAULT,
             direction: Direction::SendRecv,
             rtcp_mux: false,

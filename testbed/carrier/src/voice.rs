@@ -214,6 +214,7 @@ mod tests {
             pt_send: 8,
             pt_recv: 8,
             telephone_event: Some(TelephoneEvent { pt_send: 101, pt_recv: 101, clock: 8000 }),
+            others: Vec::new(),
             ptime: Ptime::DEFAULT,
             direction: Direction::SendRecv,
             rtcp_mux: false,

@@ -12,6 +12,7 @@ pub use mix::{Mixer, Stream};
 pub(crate) use relay::{Relay, RelayedKey};
 
 use crate::rtp::{Header, Packet};
+use crate::sdp::Encoding;
 
 /// Where a leg's audio comes from while it plays no prompt; a prompt always goes before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,24 +45,15 @@ pub enum Keys {
 /// A packet that a leg has received from its peer, for others to send on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {
-    pub(crate) kind: HeardKind,
+    /// What it carries; `None`: nothing that anybody is to have, and it counts all the same.
+    pub(crate) encoding: Option<Encoding>,
     pub(crate) header: Header,
     /// Where in the datagram its payload is.
     pub(crate) payload: Range<usize>,
 }
 
-/// What there is in a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HeardKind {
-    Audio,
-    /// An RFC 4733 event whose timestamps run at this clock.
-    Event {
-        clock: u32,
-    },
-}
-
 impl Heard {
-    pub(crate) fn new(kind: HeardKind, packet: &Packet<'_>, at: usize) -> Self {
-        Self { kind, header: packet.header, payload: at..at + packet.payload.len() }
+    pub(crate) fn new(encoding: Option<Encoding>, packet: &Packet<'_>, at: usize) -> Self {
+        Self { encoding, header: packet.header, payload: at..at + packet.payload.len() }
     }
 }

@@ -17,16 +17,18 @@ mod noise;
 mod pitch;
 mod store;
 mod stretch;
+mod voice;
 
 use std::time::{Duration, Instant};
 
 use crate::rtp::Header;
-use crate::{Codec, Decoder, MediaTime, SeqNo, Ssrc};
+use crate::{Codec, MediaTime, SeqNo, Ssrc};
 use conceal::{Concealer, MAX_PERIOD_MS, PAST_MS};
 use delay::{Delays, Micros};
 use line::Line;
 use noise::Noise;
 use store::{Entry, Sort, Store, Stored};
+use voice::Voice;
 
 /// A packet whose transit differs by more than this from the fastest has another clock behind it: a peer whose timestamps
 /// stood still in a pause, or jumped. No buffer bears so much, so nothing is lost by starting anew.
@@ -141,12 +143,15 @@ fn mean(a: u32, weight_a: u32, b: u32, weight_b: u32) -> u32 {
 #[derive(Debug)]
 pub struct Ear {
     config: EarConfig,
-    decoder: Decoder,
+    /// What the peer may send: the codec of `config` first.
+    voices: Vec<Voice>,
+    /// Which of them is heard.
+    voice: usize,
     /// When time began.
     origin: Option<Instant>,
     source: Option<Source>,
     /// The packet that would confirm that another source or numbering has begun.
-    candidate: Option<(Ssrc, SeqNo)>,
+    candidate: Option<Candidate>,
     store: Store,
     delays: Delays,
     line: Line,
@@ -160,6 +165,9 @@ pub struct Ear {
     delay: Micros,
     counts: Counts,
 }
+
+/// A packet of another stream: its source, its number, and which of the voices it is in.
+type Candidate = (Ssrc, SeqNo, usize);
 
 /// One stream.
 #[derive(Debug)]
@@ -219,16 +227,15 @@ impl Ear {
         let per_ms = rate as usize / 1000;
         let micros = |delay: Duration| Micros::try_from(delay.as_micros()).unwrap_or(Micros::MAX);
         let (min, max) = (micros(min_delay), micros(max_delay.max(min_delay)));
-        // What the longest delay holds, twice: the network may deliver as much again at once.
-        let held_ms = usize::try_from(max / 1000).unwrap_or_default().clamp(MAX_PACKET_MS, 1_000);
         let room = MAX_FRAME_MS + MAX_PACKET_MS + 2 * MAX_PERIOD_MS + MAX_OVERLAP_MS;
         Self {
             config,
-            decoder: Decoder::new(codec),
+            voices: Voice::new(codec, rate).into_iter().collect(),
+            voice: 0,
             origin: None,
             source: None,
             candidate: None,
-            store: Store::new(2 * held_ms * codec.received_octets_per_ms()),
+            store: Store::new(octets(max_delay.max(min_delay), codec)),
             delays: Delays::new(min, max, EXCESS),
             line: Line::new(PAST_MS * per_ms, room * per_ms),
             filling: Filling::Pause,
@@ -265,19 +272,43 @@ impl Ear {
         }
     }
 
-    /// Takes a packet of sound.
+    /// The peer may send these, too: RFC 3264, 5.1 has us take whatever both sides list. What is heard stays at the sample
+    /// rate of [`Ear::codec`]. This allocates for those that the ear does not know yet.
+    pub fn expect(&mut self, codecs: impl IntoIterator<Item = Codec>) {
+        for codec in codecs {
+            if self.voices.iter().any(|voice| voice.codec == codec) {
+                continue;
+            }
+            self.voices.extend(Voice::new(codec, self.config.codec.sample_rate()));
+            let octets = octets(self.config.max_delay, codec);
+            if octets > self.store.capacity() {
+                self.drop_stored();
+                self.store = Store::new(octets);
+            }
+        }
+    }
+
+    /// Takes a packet of sound in [`Ear::codec`].
     pub fn push(&mut self, now: Instant, header: &Header, payload: &[u8]) {
-        self.take(now, header, Sort::Audio, payload);
+        self.take(now, header, Sort::Audio, Some(0), payload);
+    }
+
+    /// Takes a packet of sound in `codec`; in one that is not expected it is only not missed.
+    pub fn push_in(&mut self, codec: Codec, now: Instant, header: &Header, payload: &[u8]) {
+        match self.voices.iter().position(|voice| voice.codec == codec) {
+            Some(voice) => self.take(now, header, Sort::Audio, Some(voice), payload),
+            None => self.pass_over(now, header),
+        }
     }
 
     /// Takes a packet that describes comfort noise (RFC 3389).
     pub fn push_noise(&mut self, now: Instant, header: &Header, payload: &[u8]) {
-        self.take(now, header, Sort::Noise, payload);
+        self.take(now, header, Sort::Noise, None, payload);
     }
 
     /// Takes note of a packet that is no sound (a telephone event), so that it is not missed.
     pub fn pass_over(&mut self, now: Instant, header: &Header) {
-        self.take(now, header, Sort::Other, &[]);
+        self.take(now, header, Sort::Other, None, &[]);
     }
 
     /// Writes the next sound, as much as `frame` is long, at [`Codec::sample_rate`] of the codec. Called once every packet time.
@@ -320,15 +351,16 @@ impl Ear {
         }
     }
 
-    fn take(&mut self, now: Instant, header: &Header, sort: Sort, payload: &[u8]) {
+    fn take(&mut self, now: Instant, header: &Header, sort: Sort, voice: Option<usize>, payload: &[u8]) {
         let now = self.micros(now);
-        if payload.len() > self.store.capacity() / 2 || !self.follows(header) {
-            self.counts.discarded += 1;
+        if payload.len() > self.store.capacity() / 2 || !self.follows(header, sort, voice) {
+            self.counts.discarded += u64::from(sort == Sort::Audio);
             return;
         }
+        let codec = self.heard();
         let Some(source) = &mut self.source else { return };
         let transit = match sort {
-            Sort::Audio => Some(now - micros_of(source.position(header.timestamp), self.config.codec)),
+            Sort::Audio => Some(now - micros_of(source.position(header.timestamp), codec)),
             // A description comes when its sender likes, an event with the time of its beginning.
             Sort::Noise | Sort::Other => None,
         };
@@ -366,29 +398,36 @@ impl Ear {
         }
     }
 
-    /// Whether a packet belongs to the stream that is heard; another stream is believed at its second packet in sequence.
-    fn follows(&mut self, header: &Header) -> bool {
+    /// Whether a packet belongs to the stream that is heard. Another stream, or another codec, is believed at its second
+    /// packet in sequence, if nothing comes of this one between the two.
+    fn follows(&mut self, header: &Header, sort: Sort, voice: Option<usize>) -> bool {
         let Header { ssrc, seq, timestamp, .. } = *header;
         if let Some(source) = &mut self.source {
             let ahead = seq.distance_from(source.newest);
             let position = source.position(timestamp);
-            if source.ssrc == ssrc
-                && (MAX_MISORDER..MAX_DROPOUT).contains(&ahead)
-                && position.abs() < FARTHEST
-            {
+            let same = source.ssrc == ssrc && voice.is_none_or(|voice| voice == self.voice);
+            if same && (MAX_MISORDER..MAX_DROPOUT).contains(&ahead) && position.abs() < FARTHEST {
                 if ahead > 0 {
                     source.newest = seq;
                     source.anchor = (timestamp, position);
                 }
+                self.candidate = None;
                 return true;
             }
-            if self.candidate.replace((ssrc, seq.next())) != Some((ssrc, seq)) {
+            // Keys may have a source of their own beside the sound.
+            let Some(voice) = voice else { return false };
+            let candidate = self.candidate.replace((ssrc, seq.next(), voice));
+            if candidate != Some((ssrc, seq, voice)) {
                 return false;
             }
             self.drop_stored();
             self.delays.restart();
+        } else if sort == Sort::Other {
+            return false;
         }
         self.candidate = None;
+        self.voice = voice.unwrap_or(self.voice);
+        self.voices[self.voice].begin();
         self.source = Some(Source { ssrc, newest: seq, anchor: (timestamp, 0), played: None });
         true
     }
@@ -429,7 +468,7 @@ impl Ear {
         let slack = now - self.micros_of(at) - self.delays.fastest();
         let wait = (self.delays.target() - slack).max(0);
         let missing = source.played.map(|played| {
-            let gap = (at - played.end) * self.rate() / i64::from(self.config.codec.clock_rate());
+            let gap = (at - played.end) * self.rate() / i64::from(self.heard().clock_rate());
             (gap - self.counts.filled, entry.seq != played.seq.next())
         });
         let silent = match self.filling {
@@ -477,9 +516,10 @@ impl Ear {
             return;
         }
         self.tell_decoder(entry, at);
-        let count = self.decoder.decode(self.store.payload(entry), self.line.free()).min(self.line.room());
+        let payload = self.store.payload(entry);
+        let count = self.voices[self.voice].decode(payload, self.line.free()).min(self.line.room());
         self.line.grow(count);
-        self.played(entry, at + count as i64 * i64::from(self.config.codec.clock_rate()) / self.rate());
+        self.played(entry, at + count as i64 * i64::from(self.heard().clock_rate()) / self.rate());
         if count == 0 {
             return;
         }
@@ -498,15 +538,15 @@ impl Ear {
         let Some(played) = self.source.as_ref().and_then(|source| source.played) else { return };
         let packets = i64::from(entry.seq.distance_from(played.seq)) - 1;
         let payload = self.store.payload(entry);
-        if packets < 1 || !self.decoder.tells_twice(payload) {
+        if packets < 1 || !self.voices[self.voice].tells_twice(payload) {
             return;
         }
         let packet = (at - played.end) / packets;
-        self.delays.reserve(micros_of(packet, self.config.codec));
-        let samples = packet * self.rate() / i64::from(self.config.codec.clock_rate());
+        self.delays.reserve(self.micros_of(packet));
+        let samples = packet * self.rate() / i64::from(self.heard().clock_rate());
         let unheard = usize::try_from(samples).ok().and_then(|samples| self.ahead.get_mut(..samples));
         if let (Filling::Lost, Some(unheard)) = (self.filling, unheard) {
-            self.decoder.recover(payload, unheard);
+            self.voices[self.voice].recover(payload, unheard);
         }
     }
 
@@ -546,7 +586,7 @@ impl Ear {
             return false;
         }
         let packets = i64::from(entry.seq.distance_from(played.seq)) - 1;
-        let gap = (at - played.end) * self.rate() / i64::from(self.config.codec.clock_rate());
+        let gap = (at - played.end) * self.rate() / i64::from(self.heard().clock_rate());
         if packets < 1 || gap % packets != 0 || gap / packets > longest {
             return false;
         }
@@ -561,8 +601,8 @@ impl Ear {
             return false;
         };
         let count = match is_last {
-            true => self.decoder.recover(self.store.payload(entry), out),
-            false => self.decoder.conceal(out),
+            true => self.voices[self.voice].recover(self.store.payload(entry), out),
+            false => self.voices[self.voice].conceal(out),
         };
         if count == 0 {
             return false;
@@ -671,7 +711,12 @@ impl Ear {
     }
 
     fn micros_of(&self, position: i64) -> Micros {
-        micros_of(position, self.config.codec)
+        micros_of(position, self.heard())
+    }
+
+    /// The codec that the peer speaks.
+    fn heard(&self) -> Codec {
+        self.voices.get(self.voice).map_or(self.config.codec, |voice| voice.codec)
     }
 
     fn rate(&self) -> i64 {
@@ -706,6 +751,12 @@ impl Played {
             None => true,
         }
     }
+}
+
+/// What the longest delay holds, twice: the network may deliver as much again at once.
+fn octets(max_delay: Duration, codec: Codec) -> usize {
+    let held_ms = usize::try_from(max_delay.as_millis()).unwrap_or(usize::MAX).clamp(MAX_PACKET_MS, 1_000);
+    2 * held_ms * codec.received_octets_per_ms()
 }
 
 fn micros_of(position: i64, codec: Codec) -> Micros {

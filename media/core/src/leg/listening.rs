@@ -52,7 +52,7 @@ impl Leg {
     pub fn record(&mut self, track: Track, mut deck: Box<Deck>, ear: Box<Ear>) {
         match &self.stage {
             Stage::Idle => {}
-            Stage::Live(session) => deck.retune(session.agreed.codec),
+            Stage::Live(session) => deck.retune(&session.agreed),
             Stage::Leaving(_) | Stage::Finished => return,
         }
         self.taps.record(track, deck);
@@ -115,6 +115,7 @@ impl Leg {
     fn put_ear(&mut self, mut ear: Box<Ear>) {
         if let Stage::Live(session) = &self.stage {
             ear.retune(session.agreed.codec);
+            ear.expect(session.agreed.other_codecs());
         }
         self.ear = Some(ear);
     }

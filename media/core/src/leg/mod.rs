@@ -58,6 +58,7 @@ pub struct Leg {
     srtp: Option<Box<Srtp>>,
     octets_received: u64,
     packets_invalid: u64,
+    packets_unknown: u64,
     packets_stranger: u64,
     packets_unauthentic: u64,
     packets_replayed: u64,
@@ -67,9 +68,9 @@ pub struct Leg {
 enum Stage {
     /// No offer and answer yet.
     Idle,
-    Live(Session),
+    Live(Box<Session>),
     /// Finished with the BYE still to be sent.
-    Leaving(Session),
+    Leaving(Box<Session>),
     Finished,
 }
 
@@ -100,6 +101,7 @@ impl Leg {
             srtp: None,
             octets_received: 0,
             packets_invalid: 0,
+            packets_unknown: 0,
             packets_stranger: 0,
             packets_unauthentic: 0,
             packets_replayed: 0,
@@ -122,6 +124,7 @@ impl Leg {
         };
         if let Some(ear) = &mut self.ear {
             ear.retune(negotiated.codec);
+            ear.expect(negotiated.other_codecs());
         }
         if let Some(keys) = &negotiated.srtp {
             match &mut self.srtp {
@@ -129,18 +132,18 @@ impl Leg {
                 none => *none = Some(Box::new(Srtp::new(keys))),
             }
         }
-        self.taps.retune(negotiated.codec);
+        self.taps.retune(negotiated);
         if negotiated.telephone_event.is_some() {
             self.ignore_tones(now);
         }
         let separate = negotiated.rtcp.filter(|_| !negotiated.rtcp_mux);
-        self.stage = Stage::Live(Session {
+        self.stage = Stage::Live(Box::new(Session {
             rtp: Peer::signal(rtp, negotiated.remote),
             rtcp: separate.map(|addr| Peer::signal(rtcp, addr)),
             agreed: negotiated.clone(),
             schedule,
             silence,
-        });
+        }));
     }
 
     /// Runs `program`; what ran before ends as stopped. Before [`Leg::start`] it waits, though a collect's time runs; after

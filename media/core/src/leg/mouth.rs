@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use super::sender::Voice;
 use super::session::protection;
-use super::{Leg, Session, Stage};
-use crate::bridge::{Feed, Heard, HeardKind, Keys};
+use super::{Leg, Stage};
+use crate::bridge::{Feed, Heard, Keys};
 use crate::dtmf::{Method, Turn};
 use crate::rtp::{HEADER_LEN, Header};
-use crate::sdp::Negotiated;
+use crate::sdp::{Encoding, Negotiated};
 use crate::{MediaEvent, MediaTime};
 
 impl Leg {
@@ -158,8 +158,8 @@ impl Leg {
 
     /// Sends on what another leg has heard: writes our header before the payload in `datagram`, and returns the part of it
     /// that is our packet. As SRTP it stands behind the payload, which may go to others too, so there must be room for it.
-    /// `None` when it is not for our peer: a prompt plays, the direction forbids sending, our peer does not know events or
-    /// is not to have them, or it is too late.
+    /// `None` when it is not for our peer: a prompt plays, the direction forbids sending, our peer does not know the format
+    /// or is not to have it, or it is too late.
     pub fn forward(&mut self, now: Instant, heard: &Heard, datagram: &mut [u8]) -> Option<Range<usize>> {
         let Stage::Live(session) = &self.stage else { return None };
         let (keys, mixed) = match self.feed {
@@ -167,25 +167,22 @@ impl Leg {
             Feed::Mix { keys } => (keys, true),
             Feed::Own => return None,
         };
-        if self.speaks() {
-            return None;
-        }
         let agreed = &session.agreed;
-        if !agreed.direction.sends() {
-            self.sender.paused = true;
-            return None;
-        }
         let clock = session.clock();
-        let pt = match (heard.kind, &agreed.telephone_event, keys) {
+        // The number under which our peer knows the same: the durations in an event's packets are in its clock, and one of
+        // another would have to be rewritten.
+        let pt = match heard.encoding {
             // What is mixed comes as sound.
-            (HeardKind::Audio, _, _) => Some(agreed.pt_send).filter(|_| !mixed),
-            // The durations in an event's packets are in its clock; one of another would have to be rewritten.
-            (HeardKind::Event { clock: theirs }, Some(event), Keys::Relayed) if event.clock == theirs => {
-                Some(event.pt_send)
-            }
-            (HeardKind::Event { .. }, _, _) => None,
+            Some(Encoding::Audio(_) | Encoding::ComfortNoise) if mixed => None,
+            // A stream has one clock; another is to have a source of its own (RFC 7160).
+            Some(Encoding::Audio(codec)) if codec.clock_rate() != clock => None,
+            Some(Encoding::TelephoneEvent { .. }) if keys == Keys::Consumed => None,
+            Some(encoding) => session.number(encoding),
+            None => None,
         };
+        let pt = pt.filter(|_| agreed.direction.sends() && !self.speaks());
         let sender = &mut self.sender;
+        sender.paused |= !agreed.direction.sends();
         let Some(pt) = pt else {
             sender.leave_out(&heard.header);
             return None;
@@ -200,13 +197,11 @@ impl Leg {
         let resumed = std::mem::replace(&mut sender.paused, false);
         let fields = Header { marker: header.marker || resumed, pt, seq, timestamp, ssrc: self.config.ssrc };
         packet.get_mut(..HEADER_LEN)?.copy_from_slice(&fields.to_bytes());
-        if let HeardKind::Audio = heard.kind {
-            self.taps.relayed(now, &fields, &packet[HEADER_LEN..]);
-        }
+        self.taps.relayed(now, heard.encoding, &fields, &packet[HEADER_LEN..]);
         if seq.distance_from(sender.seq) >= 0 {
             sender.seq = seq.next();
         }
-        if let (HeardKind::Audio, true) = (heard.kind, seq.next() == sender.seq) {
+        if let (Some(Encoding::Audio(_)), true) = (heard.encoding, seq.next() == sender.seq) {
             sender.last = Some((now, timestamp));
             let end = timestamp.plus(agreed.codec.units(agreed.ptime));
             if end.distance_from(sender.timestamp) > 0 {
@@ -229,7 +224,8 @@ impl Leg {
 
     /// A packet time is over for the recordings: see [`Taps::sent`].
     pub(super) fn record_sent(&mut self, now: Instant, payload: Option<&[u8]>) {
-        let Stage::Live(Session { agreed: Negotiated { codec, ptime, .. }, .. }) = self.stage else { return };
+        let Stage::Live(session) = &self.stage else { return };
+        let Negotiated { codec, ptime, .. } = session.agreed;
         if self.taps.is_recording() {
             self.taps.sent(now, codec, ptime, payload);
             self.rest();

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::session::{Payload, protection};
+use super::session::protection;
 use super::{Leg, Stage};
-use crate::bridge::{Heard, HeardKind};
+use crate::bridge::Heard;
 use crate::dtmf::Method;
 use crate::rtp::{self, Packet};
+use crate::sdp::Encoding;
 use crate::srtp::Refused;
 
 impl Leg {
@@ -19,7 +20,6 @@ impl Leg {
             self.packets_stranger += 1;
             return None;
         }
-        let clock = session.clock();
         let is_rtcp = rtp::is_rtcp(datagram);
         let datagram = match protection(session.is_secure(), &mut self.srtp) {
             Some(srtp) => {
@@ -40,6 +40,7 @@ impl Leg {
             None => datagram,
         };
         if is_rtcp {
+            let clock = session.clock();
             if self.reports.receive(now, &self.config, clock, datagram, &mut self.reception) {
                 session.silence.broken(now);
             } else {
@@ -52,47 +53,39 @@ impl Leg {
             return None;
         };
         self.octets_received += packet.payload.len() as u64;
-        session.silence.broken(now);
-        // Whom we have put on hold nobody is to hear, whatever he sends.
-        let heard = |kind| Heard::new(kind, &packet, at);
-        let wanted = session.agreed.direction.receives();
-        match session.payload(packet.header.pt) {
-            Payload::Audio => {
-                session.rtp.latch(now, from);
-                self.reception.receive(now, &packet.header, Some(clock));
-                if let Some(ear) = &mut self.ear {
-                    ear.push(now, &packet.header, packet.payload);
-                }
-                wanted.then(|| heard(HeardKind::Audio))
+        let payload = session.payload(packet.header.pt);
+        let clock = match payload {
+            Some(Encoding::Audio(codec)) => Some(codec.clock_rate()),
+            // All packets of an event carry the time of its start, a description of noise comes when its sender likes, and the
+            // clock of what was not agreed on is not known.
+            Some(Encoding::TelephoneEvent { .. } | Encoding::ComfortNoise) | None => None,
+        };
+        // What the peer should not send has its place in the numbering all the same.
+        self.reception.receive(now, &packet.header, clock);
+        if payload.is_some() {
+            session.silence.broken(now);
+            session.rtp.latch(now, from);
+        }
+        match (payload, &mut self.ear) {
+            (Some(Encoding::Audio(codec)), Some(ear)) => {
+                ear.push_in(codec, now, &packet.header, packet.payload);
             }
-            Payload::Noise => {
-                session.rtp.latch(now, from);
-                self.reception.receive(now, &packet.header, Some(clock));
-                if let Some(ear) = &mut self.ear {
-                    ear.push_noise(now, &packet.header, packet.payload);
-                }
-                None
-            }
-            Payload::Event { clock } => {
-                session.rtp.latch(now, from);
-                self.reception.receive(now, &packet.header, None);
-                if let Some(ear) = &mut self.ear {
-                    ear.pass_over(now, &packet.header);
-                }
+            (Some(Encoding::ComfortNoise), Some(ear)) => ear.push_noise(now, &packet.header, packet.payload),
+            (Some(Encoding::TelephoneEvent { .. }) | None, Some(ear)) => ear.pass_over(now, &packet.header),
+            (_, None) => {}
+        }
+        match payload {
+            Some(Encoding::TelephoneEvent { clock }) => {
                 for key in self.keys.receive(now, &packet, clock).into_iter().flatten() {
                     self.runner.key(now, key, Method::Events, &mut self.events);
                 }
-                wanted.then(|| heard(HeardKind::Event { clock }))
             }
-            // What the peer should not send has its place in the numbering all the same.
-            Payload::Other => {
-                self.reception.receive(now, &packet.header, Some(clock));
-                if let Some(ear) = &mut self.ear {
-                    ear.pass_over(now, &packet.header);
-                }
-                None
-            }
+            Some(Encoding::Audio(_) | Encoding::ComfortNoise) => {}
+            None => self.packets_unknown += 1,
         }
+        // Whom we have put on hold nobody is to hear, whatever he sends.
+        let payload = payload.filter(|_| session.agreed.direction.receives());
+        Some(Heard::new(payload, &packet, at))
     }
 
     /// Takes a datagram from the RTCP socket. SRTCP is decrypted in place.

@@ -75,6 +75,7 @@ impl Leg {
             packets_duplicated: received.duplicated,
             packets_reordered: received.reordered,
             packets_invalid: self.packets_invalid,
+            packets_unknown: self.packets_unknown,
             packets_stranger: self.packets_stranger,
             packets_unauthentic: self.packets_unauthentic,
             packets_replayed: self.packets_replayed,
@@ -98,7 +99,7 @@ impl Leg {
         let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f32 / whole as f32 };
         // Without an ear of our own the listener's is not known; it will wait for about twice the jitter.
         let buffer = |jitter_ms: f32| 2.0 * jitter_ms;
-        let heard = (received.received > 0).then(|| {
+        let heard = (received.received > self.packets_unknown).then(|| {
             let missed = received.lost + ear.map_or(0, |ear| u64::from(ear.late) + u64::from(ear.discarded));
             let expected = received.received + received.lost;
             let burst = if received.gaps == 0 { 1.0 } else { received.lost as f32 / received.gaps as f32 };

@@ -2,7 +2,7 @@
 
 use crate::peer::Peer;
 use crate::rtcp::Schedule;
-use crate::sdp::Negotiated;
+use crate::sdp::{Encoding, Negotiated};
 use crate::silence::Silence;
 use crate::srtp::Srtp;
 
@@ -20,17 +20,6 @@ pub(super) struct Session {
 /// The static payload type of comfort noise at 8000 Hz (RFC 3389, 4), which peers send whether or not it was agreed on.
 const COMFORT_NOISE: u8 = 13;
 
-/// What a payload type stands for.
-pub(super) enum Payload {
-    Audio,
-    /// A description of comfort noise.
-    Noise,
-    Event {
-        clock: u32,
-    },
-    Other,
-}
-
 impl Session {
     pub(super) fn is_secure(&self) -> bool {
         self.agreed.srtp.is_some()
@@ -40,20 +29,18 @@ impl Session {
         self.agreed.codec.clock_rate()
     }
 
-    pub(super) fn payload(&self, pt: u8) -> Payload {
-        let Negotiated { pt_send, pt_recv, telephone_event, .. } = &self.agreed;
+    /// What a payload type stands for in packets of the peer's; `None`: nothing that was agreed on.
+    pub(super) fn payload(&self, pt: u8) -> Option<Encoding> {
         // Peers are known to send with the payload types of their own SDP instead of ours (RFC 3264, 5.1): both are taken.
-        if pt == *pt_recv {
-            return Payload::Audio;
-        }
-        match telephone_event {
-            Some(event) if pt == event.pt_recv || pt == event.pt_send => {
-                Payload::Event { clock: event.clock }
-            }
-            Some(_) | None if pt == *pt_send => Payload::Audio,
-            Some(_) | None if pt == COMFORT_NOISE => Payload::Noise,
-            Some(_) | None => Payload::Other,
-        }
+        let ours = self.agreed.formats().find(|format| format.pt_recv == pt);
+        let theirs = || self.agreed.formats().find(|format| format.pt_send == pt);
+        let noise = (pt == COMFORT_NOISE).then_some(Encoding::ComfortNoise);
+        ours.or_else(theirs).map(|format| format.encoding).or(noise)
+    }
+
+    /// The number of `encoding` in packets that we send, if both sides list it.
+    pub(super) fn number(&self, encoding: Encoding) -> Option<u8> {
+        self.agreed.formats().find(|format| format.encoding == encoding).map(|format| format.pt_send)
     }
 }
 

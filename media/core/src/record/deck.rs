@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::{Moment, Sent, Tape};
 use crate::ear::{Ear, EarConfig};
 use crate::rtp::Header;
+use crate::sdp::{Encoding, Negotiated};
 use crate::{Codec, Encoder, Ptime};
 
 /// Samples that may wait for their packet time: two of the longest, at the highest rate.
@@ -52,9 +53,10 @@ impl Deck {
         Some(packet)
     }
 
-    /// Both sides speak `codec` from now on.
-    pub(crate) fn retune(&mut self, codec: Codec) {
-        self.relayed.retune(codec);
+    /// Both sides speak as agreed from now on.
+    pub(crate) fn retune(&mut self, agreed: &Negotiated) {
+        self.relayed.retune(agreed.codec);
+        self.relayed.expect(agreed.other_codecs());
         self.waiting = 0;
     }
 
@@ -73,8 +75,18 @@ impl Deck {
     }
 
     /// Takes what was sent on of another leg's, as it left.
-    pub(crate) fn relay(&mut self, now: Instant, header: &Header, payload: &[u8]) {
-        self.relayed.push(now, header, payload);
+    pub(crate) fn relay(
+        &mut self,
+        now: Instant,
+        encoding: Option<Encoding>,
+        header: &Header,
+        payload: &[u8],
+    ) {
+        match encoding {
+            Some(Encoding::Audio(codec)) => self.relayed.push_in(codec, now, header, payload),
+            Some(Encoding::ComfortNoise) => self.relayed.push_noise(now, header, payload),
+            Some(Encoding::TelephoneEvent { .. }) | None => self.relayed.pass_over(now, header),
+        }
     }
 
     /// A packet time is over in which the leg has sent `sent` of its own; `None`: it only sends on. `false`: the tape

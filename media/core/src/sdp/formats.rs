@@ -22,10 +22,14 @@ pub(super) struct Format {
     pub(super) encoding: Encoding,
 }
 
+/// What the packets of a payload format carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub enum Encoding {
+    /// Sound.
     Audio(Codec),
+    /// RFC 4733 events.
     TelephoneEvent {
+        /// Their timestamp units per second.
         clock: u32,
     },
     /// RFC 3389, at 8000 Hz.

@@ -15,7 +15,8 @@ use std::net::{IpAddr, SocketAddr};
 use sdp_types::{Connection, Media, MediaType, Origin, Session, Time, TransportProto};
 
 pub use self::crypto::{LocalSrtp, SrtpPolicy};
-use self::formats::{Encoding, Format};
+pub use self::formats::Encoding;
+use self::formats::Format;
 use self::remote::Stream;
 use crate::srtp::{Keys, MasterKey};
 use crate::{Codec, Ptime};
@@ -146,6 +147,17 @@ pub struct TelephoneEvent {
     pub clock: u32,
 }
 
+/// A payload format that both sides list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgreedFormat {
+    /// What it is.
+    pub encoding: Encoding,
+    /// Its payload type in packets we send.
+    pub pt_send: u8,
+    /// Its payload type in packets we receive.
+    pub pt_recv: u8,
+}
+
 /// What offer and answer agreed on; all a leg needs to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Negotiated {
@@ -161,6 +173,9 @@ pub struct Negotiated {
     pub pt_recv: u8,
     /// RFC 4733 events, if both sides take them.
     pub telephone_event: Option<TelephoneEvent>,
+    /// What both list beside `codec` and `telephone_event`, each encoding once. The peer may send any of it at any time
+    /// (RFC 3264, 5.1 and 7).
+    pub others: Vec<AgreedFormat>,
     /// Packet time we send.
     pub ptime: Ptime,
     /// Who sends, from our side.
@@ -169,6 +184,28 @@ pub struct Negotiated {
     pub rtcp_mux: bool,
     /// The keys, if it is SRTP.
     pub srtp: Option<Box<Keys>>,
+}
+
+impl Negotiated {
+    /// Everything that both list: what is sent first.
+    pub(crate) fn formats(&self) -> impl Iterator<Item = AgreedFormat> {
+        let Self { codec, pt_send, pt_recv, .. } = *self;
+        let codec = AgreedFormat { encoding: Encoding::Audio(codec), pt_send, pt_recv };
+        let event = self.telephone_event.map(|TelephoneEvent { pt_send, pt_recv, clock }| AgreedFormat {
+            encoding: Encoding::TelephoneEvent { clock },
+            pt_send,
+            pt_recv,
+        });
+        [codec].into_iter().chain(event).chain(self.others.iter().copied())
+    }
+
+    /// The codecs that the peer may send beside [`Negotiated::codec`].
+    pub fn other_codecs(&self) -> impl Iterator<Item = Codec> {
+        self.others.iter().filter_map(|format| match format.encoding {
+            Encoding::Audio(codec) => Some(codec),
+            Encoding::TelephoneEvent { .. } | Encoding::ComfortNoise => None,
+        })
+    }
 }
 
 /// The body that offers `local`.
@@ -249,7 +286,24 @@ fn accept(local: &LocalMedia, ours: &[Format], answer: &[u8]) -> Result<Negotiat
     let rtcp_mux = local.rtcp_mux && stream.rtcp_mux;
     let srtp = answered_keys(audio, local.srtp.as_ref())?;
     let agreed = negotiated(local, &stream, codec, [pt_send, pt_recv], telephone_event, rtcp_mux)?;
-    Ok(Negotiated { srtp, ..agreed })
+    let others = others(stream.formats(), ours, codec, telephone_event);
+    Ok(Negotiated { others, srtp, ..agreed })
+}
+
+/// What both `theirs` and `ours` list beside the codec and the events that are sent.
+fn others(
+    theirs: &[Format],
+    ours: &[Format],
+    codec: Codec,
+    event: Option<TelephoneEvent>,
+) -> Vec<AgreedFormat> {
+    let event = event.map(|event| Encoding::TelephoneEvent { clock: event.clock });
+    let is_other = |encoding| encoding != Encoding::Audio(codec) && Some(encoding) != event;
+    let agreed = ours.iter().filter(|format| is_other(format.encoding)).filter_map(|format| {
+        let pt_send = formats::number(theirs, format.encoding)?;
+        Some(AgreedFormat { encoding: format.encoding, pt_send, pt_recv: format.pt })
+    });
+    agreed.collect()
 }
 
 /// The keys that the answering line agrees on; none if it is in the clear.
@@ -313,6 +367,7 @@ fn accept_line(
     let agreed = negotiated(local, &stream, codec, [pt, pt], telephone_event, rtcp_mux)?;
     let mut formats = vec![Format { pt, encoding: Encoding::Audio(codec) }];
     formats.extend(stream.comfort_noise().filter(|_| codec.clock_rate() == 8_000));
+    let others = others(&formats, &formats, codec, telephone_event);
     formats.extend(telephone_event.map(|TelephoneEvent { pt_recv: pt, clock, .. }| Format {
         pt,
         encoding: Encoding::TelephoneEvent { clock },
@@ -326,7 +381,7 @@ fn accept_line(
         crypto::add(&mut answer, theirs.tag, ours);
         Box::new(Keys { send: ours.clone(), receive: theirs.key })
     });
-    Ok((answer, Negotiated { srtp, ..agreed }))
+    Ok((answer, Negotiated { others, srtp, ..agreed }))
 }
 
 /// What is taken of the keys of an offered line; none if the call is to be in the clear.
@@ -366,6 +421,7 @@ fn negotiated(
         pt_send,
         pt_recv,
         telephone_event,
+        others: Vec::new(),
         ptime: formats::packet_time(codec, stream.packet_time(local.ptime)),
         direction: stream.our_direction().and(local.direction),
         rtcp_mux,

@@ -68,6 +68,11 @@ impl Stream {
         })
     }
 
+    /// Those formats of the line that we know, in the peer's order.
+    pub(super) fn formats(&self) -> &[Format] {
+        &self.formats
+    }
+
     /// Comfort noise, if the peer knows it.
     pub(super) fn comfort_noise(&self) -> Option<Format> {
         self.formats.iter().find(|format| format.encoding == Encoding::ComfortNoise).copied()

@@ -104,6 +104,7 @@ fn answer_with_static_types_and_no_rtpmap() {
             pt_send: 0,
             pt_recv: 0,
             telephone_event: None,
+            others: Vec::new(),
             ptime: Ptime::DEFAULT,
             direction: Direction::SendRecv,
             rtcp_mux: false,
@@ -531,4 +532,30 @@ fn comfort_noise_is_answered_beside_audio_of_its_clock() {
     let opus = body("m=audio 9000 RTP/AVP 96 13\na=rtpmap:96 opus/48000/2\n");
     let (answer, _) = super::answer(&opus, &of(&Codec::ALL)).unwrap();
     assert!(String::from_utf8(answer).unwrap().contains("m=audio 40000 RTP/AVP 96\r\n"));
+}
+
+#[test]
+fn all_that_both_list_may_come() {
+    let other = |encoding, pt_send, pt_recv| AgreedFormat { encoding, pt_send, pt_recv };
+    let noise = |pt| other(Encoding::ComfortNoise, pt, 13);
+    let local = LocalMedia { codecs: Codec::DEFAULT.to_vec(), ..local() };
+    let agreed = |media: &str| accept_answer(&local, &body(media)).unwrap();
+    let some = agreed(
+        "m=audio 9000 RTP/AVP 0 18 8 97 101\na=rtpmap:97 CN/8000\na=rtpmap:101 telephone-event/8000\n",
+    );
+    assert_eq!((some.codec, some.pt_send), (Codec::Pcmu, 0));
+    assert_eq!(some.others, [other(Encoding::Audio(Codec::Pcma), 8, 8), noise(97)]);
+    let two_clocks = agreed(
+        "m=audio 9000 RTP/AVP 110 111 8 13 101 102\na=rtpmap:110 opus/48000/2\na=rtpmap:111 L16/16000\n\
+         a=rtpmap:101 telephone-event/8000\na=rtpmap:102 telephone-event/48000\n",
+    );
+    assert_eq!((two_clocks.codec, two_clocks.pt_send, two_clocks.pt_recv), (Codec::Opus, 110, 96));
+    assert_eq!(two_clocks.telephone_event.unwrap().clock, 48_000);
+    let event = other(Encoding::TelephoneEvent { clock: 8_000 }, 101, 101);
+    assert_eq!(two_clocks.others, [other(Encoding::Audio(Codec::Pcma), 8, 8), noise(13), event]);
+    assert_eq!(two_clocks.other_codecs().collect::<Vec<_>>(), [Codec::Pcma]);
+    // Our own answer lists one codec, so nothing else may come; comfort noise as the offer numbers it.
+    let (text, one) = answer_to("m=audio 9000 RTP/AVP 0 8 105\na=rtpmap:105 CN/8000\n").unwrap();
+    assert!(text.contains("m=audio 40000 RTP/AVP 0 105\r\n"), "{text}");
+    assert_eq!(one.others, [other(Encoding::ComfortNoise, 105, 105)]);
 }

@@ -5,12 +5,19 @@ use std::time::Duration;
 use crate::rig::{EVENT_PT, PTIME, Rig, Sent, addr, collect, collecting, negotiated, play, playing, prompt};
 use media_core::dtmf::Method;
 use media_core::rtp::{Header, Packet};
+use media_core::sdp::Encoding;
 use media_core::{
-    Codec, Collect, Digit, Direction, Ear, EarConfig, Feed, Keys, Leg, MediaEvent, MediaTime, Negotiated,
-    PlayEnd, SeqNo, Ssrc, TelephoneEvent,
+    AgreedFormat, Codec, Collect, Digit, Direction, Ear, EarConfig, Feed, Keys, Leg, MediaEvent, MediaTime,
+    Negotiated, PlayEnd, SeqNo, Ssrc, TelephoneEvent,
 };
 
 const RELAY: Feed = Feed::Relay { keys: Keys::Relayed };
+
+/// A codec that both sides list, under its usual number.
+fn as_usual(codec: Codec) -> AgreedFormat {
+    let pt = codec.payload_type();
+    AgreedFormat { encoding: Encoding::Audio(codec), pt_send: pt, pt_recv: pt }
+}
 
 /// The one who speaks and the one who is to hear it.
 struct Relayed {
@@ -235,15 +242,78 @@ fn a_prompt_has_the_line_while_it_plays() {
 }
 
 #[test]
-fn who_is_held_neither_hears_nor_is_heard() {
-    let held = Negotiated { direction: Direction::RecvOnly, ..negotiated("192.0.2.1:4000") };
-    let mut relayed = Relayed::with(&held, RELAY);
-    assert_eq!(relayed.speak(), None);
+fn who_is_held_neither_hears_nor_is_heard_and_nothing_of_that_is_missed() {
+    let agreed = |direction| Negotiated { direction, ..negotiated("192.0.2.1:4000") };
+    let heard = |direction| Negotiated { direction, ..negotiated("192.0.2.2:5000") };
+    // The far side holds us, and the near side is held by us.
+    for near_is_held in [false, true] {
+        let mut relayed = Relayed::new();
+        let turn = |relayed: &mut Relayed, on| {
+            let now = relayed.far.now;
+            match (near_is_held, on) {
+                (true, true) => relayed.near.start(now, &heard(Direction::SendOnly)),
+                (true, false) => relayed.near.start(now, &heard(Direction::SendRecv)),
+                (false, true) => relayed.far.leg.start(now, &agreed(Direction::RecvOnly)),
+                (false, false) => relayed.far.leg.start(now, &agreed(Direction::SendRecv)),
+            }
+        };
+        relayed.speak();
+        turn(&mut relayed, true);
+        for _ in 0..1_500 {
+            assert_eq!(relayed.speak(), None);
+        }
+        turn(&mut relayed, false);
+        relayed.speak();
+        relayed.speak();
+        let (seqs, times, _) = relayed.numbers();
+        // RFC 3550, 5.1: the number "increments by one for each RTP data packet sent".
+        assert_eq!(seqs[5..], [5, 6, 7], "near held: {near_is_held}");
+        assert_eq!(times[5..], [5 * 160, 1_506 * 160, 1_507 * 160], "and time has passed");
+    }
+}
 
-    let mut relayed = Relayed::new();
-    let music = Negotiated { direction: Direction::SendOnly, ..negotiated("192.0.2.2:5000") };
-    relayed.near.start(relayed.far.now, &music);
-    assert_eq!(relayed.speak(), None);
+#[test]
+fn noise_is_sent_on_to_whom_it_says_something() {
+    let number = |pt_send| AgreedFormat { encoding: Encoding::ComfortNoise, pt_send, pt_recv: 13 };
+    for others in [vec![], vec![number(13)], vec![number(97)]] {
+        let known = others.first().map(|format| format.pt_send);
+        let mut relayed = Relayed::with(&Negotiated { others, ..negotiated("192.0.2.1:4000") }, RELAY);
+        relayed.speak();
+        for _ in 0..5 {
+            let sent = relayed.packet(13, false, &[60, 10, 20]);
+            assert_eq!(sent.as_ref().map(|sent| sent.header.pt), known);
+            assert!(sent.is_none_or(|sent| sent.payload == [60, 10, 20]));
+            relayed.pass();
+        }
+        relayed.speak();
+        let (seqs, times, _) = relayed.numbers();
+        assert_eq!(seqs, (0..seqs.len() as u16).collect::<Vec<u16>>());
+        assert_eq!(times.last(), Some(&(11 * 160)));
+        assert_eq!(seqs.len(), if known.is_some() { 12 } else { 7 });
+    }
+}
+
+#[test]
+fn what_is_sent_on_is_what_the_other_side_has_agreed_to_take() {
+    let near = Negotiated {
+        others: [Codec::Pcmu, Codec::G722, Codec::Opus].map(as_usual).to_vec(),
+        ..negotiated("192.0.2.2:5000")
+    };
+    let far = Negotiated {
+        others: [Codec::Opus, Codec::Pcmu].map(as_usual).to_vec(),
+        ..negotiated("192.0.2.1:4000")
+    };
+    let mut relayed = Relayed::with(&far, RELAY);
+    relayed.near.start(relayed.far.now, &near);
+    let pts = [8, 0, 9, 18, 96, 0, 8].map(|pt| {
+        let sent = relayed.packet(pt, false, &[0x33; 160]);
+        relayed.pass();
+        sent.map(|sent| sent.header.pt)
+    });
+    // Opus counts time in another clock, which cannot go on in the same stream.
+    assert_eq!(pts, [Some(8), Some(0), None, None, None, Some(0), Some(8)]);
+    let (seqs, _, _) = relayed.numbers();
+    assert_eq!(seqs, (0..9).collect::<Vec<u16>>());
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod alloc;
 mod bridge;
 mod classifying;
 mod dtmf;
+mod formats;
 mod hearing;
 mod leg;
 mod pair;

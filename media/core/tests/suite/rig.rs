@@ -48,6 +48,7 @@ pub(crate) fn negotiated(remote: &str) -> Negotiated {
         pt_send: 8,
         pt_recv: 8,
         telephone_event: Some(TelephoneEvent { pt_send: EVENT_PT, pt_recv: EVENT_PT, clock: 8000 }),
+        others: Vec::new(),
         ptime: Ptime::DEFAULT,
         direction: Direction::SendRecv,
         rtcp_mux: false,

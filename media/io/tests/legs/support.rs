@@ -98,6 +98,7 @@ pub(crate) fn negotiated(peer: SocketAddr) -> Negotiated {
         pt_send: 0,
         pt_recv: 0,
         telephone_event: Some(TelephoneEvent { pt_send: 101, pt_recv: 101, clock: 8_000 }),
+        others: Vec::new(),
         ptime: Ptime::DEFAULT,
         direction: Direction::SendRecv,
         rtcp_mux: false,
