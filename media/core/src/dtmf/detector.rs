@@ -9,7 +9,8 @@
 //! - steady in level (within [`FLAT`] of the highest) and in phase ([`COHERENT`]);
 //! - within [`TOLERANCE`] of their frequencies, which the advance of the phase from frame to frame tells to a hertz;
 //! - loud enough ([`LEAST`]) and not too different in level ([`TWIST`]);
-//! - [`PURE`]: almost all of the energy there is. Speech has harmonics; this is what tells it from keys.
+//! - [`PURE`]: almost all of the energy there is, but for a dial tone's (`dial_tone.rs`). Speech has harmonics; this is what
+//!   tells it from keys.
 //!
 //! A key is up after [`SHORTEST_PAUSE`] frames without it. Nothing allocates.
 
@@ -17,15 +18,16 @@ use std::f32::consts::TAU;
 use std::ops::Range;
 use std::sync::LazyLock;
 
+use super::dial_tone::{DialTone, Heard};
 use super::{HIGH_HZ, Key, LOW_HZ};
 use crate::Digit;
 
 const RATE: f32 = 8000.0;
 /// 20 ms: long enough that the lobes of a Hann window keep the rows (73 Hz apart) from each other, and short enough that
 /// four whole windows fit into the shortest signal at any alignment.
-const WINDOW: usize = 160;
+pub(super) const WINDOW: usize = 160;
 /// 5 ms: how exactly durations are known. A fourth of the window, so that the windows add up to a constant.
-const HOP: usize = 40;
+pub(super) const HOP: usize = 40;
 const HOP_MS: u16 = 5;
 
 /// A signal of 40 ms is above half its height in 8 or 9 frames, one of 25 ms in 5 or 6. Q.24: 40 ms is to be taken by all,
@@ -55,7 +57,7 @@ const HELD: f32 = 0.35;
 /// The taps of the eight tones, cosines before sines, under the window.
 static BANK: LazyLock<Bank> = LazyLock::new(Bank::new);
 
-struct Bank {
+pub(super) struct Bank {
     taps: [[f32; 16]; WINDOW],
     window: [f32; WINDOW],
 }
@@ -76,6 +78,21 @@ impl Bank {
         }
         bank
     }
+
+    pub(super) fn get() -> &'static Self {
+        &BANK
+    }
+
+    /// The mean square of a window.
+    pub(super) fn power(&self, samples: &[f32; WINDOW]) -> f32 {
+        let mut powers = [0.0_f32; 8];
+        for (samples, window) in samples.chunks_exact(8).zip(self.window.chunks_exact(8)) {
+            for n in 0..8 {
+                powers[n] += samples[n] * samples[n] * window[n];
+            }
+        }
+        powers.iter().sum()
+    }
 }
 
 /// Rows first, then columns.
@@ -88,7 +105,7 @@ fn frequency(tone: usize) -> f32 {
 struct Frame {
     /// Amplitude and phase of each tone, real parts before imaginary ones.
     tones: [f32; 16],
-    /// Mean square of everything.
+    /// Mean square of everything but a dial tone.
     power: f32,
     /// The loudest row and column.
     pair: Pair,
@@ -117,6 +134,7 @@ pub struct Detector {
     filled: usize,
     /// The last frames, the newest last.
     frames: [Frame; SHORTEST],
+    dial_tone: DialTone,
     held: Option<Held>,
 }
 
@@ -146,6 +164,7 @@ impl Detector {
             samples: [0.0; WINDOW],
             filled: WINDOW - HOP,
             frames: [Frame::default(); SHORTEST],
+            dial_tone: DialTone::new(),
             held: None,
         }
     }
@@ -163,7 +182,17 @@ impl Detector {
             rest = later;
             if self.filled == WINDOW {
                 self.frames.copy_within(1.., 0);
-                self.frames[SHORTEST - 1] = Frame::of(&self.samples);
+                let mut frame = Frame::of(&self.samples);
+                let window = Heard {
+                    samples: &self.samples,
+                    power: frame.power,
+                    tones: (frame.square(frame.pair.low) + frame.square(frame.pair.high)) / 2.0,
+                    held: self.held.is_some(),
+                };
+                if let Some(power) = self.dial_tone.take_away(&window, LEAST * LEAST) {
+                    frame.power = power;
+                }
+                self.frames[SHORTEST - 1] = frame;
                 self.samples.copy_within(HOP.., 0);
                 self.filled = WINDOW - HOP;
                 self.judge(&mut heard);
@@ -278,14 +307,8 @@ fn steady(run: &[Frame], tone: usize) -> Option<f32> {
 
 impl Frame {
     fn of(samples: &[f32; WINDOW]) -> Self {
-        let bank = &*BANK;
-        let mut powers = [0.0_f32; 8];
-        for (samples, window) in samples.chunks_exact(8).zip(bank.window.chunks_exact(8)) {
-            for n in 0..8 {
-                powers[n] += samples[n] * samples[n] * window[n];
-            }
-        }
-        let power = powers.iter().sum();
+        let bank = Bank::get();
+        let power = bank.power(samples);
         // Two tones of the least amplitude have the square of it as their power; at their edges a fourth is left.
         if power < LEAST * LEAST / 8.0 {
             return Self { power, ..Self::default() };

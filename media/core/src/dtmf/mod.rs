@@ -2,6 +2,7 @@
 //! stroke though it comes in several ways, and sending by events and tones.
 
 mod detector;
+mod dial_tone;
 mod dialler;
 mod keypad;
 mod listener;

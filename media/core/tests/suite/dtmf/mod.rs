@@ -1,5 +1,6 @@
 //! The detector of in-band DTMF against ITU-T Q.24, noise, speech, and tones that others make.
 
+mod dial_tone;
 mod hearing;
 mod peers;
 mod q24;

@@ -1,4 +1,7 @@
 //! ITU-T Q.24 (11/88), table A-1, at its limits, in A-law and in µ-law, for every key at every alignment.
+//!
+//! Of the table the recommendation itself was not at hand. The limits of AT&T's column agree with those that spandsp and
+//! Asterisk test by (frequencies 1.5 and 3.5 %, −8 and +4 dB, 40 ms); the others nobody was found to bear out.
 
 use media_core::Digit;
 use media_core::dtmf::Key;
