@@ -61,14 +61,11 @@ pub(crate) async fn audio(
         RecordingFormat::Wav => "audio/wav",
         RecordingFormat::Ogg => "audio/ogg",
     };
-    let asked = headers.get(header::RANGE).and_then(|value| value.to_str().ok()).and_then(|range| {
-        let range = range.trim().strip_prefix("bytes=")?;
-        Some(wanted(range, length))
-    });
-    let (status, range) = match asked {
-        None => (StatusCode::OK, 0..length),
-        Some(Some(range)) => (StatusCode::PARTIAL_CONTENT, range),
-        Some(None) => {
+    let asked = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+    let (status, range) = match asked.map_or(Wanted::All, |asked| wanted(asked, length)) {
+        Wanted::All => (StatusCode::OK, 0..length),
+        Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+        Wanted::Nothing => {
             let told = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
             return Ok((StatusCode::RANGE_NOT_SATISFIABLE, told).into_response());
         }
@@ -92,20 +89,32 @@ pub(crate) async fn audio(
     Ok(response)
 }
 
-/// What is wanted by one range of RFC 9110 §14.1.2; `None` when nothing of it is there. Of several ranges, or of what is
-/// not understood, everything (§14.2: "A server MAY ignore the Range header field").
-fn wanted(range: &str, length: u64) -> Option<Range<u64>> {
-    let Some((first, last)) = range.split_once('-').filter(|_| !range.contains(',')) else {
-        return Some(0..length);
-    };
+/// What a Range field wants of a file.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    All,
+    /// At least one octet.
+    Part(Range<u64>),
+    /// Nothing that is there.
+    Nothing,
+}
+
+/// What is wanted by one range of octets (RFC 9110 §14.1.2). Of several ranges, or by what is not understood, everything
+/// (§14.2: "A server MAY ignore the Range header field").
+fn wanted(field: &str, length: u64) -> Wanted {
+    let range = field.trim().strip_prefix("bytes=").filter(|range| !range.contains(','));
+    let Some((first, last)) = range.and_then(|range| range.split_once('-')) else { return Wanted::All };
     match (first.parse::<u64>(), last.parse::<u64>()) {
-        (Ok(first), _) if first >= length => None,
-        (Ok(first), Ok(last)) if last < first => Some(0..length),
-        (Ok(first), Ok(last)) => Some(first..length.min(last.saturating_add(1))),
-        (Ok(first), Err(_)) if last.is_empty() => Some(first..length),
-        (Err(_), Ok(0)) => None,
-        (Err(_), Ok(last)) if first.is_empty() && length > 0 => Some(length.saturating_sub(last)..length),
-        (_, _) => Some(0..length),
+        (Ok(first), Ok(last)) if last < first => Wanted::All,
+        (Ok(_), Err(_)) if !last.is_empty() => Wanted::All,
+        (Ok(first), _) if first >= length => Wanted::Nothing,
+        (Ok(first), Ok(last)) => Wanted::Part(first..length.min(last.saturating_add(1))),
+        (Ok(first), Err(_)) => Wanted::Part(first..length),
+        (Err(_), Ok(last)) if first.is_empty() => match last.min(length) {
+            0 => Wanted::Nothing,
+            last => Wanted::Part(length - last..length),
+        },
+        (Err(_), _) => Wanted::All,
     }
 }
 
@@ -132,23 +141,29 @@ mod tests {
 
     #[test]
     fn ranges_are_cut_to_what_is_there() {
-        for (range, expected) in [
-            ("0-", Some(0..100)),
-            ("10-19", Some(10..20)),
-            ("10-1000", Some(10..100)),
-            ("99-99", Some(99..100)),
-            ("100-", None),
-            ("-10", Some(90..100)),
-            ("-1000", Some(0..100)),
-            ("-0", None),
-            ("19-10", Some(0..100)),
-            ("0-1,5-6", Some(0..100)),
-            ("a-b", Some(0..100)),
-            ("-", Some(0..100)),
-            ("", Some(0..100)),
+        let part = Wanted::Part;
+        for (field, expected) in [
+            ("bytes=0-", part(0..100)),
+            ("bytes=10-19", part(10..20)),
+            (" bytes=10-1000", part(10..100)),
+            ("bytes=99-99", part(99..100)),
+            ("bytes=100-", Wanted::Nothing),
+            ("bytes=100-200", Wanted::Nothing),
+            ("bytes=-10", part(90..100)),
+            ("bytes=-1000", part(0..100)),
+            ("bytes=-0", Wanted::Nothing),
+            ("bytes=19-10", Wanted::All),
+            ("bytes=0-1,5-6", Wanted::All),
+            ("bytes=a-b", Wanted::All),
+            ("bytes=5-b", Wanted::All),
+            ("bytes=-", Wanted::All),
+            ("bytes=", Wanted::All),
+            ("pages=1-2", Wanted::All),
         ] {
-            assert_eq!(wanted(range, 100), expected, "{range}");
+            assert_eq!(wanted(field, 100), expected, "{field}");
         }
-        assert_eq!(wanted("0-", 0), None);
+        for field in ["bytes=0-", "bytes=-5", "bytes=-0", "bytes=0-0"] {
+            assert_eq!(wanted(field, 0), Wanted::Nothing, "{field}");
+        }
     }
 }

@@ -37,6 +37,13 @@ pub struct EngineConfig {
     pub stir: StirConfig,
     /// How long the peer of an answered call may send nothing before the call is ended.
     pub rtp_timeout: RtpTimeout,
+    /// Longest inbound call after its answer; an outbound one brings its own.
+    pub inbound_max_duration: Duration,
+}
+
+impl EngineConfig {
+    /// As long as an outbound call that does not say how long.
+    pub const INBOUND_MAX_DURATION: Duration = Duration::from_secs(14_400);
 }
 
 /// The registrar and whom it knows.

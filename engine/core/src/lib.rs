@@ -24,6 +24,7 @@
 //!     limits: Limits { max_calls: 100, max_cps: 10, max_queued: 10, queue_timeout_s: 60, drain_timeout_s: 60 },
 //!     stir: StirConfig::default(),
 //!     rtp_timeout: Default::default(),
+//!     inbound_max_duration: EngineConfig::INBOUND_MAX_DURATION,
 //! };
 //! let mut engine = Engine::new(now, config, [7; 32])?; // the seed comes from the operating system
 //! let call = engine.originate(now, CallId::new("call-1")?, CreateCall::to("sip:bob@192.0.2.9"))?;
@@ -60,9 +61,9 @@
 //! Choices that the contract leaves open:
 //! - A call for a trunk whose first registration is under way waits in the queue; for one that is down it fails as
 //!   `network-error`, for one that is rejected as `blocked`, without an INVITE.
-//! - The API may play and gather when no flow runs or the flow stands at `park` or `pause`; otherwise 409.
+//! - The API may play and gather when no flow runs or the flow stands at `park`, `pause`, `bridge` or `amd`; otherwise 409.
 //! - A call is bridged when it is parked, by the API or at a `park` step; otherwise 409. One that is taken out of a bridge is
-//!   not hung up. Only who came to a bridge that has met two talkers is told `call.bridged`.
+//!   not hung up. A bridge that somebody has been in ends when nobody waits in it any more. Only who came to a bridge that has met two talkers is told `call.bridged`.
 //! - `call.gather.ended` is told once per gather, after its retries.
 //! - A drain ends queued calls at once and the rest at its deadline, both as `limit-reached` if unanswered.
 //! - A flow that hardly waits, or sets more variables than a call may have, is hung up; the CDR has `sip_reason` `flow-limit`.

@@ -38,6 +38,8 @@ pub struct Config {
     pub media_public_ip: Option<IpAddr>,
     /// How long the peer of an answered call may send nothing.
     pub rtp_timeout: RtpTimeout,
+    /// Longest inbound call after its answer; an outbound one brings its own.
+    pub inbound_max_duration: Duration,
     /// Limits of the whole engine.
     pub limits: Limits,
     /// How long ended calls are kept.

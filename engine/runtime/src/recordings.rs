@@ -9,7 +9,7 @@ use control_api_types::{
     CallId, Page, Record, RecordAction, Recording, RecordingEnd, RecordingFormat, RecordingId,
     RecordingStatus, Timestamp,
 };
-use engine_core::{Input, MediaInput};
+use engine_core::{Input, MediaInput, Refusal};
 use media_core::LegId;
 use media_core::record::{self, Format, Track};
 use media_io::record::{Left, Over, RecordConfig, RecordError, Recorded, Recorders};
@@ -191,6 +191,8 @@ impl Engine {
     /// Begins, pauses, goes on with or ends the recording of an answered call; its id.
     pub async fn record(&self, id: &CallId, record: Record) -> Result<RecordingId, Error> {
         if record.action == RecordAction::Start {
+            // A call that is not there is what is wrong, whatever the disk has.
+            self.command(id, |task, _, id| task.core.call(id).map(drop).ok_or(Refusal::NotFound)).await?;
             let config = self.shared.recordings.clone();
             let room = tokio::task::spawn_blocking(move || Recorders::check_space(&config)).await;
             room.map_err(|_| Error::Stopping)??;

@@ -147,6 +147,7 @@ impl Engine {
             limits: config.limits,
             stir: config.stir,
             rtp_timeout: config.rtp_timeout,
+            inbound_max_duration: config.inbound_max_duration,
         };
         let mut core = engine_core::Engine::new(Instant::now(), core_config, seed)?;
         transports.set_seal(core.seal());

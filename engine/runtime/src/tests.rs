@@ -33,6 +33,7 @@ impl Bench {
             },
             media_public_ip: None,
             rtp_timeout: Default::default(),
+            inbound_max_duration: Duration::from_secs(60),
             limits: Limits {
                 max_calls: 0,
                 max_cps: 1,

@@ -80,6 +80,7 @@ pub(super) fn check(
             talking: seconds(file.media.rtp_timeout_s),
             held: seconds(file.media.rtp_timeout_held_s),
         },
+        inbound_max_duration: inbound_max_duration(&file.limits, &mut faults),
         limits,
         cdr_retention: Duration::from_secs(u64::from(*file.limits.cdr_retention_days.get_ref()) * 24 * 3600),
         trunks,
@@ -257,6 +258,14 @@ fn limits(limits: &file::Limits, faults: &mut Checks) -> Limits {
         queue_timeout_s: at_least_one(&limits.queue_timeout_s, "queue_timeout_s", faults),
         drain_timeout_s: limits.drain_timeout_s,
     }
+}
+
+/// The range of an outbound call's own `max_duration_s`.
+fn inbound_max_duration(limits: &file::Limits, faults: &mut Checks) -> Duration {
+    let longest = &limits.inbound_max_duration_s;
+    let in_range = (1..=86_400).contains(longest.get_ref());
+    faults.require(longest, in_range, "inbound_max_duration_s must be 1 to 86400");
+    Duration::from_secs(u64::from(*longest.get_ref()))
 }
 
 fn at_least_one(value: &Spanned<u32>, name: &str, faults: &mut Checks) -> u32 {

@@ -239,6 +239,7 @@ pub(super) struct Limits {
     pub(super) max_cps: Spanned<u32>,
     pub(super) max_queued: Spanned<u32>,
     pub(super) queue_timeout_s: Spanned<u32>,
+    pub(super) inbound_max_duration_s: Spanned<u32>,
     pub(super) drain_timeout_s: u32,
     pub(super) cdr_retention_days: Spanned<u32>,
 }
@@ -250,6 +251,7 @@ impl Default for Limits {
             max_cps: Spanned::new(0..0, 200),
             max_queued: Spanned::new(0..0, 10_000),
             queue_timeout_s: Spanned::new(0..0, 60),
+            inbound_max_duration_s: Spanned::new(0..0, 14_400),
             drain_timeout_s: 300,
             cdr_retention_days: Spanned::new(0..0, 30),
         }

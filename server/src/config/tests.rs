@@ -80,6 +80,7 @@ fn every_section_is_read() {
         [limits]
         max_calls = 5
         queue_timeout_s = 7
+        inbound_max_duration_s = 86400
         cdr_retention_days = 2
         [storage]
         database_url = "sqlite:///var/lib/c.db"
@@ -130,6 +131,7 @@ fn every_section_is_read() {
     assert_eq!((sounds.url_timeout.as_secs(), sounds.url_max_bytes), (5, 8 << 20));
     assert_eq!((sounds.url_cache_bytes, sounds.memory_bytes), (100 << 20, 50 << 20));
     assert_eq!((engine.limits.max_calls, engine.limits.queue_timeout_s), (5, 7));
+    assert_eq!(engine.inbound_max_duration.as_secs(), 86_400);
     assert_eq!(engine.cdr_retention.as_secs(), 2 * 24 * 3600);
     assert_eq!(engine.database, PathBuf::from("/var/lib/c.db"));
     assert_eq!(engine.recordings.min_free, 3 << 20);
@@ -236,6 +238,8 @@ fn well_formed_values_that_are_wrong_are_refused_where_they_stand() {
         ("[limits]\nmax_cps = 0".into(), "2: max_cps must be at least 1"),
         ("[limits]\nmax_queued = 0".into(), "2: max_queued must be at least 1"),
         ("[limits]\nqueue_timeout_s = 0".into(), "2: queue_timeout_s must be at least 1"),
+        ("[limits]\ninbound_max_duration_s = 0".into(), "2: inbound_max_duration_s must be 1 to 86400"),
+        ("[limits]\ninbound_max_duration_s = 86401".into(), "2: inbound_max_duration_s must be 1 to 86400"),
         ("[limits]\ncdr_retention_days = 0".into(), "2: cdr_retention_days must be 1 to 3650"),
         ("[storage]\nrecording_retention_days = 0".into(), "2: recording_retention_days must be 1 to 3650"),
         (

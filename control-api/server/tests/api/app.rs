@@ -180,6 +180,7 @@ fn config(folder: &Folder, sip: SocketAddr) -> Config {
         },
         media_public_ip: None,
         rtp_timeout: Default::default(),
+        inbound_max_duration: Duration::from_secs(60),
         limits: Limits { max_calls: 8, max_cps: 100, max_queued: 4, queue_timeout_s: 60, drain_timeout_s: 5 },
         guard: Default::default(),
         trace: Default::default(),

@@ -437,8 +437,9 @@ impl LiveCall {
                     format!("{MAX_PROGRAMS} plays and gathers of this call have not told their end yet");
                 Err(Refusal::NoRoom { what, retry_after: PROGRAMS_RETRY })
             }
-            Some(Activity::Flow { run, .. }) if !run.leaves_media_free() => Err(self
-                .wrong_state("its flow plays or gathers; only at a park, pause or bridge step the API may")),
+            Some(Activity::Flow { run, .. }) if !run.leaves_media_free() => Err(self.wrong_state(
+                "its flow plays or gathers; only at a park, pause, bridge or amd step the API may",
+            )),
             Some(Activity::Flow { .. } | Activity::Parked) => Ok(()),
         }
     }

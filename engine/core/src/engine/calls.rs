@@ -183,8 +183,8 @@ impl Engine {
         self.command(now, id, |call, ctx| call.reject(ctx, status))
     }
 
-    /// Plays on an answered call whose flow, if any, leaves the media free (at `park` and `pause` steps). It
-    /// replaces what plays and gathers.
+    /// Plays on an answered call whose flow, if any, leaves the media free (at `park`, `pause`, `bridge` and
+    /// `amd` steps). It replaces what plays and gathers.
     pub fn play(&mut self, now: Instant, id: &CallId, play: Play) -> Result<PlayId, Refusal> {
         self.check_play(id, "", Some(&play))?;
         self.command(now, id, |call, ctx| call.play(ctx, play))
@@ -206,13 +206,13 @@ impl Engine {
         self.command(now, id, |call, ctx| call.on_record(ctx, record))
     }
 
-    /// `pointer`: of the play in the request.
     /// Sends digits to the far side of an answered call; the rules of [`Engine::play`] hold, but what plays only waits.
     /// `call.dtmf.sent` follows.
     pub fn dtmf(&mut self, now: Instant, id: &CallId, dtmf: &Dtmf) -> Result<(), Refusal> {
         self.command(now, id, |call, ctx| call.dtmf(ctx, dtmf))
     }
 
+    /// `pointer`: of the play in the request.
     fn check_play(&self, id: &CallId, pointer: &str, play: Option<&Play>) -> Result<(), Refusal> {
         if !self.by_id.contains_key(id) {
             return Err(Refusal::NotFound);

@@ -169,7 +169,7 @@ impl Engine {
         }
         // Without one it wants our offer in the 200.
         let offer = Offer { sdp: request.sdp(), codecs, srtp, answer, questions };
-        let plan = Plan { flow, record: None, max_duration: INBOUND_MAX_DURATION, amd: None };
+        let plan = Plan { flow, record: None, max_duration: self.inbound_max_duration, amd: None };
         let (leg, mut ctx) = self.new_leg(now);
         let live = LiveCall::inbound(&mut ctx, leg, call, trunk, session, offer, plan);
         self.insert(leg, live);

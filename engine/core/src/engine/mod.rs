@@ -45,9 +45,6 @@ use crate::stir::{Identities, StirConfig};
 use crate::timers::{CallTimer, Timers};
 use crate::trunk::{Outcome, Sign, TrunkId, Trunks};
 
-/// Longest inbound call: as long as an outbound one by default.
-const INBOUND_MAX_DURATION: Duration = Duration::from_secs(14_400);
-
 /// What callers refused for want of room are told (RFC 3261 §20.33).
 const RETRY_AFTER: &str = "5";
 
@@ -81,6 +78,7 @@ pub struct Engine {
 
     limits: Limits,
     rtp_timeout: RtpTimeout,
+    inbound_max_duration: Duration,
     gate: Gate,
     queue: Queue,
     /// Outbound calls that have not begun: those in the queue and those that the journal does not have yet.
@@ -120,7 +118,8 @@ impl Engine {
     /// An engine that begins at `now`: trunks that register do so at once. `seed` must be unguessable: tags, branches,
     /// SSRCs and ids come from it.
     pub fn new(now: Instant, config: EngineConfig, seed: [u8; 32]) -> Result<Self, ConfigError> {
-        let EngineConfig { node, clock, sip, trunks, routes, registrar, limits, stir, rtp_timeout } = config;
+        let EngineConfig { node, clock, sip, trunks, routes, registrar, limits, stir, .. } = config;
+        let EngineConfig { rtp_timeout, inbound_max_duration, .. } = config;
         let info_types = Keypress::TYPES.map(str::to_owned).to_vec();
         let sip = EndpointConfig { info_types, ..sip };
         let advertised = sip.listeners.first().ok_or(ConfigError::NoListener)?.advertised;
@@ -151,6 +150,7 @@ impl Engine {
             identities: Identities::new(stir),
             gate: Gate::new(capacity(&limits)),
             rtp_timeout,
+            inbound_max_duration,
             limits,
             queue: Queue::default(),
             waiting: BTreeSet::new(),

@@ -1,5 +1,6 @@
 //! Inbound calls: routes, flows that answer, calls that wait for the API.
 
+use control_api_types::EndedBy;
 use engine_core::{Refusal, Route, RouteAction, RouteMatch};
 use serde_json::json;
 use sip_core::SessionId;
@@ -176,6 +177,22 @@ fn a_route_answers_into_a_flow() {
     assert_eq!((cdr.to.as_str(), cdr.from.as_str(), cdr.trunk.as_deref()), ("100", "+62811", Some("jkt")));
     assert_eq!(world.carrier.outcomes[&session], 200);
     assert_eq!((world.carrier.live(), world.engine.load().live), (0, 0));
+}
+
+#[test]
+fn a_caller_may_stay_as_long_as_the_node_lets_callers() {
+    let mut world = World::with(|config| {
+        config.routes = vec![route(None, RouteAction::Park)];
+        config.inbound_max_duration = std::time::Duration::from_secs(86_400);
+    });
+    let (_, id) = call(&mut world, "200", &[]);
+    let id = world.id(&id.unwrap());
+    world.engine.answer(world.now, &id).unwrap();
+    world.run_for(86_399_000);
+    assert!(world.engine.call(&id).is_some(), "14,400 s are no more than the default");
+    world.run_for(2_000);
+    let cdr = world.cdr(id.as_str());
+    assert_eq!((cdr.ended_by, cdr.sip_reason.as_deref()), (Some(EndedBy::Engine), None));
 }
 
 #[test]

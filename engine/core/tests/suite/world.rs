@@ -189,6 +189,7 @@ impl World {
             limits: limits(),
             stir: StirConfig::default(),
             rtp_timeout: Default::default(),
+            inbound_max_duration: EngineConfig::INBOUND_MAX_DURATION,
         };
         configure(&mut config);
         let link = Impairments { delay: DELAY, ..Impairments::NONE };
