@@ -8,6 +8,9 @@ use crate::{SeqNo, Ssrc};
 
 /// A.1: packets in sequence before a source is believed.
 const MIN_SEQUENTIAL: u8 = 2;
+/// Packets in sequence of another source, none of ours between them, before it takes the place of ours: more than ours loses
+/// in a row when two send at once.
+const TAKES_OVER: u8 = 5;
 /// A.1: largest gap forward that is loss and not a restart.
 const MAX_DROPOUT: u16 = 3000;
 /// A.1: largest step back that is reordering and not a restart.
@@ -25,10 +28,14 @@ pub(crate) struct Totals {
     pub(crate) jitter_ms: f32,
 }
 
-/// Reception from one peer, whatever sources it uses one after the other.
+/// Reception from one peer, whatever sources it uses one after the other. One is measured at a time, and of two that send at
+/// once the first; all that comes is counted.
 #[derive(Debug, Default)]
 pub(crate) struct Reception {
     source: Option<Source>,
+    /// Another source that has sent since the last packet of this one: what it would go on with, and how many were in
+    /// sequence.
+    candidate: Option<(Ssrc, SeqNo, u8)>,
     /// Of sources and sequences that are over.
     closed: Totals,
     /// Of packets before the source was believed or after a jump that was not confirmed.
@@ -87,11 +94,27 @@ impl Reception {
     /// Counts one packet. `clock` is the timestamp rate of `header`, or `None` when its timestamp does not follow the
     /// sampling instant (all packets of an RFC 4733 event carry the time of its start) and so says nothing of jitter.
     pub(crate) fn receive(&mut self, now: Instant, header: &Header, clock: Option<u32>) {
-        if self.source.as_ref().is_none_or(|source| source.ssrc != header.ssrc) {
-            self.close();
-            self.source = Some(Source::new(header.ssrc));
+        let is_other = self.source.as_ref().is_some_and(|source| source.ssrc != header.ssrc);
+        if is_other {
+            self.unconfirmed += 1;
+            // Events may have a source of their own beside the sound's.
+            let Some(clock) = clock else { return };
+            let in_sequence = match self.candidate {
+                Some((ssrc, seq, in_sequence)) if (ssrc, seq) == (header.ssrc, header.seq) => in_sequence + 1,
+                Some(_) | None => 1,
+            };
+            self.candidate = Some((header.ssrc, header.seq.next(), in_sequence));
+            if in_sequence >= TAKES_OVER {
+                self.close();
+                self.unconfirmed -= u64::from(MIN_SEQUENTIAL);
+                let source = self.source.insert(Source::new(header.ssrc));
+                source.standing = Standing::Valid(Sequence::confirmed_at(header.seq));
+                source.jitter.receive(now, header.timestamp.0, clock);
+            }
+            return;
         }
-        let Some(source) = &mut self.source else { return };
+        self.candidate = None;
+        let source = self.source.get_or_insert_with(|| Source::new(header.ssrc));
         match &mut source.standing {
             Standing::Probation { in_sequence, last } => {
                 *in_sequence = if header.seq == last.next() { *in_sequence + 1 } else { 1 };
@@ -175,6 +198,7 @@ impl Reception {
         let received = received - self.unconfirmed;
         self.closed = Totals { received, lost, gaps, duplicated, reordered, jitter_ms };
         self.source = None;
+        self.candidate = None;
     }
 }
 
@@ -387,6 +411,46 @@ mod tests {
         assert_eq!(Totals { gaps: 0, ..reception.totals() }, totals(8, 1, 0, 0));
         let block = reception.report().unwrap();
         assert_eq!((block.ssrc, block.cumulative_lost, block.highest_seq), (Ssrc(2), 0, 40_004));
+    }
+
+    #[test]
+    fn of_two_sources_at_once_the_first_is_measured() {
+        let start = crate::epoch();
+        let packet = |reception: &mut Reception, n: u32, ssrc, seq: u32, clock| {
+            let (seq, timestamp) = (SeqNo(seq as u16), MediaTime(n * 160));
+            let header = Header { marker: false, pt: 0, seq, timestamp, ssrc: Ssrc(ssrc) };
+            reception.receive(start + Duration::from_millis(20) * n, &header, clock);
+        };
+        let mut reception = Reception::default();
+        // Of the first every third packet is lost.
+        for n in 0..300 {
+            if n % 3 != 2 {
+                packet(&mut reception, n, 1, n, Some(CLOCK));
+            }
+            packet(&mut reception, n, 2, 500 + n, Some(CLOCK));
+        }
+        assert_eq!((reception.totals().received, reception.totals().lost), (500, 99));
+        assert_eq!(reception.report().map(|block| block.ssrc), Some(Ssrc(1)));
+        // The first is over, and the keys of a third change nothing.
+        for n in 300..400 {
+            packet(&mut reception, n, 2, 500 + n, Some(CLOCK));
+            packet(&mut reception, n, 3, 90 + n, None);
+        }
+        assert_eq!((reception.totals().received, reception.totals().lost), (700, 99));
+        assert_eq!(reception.report().map(|block| block.ssrc), Some(Ssrc(2)));
+    }
+
+    #[test]
+    fn another_clock_is_no_jitter() {
+        let mut reception = Reception::default();
+        let start = crate::epoch();
+        for n in 0..100_u32 {
+            let (units, clock) = if n < 50 { (160, 8_000) } else { (960, 48_000) };
+            let timestamp = MediaTime(n * units);
+            let header = Header { marker: false, pt: 0, seq: SeqNo(n as u16), timestamp, ssrc: Ssrc(1) };
+            reception.receive(start + Duration::from_millis(20) * n, &header, Some(clock));
+            assert_eq!(reception.totals().jitter_ms, 0.0, "packet {n}");
+        }
     }
 
     #[test]

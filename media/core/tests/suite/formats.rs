@@ -155,3 +155,30 @@ fn what_was_not_agreed_on_is_nobodys_voice() {
     rig.hear_audio();
     assert!(rig.leg.stats().mos.is_some());
 }
+
+#[test]
+fn keys_with_a_source_of_their_own_do_not_cut_the_sound() {
+    let mut rig = Rig::with(&agreed(&[Codec::Pcma]));
+    rig.leg.listen(Box::new(Ear::new(EarConfig::new(Codec::Pcma))));
+    let mut singer = Singer::new();
+    let mut n = 0_u16;
+    singer.sing(&mut rig, Codec::Pcma, 100, |rig, datagram| {
+        hear(rig, datagram);
+        n += 1;
+        if (40..60).contains(&n) {
+            let event = Header {
+                marker: n == 40,
+                pt: crate::rig::EVENT_PT,
+                seq: SeqNo(n),
+                timestamp: MediaTime(7_000),
+                ssrc: Ssrc(78),
+            };
+            let [d0, d1] = (n * 160).to_be_bytes();
+            rig.hear(addr(PEER), &[&event.to_bytes()[..], &[5, 10, d0, d1]].concat());
+        }
+    });
+    let stats = rig.leg.stats();
+    let ear = stats.ear.unwrap();
+    assert_eq!((stats.packets_received, stats.packets_lost), (120, 0));
+    assert_eq!((ear.discarded, ear.late, ear.concealed_ms), (0, 0, 0), "{ear:?}");
+}
