@@ -196,8 +196,7 @@ pub(crate) enum Turn {
         len: usize,
         /// Whether it is the first packet of the event.
         begins: bool,
-        /// How long ago its segment began, in milliseconds and less this many units.
-        age_ms: u32,
+        /// How long after the event its segment begins.
         past_units: u32,
     },
     /// Nothing: there is no more to send.
@@ -347,7 +346,7 @@ fn event_turn(
         let [d0, d1] = (units.min(SEGMENT) as u16).to_be_bytes();
         let payload = [digit.event_code(), if end { 0x80 } else { 0 } | VOLUME, d0, d1];
         frame[..payload.len()].copy_from_slice(&payload);
-        return Turn::Event { len: payload.len(), begins, age_ms: elapsed, past_units };
+        return Turn::Event { len: payload.len(), begins, past_units };
     }
 }
 

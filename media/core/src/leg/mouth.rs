@@ -6,11 +6,11 @@ use std::time::Instant;
 use super::sender::Voice;
 use super::session::protection;
 use super::{Leg, Stage};
+use crate::MediaEvent;
 use crate::bridge::{Feed, Heard, Keys};
 use crate::dtmf::{Method, Turn};
 use crate::rtp::{HEADER_LEN, Header};
 use crate::sdp::{Encoding, Negotiated};
-use crate::{MediaEvent, MediaTime};
 
 impl Leg {
     /// Whether the leg has something of its own to send, before whatever a bridge has.
@@ -87,9 +87,12 @@ impl Leg {
         let audio = self.frame(now)?;
         let (fields, octets) = match (turn, telephone_event) {
             // RFC 4733, 2.2.1: all packets of an event carry the time of its beginning, the first of them the marker bit.
-            (Some(Turn::Event { len, begins, age_ms, past_units }), Some(event)) => {
-                let age = codec.clock_rate() / 1000 * age_ms;
-                let timestamp = MediaTime(audio.timestamp.0.wrapping_sub(age).wrapping_add(past_units));
+            // It is kept and not reckoned back to: between the packets there may be a hold, or another clock.
+            (Some(Turn::Event { len, begins, past_units }), Some(event)) => {
+                if begins {
+                    self.sender.key_began = audio.timestamp;
+                }
+                let timestamp = self.sender.key_began.plus(past_units);
                 (Header { marker: begins, pt: event.pt_send, timestamp, ..audio }, len)
             }
             (Some(_) | None, _) => (audio, frame_len),

@@ -19,6 +19,8 @@ pub(super) struct Sender {
     pub(super) octets: u64,
     /// Whether the frame before was not sent.
     pub(super) paused: bool,
+    /// When the key that is being sent began.
+    pub(super) key_began: MediaTime,
     /// Who sent last.
     pub(super) voice: Voice,
 }
@@ -37,7 +39,16 @@ pub(super) enum Voice {
 impl Sender {
     /// A stream of which nothing has been sent, and whose first packet has these numbers.
     pub(super) fn new(seq: SeqNo, timestamp: MediaTime) -> Self {
-        Self { seq, timestamp, last: None, packets: 0, octets: 0, paused: true, voice: Voice::Own }
+        Self {
+            seq,
+            timestamp,
+            last: None,
+            packets: 0,
+            octets: 0,
+            paused: true,
+            key_began: timestamp,
+            voice: Voice::Own,
+        }
     }
 
     /// The numbers under which the packet with `header` of another leg goes out.

@@ -150,6 +150,30 @@ fn keys_wait_while_the_call_is_held() {
 }
 
 #[test]
+fn a_key_stays_one_key_across_a_hold_and_another_codec() {
+    let live = negotiated("192.0.2.1:4000");
+    let held = Negotiated { direction: Direction::RecvOnly, ..live.clone() };
+    let pt = Codec::Opus.payload_type();
+    let opus = Negotiated { codec: Codec::Opus, pt_send: pt, pt_recv: pt, ..live.clone() };
+    for (meanwhile, then) in [(&held, &live), (&opus, &opus)] {
+        let mut rig = Rig::with(&live);
+        rig.leg.dial(dialler("5", 200, DialBy::Events, Codec::Pcma));
+        rig.tick(5);
+        rig.leg.start(rig.now, meanwhile);
+        rig.tick(20);
+        rig.leg.start(rig.now, then);
+        rig.tick(20);
+        assert_eq!(rig.events(), [MediaEvent::DialEnded { id: 7, reason: DialEnd::Completed, sent: 1 }]);
+        // What the far side makes of it: RFC 4733, 2.2.1, the timestamp is the key's name.
+        let keys = rig.sent.iter().filter(|sent| sent.header.pt == EVENT_PT);
+        let mut times: Vec<u32> = keys.map(|sent| sent.header.timestamp.0).collect();
+        assert_eq!(times.len(), 12, "ten, and the end twice more");
+        times.dedup();
+        assert_eq!(times.len(), 1, "{:?}", then.codec);
+    }
+}
+
+#[test]
 fn every_dialling_ends_once_whatever_ends_it() {
     let ended = |reason, sent| MediaEvent::DialEnded { id: 7, reason, sent };
     let mut rig = Rig::new();
