@@ -128,8 +128,7 @@ impl Leg {
     fn take_ear(&mut self) -> Option<Box<Ear>> {
         let ear = self.ear.take();
         if let Some(ear) = &ear {
-            let before = self.ears_before.as_deref().copied();
-            self.ears_before = Some(Box::new(ear.stats().after(before)));
+            self.ears_before = Some(ear.stats().after(self.ears_before));
         }
         ear
     }

@@ -51,7 +51,7 @@ pub struct Leg {
     /// Whether the owner wants it, beside the taps.
     listens: bool,
     /// What ears before this one have gone through.
-    ears_before: Option<Box<EarStats>>,
+    ears_before: Option<EarStats>,
     taps: Taps,
     events: Events,
     /// While the call is or has been SRTP: what has been heard under a key counts if the key comes back.
@@ -201,7 +201,8 @@ impl Leg {
         self.events.pop()
     }
 
-    /// Whether the peer has been heard, but for so long not that its packets may come from another port of its host.
+    /// Whether the peer has been heard, and its packets may come from another port of its host by now: from the signalled one,
+    /// if it is not heard from there, or, as it has been silent, from any. A socket may be connected to it while it may not.
     pub fn peer_may_have_moved(&self, now: Instant) -> bool {
         self.session().is_some_and(|session| session.rtp.may_have_moved(now))
     }

@@ -62,8 +62,8 @@ impl Leg {
         let received = self.reception.totals();
         let remote = self.reports.remote();
         let ear = match &self.ear {
-            Some(ear) => Some(ear.stats().after(self.ears_before.as_deref().copied())),
-            None => self.ears_before.as_deref().copied(),
+            Some(ear) => Some(ear.stats().after(self.ears_before)),
+            None => self.ears_before,
         };
         let (mos, remote_mos) = self.quality(&received, ear);
         MediaStats {

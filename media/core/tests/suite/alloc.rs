@@ -110,19 +110,21 @@ fn a_minute_of_listening_allocates_nothing() {
 #[test]
 fn a_minute_on_record_allocates_nothing() {
     #[derive(Debug)]
-    struct Counting(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+    struct Counting(std::sync::Arc<std::sync::atomic::AtomicUsize>, usize);
     impl Tape for Counting {
         fn take(&mut self, moment: &Moment<'_>) -> bool {
             black_box(moment);
             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            true
+            self.1 -= 1;
+            self.1 > 0
         }
     }
     let taken = std::sync::Arc::default();
     let mut rig = Rig::new();
-    for track in [Track::Call, Track::Step] {
+    // Both are full before the minute is over, and the ear goes with the second.
+    for (track, room) in [(Track::Call, 1_000), (Track::Step, 2_000)] {
         let beep = Beep::new(Codec::Pcma, Ptime::DEFAULT);
-        let tape = Box::new(Counting(std::sync::Arc::clone(&taken)));
+        let tape = Box::new(Counting(std::sync::Arc::clone(&taken), room));
         let deck = Box::new(Deck::new(tape, Codec::Pcma, Some(beep)));
         rig.leg.record(track, deck, Box::new(Ear::new(EarConfig::new(Codec::Pcma))));
     }
@@ -136,7 +138,8 @@ fn a_minute_on_record_allocates_nothing() {
             rig.now += PTIME;
         }
     });
-    assert_eq!((counts.allocs, taken.load(std::sync::atomic::Ordering::Relaxed)), (0, 6_000));
+    assert_eq!((counts.allocs, taken.load(std::sync::atomic::Ordering::Relaxed)), (0, 3_000));
+    assert_eq!(rig.leg.stats().ear.unwrap().heard_ms, 40_000);
 }
 
 #[test]
