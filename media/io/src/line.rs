@@ -377,7 +377,10 @@ impl<S: Socket> Line<S> {
         match port {
             Port::Rtp => {
                 let heard = running.leg.receive_rtp(now, from, &mut buffer[..length]);
-                if running.peer != Peer::Connected && running.leg.rtp_remote() == Some(from) {
+                if running.peer != Peer::Connected
+                    && running.leg.rtp_remote() == Some(from)
+                    && !running.leg.peer_may_have_moved(now)
+                {
                     running.connect(counters);
                 }
                 heard

@@ -16,11 +16,13 @@ impl Leg {
     /// it for a bridge.
     pub fn receive_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) -> Option<Heard> {
         let Stage::Live(session) = &mut self.stage else { return None };
-        if !session.rtp.admits(now, from) {
+        let is_rtcp = rtp::is_rtcp(datagram);
+        // The header is in the clear in SRTP, too.
+        let header = || Packet::parse(datagram).filter(|_| !is_rtcp).map(|packet| packet.header);
+        if !session.rtp.admits(now, from, header) {
             self.packets_stranger += 1;
             return None;
         }
-        let is_rtcp = rtp::is_rtcp(datagram);
         let datagram = match protection(session.is_secure(), &mut self.srtp) {
             Some(srtp) => {
                 let unprotector = &mut srtp.unprotector;
@@ -93,22 +95,25 @@ impl Leg {
         let Stage::Live(session) = &mut self.stage else { return };
         let clock = session.clock();
         let protection = protection(session.is_secure(), &mut self.srtp);
-        match &mut session.rtcp {
-            Some(peer) if peer.admits(now, from) => {
-                let opened = protection.map(|srtp| srtp.unprotector.unprotect_rtcp(datagram));
-                let datagram = match opened {
-                    Some(Ok(len)) => &datagram[..len],
-                    Some(Err(refused)) => return self.refuse(refused),
-                    None => datagram,
-                };
-                if self.reports.receive(now, &self.config, clock, datagram, &mut self.reception) {
-                    peer.latch(now, from);
-                    session.silence.broken(now);
-                } else {
-                    self.packets_invalid += 1;
-                }
-            }
-            Some(_) | None => self.packets_stranger += 1,
+        let Some(peer) = &mut session.rtcp else {
+            self.packets_stranger += 1;
+            return;
+        };
+        if !peer.admits(now, from, || None) {
+            self.packets_stranger += 1;
+            return;
+        }
+        let opened = protection.map(|srtp| srtp.unprotector.unprotect_rtcp(datagram));
+        let datagram = match opened {
+            Some(Ok(len)) => &datagram[..len],
+            Some(Err(refused)) => return self.refuse(refused),
+            None => datagram,
+        };
+        if self.reports.receive(now, &self.config, clock, datagram, &mut self.reception) {
+            peer.latch(now, from);
+            session.silence.broken(now);
+        } else {
+            self.packets_invalid += 1;
         }
     }
 

@@ -327,18 +327,15 @@ fn only_the_signalled_host_is_heard_and_its_port_is_learned() {
     rig.hear(addr("203.0.113.66:4000"), &[0x80; 40]);
     rig.hear(addr("192.0.2.1:9999"), b"not RTP at all");
     assert_eq!(rig.leg.rtp_remote(), Some(addr("192.0.2.1:4000")));
-    let header = media_core::rtp::Header {
-        marker: false,
-        pt: 8,
-        seq: SeqNo(1),
-        timestamp: MediaTime(1),
-        ssrc: Ssrc(5),
-    };
-    rig.hear(addr("192.0.2.1:5678"), &header.to_bytes());
-    assert_eq!(rig.leg.rtp_remote(), Some(addr("192.0.2.1:5678")));
-    rig.hear_audio();
+    for seq in 1..=4 {
+        let header = Header { marker: false, pt: 8, seq: SeqNo(seq), timestamp: MediaTime(1), ssrc: Ssrc(5) };
+        rig.hear(addr("192.0.2.1:5678"), &header.to_bytes());
+    }
+    assert_eq!(rig.leg.rtp_remote(), Some(addr("192.0.2.1:5678")), "not the first that comes, but the third");
     let stats = rig.leg.stats();
-    assert_eq!((stats.packets_stranger, stats.packets_invalid, stats.packets_received), (2, 1, 1));
+    assert_eq!((stats.packets_stranger, stats.packets_invalid, stats.packets_received), (3, 1, 2));
+    rig.hear_audio();
+    assert_eq!(rig.leg.rtp_remote(), Some(addr("192.0.2.1:4000")), "where it said it is");
 }
 
 #[test]
@@ -346,15 +343,23 @@ fn statistics_count_loss_duplicates_and_octets() {
     let mut rig = Rig::new();
     for n in 0..10_u16 {
         rig.tick(1);
-        if n != 4 && n != 5 {
-            rig.hear_audio();
-        } else {
-            rig.hear_packet(8, MediaTime(0), b"");
+        match n {
+            3 | 4 => rig.lose(),
+            6 => {
+                rig.hear_audio();
+                // The network doubles it.
+                let seq = SeqNo(100 + n);
+                let header = Header { marker: false, pt: 8, seq, timestamp: rig.peer_time(), ssrc: Ssrc(77) };
+                rig.hear(addr("192.0.2.1:4000"), &[&header.to_bytes()[..], &[0x2A; 160]].concat());
+            }
+            8 => rig.hear_packet(8, rig.peer_time(), b""),
+            _ => rig.hear_audio(),
         }
     }
     let stats = rig.leg.finish(rig.now);
     assert_eq!((stats.packets_sent, stats.octets_sent), (10, 1600));
-    assert_eq!((stats.packets_received, stats.octets_received, stats.packets_lost), (10, 1280, 0));
+    assert_eq!((stats.packets_received, stats.octets_received), (9, 8 * 160));
+    assert_eq!((stats.packets_lost, stats.packets_duplicated, stats.packets_reordered), (2, 1, 0));
 }
 
 #[test]
@@ -501,15 +506,22 @@ fn a_peer_whose_port_changes_is_followed_once_the_old_port_is_silent() {
     assert!(rig.leg.peer_may_have_moved(rig.now));
     rig.hear(other, &packet(500, 78));
     assert_eq!((rig.leg.rtp_remote(), rig.leg.stats().packets_stranger), (Some(old), 2));
-    // Another source, as a NAT makes of nothing, and a phone that restarts of everything.
-    for seq in 500..510 {
+    // Another source, as a NAT makes of nothing, and a phone that restarts of everything. One of its packets is lost.
+    for seq in (500..510).chain(511..515) {
         rig.hear(new, &packet(seq, 78));
     }
     assert_eq!(rig.leg.rtp_remote(), Some(new));
-    assert!(!rig.leg.peer_may_have_moved(rig.now));
-    rig.hear(old, &packet(2, 77));
     let stats = rig.leg.stats();
-    assert_eq!((stats.packets_received, stats.packets_lost, stats.packets_stranger), (11, 0, 3));
+    assert_eq!((stats.packets_received, stats.packets_lost, stats.packets_stranger), (13, 1, 4));
+    // Where it said it is, it is at any time, and the other port has to prove itself again.
+    assert!(rig.leg.peer_may_have_moved(rig.now));
+    rig.hear(old, &packet(2, 77));
+    assert_eq!(rig.leg.rtp_remote(), Some(old));
+    assert!(!rig.leg.peer_may_have_moved(rig.now));
+    for seq in 515..520 {
+        rig.hear(new, &packet(seq, 78));
+    }
+    assert_eq!((rig.leg.rtp_remote(), rig.leg.stats().packets_stranger), (Some(old), 9));
 }
 
 #[test]

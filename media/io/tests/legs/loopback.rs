@@ -116,15 +116,21 @@ fn the_peer_is_followed_to_the_port_it_sends_from() {
     let (signalled, behind_nat) = (Peer::new(LOCALHOST), Peer::new(LOCALHOST));
     let local = owner.start_leg(1, signalled.address);
     assert_eq!(signalled.receive().from, local);
-    behind_nat.send(local, &rtp(0, false, 1, 160, &[0xff; 160]));
+    let speak = |peer: &Peer, seq: u16| {
+        peer.send(local, &rtp(0, false, seq, u32::from(seq) * 160, &[0xff; 160]));
+    };
+    (1..=3).for_each(|seq| speak(&behind_nat, seq));
     assert_eq!(behind_nat.receive().from, local);
-    // The socket is connected now: the kernel keeps everybody else out.
-    signalled.send(local, &rtp(0, false, 1, 160, &[0xff; 160]));
-    behind_nat.send(local, &rtp(0, false, 2, 320, &[0xff; 160]));
-    wait_until("the second packet", || owner.media.stats().total().rtp_packets_received == 2);
+    // Where it said it is, it is at once. The socket is connected then: the kernel keeps everybody else out.
+    let received = |owner: &Owner| owner.media.stats().total().rtp_packets_received;
+    speak(&signalled, 4);
+    wait_until("the fourth packet", || received(&owner) == 4);
+    (5..10).for_each(|seq| speak(&behind_nat, seq));
+    speak(&signalled, 5);
+    wait_until("the fifth packet", || received(&owner) == 5);
     owner.command(1, Command::Close);
     let (_, stats) = owner.next_closed();
-    assert_eq!((stats.packets_received, stats.packets_stranger), (2, 0));
+    assert_eq!((stats.packets_received, stats.packets_lost, stats.packets_stranger), (3, 0, 2));
 }
 
 #[test]
@@ -145,7 +151,7 @@ fn a_peer_whose_nat_gives_it_another_port_is_found_again() {
     });
     owner.command(1, Command::Close);
     let (_, stats) = owner.next_closed();
-    assert!(stats.packets_received >= 2 && stats.packets_stranger == 0, "{stats:?}");
+    assert!(stats.packets_received >= 2 && stats.packets_stranger == 2, "{stats:?}");
 }
 
 #[test]
