@@ -3,6 +3,8 @@
 //! Decoding is the tables of ITU-T G.711 scaled to 16 bits; encoding follows the reference of the ITU-T software tool
 //! library (G.191): µ-law works on the upper 14 bits, A-law on the upper 13, of the magnitude in one's complement.
 
+use super::Codec;
+
 /// µ-law code to linear.
 pub fn decode_ulaw(code: u8) -> i16 {
     ULAW[usize::from(code)]
@@ -78,6 +80,25 @@ static ALAW: [i16; 256] = {
     }
     table
 };
+
+/// Of the two laws, the one that `codec` is not.
+pub(crate) fn other_law(codec: Codec) -> Option<Codec> {
+    match codec {
+        Codec::Pcmu => Some(Codec::Pcma),
+        Codec::Pcma => Some(Codec::Pcmu),
+        Codec::G722 | Codec::Opus | Codec::L16 => None,
+    }
+}
+
+/// Brings sound of the other law over to the one of `codec`.
+pub(crate) fn go_over(codec: Codec, sound: &mut [u8]) {
+    let convert: fn(u8) -> u8 = match codec {
+        Codec::Pcma => |octet| encode_alaw(decode_ulaw(octet)),
+        Codec::Pcmu => |octet| encode_ulaw(decode_alaw(octet)),
+        Codec::G722 | Codec::Opus | Codec::L16 => return,
+    };
+    sound.iter_mut().for_each(|octet| *octet = convert(*octet));
+}
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use super::session::protection;
 use super::{Leg, Stage};
 use crate::MediaEvent;
 use crate::bridge::{Feed, Heard, Keys};
+use crate::codec::g711;
 use crate::dtmf::{Method, Turn};
 use crate::rtp::{HEADER_LEN, Header};
 use crate::sdp::{Encoding, Negotiated};
@@ -160,9 +161,9 @@ impl Leg {
     }
 
     /// Sends on what another leg has heard: writes our header before the payload in `datagram`, and returns the part of it
-    /// that is our packet. As SRTP it stands behind the payload, which may go to others too, so there must be room for it.
-    /// `None` when it is not for our peer: a prompt plays, the direction forbids sending, our peer does not know the format
-    /// or is not to have it, or it is too late.
+    /// that is our packet. As SRTP, or in the other law of G.711, it stands behind the payload, which may go to others too, so
+    /// there must be room for it. `None` when it is not for our peer: a prompt plays, the direction forbids sending, our peer
+    /// does not know the format or is not to have it, or it is too late.
     pub fn forward(&mut self, now: Instant, heard: &Heard, datagram: &mut [u8]) -> Option<Range<usize>> {
         let Stage::Live(session) = &self.stage else { return None };
         let (keys, mixed) = match self.feed {
@@ -172,17 +173,21 @@ impl Leg {
         };
         let agreed = &session.agreed;
         let clock = session.clock();
-        // The number under which our peer knows the same: the durations in an event's packets are in its clock, and one of
-        // another would have to be rewritten.
-        let pt = match heard.encoding {
+        // As our peer knows the same, and under its number.
+        let encoding = match heard.encoding {
             // What is mixed comes as sound.
             Some(Encoding::Audio(_) | Encoding::ComfortNoise) if mixed => None,
             // A stream has one clock; another is to have a source of its own (RFC 7160).
             Some(Encoding::Audio(codec)) if codec.clock_rate() != clock => None,
+            // One law goes over into the other octet by octet.
+            Some(Encoding::Audio(codec)) if session.number(Encoding::Audio(codec)).is_none() => {
+                g711::other_law(codec).map(Encoding::Audio)
+            }
             Some(Encoding::TelephoneEvent { .. }) if keys == Keys::Consumed => None,
-            Some(encoding) => session.number(encoding),
-            None => None,
+            // Events of another clock our peer does not know: their durations would have to be rewritten.
+            encoding => encoding,
         };
+        let pt = encoding.and_then(|encoding| session.number(encoding));
         let pt = pt.filter(|_| agreed.direction.sends() && !self.speaks());
         let sender = &mut self.sender;
         sender.paused |= !agreed.direction.sends();
@@ -200,7 +205,20 @@ impl Leg {
         let resumed = std::mem::replace(&mut sender.paused, false);
         let fields = Header { marker: header.marker || resumed, pt, seq, timestamp, ssrc: self.config.ssrc };
         packet.get_mut(..HEADER_LEN)?.copy_from_slice(&fields.to_bytes());
-        self.taps.relayed(now, heard.encoding, &fields, &packet[HEADER_LEN..]);
+        let mut part = begin..heard.payload.end;
+        if encoding != heard.encoding || session.is_secure() {
+            let (before, behind) = datagram.split_at_mut_checked(part.end)?;
+            let packet = &before[part.start..];
+            let copy = behind.get_mut(..packet.len())?;
+            copy.copy_from_slice(packet);
+            if encoding != heard.encoding
+                && let Some(Encoding::Audio(codec)) = encoding
+            {
+                g711::go_over(codec, &mut copy[HEADER_LEN..]);
+            }
+            part = part.end..part.end + part.len();
+        }
+        self.taps.relayed(now, encoding, &fields, &datagram[part.start + HEADER_LEN..part.end]);
         if seq.distance_from(sender.seq) >= 0 {
             sender.seq = seq.next();
         }
@@ -212,16 +230,12 @@ impl Leg {
             }
         }
         sender.count(heard.payload.len());
-        let plain = begin..heard.payload.end;
         match protection(session.is_secure(), &mut self.srtp) {
             Some(srtp) => {
-                let (packet, behind) = datagram.split_at_mut_checked(plain.end)?;
-                let packet = &packet[plain.start..];
-                behind.get_mut(..packet.len())?.copy_from_slice(packet);
-                let len = srtp.protector.protect_rtp(behind, packet.len())?;
-                Some(plain.end..plain.end + len)
+                let len = srtp.protector.protect_rtp(&mut datagram[part.start..], part.len())?;
+                Some(part.start..part.start + len)
             }
-            None => Some(plain),
+            None => Some(part),
         }
     }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::rig::{EVENT_PT, PTIME, Rig, Sent, addr, collect, collecting, negotiated, play, playing, prompt};
 use media_core::dtmf::Method;
-use media_core::rtp::{Header, Packet};
+use media_core::rtp::{HEADER_LEN, Header, Packet};
 use media_core::sdp::Encoding;
 use media_core::{
     AgreedFormat, Codec, Collect, Digit, Direction, Ear, EarConfig, Feed, Keys, Leg, MediaEvent, MediaTime,
-    Negotiated, PlayEnd, SeqNo, Ssrc, TelephoneEvent,
+    Negotiated, PlayEnd, SeqNo, Ssrc, TelephoneEvent, g711,
 };
 
 const RELAY: Feed = Feed::Relay { keys: Keys::Relayed };
@@ -52,10 +52,13 @@ impl Relayed {
     }
 
     fn arrives(&mut self, header: Header, payload: &[u8]) -> Option<Sent> {
+        let len = HEADER_LEN + payload.len();
         let mut datagram = [&header.to_bytes()[..], payload].concat();
-        let heard = self.near.receive_rtp(self.far.now, addr("192.0.2.2:5000"), &mut datagram);
+        datagram.resize(2 * len, 0);
+        let heard = self.near.receive_rtp(self.far.now, addr("192.0.2.2:5000"), &mut datagram[..len]);
         self.near_events.extend(std::iter::from_fn(|| self.near.poll_event()));
         let part = self.far.leg.forward(self.far.now, &heard?, &mut datagram)?;
+        assert_eq!(&datagram[HEADER_LEN..len], payload, "others are to have it, too");
         let packet = Packet::parse(&datagram[part]).unwrap();
         let sent = Sent { header: packet.header, payload: packet.payload.to_vec() };
         self.far.sent.push(sent.clone());
@@ -290,6 +293,22 @@ fn noise_is_sent_on_to_whom_it_says_something() {
         assert_eq!(seqs, (0..seqs.len() as u16).collect::<Vec<u16>>());
         assert_eq!(times.last(), Some(&(11 * 160)));
         assert_eq!(seqs.len(), if known.is_some() { 12 } else { 7 });
+    }
+}
+
+#[test]
+fn one_law_goes_over_into_the_other() {
+    let near = Negotiated { others: vec![as_usual(Codec::Pcmu)], ..negotiated("192.0.2.2:5000") };
+    let mut relayed = Relayed::new();
+    relayed.near.start(relayed.far.now, &near);
+    relayed.speak();
+    let loud: Vec<u8> = (0..160).map(|n| n as u8).collect();
+    let sent = relayed.packet(0, false, &loud).unwrap();
+    assert_eq!(sent.header.pt, 8, "the far side lists nothing else");
+    for (sent, came) in sent.payload.iter().zip(&loud) {
+        let (sent, came) = (g711::decode_alaw(*sent), g711::decode_ulaw(*came));
+        let off = (i32::from(sent) - i32::from(came)).abs();
+        assert!(off <= 16 + i32::from(came.unsigned_abs()) / 16, "{came} became {sent}");
     }
 }
 
