@@ -122,10 +122,19 @@ impl Route {
     }
 
     /// Its body is a `T` in JSON.
-    pub(crate) fn body<T: ToSchema>(mut self) -> Self {
+    pub(crate) fn body<T: ToSchema>(self) -> Self {
+        self.json::<T>(Required::True)
+    }
+
+    /// Its body is a `T` in JSON, or there is none.
+    pub(crate) fn body_or_none<T: ToSchema>(self) -> Self {
+        self.json::<T>(Required::False)
+    }
+
+    fn json<T: ToSchema>(mut self, required: Required) -> Self {
         let content = ContentBuilder::new().schema(Some(self.reference::<T>())).build();
         self.codes.extend([Code::Unparsable, Code::Validation, Code::TooLarge]);
-        self.request("application/json", content)
+        self.request("application/json", content, required)
     }
 
     /// Its body is a form with a file.
@@ -140,11 +149,11 @@ impl Route {
         let content = ContentBuilder::new().schema(Some(Schema::from(form))).build();
         self.max_body = max_body;
         self.codes.extend([Code::Unparsable, Code::Validation, Code::TooLarge, Code::UnsupportedMediaType]);
-        self.request("multipart/form-data", content)
+        self.request("multipart/form-data", content, Required::True)
     }
 
-    fn request(mut self, kind: &str, content: utoipa::openapi::Content) -> Self {
-        let body = RequestBodyBuilder::new().content(kind, content).required(Some(Required::True)).build();
+    fn request(mut self, kind: &str, content: utoipa::openapi::Content, required: Required) -> Self {
+        let body = RequestBodyBuilder::new().content(kind, content).required(Some(required)).build();
         self.operation = self.operation.request_body(Some(body));
         self
     }
@@ -152,7 +161,7 @@ impl Route {
     /// Answers with a `T` in JSON.
     pub(crate) fn answers<T: ToSchema>(mut self, status: u16, meaning: &str) -> Self {
         let schema = self.reference::<T>();
-        self.response(status, meaning, Some(("application/json", schema)))
+        self.response(status, meaning, &[("application/json", schema)])
     }
 
     /// Answers with a page of `T`.
@@ -166,23 +175,24 @@ impl Route {
             .property("next_cursor", cursor)
             .required("items")
             .required("next_cursor");
-        self.response(200, meaning, Some(("application/json", Schema::from(page).into())))
+        self.response(200, meaning, &[("application/json", Schema::from(page).into())])
     }
 
-    /// Answers with something else than JSON.
-    pub(crate) fn answers_as(self, status: u16, meaning: &str, kind: &str) -> Self {
-        self.response(status, meaning, Some((kind, text().into())))
+    /// Answers with something else than JSON: with one of these types.
+    pub(crate) fn answers_as(self, status: u16, meaning: &str, kinds: &[&str]) -> Self {
+        let contents: Vec<_> = kinds.iter().map(|kind| (*kind, text().into())).collect();
+        self.response(status, meaning, &contents)
     }
 
     /// Answers with nothing but a status.
     pub(crate) fn answers_empty(self, status: u16, meaning: &str) -> Self {
-        self.response(status, meaning, None)
+        self.response(status, meaning, &[])
     }
 
-    fn response(mut self, status: u16, meaning: &str, content: Option<(&str, RefOr<Schema>)>) -> Self {
+    fn response(mut self, status: u16, meaning: &str, contents: &[(&str, RefOr<Schema>)]) -> Self {
         let mut response = ResponseBuilder::new().description(meaning);
-        if let Some((kind, schema)) = content {
-            response = response.content(kind, ContentBuilder::new().schema(Some(schema)).build());
+        for (kind, schema) in contents {
+            response = response.content(*kind, ContentBuilder::new().schema(Some(schema.clone())).build());
         }
         self.operation = self.operation.response(status.to_string(), response);
         self

@@ -116,13 +116,13 @@ fn call_routes() -> Vec<Route> {
             .problems(&live),
         Route::post("/v1/calls/{id}/mute", CONTROL, calls::mute)
             .says("Calls", "muteCall", "Mutes an answered call in its bridge")
-            .body::<Mute>()
+            .body_or_none::<Mute>()
             .more("Without a body: what the far side says is heard by nobody.")
             .answers::<Call>(202, "It is muted.")
             .problems(&live),
         Route::post("/v1/calls/{id}/unmute", CONTROL, calls::unmute)
             .says("Calls", "unmuteCall", "Ends that")
-            .body::<Mute>()
+            .body_or_none::<Mute>()
             .answers::<Call>(202, "It is not muted any more.")
             .problems(&live),
         Route::post("/v1/calls/{id}/bridge", CONTROL, calls::bridge)
@@ -145,7 +145,7 @@ fn call_routes() -> Vec<Route> {
             .problems(&live),
         Route::post("/v1/calls/{id}/reject", CONTROL, calls::reject)
             .says("Calls", "rejectCall", "Refuses an inbound call")
-            .body::<Reject>()
+            .body_or_none::<Reject>()
             .more("Without a body: 603.")
             .answers::<Call>(202, "It is refused.")
             .problems(&live),
@@ -159,7 +159,7 @@ fn call_routes() -> Vec<Route> {
         Route::get("/v1/calls/{id}/trace.pcap", READ, calls::trace_pcap)
             .says("Calls", "getCallTracePcap", "The SIP messages of a call as a capture file")
             .more("For Wireshark: the headers below SIP are made up; what was encrypted is written as plain SIP over TCP.")
-            .answers_as(200, "A capture file (libpcap).", "application/vnd.tcpdump.pcap"),
+            .answers_as(200, "A capture file (libpcap).", &["application/vnd.tcpdump.pcap"]),
         Route::get("/v1/cdrs", READ, calls::cdrs)
             .says("Calls", "listCdrs", "Lists ended calls in the order of their end")
             .more("Durable: every accepted call appears once. Keep next_cursor to go on from there later.")
@@ -225,7 +225,7 @@ fn library_routes() -> Vec<Route> {
         Route::get("/v1/prompts/{id}/audio", READ, prompts::audio)
             .says("Prompts", "getPromptAudio", "What a caller hears: mono, 16 bit, 8 or 16 kHz by the codec")
             .query(&[("codec", codec, "The codec of the call, PCMU when it is not said; original: the file as uploaded.")])
-            .answers_as(200, "A WAV file.", "audio/wav"),
+            .answers_as(200, "A WAV file, or the file as it was uploaded.", &["audio/wav", "application/octet-stream"]),
         Route::delete("/v1/prompts/{id}", CONTROL, prompts::delete)
             .says("Prompts", "deletePrompt", "Forgets a prompt; calls that play it go on")
             .answers_empty(204, "Forgotten."),
@@ -249,7 +249,7 @@ fn library_routes() -> Vec<Route> {
             .answers::<Flow>(200, "It is right; this is how it would be stored."),
         Route::get("/v1/flows/schema", READ, flows::schema)
             .says("Flows", "getFlowSchema", "The JSON Schema of flows")
-            .answers_as(200, "A JSON Schema (2020-12).", "application/schema+json"),
+            .answers_as(200, "A JSON Schema (2020-12).", &["application/schema+json"]),
         Route::get("/v1/trunks", READ, trunks::list)
             .says("Trunks", "listTrunks", "Lists trunks by name")
             .query(&page(&[]))
@@ -324,8 +324,8 @@ fn recording_routes() -> Vec<Route> {
         Route::get("/v1/recordings/{id}/audio", READ, recordings::audio)
             .says("Recordings", "getRecordingAudio", "The file of a recording that has ended")
             .header("Range", "One range of bytes.")
-            .answers_as(200, "The file: audio/wav, or audio/ogg with Opus.", "audio/wav")
-            .answers_as(206, "The range of it.", "audio/wav")
+            .answers_as(200, "The file: audio/wav, or audio/ogg with Opus.", &["audio/wav", "audio/ogg"])
+            .answers_as(206, "The range of it.", &["audio/wav", "audio/ogg"])
             .answers_empty(416, "Nothing of the range is there.")
             .problems(&[Code::WrongState]),
         Route::delete("/v1/recordings/{id}", CONTROL, recordings::delete)
@@ -351,7 +351,7 @@ fn event_routes() -> Vec<Route> {
             .query(&all)
             .header("Last-Event-ID", resume)
             .mentions::<Event>()
-            .answers_as(200, "SSE: data is an Event, id its cursor, event its type.", "text/event-stream")
+            .answers_as(200, "SSE: data is an Event, id its cursor, event its type.", &["text/event-stream"])
             .answers_empty(101, "WebSocket: each text message is an Event or the reply to a command.")
             .problems(&[Code::CursorExpired]),
         Route::get("/v1/calls/{id}/events", STREAM, events::of_call)
@@ -359,7 +359,7 @@ fn event_routes() -> Vec<Route> {
             .query(&filters)
             .header("Last-Event-ID", resume)
             .mentions::<Event>()
-            .answers_as(200, "SSE: data is an Event, id its cursor, event its type.", "text/event-stream")
+            .answers_as(200, "SSE: data is an Event, id its cursor, event its type.", &["text/event-stream"])
             .problems(&[Code::CursorExpired]),
     ]
 }
@@ -401,12 +401,12 @@ fn node_routes(metrics: Access) -> Vec<Route> {
             .answers::<Readiness>(503, "It does not, and why."),
         Route::get("/metrics", metrics, node::metrics)
             .says("Node", "metrics", "Figures for Prometheus")
-            .answers_as(200, "Text exposition format 0.0.4.", "text/plain"),
+            .answers_as(200, "Text exposition format 0.0.4.", &["text/plain"]),
         Route::get("/v1/openapi.json", Access::Open, docs::openapi)
             .says("Documentation", "openapi", "This description")
-            .answers_as(200, "OpenAPI 3.1.", "application/json"),
+            .answers_as(200, "OpenAPI 3.1.", &["application/json"]),
         Route::get("/docs", Access::Open, docs::page)
             .says("Documentation", "docs", "This description to read")
-            .answers_as(200, "A page.", "text/html"),
+            .answers_as(200, "A page.", &["text/html"]),
     ]
 }

@@ -89,6 +89,7 @@ impl Reject {
 
 /// Has the far side call somebody else, and leaves the call to them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Transfer {
     /// Blind: a number, as the trunk is given it, or a `sip:` URI. Attended: the id of another answered call, whose far
     /// side is to be called and to go on with this one instead of us.

@@ -107,6 +107,7 @@ impl MuteDirection {
 
 /// Bridges a call with another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct BridgeCall {
     /// The other call.
     pub with: CallId,
@@ -138,6 +139,7 @@ impl BridgeCall {
 
 /// Makes a bridge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct CreateBridge {
     /// Chosen by the caller; left out, the engine chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -175,6 +177,7 @@ impl CreateBridge {
 
 /// Takes a call into a bridge, or gives one that is in it another role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct JoinBridge {
     /// The call.
     pub call_id: CallId,
@@ -210,6 +213,7 @@ impl JoinBridge {
 
 /// Mutes a call, or ends that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Mute {
     /// Which way.
     #[schema(required = false, default = "in")]

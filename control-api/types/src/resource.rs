@@ -165,6 +165,7 @@ pub struct Limits {
 
 /// The body of `PATCH /v1/limits`: what is to change, until the configuration file is read again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct LimitsPatch {
     /// Most live calls.
     #[schema(minimum = 1)]
