@@ -389,17 +389,22 @@ fn torture_messages() -> Vec<Bytes> {
 
 /// Repeats `work`, which does `things` at once, for about `length`.
 fn cost(length: Duration, things: usize, mut work: Work) -> Cost {
+    /// Whole rounds of the frames; few enough of what takes long that some batches are left alone by everybody else.
     const BATCH: u32 = 200;
-    let begin = Instant::now();
-    let mut fastest = Duration::MAX;
-    while begin.elapsed() < length {
+    const LONG_BATCH: u32 = 50;
+    const LONG: Duration = Duration::from_micros(20);
+    let mut batch = |count: u32| {
         let start = Instant::now();
-        for _ in 0..BATCH {
-            work();
-        }
-        fastest = fastest.min(start.elapsed());
+        (0..count).for_each(|_| work());
+        start.elapsed()
+    };
+    let size = if batch(LONG_BATCH) > LONG * LONG_BATCH { LONG_BATCH } else { BATCH };
+    let begin = Instant::now();
+    let mut fastest = batch(size);
+    while begin.elapsed() < length {
+        fastest = fastest.min(batch(size));
     }
-    let allocs = alloc_count::count(|| (0..BATCH).for_each(|_| work())).allocs;
-    let per_thing = f64::from(BATCH) * things as f64;
+    let allocs = alloc_count::count(|| _ = batch(size)).allocs;
+    let per_thing = f64::from(size) * things as f64;
     Cost { ns: fastest.as_nanos() as f64 / per_thing, allocations: allocs as f64 / per_thing }
 }

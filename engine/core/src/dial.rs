@@ -245,7 +245,6 @@ fn direct(uri: &Uri, target: Target) -> Group {
         credentials: None,
         gateway: None,
         is_foreign: false,
-        insists_on_srtp: false,
     };
     Group { branches: vec![branch], search: Search::Gateways }
 }

@@ -22,7 +22,7 @@ pub const fn decode(codec: Codec) -> u32 {
     match codec {
         Codec::Pcmu | Codec::Pcma | Codec::L16 => 100,
         Codec::G722 => 6_000,
-        Codec::Opus => 13_000,
+        Codec::Opus => 10_000,
     }
 }
 

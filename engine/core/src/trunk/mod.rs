@@ -215,7 +215,6 @@ impl Trunk {
                 credentials: self.config.credentials.clone(),
                 gateway: Some(gateway.name.clone()),
                 is_foreign: false,
-                insists_on_srtp: false,
             };
             Group { branches: vec![branch], search: Search::Gateways }
         };

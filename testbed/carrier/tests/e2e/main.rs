@@ -18,6 +18,5 @@ mod proxy;
 mod quirks;
 mod relay;
 mod sipp;
-mod srtp;
 mod table;
 mod wire;
