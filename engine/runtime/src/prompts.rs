@@ -4,17 +4,22 @@
 //! and one file of encoded audio per codec; the journal keeps the names.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use control_api_types::{Prompt, Timestamp};
-use media_core::{Codec, Encoded};
+use media_core::{Codec, Encoded, record};
 use media_prompts::{Limits, Prepared};
 use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
 use crate::journal::{Journal, JournalError, StoredPrompt};
+
+/// By how much the encodings of a prompt may be shorter than its file.
+const ROUNDING: Duration = Duration::from_millis(20);
 
 /// Why a prompt could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -215,7 +220,8 @@ impl PromptStore {
         tokio::task::spawn_blocking(move || {
             let id = prepared.sha256.to_string();
             write(&original_file(&folder, &id), &original)?;
-            write_encodings(&folder, &id, &prepared.prompt)
+            write_encodings(&folder, &id, &prepared.prompt)?;
+            sync(&folder)
         })
         .await
         .map_err(|_| PromptError::Stopping)?
@@ -239,10 +245,21 @@ fn files(folder: &Path, id: &str) -> Vec<PathBuf> {
     std::iter::once(original_file(folder, id)).chain(encoded).collect()
 }
 
-/// Whole or not at all: a crash leaves a `.part` file, which the next upload replaces.
+/// Whole or not at all, a power cut included: a `.part` file is all that it leaves, which the next upload replaces.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), PromptError> {
     let part = path.with_extension("part");
-    std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path)).map_err(at(path))
+    let write = || {
+        let mut file = std::fs::File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)
+    };
+    write().map_err(at(path))
+}
+
+/// The names of files, which are not in the files.
+fn sync(folder: &Path) -> Result<(), PromptError> {
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))
 }
 
 fn write_encodings(folder: &Path, id: &str, prompt: &media_core::Prompt) -> Result<(), PromptError> {
@@ -250,7 +267,8 @@ fn write_encodings(folder: &Path, id: &str, prompt: &media_core::Prompt) -> Resu
     encodings.try_for_each(|encoded| write(&encoded_file(folder, id, encoded.codec()), encoded.payload()))
 }
 
-/// Reads the encodings, or makes them again from the original when a codec is newer than the upload.
+/// Reads the encodings, or makes them again from the original: when a codec is newer than the upload, or a file has come to
+/// harm.
 fn load(folder: &Path, stored: &StoredPrompt) -> Result<(Prompt, Arc<media_core::Prompt>), PromptError> {
     let resource: Prompt = crate::journal::from_json(&stored.name, &stored.json)?;
     let read = |codec| {
@@ -258,35 +276,65 @@ fn load(folder: &Path, stored: &StoredPrompt) -> Result<(Prompt, Arc<media_core:
         std::fs::read(&path).map(|payload| Encoded::new(codec, payload)).map_err(at(&path))
     };
     if let Ok(encodings) = Codec::ALL.into_iter().map(read).collect() {
-        return Ok((resource, Arc::new(media_core::Prompt::in_codecs(encodings))));
+        let prompt = media_core::Prompt::in_codecs(encodings);
+        // Resampling may round its end off.
+        if prompt.duration() + ROUNDING >= Duration::from_millis(resource.duration_ms) {
+            return Ok((resource, Arc::new(prompt)));
+        }
     }
     let path = original_file(folder, &stored.id);
     let original = std::fs::read(&path).map_err(at(&path))?;
     let prepared = media_prompts::prepare(&original, &Limits::default(), &Codec::ALL)?;
+    if prepared.sha256.to_string() != stored.id {
+        let reason = "its file is not the one that was uploaded";
+        return Err(media_prompts::Error::Damaged { container: "audio", reason }.into());
+    }
     write_encodings(folder, &stored.id, &prepared.prompt)?;
+    sync(folder)?;
     Ok((resource, prepared.prompt))
 }
 
-/// A WAV file (RIFF, `fmt ` with PCM, `data`) of mono audio.
+/// A WAV file of mono audio.
 fn wav(samples: &[i16], rate: u32) -> Bytes {
-    const HEADER: u32 = 36;
-    let data = u32::try_from(samples.len() * 2).unwrap_or(u32::MAX - HEADER);
-    let mut file = Vec::with_capacity(samples.len() * 2 + 44);
-    file.extend_from_slice(b"RIFF");
-    file.extend_from_slice(&(HEADER + data).to_le_bytes());
-    file.extend_from_slice(b"WAVEfmt ");
-    file.extend_from_slice(&16u32.to_le_bytes());
-    for field in [1u16, 1] {
-        file.extend_from_slice(&field.to_le_bytes()); // PCM, mono
-    }
-    for field in [rate, rate * 2] {
-        file.extend_from_slice(&field.to_le_bytes()); // samples and bytes a second
-    }
-    for field in [2u16, 16] {
-        file.extend_from_slice(&field.to_le_bytes()); // bytes a frame, bits a sample
-    }
-    file.extend_from_slice(b"data");
-    file.extend_from_slice(&data.to_le_bytes());
+    let data = u32::try_from(samples.len() * 2).unwrap_or(record::wav::MAX_DATA);
+    let mut file = Vec::with_capacity(samples.len() * 2 + record::wav::HEADER_LEN);
+    file.extend_from_slice(&record::wav::header(rate, 1, data));
     file.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
     file.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THANKS: &[u8] = include_bytes!("../../../testbed/prompts/thanks.mp3");
+
+    #[tokio::test]
+    async fn what_a_power_cut_has_left_is_made_again_or_left_out() {
+        let folder = std::env::temp_dir().join(format!("carillon-prompts-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let journal = Journal::open(&folder.join("carillon.db")).unwrap();
+        let open = || PromptStore::open(&folder, journal.clone()).unwrap();
+        let prompt =
+            open().add("thanks".into(), Bytes::from_static(THANKS), crate::engine::now()).await.unwrap();
+        let whole = open().played(&prompt.id).unwrap();
+        assert!(whole.duration() >= Duration::from_millis(prompt.duration_ms));
+        let [pcma, original] = [
+            encoded_file(&folder.join("prompts"), &prompt.id, Codec::Pcma),
+            original_file(&folder.join("prompts"), &prompt.id),
+        ];
+        for left in [0, 100] {
+            std::fs::write(&pcma, &vec![0; left]).unwrap();
+            assert_eq!(open().played(&prompt.id).unwrap().duration(), whole.duration());
+            let mended = std::fs::read(&pcma).unwrap();
+            assert_eq!(mended, whole.encoded(Codec::Pcma).unwrap().payload(), "with {left} octets left");
+        }
+        std::fs::remove_file(&pcma).unwrap();
+        std::fs::write(&original, &THANKS[..THANKS.len() / 2]).unwrap();
+        let store = open();
+        assert!(store.find("thanks").is_none(), "half of it is not it");
+        store.add("thanks".into(), Bytes::from_static(THANKS), crate::engine::now()).await.unwrap();
+        assert_eq!(open().played(&prompt.id).unwrap().duration(), whole.duration());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

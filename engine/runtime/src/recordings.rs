@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::engine::{Engine, Error, now, parse_place};
 use crate::journal::{Journal, JournalError, RecordingRows};
-use crate::task::{Journalled, Task};
+use crate::task::{Journalled, Task, Unwritten};
 
 /// Writer threads: one can wait for a disk while the other encodes.
 const WRITERS: usize = 2;
@@ -59,6 +59,17 @@ struct OnTape {
     recording: Recording,
     /// Why it was told to end.
     reason: Option<RecordingEnd>,
+    /// The journal would not have its end, which is offered again; the call knows it already.
+    unwritten: bool,
+}
+
+impl Live {
+    /// Deleted while its end was to be offered to the journal again: it is not to come back.
+    fn forget_unwritten(&mut self, id: &str) {
+        if self.0.get(id).is_some_and(|tape| tape.unwritten) {
+            self.0.remove(id);
+        }
+    }
 }
 
 pub(crate) fn writers(media_dir: &Path, settings: &RecordingSettings) -> RecordConfig {
@@ -89,7 +100,8 @@ impl Task {
             tracing::error!(%error, "the beginning of a recording is not in the journal");
         }
         let tape = self.recorders.record(Arc::clone(&id), plan, codec);
-        self.state.recordings.0.insert(Arc::clone(&id), OnTape { leg, track, recording, reason: None });
+        let on_tape = OnTape { leg, track, recording, reason: None, unwritten: false };
+        self.state.recordings.0.insert(Arc::clone(&id), on_tape);
         match tape {
             Ok(tape) => self.media.command(leg, media_io::Command::Record { track, tape, beep }),
             Err(error) => {
@@ -131,7 +143,10 @@ impl Task {
     /// The recording on this track that has not been told to end.
     fn tape(&mut self, leg: LegId, track: Track) -> Option<&mut OnTape> {
         let mut tapes = self.state.recordings.0.values_mut();
-        tapes.find(|tape| tape.leg == leg && tape.track == track && tape.reason.is_none())
+        tapes.find(|tape| {
+            let is_over = tape.reason.is_some() || tape.recording.status == RecordingStatus::Ended;
+            tape.leg == leg && tape.track == track && !is_over
+        })
     }
 
     /// A writer has finished a recording: the journal has it next, then the call.
@@ -162,23 +177,42 @@ impl Task {
             let dropped_ms = recording.dropped_ms;
             tracing::warn!(recording = %recording.id, dropped_ms, "the disk was too slow for a recording");
         }
-        let (told, id) = (self.journalled.clone(), Arc::clone(&recorded.id));
-        let submitted = self.journal.put_recording(recording, move |result| {
+        self.write_recording(at, &recorded.id);
+    }
+
+    /// Offers the end of a recording to the journal.
+    pub(crate) fn write_recording(&mut self, at: Instant, id: &Arc<str>) {
+        let Some(tape) = self.state.recordings.0.get(id) else { return };
+        let (told, of_end) = (self.journalled.clone(), Arc::clone(id));
+        let submitted = self.journal.put_recording(&tape.recording, move |result| {
             // Only a stopped engine does not listen.
-            drop(told.blocking_send(Journalled::Recorded(id, result.map(drop))));
+            drop(told.blocking_send(Journalled::Recorded(of_end, result.map(drop))));
         });
         if let Err(error) = submitted {
-            self.recording_journalled(at, &recorded.id, Err(error));
+            self.recording_journalled(at, id, Err(error));
         }
     }
 
-    /// The journal has the end of a recording, or will not have it; the call goes on either way.
-    pub(crate) fn recording_journalled(&mut self, at: Instant, id: &str, result: Result<(), JournalError>) {
-        if let Err(error) = result {
-            tracing::error!(%error, recording = id, "the end of a recording is not in the journal");
+    /// The journal has the end of a recording, or will not have it now; the call goes on either way.
+    pub(crate) fn recording_journalled(
+        &mut self,
+        at: Instant,
+        id: &Arc<str>,
+        result: Result<(), JournalError>,
+    ) {
+        let Some(tape) = self.state.recordings.0.get_mut(id) else { return };
+        let is_told = std::mem::replace(&mut tape.unwritten, result.is_err());
+        let (leg, recording) = (tape.leg, tape.recording.clone());
+        match result {
+            Ok(()) => drop(self.state.recordings.0.remove(id)),
+            Err(error) => {
+                tracing::error!(%error, recording = &**id, "the end of a recording is not in the journal; trying again");
+                self.offer_again(Unwritten::Recording(Arc::clone(id)));
+            }
         }
-        let Some(OnTape { leg, recording, .. }) = self.state.recordings.0.remove(id) else { return };
-        self.input(at, Input::Media { leg, input: MediaInput::Recorded(Box::new(recording)) });
+        if !is_told {
+            self.input(at, Input::Media { leg, input: MediaInput::Recorded(Box::new(recording)) });
+        }
     }
 
     fn live_recording(&self, id: &str) -> Option<Recording> {
@@ -249,6 +283,8 @@ impl Engine {
         if recording.status != RecordingStatus::Ended {
             return Err(Error::Recording);
         }
+        let of_live = id.to_owned();
+        self.ask(move |task, _| task.state.recordings.forget_unwritten(&of_live)).await?;
         delete(&self.shared.journal, &self.shared.recordings.folder, &recording).await?;
         Ok(true)
     }
@@ -272,14 +308,19 @@ pub(crate) async fn prune(
     most: u32,
 ) -> Result<(), Error> {
     let before = now().unix_ms().saturating_sub(ms(retention));
+    let mut after = None;
     loop {
-        let old = journal.old_recordings(before, most).await?;
+        let old = journal.old_recordings(before, after, most).await?;
         for recording in &old {
-            delete(journal, folder, recording).await?;
+            // One that cannot be deleted now is tried again next time, and does not keep the others.
+            if let Err(error) = delete(journal, folder, recording).await {
+                tracing::error!(%error, recording = %recording.id, "a recording past its retention is still there");
+            }
         }
         if old.len() < most as usize {
             return Ok(());
         }
+        after = old.last().and_then(|last| Some((last.ended_at?.unix_ms(), last.id.to_string())));
     }
 }
 

@@ -114,6 +114,15 @@ pub(crate) struct Task {
     pub(crate) state: State,
 }
 
+/// The end of something that the journal would not take.
+#[derive(Debug)]
+pub(crate) enum Unwritten {
+    /// A call, by its number among those that end.
+    Call(u64),
+    /// A recording.
+    Recording(Arc<str>),
+}
+
 /// What the task keeps track of.
 #[derive(Default)]
 pub(crate) struct State {
@@ -130,8 +139,8 @@ pub(crate) struct State {
     /// Ended calls that the journal does not have as such yet; bounded by the calls there may be.
     ending: BTreeMap<u64, Ended>,
     last_ending: u64,
-    /// Those of them that it would not take.
-    unwritten: VecDeque<u64>,
+    /// What it would not take; bounded like calls and recordings.
+    unwritten: VecDeque<Unwritten>,
     retry_unwritten: Option<Instant>,
     pub(crate) panics: u64,
     draining_since: Option<Timestamp>,
@@ -277,8 +286,11 @@ impl Task {
         }
         if self.state.retry_unwritten.is_some_and(|at| at <= now) {
             self.state.retry_unwritten = None;
-            for number in std::mem::take(&mut self.state.unwritten) {
-                self.write_end(number);
+            for unwritten in std::mem::take(&mut self.state.unwritten) {
+                match unwritten {
+                    Unwritten::Call(number) => self.write_end(number),
+                    Unwritten::Recording(id) => self.write_recording(now, &id),
+                }
             }
         }
     }
@@ -507,7 +519,12 @@ impl Task {
     fn keep_unwritten(&mut self, number: u64, error: &JournalError) {
         let call = self.state.ending.get(&number).map(|ended| ended.call.id.as_str());
         tracing::error!(%error, call, "the end of a call is not in the journal; trying again");
-        self.state.unwritten.push_back(number);
+        self.offer_again(Unwritten::Call(number));
+    }
+
+    /// It is offered to the journal again in a while.
+    pub(crate) fn offer_again(&mut self, unwritten: Unwritten) {
+        self.state.unwritten.push_back(unwritten);
         self.state.retry_unwritten.get_or_insert_with(|| Instant::now() + JOURNAL_RETRY);
     }
 

@@ -90,17 +90,20 @@ impl Journal {
         .await
     }
 
-    /// Recordings that ended before `before_ms`, oldest first.
+    /// Recordings that ended before `before_ms`, oldest first, from behind the end and id of `after`.
     pub(crate) async fn old_recordings(
         &self,
         before_ms: u64,
+        after: Option<(u64, String)>,
         most: u32,
     ) -> Result<Vec<Recording>, JournalError> {
         self.read(move |db| {
+            let (at, id) = after.unwrap_or_default();
             let mut select = db.prepare_cached(
-                "SELECT id, recording FROM recordings WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2",
+                "SELECT id, recording FROM recordings WHERE ended_at < ?1 AND (ended_at, id) > (?2, ?3)
+                 ORDER BY ended_at, id LIMIT ?4",
             )?;
-            list(select.query(params![before_ms, most])?)
+            list(select.query(params![before_ms, at, id, most])?)
         })
         .await
     }

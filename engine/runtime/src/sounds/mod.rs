@@ -87,7 +87,7 @@ impl Sounds {
     ) -> std::io::Result<Self> {
         let web = Web::open(client, &media_dir.join("web"), config)?;
         Ok(Self {
-            loader: Arc::new(Loader { prompts, web }),
+            loader: Arc::new(Loader::new(prompts, web, config)),
             tell,
             cache: Cache::new(config.memory_bytes),
             room: Room::default(),
@@ -120,7 +120,7 @@ impl Sounds {
     /// Asks the cache, and has made ready what is in nobody's hands.
     fn ask(&mut self, now: Instant, leg: LegId, key: &Key) -> Asked {
         if let Key { audio: Audio::Prompt(id), volume_db: 0 } = key {
-            return match self.loader.prompts.played(&id.0) {
+            return match self.loader.played(&id.0) {
                 Some(prompt) => Asked::Ready(prompt),
                 None => Asked::Failed("the prompt has been deleted".into()),
             };
@@ -173,6 +173,6 @@ impl Sounds {
 
     /// What was made ready, octets in memory and on disk, and how many programs wait.
     pub(crate) fn figures(&self) -> (Counts, usize, u64, usize) {
-        (self.counts, self.cache.bytes(), self.loader.web.bytes(), self.room.len())
+        (self.counts, self.cache.bytes(), self.loader.bytes(), self.room.len())
     }
 }

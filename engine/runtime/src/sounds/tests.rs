@@ -176,24 +176,47 @@ async fn a_url_is_fetched_once_kept_over_a_restart_and_played_by_all_who_wait() 
 
 #[tokio::test]
 async fn what_is_no_longer_fresh_is_asked_for_again() {
-    // The first answer has a validator and is stale at once; then it has not changed; then it has; then it is not to be kept.
+    // The first answer has a validator and is stale at once; then it has not changed, which says nothing of how long that is so;
+    // then it has, and is not to be kept; then it is, for ten minutes.
     let server = Server::start(|head, turn| {
-        let same = head.to_ascii_lowercase().contains("if-none-match: \"one\"");
+        let head = head.to_ascii_lowercase();
         match turn {
-            0 => ok("ETag: \"one\"\r\nCache-Control: no-cache\r\n", THANKS),
-            1 if same => status("304 Not Modified"),
-            2 if same => ok("ETag: \"two\"\r\nCache-Control: no-store\r\n", b"no audio"),
-            3 if !same => ok("Cache-Control: no-store\r\n", THANKS),
+            0 => ok("ETag: \"one\"\r\nCache-Control: max-age=0\r\n", THANKS),
+            1 if head.contains("if-none-match: \"one\"") => status("304 Not Modified"),
+            2 if head.contains("if-none-match: \"one\"") => {
+                ok("ETag: \"two\"\r\nCache-Control: no-store\r\n", THANKS)
+            }
+            3 if !head.contains("if-none-match") => ok("Cache-Control: max-age=600\r\n", THANKS),
             _ => status("500 Unexpected"),
         }
     })
     .await;
     let mut bench = Bench::new("again", &config());
     let url = server.url("a.mp3");
-    assert_eq!((bench.play(&url).await, server.asked()), (LENGTH, 1));
-    assert_eq!((bench.play(&url).await, server.asked()), (LENGTH, 2));
-    // "304" said nothing of how long: five minutes. A restart forgets what is in memory, and the folder knows it still.
-    assert_eq!((bench.play(&url).await, server.asked()), (LENGTH, 2));
+    for asked in 1..=4 {
+        assert_eq!((bench.play(&url).await, server.asked()), (LENGTH, asked));
+        let kept = if asked == 3 { 0 } else { THANKS.len() as u64 };
+        assert_eq!(bench.sounds.figures().2, kept, "after {asked} answers");
+    }
+    assert_eq!((bench.play(&url).await, server.asked()), (LENGTH, 4));
+    // A restart forgets what is in memory, and the folder knows it still.
+    bench.restart(&config());
+    assert_eq!((bench.play(&url).await, server.asked()), (LENGTH, 4));
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_keeps_nobody_else_waiting() {
+    let dead = Server::start(|_, _| Vec::new()).await;
+    let server = Server::start(|_, _| ok("", THANKS)).await;
+    let config = SoundConfig { url_timeout: Duration::from_secs(3_600), ..config() };
+    let mut bench = Bench::new("dead", &config);
+    for leg in 1..=40 {
+        bench.run(LegId(leg), vec![Audio::Url(dead.url(&leg.to_string()).into())]);
+    }
+    bench.run(LegId(100), vec![Audio::Url(server.url("a.mp3").into())]);
+    let legs: Vec<u64> = bench.next().await.into_iter().map(|(leg, _)| leg.0).collect();
+    assert_eq!((legs, server.asked()), (vec![100], 1));
+    assert!(dead.asked() <= 4, "{}", dead.asked());
 }
 
 #[tokio::test]

@@ -12,18 +12,16 @@ use bytes::Bytes;
 use media_prompts::Sha256;
 use parking_lot::Mutex;
 use reqwest::header::{
-    CACHE_CONTROL, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    CACHE_CONTROL, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 
 use super::SoundConfig;
 use super::cache::Lifetime;
 use crate::engine::now;
 use crate::http::{Client, Failure, lifetime};
 
-/// Most fetches under way; others wait their turn, within their time.
-const FETCHES: usize = 16;
 /// How long a file is fresh whose server says nothing about it: it is cheap to ask whether it has changed.
 const UNSAID: Duration = Duration::from_secs(300);
 /// How long a file that is no longer fresh is played on when its server does not answer.
@@ -33,7 +31,6 @@ const STALE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Web {
     client: Client,
-    turns: Semaphore,
     timeout: Duration,
     max_bytes: usize,
     shelf: Arc<Shelf>,
@@ -54,7 +51,6 @@ impl Web {
     pub(super) fn open(client: Client, folder: &Path, config: &SoundConfig) -> std::io::Result<Self> {
         Ok(Self {
             client,
-            turns: Semaphore::new(FETCHES),
             timeout: config.url_timeout,
             max_bytes: config.url_max_bytes,
             shelf: Arc::new(Shelf::open(folder.to_owned(), config.url_cache_bytes)?),
@@ -97,8 +93,6 @@ impl Web {
         {
             return Ok(file);
         }
-        // The semaphore is never closed.
-        let _turn = self.turns.acquire().await;
         let conditions = kept.as_ref().map(Kept::conditions).unwrap_or_default();
         let reply = match self.client.get(url, conditions, self.max_bytes).await {
             Ok(reply) => reply,
@@ -175,6 +169,9 @@ struct Kept {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_modified: Option<String>,
     fresh_until_ms: u64,
+    /// How long it is fresh after its server was asked.
+    #[serde(default)]
+    lifetime_ms: Option<u64>,
     must_revalidate: bool,
 }
 
@@ -188,16 +185,24 @@ impl Kept {
             etag: text(ETAG),
             last_modified: text(LAST_MODIFIED),
             fresh_until_ms: 0,
+            lifetime_ms: None,
             must_revalidate: false,
         };
         kept.refresh(headers);
         kept
     }
 
+    /// The server has said these headers of it. What a 304 does not say again stays as it was (RFC 9111 section 4.3.4).
     fn refresh(&mut self, headers: &HeaderMap) {
-        let fresh = u64::try_from(lifetime(headers, UNSAID).as_millis()).unwrap_or(u64::MAX);
+        let says_nothing = !headers.contains_key(CACHE_CONTROL) && !headers.contains_key(EXPIRES);
+        let said = || u64::try_from(lifetime(headers, UNSAID).as_millis()).unwrap_or(u64::MAX);
+        let fresh = self.lifetime_ms.filter(|_| says_nothing).unwrap_or_else(said);
+        self.lifetime_ms = Some(fresh);
         self.fresh_until_ms = now().unix_ms().saturating_add(fresh);
-        self.must_revalidate = says(headers, "must-revalidate");
+        if !says_nothing {
+            // Section 5.2.2.4: what is not to be used without asking is not to be used when nobody answers either.
+            self.must_revalidate = says(headers, "must-revalidate") || says(headers, "no-cache");
+        }
     }
 
     fn fresh_for(&self) -> Option<Duration> {
@@ -281,9 +286,9 @@ impl Shelf {
             });
             match kept {
                 Some(kept) if path.extension().is_some_and(|kind| kind == "json") => found.push(kept),
-                Some(_) => {}
+                Some(_) if path.extension().is_some_and(|kind| kind == "audio") => {}
                 // Half written, or half removed.
-                None => drop(std::fs::remove_file(&path)),
+                Some(_) | None => drop(std::fs::remove_file(&path)),
             }
         }
         found.sort_by_key(|(written, name, _)| (*written, *name));

@@ -7,7 +7,8 @@
 //!
 //! A file is `ID.wav.part` or `ID.ogg.part` until it is whole, and then loses the `.part`. Between two writes it is
 //! whole up to the last one: of a killed process at most a second is lost, and [`Recorders::start`] finishes what an
-//! earlier process has left behind. A disk that is full ends the recording, with what fitted, and not the call.
+//! earlier process has left behind. A disk that is full ends the recording, with what fitted, and not the call; so does one
+//! that has come down to half of what must be free for a recording to begin, because others need room on it too.
 
 mod file;
 mod tape;
@@ -38,7 +39,7 @@ pub struct RecordConfig {
     pub folder: PathBuf,
     /// Writer threads.
     pub threads: usize,
-    /// No recording begins while fewer octets than this are free.
+    /// No recording begins while fewer octets than this are free; those that run end at half of it.
     pub min_free: u64,
 }
 
@@ -169,16 +170,9 @@ impl Recorders {
         }
     }
 
-    /// Whether there is room for recordings now. It asks the file system, which may take its time.
+    /// Whether there is room for another recording now. It asks the file system, which may take its time.
     pub fn check_space(config: &RecordConfig) -> Result<(), RecordError> {
-        let RecordConfig { folder, min_free, .. } = config;
-        let of_folder = |source| RecordError::Folder { folder: folder.clone(), source };
-        let room = statvfs(folder).map_err(|error| of_folder(error.into()))?;
-        let free = room.f_bavail.saturating_mul(room.f_frsize);
-        if free < *min_free {
-            return Err(RecordError::NoSpace { folder: folder.clone(), free, floor: *min_free });
-        }
-        Ok(())
+        check_free(config, config.min_free)
     }
 
     /// How the writers were made.
@@ -205,6 +199,17 @@ impl Drop for Recorders {
             }
         }
     }
+}
+
+/// Whether at least `floor` octets are free.
+fn check_free(RecordConfig { folder, .. }: &RecordConfig, floor: u64) -> Result<(), RecordError> {
+    let of_folder = |source| RecordError::Folder { folder: folder.clone(), source };
+    let room = statvfs(folder).map_err(|error| of_folder(error.into()))?;
+    let free = room.f_bavail.saturating_mul(room.f_frsize);
+    if free < floor {
+        return Err(RecordError::NoSpace { folder: folder.clone(), free, floor });
+    }
+    Ok(())
 }
 
 fn extension(format: Format) -> &'static str {

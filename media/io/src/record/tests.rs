@@ -133,12 +133,17 @@ fn fifty_at_once_each_have_their_own_sound() {
     let (recorders, _, ended) = start(RecordConfig { threads: 2, ..folder.config() });
     let mut tapes: Vec<_> =
         (0..50).map(|n| recorders.record(format!("r{n}").into(), wav(), Codec::Pcma).unwrap()).collect();
-    for _ in 0..4 {
+    for second in 1..=4 {
         for (n, tape) in tapes.iter_mut().enumerate() {
             assert!(feed(tape, n as i16, 50));
         }
-        // As time would: the rings are read before the next second.
-        std::thread::sleep(Duration::from_millis(100));
+        // A ring holds two seconds, which are on disk in time: then the next may come.
+        let is_written = |file: &String| {
+            fs::metadata(folder.config().folder.join(file)).unwrap().len() >= 44 + second * 32_000
+        };
+        wait_until("a second is written", || {
+            folder.files().iter().filter(|file| is_written(file)).count() == 50
+        });
     }
     drop(tapes);
     for _ in 0..50 {
@@ -246,6 +251,26 @@ fn a_full_disk_ends_the_recording_with_what_fitted() {
         assert_eq!((recorded.size, folder.files()), (0, vec![name.to_owned()]));
         drop(tape);
     }
+}
+
+#[test]
+fn a_disk_that_others_need_ends_what_runs() {
+    let folder = Folder::with_room("scarce", "4m");
+    let (recorders, _, ended) = start(RecordConfig { min_free: 2 << 20, ..folder.config() });
+    let mut tape = recorders.record("r".into(), wav(), Codec::Pcma).unwrap();
+    assert!(feed(&mut tape, 700, 50));
+    wait_until("it has begun", || folder.files() == ["r.wav.part"]);
+    fs::write(folder.path.join("others"), vec![0; 3 << 20]).unwrap();
+    let recorded = next(&ended);
+    let Over::NoSpace(RecordError::NoSpace { free, floor, .. }) = recorded.over else {
+        panic!("{recorded:?}")
+    };
+    assert!(free < 1 << 20, "{free}");
+    assert_eq!(
+        (floor, recorded.duration, folder.files()),
+        (2 << 20, Duration::from_secs(1), vec!["r.wav".into()])
+    );
+    drop(tape);
 }
 
 fn start_again(

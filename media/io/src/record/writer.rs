@@ -11,13 +11,16 @@ use media_core::record::{Full, Recorder, Recording};
 
 use super::file::Part;
 use super::tape::Reel;
-use super::{Over, RecordConfig, RecordError, RecordSink, Recorded, Recorders};
+use super::{Over, RecordConfig, RecordError, RecordSink, Recorded, Recorders, check_free};
 
 /// How often rings are read: seldom enough to cost nothing, often enough that the end of a call does not wait for it.
 const TURN: Duration = Duration::from_millis(50);
 
 /// How long what is recorded may stay in memory: what a killed process loses.
 const FLUSH: Duration = Duration::from_secs(1);
+
+/// How often the file system is asked for its room: the largest format writes a third of a megabyte a second at most.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Whatever its age, this much is written: a third of a second of the largest format.
 const MUCH: usize = 64 * 1024;
@@ -31,6 +34,8 @@ pub(super) struct Writer {
     sink: RecordSink,
     load: Arc<AtomicUsize>,
     jobs: Vec<Job>,
+    /// When the file system is asked for its room again.
+    look_at: Instant,
     /// What is over and the sink had no room for; bounded by the recordings there may be.
     untold: Vec<Arc<Recorded>>,
 }
@@ -67,7 +72,7 @@ impl Writer {
         sink: RecordSink,
         load: Arc<AtomicUsize>,
     ) -> Self {
-        Self { config, orders, sink, load, jobs: Vec::new(), untold: Vec::new() }
+        Self { config, orders, sink, load, jobs: Vec::new(), look_at: Instant::now(), untold: Vec::new() }
     }
 
     /// Runs until nobody can give it orders any more and every file is whole.
@@ -76,11 +81,12 @@ impl Writer {
         while !is_last {
             is_last = !self.wait();
             let now = Instant::now();
+            let scarce = self.is_scarce(now);
             let mut at = 0;
             while let Some(job) = self.jobs.get_mut(at) {
                 // A panic ends the one recording; its file is finished at the next start.
                 let config = &self.config;
-                let turn = catch_unwind(AssertUnwindSafe(|| job.turn(now, config, is_last)));
+                let turn = catch_unwind(AssertUnwindSafe(|| job.turn(now, config, is_last, scarce)));
                 let panicked =
                     |_| Some((Over::Failed(io::Error::other("the writer panicked")), Facts::default()));
                 match turn.unwrap_or_else(panicked) {
@@ -94,6 +100,16 @@ impl Writer {
             }
             self.untold.retain(|recorded| !(self.sink)(recorded));
         }
+    }
+
+    /// Whether the disk has so little room left that what is written on it by others would not fit soon.
+    fn is_scarce(&mut self, now: Instant) -> bool {
+        if self.jobs.is_empty() || now < self.look_at {
+            return false;
+        }
+        self.look_at = now + LOOK;
+        // What cannot be asked is found out by writing.
+        matches!(check_free(&self.config, self.config.min_free / 2), Err(RecordError::NoSpace { .. }))
     }
 
     /// Waits for an order or the next turn; `false` when there will be no more orders.
@@ -122,8 +138,15 @@ impl Writer {
 type Facts = (u64, u32, Duration);
 
 impl Job {
-    /// Reads its ring and writes its file, if that is due; when it is over, why, and the file.
-    fn turn(&mut self, now: Instant, config: &RecordConfig, is_last: bool) -> Option<(Over, Facts)> {
+    /// Reads its ring and writes its file, if that is due; when it is over, why, and the file. `scarce`: it is over now, for
+    /// the disk is needed for other things.
+    fn turn(
+        &mut self,
+        now: Instant,
+        config: &RecordConfig,
+        is_last: bool,
+        scarce: bool,
+    ) -> Option<(Over, Facts)> {
         if let Stage::New = self.stage {
             match self.begin(config) {
                 Ok(part) => self.stage = Stage::Writing { part, due: now + FLUSH },
@@ -142,7 +165,8 @@ impl Job {
         let over = match full {
             Some(Full::MaxLength) => Some(Over::MaxLength),
             Some(Full::Silence) => Some(Over::Silence),
-            None => is_closed.then_some(Over::Stopped),
+            None if is_closed => Some(Over::Stopped),
+            None => scarce.then(|| no_space(config)),
         };
         let Stage::Writing { part, due } = &mut self.stage else { return None };
         if over.is_none() && now < *due && self.recorder.output().len() < MUCH {
@@ -207,8 +231,16 @@ impl Job {
 
 fn failure(error: io::Error, config: &RecordConfig) -> Over {
     if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-        let (folder, floor) = (config.folder.clone(), config.min_free);
-        return Over::NoSpace(RecordError::NoSpace { folder, free: 0, floor });
+        return no_space(config);
     }
     Over::Failed(error)
+}
+
+/// The disk is full, or as good as full, as it is told.
+fn no_space(config: &RecordConfig) -> Over {
+    let free = match check_free(config, u64::MAX) {
+        Err(RecordError::NoSpace { free, .. }) => free,
+        Ok(()) | Err(RecordError::Folder { .. } | RecordError::Busy) => 0,
+    };
+    Over::NoSpace(RecordError::NoSpace { folder: config.folder.clone(), free, floor: config.min_free })
 }
