@@ -141,11 +141,13 @@ impl Reception {
         }
     }
 
-    /// The report block on the source, without its sender report members; starts the next reporting interval (A.3).
+    /// The report block on the source, without its sender report members; starts the next reporting interval (A.3). `None`
+    /// if nothing has come since the last one (6.4: one block for each source that has been received from since).
     pub(crate) fn report(&mut self) -> Option<ReportBlock> {
         let source = self.source.as_mut()?;
         match &mut source.standing {
             Standing::Probation { .. } => None,
+            Standing::Valid(sequence) if sequence.received == sequence.received_prior => None,
             Standing::Valid(sequence) => {
                 let expected = sequence.expected();
                 let expected_interval = expected.wrapping_sub(sequence.expected_prior);
@@ -463,6 +465,7 @@ mod tests {
         feed(&mut reception, 1, 10..20);
         let block = reception.report().unwrap();
         assert_eq!((block.fraction_lost, block.cumulative_lost), (0, 2));
+        assert_eq!(reception.report(), None, "nothing has come since");
         feed(&mut reception, 1, [19, 19, 19]);
         let block = reception.report().unwrap();
         assert_eq!(

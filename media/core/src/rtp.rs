@@ -10,7 +10,7 @@ const VERSION: u8 = 2;
 /// The header members that vary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// Marker bit: first packet of a talkspurt (RFC 3551, 4.1), first packet of an event (RFC 4733, 2.2.1.2).
+    /// Marker bit: first packet of a talkspurt (RFC 3551, 4.1), first packet of an event (RFC 4733, 2.2.2).
     pub marker: bool,
     /// Payload type, 7 bits.
     pub pt: u8,

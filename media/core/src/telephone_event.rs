@@ -2,7 +2,7 @@
 //!
 //! All packets of an event carry the RTP timestamp of its start, which tells one stroke from the next; the sequence number
 //! tells a late packet from a new stroke. A stroke is over at its first E bit, or else when another event begins or
-//! packets stop coming. Several events packed into one packet (2.5.1.4) do not occur with DTMF: only the first is read.
+//! packets stop coming. Several events packed into one packet (2.5.1.5) do not occur with DTMF: only the first is read.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::dtmf::Key;
 use crate::rtp::Packet;
 use crate::{Digit, MediaTime, Ptime, SeqNo};
 
-/// The default interval between updates of a running event (RFC 4733, 2.5.1.2); three of them in a row without a packet
+/// The recommended interval between updates of a running event (RFC 4733, 2.5.1.2); three of them in a row without a packet
 /// mean that it is over and its end was lost.
 const UPDATE_INTERVAL: Duration = Duration::from_millis(50);
 const LOST_UPDATES: u32 = 3;

@@ -170,7 +170,7 @@ impl<'a> Name<'a> {
 
     /// Whether one field may carry several values parted by commas.
     ///
-    /// RFC 3261 section 7.3.1 allows it where the grammar reads "header = value *(COMMA value)"; the challenges and
+    /// RFC 3261 section 7.3.1 allows it where the grammar reads "header-value *(COMMA header-value)"; the challenges and
     /// credentials are excepted by name, and the commas of Date, Subject and User-Agent are plain text. A name that is
     /// not known here is not parted: a wrong guess would tear a value.
     pub fn is_list(self) -> bool {

@@ -66,7 +66,7 @@ impl Relay {
 }
 
 /// A key that is relayed into a stream of other sound: all packets of an event carry the time of its beginning (RFC 4733,
-/// 2.2.1.1), theirs in their stream, ours in ours.
+/// 2.2.1), theirs in their stream, ours in ours.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RelayedKey {
     ssrc: Ssrc,

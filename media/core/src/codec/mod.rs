@@ -65,7 +65,7 @@ impl Codec {
             // RFC 3551, 4.5.2: "Even though the actual sampling rate for G.722 audio is 16,000 Hz, the RTP clock rate for
             // the G722 payload format is 8,000 Hz because that value was erroneously assigned in RFC 1890".
             Self::Pcmu | Self::Pcma | Self::G722 => 8000,
-            // RFC 7587, 4.1: "The Opus RTP clock is 48000 Hz" whatever is coded.
+            // RFC 7587, 4.1: "a 48000 Hz clock rate for all modes of Opus and all sampling rates".
             Self::Opus => 48_000,
             Self::L16 => l16::SAMPLE_RATE,
         }

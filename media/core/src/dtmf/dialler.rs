@@ -21,11 +21,11 @@ const REPEATS: u8 = 2;
 /// The longest duration a packet can express (RFC 4733, 2.5.1.3).
 const SEGMENT: u32 = 0xFFFF;
 
-/// −10 dBm0 (RFC 4733, 2.3.3), what telephones send.
+/// −10 dBm0 (RFC 4733, 2.3.4), what telephones send.
 const VOLUME: u8 = 10;
 
 /// The amplitudes of the low tone at −11 dBm0 and the high one at −9 dBm0: high tones suffer more on lines, so telephones
-/// send them 2 dB louder (Q.23 leaves it to national rules; ETSI ES 201 235-2, 4.2.4 says 1 to 4 dB).
+/// send them 2 dB louder (Q.23 leaves it to national rules; ETSI ES 201 235-2 says 1 to 4 dB).
 const LOW: f64 = 22_750.0 * 0.281_838;
 const HIGH: f64 = 22_750.0 * 0.354_813;
 

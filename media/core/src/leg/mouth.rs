@@ -87,7 +87,7 @@ impl Leg {
         self.sender.speaks(now, codec.clock_rate(), Voice::Own);
         let audio = self.frame(now)?;
         let (fields, octets) = match (turn, telephone_event) {
-            // RFC 4733, 2.2.1: all packets of an event carry the time of its beginning, the first of them the marker bit.
+            // RFC 4733, 2.2.1 and 2.2.2: all packets of an event carry the time of its beginning, the first the marker bit.
             // It is kept and not reckoned back to: between the packets there may be a hold, or another clock.
             (Some(Turn::Event { len, begins, past_units }), Some(event)) => {
                 if begins {

@@ -18,6 +18,7 @@ impl Leg {
         self.rtcp_remote()?;
         let session = self.session()?;
         let (clock, is_secure) = (session.clock(), session.is_secure());
+        let has_reported = session.schedule.has_begun();
         let bye = match &mut self.stage {
             Stage::Live(session) => {
                 if !session.schedule.poll(now) {
@@ -28,7 +29,7 @@ impl Leg {
             Stage::Leaving(_) => {
                 self.stage = Stage::Finished;
                 // RFC 3550, 6.3.7: "A participant which never sent an RTP or RTCP packet MUST NOT send a BYE packet".
-                if self.sender.packets == 0 {
+                if self.sender.packets == 0 && !has_reported {
                     return None;
                 }
                 true

@@ -4,7 +4,7 @@
 const HEADER_LEN: usize = 27;
 /// Most segments of a page, each of at most 255 octets.
 const MAX_SEGMENTS: usize = 255;
-/// No page is longer (RFC 3533, 6: "a maximum page size of 65307 bytes").
+/// No page is longer (RFC 3533, 6: "maximum 65307 bytes").
 pub const MAX_PAGE: usize = HEADER_LEN + MAX_SEGMENTS + MAX_SEGMENTS * 255;
 
 /// Flags of a page.

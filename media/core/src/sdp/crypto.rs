@@ -84,9 +84,10 @@ fn is_lifetime(text: &str) -> bool {
     exponent.unwrap_or_else(|| text.parse().is_ok_and(|packets: u64| (1..=1 << 48).contains(&packets)))
 }
 
-/// Whether a session parameter changes nothing for us. RFC 4568, 6.3.7: a hint at a size of the replay window is one, and
-/// what begins with "-" may be ignored; "if the parameter is unknown" otherwise, the line "MUST" not be used, and the same
-/// goes for what we know and do not do: key derivation rates, streams without encryption or authentication, FEC.
+/// Whether a session parameter changes nothing for us. A hint at a size of the replay window is one (RFC 4568, 6.3.6), and
+/// what begins with "-" may be ignored (6.3.7). A line with "an unknown session parameter that is not prefixed with a "-"
+/// character … MUST be considered invalid", and the same goes for what we know and do not do: key derivation rates,
+/// streams without encryption or authentication, FEC.
 fn may_be_ignored(parameter: &str) -> bool {
     parameter.starts_with('-') || parameter.starts_with("WSH=")
 }

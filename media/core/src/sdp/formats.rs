@@ -8,7 +8,8 @@ use crate::{Codec, Ptime};
 
 /// Payload types of RFC 4733 events in our offers by their clock, of the dynamic range; 101 is the customary one.
 const TELEPHONE_EVENT_PTS: [(u32, u8); 3] = [(8_000, 101), (48_000, 102), (16_000, 103)];
-/// The events of our offers: DTMF and flash (RFC 4733, 7.1.1: these are also what a missing list means).
+/// The events of our offers: DTMF (RFC 4733, 3.2), and the flash of RFC 2833, which is customary. A missing list means the
+/// first sixteen (RFC 4733, 2.5.1.1).
 const TELEPHONE_EVENTS: &str = "0-16";
 /// RFC 3389, 4: the static payload type of comfort noise at 8000 Hz.
 const COMFORT_NOISE_PT: u8 = 13;

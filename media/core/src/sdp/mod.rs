@@ -218,8 +218,8 @@ pub fn offer(local: &LocalMedia) -> Vec<u8> {
 /// # Errors
 /// When `last` is no description.
 pub fn offer_again(local: &LocalMedia, last: &[u8]) -> Result<Vec<u8>, SdpError> {
-    // RFC 3264, 8: "the "m=" lines … MUST be equal to" those of the session so far in number and order; what was refused
-    // stays refused.
+    // RFC 3264, 8: "the new SDP MUST have a matching media stream for each media stream in the previous SDP", in its order;
+    // what was refused stays refused.
     let mut medias = Session::parse(last)?.medias;
     let live = medias.iter().position(is_live).ok_or(SdpError::NoAudio)?;
     let is_secure = remote::is_secure(&medias[live]);

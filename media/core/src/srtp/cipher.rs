@@ -9,7 +9,7 @@ use super::{CM_SALT_LEN, GCM_SALT_LEN, GCM_TAG_LEN, MasterKey, SRTCP_INDEX_LEN, 
 
 /// Octets of an RTCP packet that stay in the clear (RFC 3711, 3.4).
 const RTCP_HEADER_LEN: usize = 8;
-/// "E-flag: 1 bit" of the word that holds an SRTCP packet's index: "if the packet is encrypted" (RFC 3711, 3.4).
+/// The E-flag in the word that holds an SRTCP packet's index: the packet is encrypted (RFC 3711, 3.4).
 const ENCRYPTED: u32 = 1 << 31;
 /// RFC 3711, 5.2: the session authentication key has 160 bits.
 const AUTH_KEY_LEN: usize = 20;

@@ -27,7 +27,7 @@ pub const MAX_OVERHEAD: usize = SRTCP_INDEX_LEN + GCM_TAG_LEN;
 /// The word of an SRTCP packet that holds the E flag and the index (RFC 3711, 3.4).
 const SRTCP_INDEX_LEN: usize = 4;
 const GCM_TAG_LEN: usize = 16;
-/// RFC 3711, 4.1: the salt of AES-CM is 112 bits long.
+/// RFC 3711, 5.3: the salt of AES-CM is 112 bits long.
 const CM_SALT_LEN: usize = 14;
 /// RFC 7714, 12: that of AES-GCM is 96 bits long.
 const GCM_SALT_LEN: usize = 12;

@@ -191,7 +191,7 @@ fn libsrtp_makes_the_same_packets() {
             assert_eq!(protect_rtp(&mut protector, &plain), Some(expected.clone()), "{suite:?} {seq}");
             assert_eq!(unprotect_rtp(&mut unprotector, &expected), Ok(plain), "{suite:?} {seq}");
         }
-        // RFC 3711, 3.2.1 has the first index zero; libsrtp begins with one.
+        // RFC 3711, 3.4 has the first index zero; libsrtp begins with one.
         assert_ne!(protect_rtcp(&mut protector, &REPORT)[8..], hex(rtcp));
         let second = protect_rtcp(&mut protector, &REPORT);
         assert_eq!(second[8..], hex(rtcp), "{suite:?}");

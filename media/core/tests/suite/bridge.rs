@@ -202,7 +202,7 @@ fn keys_are_relayed_in_the_far_sides_payload_type_or_consumed() {
                     [5, if n == 4 { 0x8A } else { 0x0A }, ((n * 160) >> 8) as u8, (n * 160) as u8]
                 );
             }
-            // All packets of an event carry the time of its start (RFC 4733, 2.1), while time goes on.
+            // All packets of an event carry the time of its start (RFC 4733, 2.2.1), while time goes on.
             relayed.far.tick(1);
         }
         relayed.timestamp = relayed.timestamp.plus(640);

@@ -436,9 +436,14 @@ fn reports_come_on_schedule_and_end_with_one_goodbye() {
 }
 
 #[test]
-fn a_leg_that_never_sent_reports_as_a_receiver_and_leaves_in_silence() {
-    let mut rig = Rig::with(&Negotiated { direction: Direction::RecvOnly, ..negotiated("192.0.2.1:4000") });
+fn a_leg_that_only_receives_reports_as_a_receiver_and_says_goodbye_once_it_has() {
+    let receiving = Negotiated { direction: Direction::RecvOnly, ..negotiated("192.0.2.1:4000") };
     let mut out = [0; Leg::MAX_PACKET];
+    let mut rig = Rig::with(&receiving);
+    rig.leg.finish(rig.now);
+    assert_eq!(rig.leg.poll_rtcp(rig.now, &mut out), None, "nobody has heard of it");
+
+    let mut rig = Rig::with(&receiving);
     let report = (0..600).find_map(|_| {
         rig.tick(1);
         rig.leg.poll_rtcp(rig.now, &mut out)
@@ -446,7 +451,8 @@ fn a_leg_that_never_sent_reports_as_a_receiver_and_leaves_in_silence() {
     let first = rtcp::parse(&out[..report.unwrap()]).unwrap().next().unwrap();
     assert!(matches!(first, Packet::Report { sender: None, .. }), "{first:?}");
     rig.leg.finish(rig.now);
-    assert_eq!(rig.leg.poll_rtcp(rig.now, &mut out), None);
+    let len = rig.leg.poll_rtcp(rig.now, &mut out).unwrap();
+    assert_eq!(rtcp::parse(&out[..len]).unwrap().last(), Some(Packet::Bye { ssrc: Ssrc(1) }));
 }
 
 #[test]

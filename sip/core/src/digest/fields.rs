@@ -76,8 +76,7 @@ impl Challenge {
                 "stale" => stale = value.eq_ignore_ascii_case("true"),
                 "algorithm" => algorithm = Algorithm::parse(&value).ok_or(ParseError::Digest)?,
                 "qop" => qop = offer(&value)?,
-                // RFC 7616 section 3.3: "Any parameters that are not recognized MUST be ignored": domain, charset,
-                // userhash and others.
+                // Nothing of ours hangs on domain, charset, userhash (RFC 7616 section 3.3) or what is not known here.
                 _ => {}
             }
         }

@@ -169,8 +169,8 @@ impl Verifier {
         let nonce = match (origin, knows_password) {
             (Origin::Given(nonce), true) => nonce,
             (Origin::Given(_), false) => return Verdict::Refused,
-            // RFC 7616 section 3.3: stale says that "the request from the client was rejected because the nonce value was
-            // stale", so that the client tries again "without reprompting the user for a new username and password".
+            // RFC 7616 section 3.3: stale says that "the previous request from the client was rejected because the nonce
+            // value was stale", so that the client tries again "without re-prompting the user".
             (Origin::Elsewhere | Origin::Unknown, true) => return Verdict::Stale,
             (Origin::Elsewhere | Origin::Unknown, false) => return Verdict::Foreign,
         };

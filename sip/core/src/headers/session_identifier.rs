@@ -17,8 +17,8 @@ pub struct SessionIdentifier {
 }
 
 impl SessionIdentifier {
-    /// An identifier for a new call out of two random numbers. RFC 7989 section 4.2: "The UUID MUST be … version 4 … or
-    /// version 5".
+    /// An identifier for a new call out of two random numbers. RFC 7989 section 4.1: "endpoints
+    /// MUST generate version 4 (random) or version 5 (SHA-1) UUIDs".
     pub fn random(high: u64, low: u64) -> SessionIdentifier {
         const VERSION: u128 = 0xf << 76;
         const VARIANT: u128 = 0b11 << 62;

@@ -102,7 +102,7 @@ fn find(content_type: &str, disposition: Option<&str>, encoded: bool, body: &Byt
     if is_optional(disposition) { Found::Nothing } else { Found::Unsupported }
 }
 
-/// RFC 3261 section 20.11: "The handling parameter … If this parameter is missing, the value "required" SHOULD be assumed."
+/// RFC 3261 section 20.11: "If the handling parameter is missing, the value "required" SHOULD be assumed."
 fn is_optional(disposition: Option<&str>) -> bool {
     let mut params = disposition.into_iter().flat_map(|value| split_outside(value, b';').skip(1));
     params.any(|param| {

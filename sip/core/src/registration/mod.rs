@@ -312,14 +312,14 @@ impl Registration {
         let misleading = self.bound.as_ref().filter(|bound| **bound != ours);
         let contact = NameAddr::new(ours.clone());
         builder = match self.register.outbound.as_ref().filter(|_| self.outbound) {
-            // RFC 5626 section 4.2: "the Contact header field value … MUST include an instance-id media feature tag … MUST
-            // also include a distinct reg-id".
+            // RFC 5626 section 4.2.1: REGISTER "MUST include an instance-id media feature tag" and, in the Contact, "a
+            // "reg-id" parameter that is distinct from other "reg-id" parameters".
             Some(Outbound { instance, reg_id }) => builder
                 .header(
                     Name::Contact,
                     format_args!("{contact};reg-id={reg_id};+sip.instance=\"<{instance}>\""),
                 )
-                // "MUST include the option tag "outbound" in a Supported header field", and RFC 3327 section 5.1 "path".
+                // "MUST include the outbound option tag in a Supported header field", and "path" (RFC 5626 section 4.2.1).
                 .header(Name::Supported, "path, outbound"),
             None => builder.header(Name::Contact, contact).header(Name::Supported, "path"),
         };
@@ -562,8 +562,8 @@ impl Registration {
         }
     }
 
-    /// RFC 5626 section 4.5: "When a flow to a particular URI in the outbound-proxy-set fails, the UA needs to form a new
-    /// flow to replace the old flow".
+    /// RFC 5626 section 4.5: "When a flow used for registration … fails, the UA needs to form a new flow to replace the old
+    /// flow".
     fn stream_broke(&mut self, layer: &mut TransactionLayer, now: Instant, to: Destination) {
         let State::Registered { path, since } = &self.state else { return };
         if !path.transport.is_reliable() || path.destination() != to {

@@ -327,7 +327,7 @@ impl Session {
             dialog.exchange.fall_back();
         }
         match status {
-            // RFC 3261 section 14.1: "it SHOULD attempt the re-INVITE once more" after a random time.
+            // RFC 3261 section 14.1: "the UAC SHOULD attempt the re-INVITE once more" after a random time.
             491 if !cancelled && (sent.next.is_some() || sent.refused < AGAIN) => {
                 let (body, refresh, refused) = match sent.next {
                     Some(next) => (next, false, 0),

@@ -52,7 +52,7 @@ enum Phase {
     /// A provisional response came.
     Proceeding,
     /// Hung up before a provisional response: "the client MUST wait for the arrival of a provisional response before
-    /// sending the CANCEL request" (RFC 3261 section 9.1).
+    /// sending the request" (RFC 3261 section 9.1).
     CancelLater { reason: Option<ByteString> },
     /// CANCEL is sent, because this side gave up.
     Cancelling { by: Side },
@@ -688,7 +688,7 @@ impl Session {
                 inviting.cseq += 1;
                 self.send_invite(layer, now, path);
             }
-            // RFC 3261 section 21.4.17: "Extension Required", and what is required "is not listed in a Supported header
+            // RFC 3261 section 21.4.16: "Extension Required", and what is required "is not listed in a Supported header
             // field in the request"; a user that only does not offer it has it all the same.
             Phase::Calling | Phase::Proceeding if status == 421 && inviting.lacked(response) => {
                 inviting.invite.reliable = Reliable::Supported;

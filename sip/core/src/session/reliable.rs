@@ -128,7 +128,7 @@ impl Session {
             Reliable::Required => true,
         };
         let turn = dialog.exchange.turn();
-        // RFC 3262 section 5: "If the INVITE did not contain an offer", "one MUST appear in that reliable provisional
+        // RFC 3262 section 5: if "the INVITE did not contain an offer, one MUST appear in that reliable provisional
         // response" which is the first.
         let owes_offer = turn == Turn::Open && body.is_none();
         if required && owes_offer {
