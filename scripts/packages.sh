@@ -12,7 +12,10 @@ packages=(
     pocketsphinx-testdata   # natural speech for PESQ
     opus-tools              # the reference encoder and decoder of Opus
     asterisk-core-sounds-{en,es,fr,it,ru}-wav   # two hours of speech in which no key is pressed
-    espeak-ng flite         # voices of people and machines that answer
+    asterisk-prompt-{it-menardi-wav,es-co,fr-armelle} asterisk-moh-opsound-wav   # other recorded voices, and music on hold
+    espeak-ng flite festival   # voices of people and machines that answer
+    festvox-{kdlpc8k,italp16k,itapc16k,ru,ca-ona-hts}
+    festvox-{czech-dita,czech-krb,czech-machac,suopuhe-lj,suopuhe-mv}
     sox multimon-ng         # tones that nobody here made, and a detector of them that nobody here wrote
     bind9                   # DNS zones from a name server nobody here wrote
     valgrind                # counts instructions

@@ -71,16 +71,16 @@ pub struct AmdParameters {
     #[schema(required = false, default = 4000, minimum = 1000, maximum = 30_000)]
     pub limit_ms: u32,
     /// A greeting this long without a long pause is a machine's, ms.
-    #[schema(required = false, default = 3200, minimum = 1000, maximum = 10_000)]
+    #[schema(required = false, default = 3400, minimum = 1000, maximum = 10_000)]
     pub machine_greeting_ms: u32,
     /// A pause this long after a word or two is a human's, ms.
-    #[schema(required = false, default = 600, minimum = 200, maximum = 3000)]
+    #[schema(required = false, default = 750, minimum = 200, maximum = 3000)]
     pub pause_ms: u32,
     /// A pause this long after a whole sentence is a human's, ms.
-    #[schema(required = false, default = 900, minimum = 200, maximum = 3000)]
+    #[schema(required = false, default = 1250, minimum = 200, maximum = 3000)]
     pub sentence_pause_ms: u32,
     /// A greeting is a whole sentence from this length on, ms.
-    #[schema(required = false, default = 1200, minimum = 200, maximum = 3000)]
+    #[schema(required = false, default = 850, minimum = 200, maximum = 3000)]
     pub sentence_ms: u32,
     /// How far speech is above the noise, dB.
     #[schema(required = false, default = 9, minimum = 3, maximum = 30)]
@@ -103,10 +103,10 @@ impl Default for AmdParameters {
     fn default() -> Self {
         Self {
             limit_ms: 4000,
-            machine_greeting_ms: 3200,
-            pause_ms: 600,
-            sentence_pause_ms: 900,
-            sentence_ms: 1200,
+            machine_greeting_ms: 3400,
+            pause_ms: 750,
+            sentence_pause_ms: 1250,
+            sentence_ms: 850,
             above_floor_db: 9,
             silence_db: -46,
             beep_min_ms: 100,

@@ -1,33 +1,26 @@
-//! `cargo run -p classify`: the confusion matrix and the figures of both parts of the corpus. `-v` names every item of
-//! the development part that was judged wrongly; those of the held-out part are never named.
+//! `cargo run -p classify`: the confusion matrix and the figures of the development part of the corpus; `-v` names its
+//! items that were judged wrongly. `cargo run -p classify -- held-out`: those of the held-out part, whose items are never
+//! named. `cargo run -p classify -- tune`: the parameters that cross-validation by voice would choose.
 #![expect(clippy::print_stdout, reason = "a command that prints a table")]
 
-use classify::{Part, make, measure};
+use anyhow::bail;
+use classify::{Part, make, measure, tune};
 use media_core::classify::Parameters;
 
 fn main() -> anyhow::Result<()> {
-    let verbose = std::env::args().any(|arg| arg == "-v");
-    let development = measure(&make(Part::Development)?, Parameters::DEFAULT);
-    println!("Development part\n\n{development}");
-    if verbose {
-        for outcome in &development.outcomes {
-            let beep = if outcome.beep_wrong {
-                "WRONG BEEP"
-            } else if outcome.has_beep && !outcome.beep_found {
-                "no beep"
-            } else {
-                ""
-            };
-            if !outcome.is_right() || !beep.is_empty() || outcome.early_right == Some(false) {
-                let (answerer, evidence) = (outcome.answerer.as_str(), outcome.evidence.as_str());
-                println!(
-                    "{answerer} by {evidence} at {} ms {beep} {:?}: {}",
-                    outcome.ms, outcome.early_right, outcome.name
-                );
+    let argument = std::env::args().nth(1);
+    match argument.as_deref() {
+        None => println!("{}", measure(&make(Part::Development)?, Parameters::DEFAULT)),
+        Some("-v") => {
+            for outcome in &measure(&make(Part::Development)?, Parameters::DEFAULT).outcomes {
+                if let Some(wrong) = outcome.wrong() {
+                    println!("{wrong}");
+                }
             }
         }
-        return Ok(());
+        Some("held-out") => println!("{}", measure(&make(Part::HeldOut)?, Parameters::DEFAULT)),
+        Some("tune") => println!("{}", tune(&make(Part::Development)?)),
+        Some(other) => bail!("{other:?}: give nothing, -v, held-out or tune"),
     }
-    println!("Held-out part\n\n{}", measure(&make(Part::HeldOut)?, Parameters::DEFAULT));
     Ok(())
 }

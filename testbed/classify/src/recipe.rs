@@ -1,19 +1,35 @@
 //! What the corpus consists of: recipes, from which the sound is made anew each time.
 
-use media_core::classify::Evidence;
+use media_core::classify::{Evidence, Sit};
 
-use crate::random::{Random, hash};
-use crate::sound::{Noise, add_noise, at_level, say, silence, tone, transmit};
-use crate::words::{Engine, Manner, SPEAKERS, Speaker, TEXTS, Text};
+use crate::material::{Engine, Manner, Material, Speaker, Text};
+use crate::random::Random;
+use crate::sound::{
+    Background, Codec, Delivery, add_background, at_level, music, say, silence, tone, transmit,
+};
+use crate::{development, held_out};
 
-/// The part of the corpus that parameters are chosen on, and the one that they are judged by. No voice and no text is in
-/// both.
+/// The part of the corpus that parameters are chosen on, and the one that they are judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// For choosing.
     Development,
     /// For judging; nobody looks at its single items to choose anything.
     HeldOut,
+}
+
+impl Part {
+    fn material(self) -> &'static Material {
+        match self {
+            Self::Development => &development::MATERIAL,
+            Self::HeldOut => &held_out::MATERIAL,
+        }
+    }
+
+    fn music(self, random: &mut Random) -> &'static str {
+        let all: &[&'static str] = self.material().music;
+        all[random.between(0, all.len() as u32 - 1) as usize]
+    }
 }
 
 /// What an item is.
@@ -23,20 +39,50 @@ pub enum Kind {
     Hello,
     /// A person says a sentence and waits.
     Sentence,
+    /// A person begins, stops, begins again and waits.
+    Hesitant,
     /// A person greets for a company and waits.
-    Receptionist,
+    Company,
     /// A machine's greeting, most with a beep.
     Machine,
     /// A fax, calling or answering.
     Fax,
     /// Special information tones and an announcement.
     Sit,
-    /// Busy, congestion, dial tone.
+    /// Busy, congestion.
     Busy,
     /// Ringback and no answer.
     Ringback,
     /// Nothing but noise.
     Silence,
+}
+
+impl Kind {
+    /// All of them, with how many items of each a part has, and how often they are among answered calls, in thousandths.
+    /// Busy tones, ringback and silence are no answers.
+    pub(crate) const ALL: [(Self, u32, u32); 10] = [
+        (Self::Hello, 300, 370),
+        (Self::Sentence, 150, 70),
+        (Self::Hesitant, 100, 30),
+        (Self::Company, 100, 30),
+        (Self::Machine, 400, 480),
+        (Self::Fax, 30, 20),
+        (Self::Sit, 30, 0),
+        (Self::Busy, 50, 0),
+        (Self::Ringback, 50, 0),
+        (Self::Silence, 20, 0),
+    ];
+
+    fn manner(self) -> Option<Manner> {
+        match self {
+            Self::Hello => Some(Manner::Hello),
+            Self::Sentence => Some(Manner::Sentence),
+            Self::Hesitant => Some(Manner::Hesitant),
+            Self::Company => Some(Manner::Company),
+            Self::Machine => Some(Manner::Recording),
+            Self::Fax | Self::Sit | Self::Busy | Self::Ringback | Self::Silence => None,
+        }
+    }
 }
 
 /// What is to be made.
@@ -57,6 +103,8 @@ pub struct Item {
     pub name: String,
     /// [`Recipe::kind`].
     pub kind: Kind,
+    /// Whose voice is in it.
+    pub person: Option<&'static str>,
     /// 8 kHz, from the answer on.
     pub pcm: Vec<i16>,
     /// When the beep that follows the greeting ends, in ms.
@@ -67,83 +115,23 @@ pub struct Item {
     pub early: Option<Evidence>,
 }
 
-/// All of `part`, in a fixed order.
+/// All of `part`, in a fixed order: of each kind so many, the speakers by turns.
 pub fn recipes(part: Part) -> Vec<Recipe> {
+    let material = part.material();
     let mut recipes = Vec::new();
-    for speaker in voices(part) {
-        for text in texts(part, speaker.language) {
-            let (kind, copies) = match text.manner {
-                // Three people in four say a word or two.
-                Manner::Hello => (Kind::Hello, 4),
-                Manner::Sentence => (Kind::Sentence, 1),
-                // Few calls are answered for a company: one greeting of a company in three is used.
-                Manner::Receptionist => {
-                    let used = hash(&format!("{} {}", speaker.name, text.words)).is_multiple_of(3);
-                    (Kind::Receptionist, u32::from(used))
-                }
-                Manner::Recording => (Kind::Machine, 1),
-            };
-            recipes.extend((0..copies).map(|copy| Recipe {
-                name: format!("{kind:?} {} {:?} {copy}", speaker.name, text.words),
-                kind,
-                part,
-                voice: Some((speaker, text)),
-            }));
+    for (kind, count, _) in Kind::ALL {
+        let voices = kind.manner().map(|manner| (manner, material.speakers_of(manner)));
+        for n in 0..count {
+            let name = format!("{}, {kind:?} {n}", material.seed);
+            let voice = voices.as_ref().map(|(manner, speakers)| {
+                let speaker = speakers[n as usize % speakers.len()];
+                let texts: Vec<Text> = material.texts_of(speaker, *manner).collect();
+                (speaker, *Random::of(&format!("{name}, text")).pick(&texts))
+            });
+            recipes.push(Recipe { name, kind, part, voice });
         }
     }
-    let tones = [(Kind::Fax, 8), (Kind::Sit, 8), (Kind::Busy, 12), (Kind::Ringback, 12), (Kind::Silence, 6)];
-    for (kind, copies) in tones {
-        recipes.extend((0..copies).map(|copy| Recipe {
-            name: format!("{kind:?} {part:?} {copy}"),
-            kind,
-            part,
-            voice: None,
-        }));
-    }
     recipes
-}
-
-fn voices(part: Part) -> impl Iterator<Item = Speaker> {
-    of_part(part, SPEAKERS, |speaker| {
-        (format!("{:?} {}", speaker.engine, speaker.language), format!("voice {}", speaker.name))
-    })
-}
-
-fn texts(part: Part, language: &str) -> impl Iterator<Item = Text> {
-    let texts = of_part(part, TEXTS, |text| {
-        (format!("{} {:?}", text.language, text.manner), format!("text {}", text.words))
-    });
-    texts.filter(move |text| text.language == language)
-}
-
-/// Those of `all` that are of `part`, by the hash of their names: the even ones and, where these are less than half of
-/// their kind, as many of the others are for development. `names` are that of the kind and that of the member.
-fn of_part<T: Copy>(
-    part: Part,
-    all: &[T],
-    names: impl Fn(&T) -> (String, String),
-) -> impl Iterator<Item = T> {
-    let mut ranked: Vec<(String, u64, usize)> = all
-        .iter()
-        .enumerate()
-        .map(|(place, member)| {
-            let (kind, name) = names(member);
-            (kind, hash(&name), place)
-        })
-        .collect();
-    ranked.sort_by_key(|(kind, hash, place)| (kind.clone(), hash % 2, *hash, *place));
-    let mut chosen = Vec::new();
-    for kind in ranked.chunk_by(|a, b| a.0 == b.0) {
-        let even = kind.iter().filter(|(_, hash, _)| hash.is_multiple_of(2)).count();
-        let (development, held_out) = kind.split_at(even.max(kind.len() / 2));
-        let kind = match part {
-            Part::Development => development,
-            Part::HeldOut => held_out,
-        };
-        chosen.extend(kind.iter().map(|(_, _, place)| *place));
-    }
-    chosen.sort_unstable();
-    chosen.into_iter().map(|place| all[place]).collect::<Vec<T>>().into_iter()
 }
 
 /// Ringback: the tones and on and off times of one cycle.
@@ -184,43 +172,26 @@ impl Recipe {
         let mut random = Random::of(&self.name);
         let random = &mut random;
         let mut item = Item {
-            name: self.name.clone(),
+            name: match self.voice {
+                Some((speaker, text)) => format!("{}: {} {:?}", self.name, speaker.name, text.words),
+                None => self.name.clone(),
+            },
             kind: self.kind,
+            person: self.voice.map(|(speaker, _)| speaker.person()),
             pcm: Vec::new(),
             beep_ms: None,
             call_progress: false,
             early: None,
         };
-        let level = random.decibels(-28, -10);
+        let level = random.decibels(-30, -8);
         let tone_level = random.decibels(-26, -8);
         let mut sound = Vec::new();
         match (self.kind, self.voice) {
             (Kind::Machine, Some((speaker, text))) => {
                 self.ring(&mut item, &mut sound, tone_level, random);
-                sound.extend(silence(random.between(150, 1300)));
-                sound.extend(at_level(greeting(speaker, text, random)?, level));
-                if random.one_in(8) {
-                    // A full mailbox hangs up: busy instead of a beep.
-                    let (tones, times, _) = random.pick(&BUSIES);
-                    sound.extend(silence(random.between(200, 900)));
-                    sound.extend(cadence(tones, times, 6, tone_level));
-                    item.call_progress = true;
-                } else {
-                    sound.extend(silence(random.between(150, 1500)));
-                    let hz = *random.pick(&[
-                        400.0, 425.0, 440.0, 520.0, 700.0, 850.0, 950.0, 1000.0, 1050.0, 1400.0, 2000.0,
-                    ]);
-                    let two = [hz, hz * 1.5];
-                    let tones =
-                        if random.one_in(5) && (500.0..1450.0).contains(&hz) { &two[..] } else { &two[..1] };
-                    // At the frequencies of call progress only what is shorter than a ring is a beep.
-                    let longest = if hz < 510.0 { 250 } else { 1200 };
-                    sound.extend(tone(random.between(120, longest), tones, tone_level));
-                    item.beep_ms = Some(sound.len() as u32 / 8);
-                }
-                sound.extend(silence(4000));
+                self.machine(&mut item, &mut sound, (speaker, text), (level, tone_level), random)?;
             }
-            (Kind::Hello | Kind::Sentence | Kind::Receptionist, Some((speaker, text))) => {
+            (Kind::Hello | Kind::Sentence | Kind::Hesitant | Kind::Company, Some((speaker, text))) => {
                 self.ring(&mut item, &mut sound, tone_level, random);
                 let before = if random.one_in(12) { (1200, 2500) } else { (80, 1000) };
                 sound.extend(silence(random.between(before.0, before.1)));
@@ -237,24 +208,16 @@ impl Recipe {
                 let calling = random.one_in(2);
                 sound.extend(silence(random.between(200, 1500)));
                 if calling {
-                    sound.extend(cadence(
-                        &[1100.0 + random.decibels(-30, 30)],
-                        &[random.between(450, 550), 3000],
-                        3,
-                        tone_level,
-                    ));
+                    let tones = [1100.0 + random.decibels(-30, 30)];
+                    sound.extend(cadence(&tones, &[random.between(450, 550), 3000], 3, tone_level));
                 } else {
-                    sound.extend(tone(
-                        random.between(2600, 4000),
-                        &[2100.0 + random.decibels(-14, 14)],
-                        tone_level,
-                    ));
+                    let tones = [2100.0 + random.decibels(-14, 14)];
+                    sound.extend(tone(random.between(2600, 4000), &tones, tone_level));
                     sound.extend(silence(2000));
                 }
                 item.early = Some(if calling { Evidence::Cng } else { Evidence::Ced });
             }
             (Kind::Sit, _) => {
-                use media_core::classify::Sit;
                 let codes = [
                     (913.8, 276, 1370.6, 276, Sit::Intercept),
                     (985.2, 380, 1370.6, 276, Sit::Vacant),
@@ -269,14 +232,7 @@ impl Recipe {
                     sound.extend(silence(gap));
                 }
                 sound.extend(silence(random.between(100, 400)));
-                let readers = voices(self.part).filter(|speaker| speaker.engine == Engine::Recorded);
-                let readers: Vec<Speaker> = readers.collect();
-                let recordings: Vec<Text> =
-                    texts(self.part, "files").filter(|text| text.manner == Manner::Recording).collect();
-                sound.extend(at_level(
-                    greeting(*random.pick(&readers), *random.pick(&recordings), random)?,
-                    level,
-                ));
+                sound.extend(at_level(self.recording(random)?, level));
                 sound.extend(silence(2000));
                 item.early = Some(Evidence::Sit(sit));
             }
@@ -292,11 +248,12 @@ impl Recipe {
                 sound.extend(cadence(tones, times, 5, tone_level));
                 (item.early, item.call_progress) = (Some(Evidence::Ringback), true);
             }
-            (Kind::Silence | Kind::Hello | Kind::Sentence | Kind::Receptionist | Kind::Machine, _) => {
-                sound.extend(silence(8000));
-            }
+            (
+                Kind::Silence | Kind::Hello | Kind::Sentence | Kind::Hesitant | Kind::Company | Kind::Machine,
+                _,
+            ) => sound.extend(silence(8000)),
         }
-        self.line(&mut item, sound, level.min(tone_level), random);
+        self.line(&mut item, sound, level.min(tone_level), random)?;
         Ok(item)
     }
 
@@ -311,34 +268,141 @@ impl Recipe {
         }
     }
 
+    /// A greeting, one in fifteen after music on hold, and then a beep, a busy tone or nothing.
+    fn machine(
+        &self,
+        item: &mut Item,
+        sound: &mut Vec<f32>,
+        (speaker, text): (Speaker, Text),
+        (level, tone_level): (f32, f32),
+        random: &mut Random,
+    ) -> anyhow::Result<()> {
+        sound.extend(silence(random.between(150, 1300)));
+        if random.one_in(15) {
+            let hold = music(self.part.music(random))?;
+            let length = random.between(2000, 8000) as usize * 8;
+            let start = random.between(0, (hold.len() - length) as u32) as usize;
+            sound.extend(at_level(hold[start..start + length].to_vec(), level));
+            sound.extend(silence(random.between(0, 500)));
+        }
+        sound.extend(at_level(greeting(speaker, text, random)?, level));
+        match random.between(1, 10) {
+            // A full mailbox hangs up.
+            1 => {
+                let (tones, times, _) = random.pick(&BUSIES);
+                sound.extend(silence(random.between(200, 900)));
+                sound.extend(cadence(tones, times, 6, tone_level));
+                item.call_progress = true;
+            }
+            // An announcement that takes no message.
+            2 => {}
+            _ => {
+                sound.extend(silence(random.between(150, 1500)));
+                // One in ten at a frequency that ringback has, too.
+                let hz = if random.one_in(10) {
+                    *random.pick(&[400.0, 425.0, 440.0, 480.0])
+                } else {
+                    random.between(520, 2150) as f32
+                };
+                let two = [hz, hz * 1.5];
+                let tones =
+                    if random.one_in(5) && (520.0..1430.0).contains(&hz) { &two[..] } else { &two[..1] };
+                sound.extend(tone(random.between(120, 1500), tones, tone_level));
+                item.beep_ms = Some(sound.len() as u32 / 8);
+            }
+        }
+        sound.extend(silence(4000));
+        Ok(())
+    }
+
+    /// Any recorded prompt of the part.
+    fn recording(&self, random: &mut Random) -> anyhow::Result<Vec<f32>> {
+        let material = self.part.material();
+        let mut readers = material.speakers_of(Manner::Recording);
+        readers.retain(|speaker| speaker.engine == Engine::Recorded);
+        let reader = *random.pick(&readers);
+        let texts: Vec<Text> = material.texts_of(reader, Manner::Recording).collect();
+        greeting(reader, *random.pick(&texts), random)
+    }
+
     /// What the line adds and takes.
-    #[expect(clippy::unused_self, reason = "a step of the recipe")]
-    fn line(&self, item: &mut Item, mut sound: Vec<f32>, level: f32, random: &mut Random) {
-        let below = random.decibels(16, 42);
-        let noise = match random.between(0, 3) {
-            0 => Noise::None,
-            1 => Noise::White(level - below),
-            _ => Noise::Pink(level - below),
+    fn line(
+        &self,
+        item: &mut Item,
+        mut sound: Vec<f32>,
+        level: f32,
+        random: &mut Random,
+    ) -> anyhow::Result<()> {
+        // Rooms are behind people and machines; behind tones of the network there is none.
+        let kinds = if self.voice.is_some() { 9 } else { 7 };
+        let background = match random.between(0, kinds) {
+            0..=2 => Background::None,
+            3..=4 => Background::White,
+            5..=7 => Background::Pink,
+            8 => {
+                let others = [self.recording(random)?, self.recording(random)?, self.recording(random)?];
+                let longest = others.iter().map(Vec::len).max().unwrap_or(0);
+                let all = (0..longest).map(|n| others.iter().map(|other| other[n % other.len()]).sum());
+                Background::Sound(all.collect())
+            }
+            _ => Background::Sound(music(self.part.music(random))?),
         };
-        add_noise(&mut sound, noise, random);
+        // Voices and music behind a voice are a nuisance when they are 16 dB below.
+        let below = match background {
+            Background::Sound(_) => random.decibels(16, 36),
+            Background::None | Background::White | Background::Pink => random.decibels(12, 45),
+        };
+        let comfort = random.one_in(4).then(|| random.decibels(-65, -50));
+        add_background(&mut sound, &background, level - below, comfort, random);
+        // One in eight: the way for the sound is not open at once, the first of it is lost.
+        let late =
+            if self.voice.is_some() && random.one_in(8) { random.between(60, 400) as usize * 8 } else { 0 };
+        sound.iter_mut().take(late).for_each(|sample| *sample = 0.0);
+        // The answer comes by one way, the sound by another.
+        let delay = random.between(0, 200);
+        sound.splice(0..0, silence(delay));
+        item.beep_ms = item.beep_ms.map(|ms| ms + delay);
         let loss = *random.pick(&[0, 0, 0, 1, 3]);
-        let a_law = random.one_in(2);
-        item.pcm = transmit(&sound, a_law, loss, random);
+        let codec = *random.pick(&[Codec::ALaw, Codec::MuLaw, Codec::ALaw, Codec::MuLaw, Codec::G722]);
+        let what = match background {
+            Background::None => "no noise",
+            Background::White => "white noise",
+            Background::Pink => "pink noise",
+            Background::Sound(_) => "voices or music",
+        };
+        item.name +=
+            &format!(", at {level:.0} dB with {what} {below:.0} dB below, comfort noise at {comfort:.0?} dB");
+        item.name += &format!(", {late} samples lost at first, {codec:?}, {loss} % loss");
+        item.pcm = transmit(&sound, codec, loss, random);
+        Ok(())
     }
 }
 
 /// The sentences of `text` with pauses between them.
 fn greeting(speaker: Speaker, text: Text, random: &mut Random) -> anyhow::Result<Vec<f32>> {
-    // People who answer speak faster than people who record a greeting.
-    let speed = if text.manner == Manner::Recording { (130, 185) } else { (160, 210) };
-    let (speed, pitch) = (random.between(speed.0, speed.1), random.between(30, 70));
+    // People who answer speak faster than people who record a greeting, who may sing it or read it off.
+    let (slowest, fastest, ranges) = match text.manner {
+        Manner::Recording => (125, 190, &[100, 100, 100, 0, 180, 250][..]),
+        Manner::Hello | Manner::Sentence | Manner::Hesitant | Manner::Company => {
+            (150, 220, &[60, 100, 100, 150][..])
+        }
+    };
+    let delivery = Delivery {
+        speed: random.between(slowest, fastest),
+        pitch: random.between(25, 75),
+        range: *random.pick(ranges),
+    };
     let mut sound = Vec::new();
     for (n, sentence) in text.words.split('|').enumerate() {
         if n > 0 {
-            let pause = if speaker.engine == Engine::Recorded { (60, 350) } else { (200, 750) };
+            let pause = match (text.manner, speaker.engine) {
+                (Manner::Hesitant, _) => (250, 1200),
+                (_, Engine::Recorded) => (60, 350),
+                (_, Engine::Espeak | Engine::Flite | Engine::Festival) => (200, 800),
+            };
             sound.extend(silence(random.between(pause.0, pause.1)));
         }
-        sound.extend(say(speaker, sentence, speed, pitch)?);
+        sound.extend(say(speaker, sentence, delivery)?);
     }
     Ok(sound)
 }

@@ -1,26 +1,41 @@
 //! Sound at 8 kHz: voices, tones, noise, and what a telephone line does to them.
 
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, bail, ensure};
-use media_core::g711;
+use media_core::{Resampler, g711, g722};
 
+use crate::material::{Engine, Speaker};
 use crate::random::Random;
-use crate::words::{Engine, Speaker};
 
 pub(crate) const RATE: u32 = 8000;
 
 /// Where Debian puts the recorded voices.
 const RECORDED: &str = "/usr/share/asterisk/sounds";
+/// And music.
+const MUSIC: &str = "/usr/share/asterisk/moh";
+
+/// How something is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Delivery {
+    /// Words a minute; the voices of festival have one speed each.
+    pub(crate) speed: u32,
+    /// espeak-ng's, 0 to 99.
+    pub(crate) pitch: u32,
+    /// How much the pitch goes up and down, in percent of what it would do; espeak-ng's only.
+    pub(crate) range: u32,
+}
 
 /// What `speaker` makes of `words`, without the silence at either end.
-pub(crate) fn say(speaker: Speaker, words: &str, speed: u32, pitch: u32) -> anyhow::Result<Vec<f32>> {
+pub(crate) fn say(speaker: Speaker, words: &str, delivery: Delivery) -> anyhow::Result<Vec<f32>> {
+    let Delivery { speed, pitch, range } = delivery;
     let wav = match speaker.engine {
-        Engine::Recorded => {
-            let path = format!("{RECORDED}/{}/{words}.wav", speaker.name);
-            std::fs::read(&path).with_context(|| format!("{path} (install asterisk-core-sounds-*-wav)"))?
-        }
+        Engine::Recorded => recording(&format!("{RECORDED}/{}/{words}", speaker.name))?,
         Engine::Espeak => output(Command::new("espeak-ng").args([
+            "-m",
             "-v",
             speaker.name,
             "-s",
@@ -28,7 +43,7 @@ pub(crate) fn say(speaker: Speaker, words: &str, speed: u32, pitch: u32) -> anyh
             "-p",
             &pitch.to_string(),
             "--stdout",
-            words,
+            &format!("<prosody range=\"{range}%\">{words}</prosody>"),
         ]))?,
         Engine::Flite => {
             let stretch = format!("duration_stretch={}", 160.0 / speed as f32);
@@ -43,11 +58,54 @@ pub(crate) fn say(speaker: Speaker, words: &str, speed: u32, pitch: u32) -> anyh
                 "/dev/stdout",
             ]))?
         }
+        Engine::Festival => festival(speaker, words)?,
     };
     let (rate, samples) = parse(&wav).with_context(|| format!("{words:?} by {}", speaker.name))?;
     let samples = trimmed(&to_8k(&samples, rate));
     ensure!(samples.len() > 800, "{words:?} by {} is nearly nothing", speaker.name);
     Ok(samples)
+}
+
+/// Music on hold, from its beginning.
+pub(crate) fn music(name: &str) -> anyhow::Result<Vec<f32>> {
+    let wav = recording(&format!("{MUSIC}/{name}"))?;
+    let (rate, samples) = parse(&wav).with_context(|| name.to_owned())?;
+    Ok(to_8k(&samples, rate))
+}
+
+/// One of Asterisk's files, which are WAV or GSM full rate.
+fn recording(path: &str) -> anyhow::Result<Vec<u8>> {
+    match std::fs::read(format!("{path}.wav")) {
+        Ok(wav) => Ok(wav),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            output(Command::new("sox").args([&format!("{path}.gsm"), "-t", "wav", "-"])).with_context(|| {
+                format!("{path} (scripts/packages.sh installs Asterisk's prompts and music)")
+            })
+        }
+        Err(error) => Err(error).with_context(|| path.to_owned()),
+    }
+}
+
+/// Festival takes a second to start and says the same words in the same way, so what it said is kept while the process lives.
+fn festival(speaker: Speaker, words: &str) -> anyhow::Result<Vec<u8>> {
+    static SAID: Mutex<BTreeMap<(Speaker, String), Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let key = (speaker, words.to_owned());
+    if let Some(wav) = SAID.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        return Ok(wav.clone());
+    }
+    let mut child = Command::new("text2wave")
+        .args(["-eval", &format!("(voice_{})", speaker.name), "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("text2wave (is festival installed?)")?;
+    // Dropped at the end of the statement, so that the text ends.
+    child.stdin.take().context("no standard input")?.write_all(words.as_bytes())?;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "{speaker:?}: {}", String::from_utf8_lossy(&output.stderr));
+    SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(key, output.stdout.clone());
+    Ok(output.stdout)
 }
 
 fn output(command: &mut Command) -> anyhow::Result<Vec<u8>> {
@@ -157,55 +215,77 @@ pub(crate) fn tone(ms: u32, tones: &[f32], db: f32) -> Vec<f32> {
 }
 
 /// What lies behind everything that is said.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Noise {
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Background {
     /// Digital silence.
     None,
-    White(f32),
+    White,
     /// Falls with 3 dB an octave, like rooms and streets.
-    Pink(f32),
+    Pink,
+    /// Other people, or music: over and over.
+    Sound(Vec<f32>),
 }
 
-pub(crate) fn add_noise(samples: &mut [f32], noise: Noise, random: &mut Random) {
+/// Puts `background` at `db` behind `samples`. With `comfort_db` it is only there while `samples` sound: in their pauses
+/// a far end that sends no silence leaves comfort noise at that level.
+pub(crate) fn add_background(
+    samples: &mut [f32],
+    background: &Background,
+    db: f32,
+    comfort_db: Option<f32>,
+    random: &mut Random,
+) {
     let mut rows = [0.0f32; 3];
-    let mut background: Vec<f32> = (0..samples.len())
-        .map(|_| {
+    let noise: Vec<f32> = (0..samples.len())
+        .map(|n| {
             let white = random.unit() * 2.0 - 1.0;
-            match noise {
-                Noise::None => 0.0,
-                Noise::White(_) => white,
-                Noise::Pink(_) => {
+            match background {
+                Background::None => 0.0,
+                Background::White => white,
+                Background::Pink => {
                     // Three poles that follow -3 dB an octave within a decibel over the telephone band.
                     rows[0] = 0.99765 * rows[0] + white * 0.0990460;
                     rows[1] = 0.96300 * rows[1] + white * 0.2965164;
                     rows[2] = 0.57000 * rows[2] + white * 1.0526913;
                     rows.iter().sum::<f32>() + white * 0.1848
                 }
+                Background::Sound(sound) => sound[n % sound.len()],
             }
         })
         .collect();
-    let db = match noise {
-        Noise::None => return,
-        Noise::White(db) | Noise::Pink(db) => db,
-    };
-    let gain = (mean_square_at(db) / mean_square(&background)).sqrt();
-    background.iter_mut().for_each(|sample| *sample *= gain);
-    samples.iter_mut().zip(background).for_each(|(sample, noise)| *sample += noise);
+    let gain = (mean_square_at(db) / mean_square(&noise).max(1e-6)).sqrt();
+    let comfort = comfort_db.map(|db| (3.0 * mean_square_at(db)).sqrt());
+    // As far ends do, from the first loud moment until 200 ms after the last.
+    let mut hangover = 0u32;
+    for (sample, noise) in samples.iter_mut().zip(noise) {
+        hangover = if sample.abs() > 30.0 { RATE / 5 } else { hangover.saturating_sub(1) };
+        *sample += match comfort {
+            Some(comfort) if hangover == 0 => (random.unit() * 2.0 - 1.0) * comfort,
+            Some(_) | None => noise * gain,
+        };
+    }
+}
+
+/// What the far end's codec makes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Codec {
+    ALaw,
+    MuLaw,
+    G722,
 }
 
 /// What is left of it after the codec, with frames lost and concealed by the frame before, fading.
-pub(crate) fn transmit(samples: &[f32], a_law: bool, loss_percent: u32, random: &mut Random) -> Vec<i16> {
-    let mut out: Vec<i16> = samples
-        .iter()
-        .map(|sample| {
-            let linear = sample.clamp(-32_768.0, 32_767.0) as i16;
-            if a_law {
-                g711::decode_alaw(g711::encode_alaw(linear))
-            } else {
-                g711::decode_ulaw(g711::encode_ulaw(linear))
-            }
-        })
-        .collect();
+pub(crate) fn transmit(samples: &[f32], codec: Codec, loss_percent: u32, random: &mut Random) -> Vec<i16> {
+    let linear: Vec<i16> = samples.iter().map(|sample| sample.clamp(-32_768.0, 32_767.0) as i16).collect();
+    let mut out = match codec {
+        Codec::ALaw => {
+            linear.into_iter().map(|sample| g711::decode_alaw(g711::encode_alaw(sample))).collect()
+        }
+        Codec::MuLaw => {
+            linear.into_iter().map(|sample| g711::decode_ulaw(g711::encode_ulaw(sample))).collect()
+        }
+        Codec::G722 => by_g722(&linear),
+    };
     for frame in 1..out.len() / 160 {
         if random.between(1, 100) <= loss_percent {
             for n in frame * 160..(frame + 1) * 160 {
@@ -213,5 +293,21 @@ pub(crate) fn transmit(samples: &[f32], a_law: bool, loss_percent: u32, random: 
             }
         }
     }
+    out
+}
+
+/// A gateway makes it wideband, the engine narrow again. Up and down again delays by 6 ms, which nobody is told.
+fn by_g722(narrow: &[i16]) -> Vec<i16> {
+    let (Some(mut up), Some(mut down)) = (Resampler::new(8000, 16_000), Resampler::new(16_000, 8000)) else {
+        return Vec::new();
+    };
+    let mut wide = vec![0; narrow.len() * 2];
+    let length = up.process(narrow, &mut wide);
+    let mut codes = vec![0; length / 2];
+    g722::Encoder::new().encode(&wide[..length], &mut codes);
+    g722::Decoder::new().decode(&codes, &mut wide[..length]);
+    let mut out = vec![0; narrow.len()];
+    let length = down.process(&wide[..length], &mut out);
+    out.truncate(length);
     out
 }

@@ -9,6 +9,12 @@ const SPEECH_MS: u32 = 80;
 const WORD_MS: u32 = 100;
 /// Silence this long ends a run; stops within words ("hello, Peter") are shorter.
 const RUN_GAP_MS: u32 = 100;
+/// What is this much weaker than the loudest of a greeting (-22 dB) is no part of it: a room, other people, music.
+const BEHIND: f32 = 0.0063;
+/// What never was louder than noise by this much (4 dB) was noise.
+const NOISE: f32 = 2.5;
+/// And where something this much louder follows (15 dB), what came before was that, and the greeting begins only now.
+const LOUDER: f32 = 31.6;
 
 /// What the far end has said.
 #[derive(Debug, Default)]
@@ -20,6 +26,8 @@ pub(super) struct Greeting {
     /// How much of it was sound.
     voiced_ms: u32,
     run: Option<Run>,
+    /// The mean square of its loudest 30 ms.
+    loudest: f32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +51,9 @@ pub(super) enum Hop {
 }
 
 impl Greeting {
-    pub(super) fn hop(&mut self, now_ms: u32, hop: Hop) {
+    /// Takes a hop, the mean square of the 30 ms that end with it, and that of the noise.
+    pub(super) fn hop(&mut self, now_ms: u32, hop: Hop, power: f32, noise: f32) {
+        let hop = self.beside_the_rest(hop, power, noise);
         if let Some(run) = self.run.filter(|run| now_ms - run.last_ms >= RUN_GAP_MS) {
             // A short word may be little more than one vowel, and a vowel may look like a tone; a tone would have lasted.
             if !run.speech && run.last_ms - run.start_ms >= WORD_MS {
@@ -74,6 +84,25 @@ impl Greeting {
                     let run = *run;
                     self.begin(run);
                 }
+            }
+        }
+    }
+
+    /// What the hop is beside what has been heard so far.
+    fn beside_the_rest(&mut self, hop: Hop, power: f32, noise: f32) -> Hop {
+        // It was all noise, as turns out by now.
+        if self.loudest < NOISE * noise {
+            *self = Self::default();
+        }
+        match hop {
+            Hop::Silence | Hop::Tone => hop,
+            Hop::Tonal | Hop::Sound if power < BEHIND * self.loudest => Hop::Silence,
+            Hop::Tonal | Hop::Sound => {
+                if power > LOUDER * self.loudest {
+                    *self = Self::default();
+                }
+                self.loudest = self.loudest.max(power);
+                hop
             }
         }
     }

@@ -4,33 +4,44 @@ use super::Parameters;
 
 /// Samples of a hop: 10 ms.
 pub(super) const HOP: usize = 80;
-/// Hops of one of the [`SPANS`] whose minima make the floor: 250 ms.
+/// Hops of a span: 250 ms.
 const SPAN: u8 = 25;
-/// A floor is the lowest level of the last 1.5 s: longer than the longest stretch of speech without a dip between sounds.
-const SPANS: usize = 6;
-/// The minimum of a fluctuating power lies below its mean; this much for white noise in windows of 25 ms.
+/// So many spans in a row that do not go up and down are noise, however loud: no sound of speech goes on for 750 ms.
+const SPANS: usize = 3;
+/// How much louder the loudest 30 ms of such a span are than its softest (6 dB): noise is steadier, speech never is.
+const STEADY: f32 = 4.0;
+/// The softest 30 ms of noise lie this much below its mean (2 dB).
 const MINIMUM_BIAS: f32 = 1.6;
 /// Bounds of the floor as a mean square: below is digital silence (-70 dB), above (-25 dB) nobody could be understood.
 const FLOOR_MIN: f32 = 53.7;
 const FLOOR_MAX: f32 = 1_700_000.0;
-/// The upper bound (-38 dB) until the floor is known over [`SPANS_KNOWN`]: a voice or a tone that starts with the call must
-/// not be taken for noise.
+/// The upper bound (-38 dB) until the floor is known over [`SPANS`]: a voice or a tone that starts with the call must not
+/// be taken for noise.
 const FLOOR_MAX_AT_FIRST: f32 = 85_000.0;
-const SPANS_KNOWN: usize = 3;
 /// The mean square of a sine at full scale.
 const FULL: f32 = 32_768.0 * 32_768.0 / 2.0;
 
-/// The level of each hop against a floor that follows the noise.
+/// The level of each hop against a floor that follows the noise: down at once, up when it is steady.
 #[derive(Debug)]
 pub(super) struct Level {
     above_floor: f32,
     silence: f32,
     /// The power of the last three hops.
     recent: [f32; 3],
-    /// The lowest of each span; the last one is still being filled.
-    minima: [f32; SPANS],
+    /// The floor that each of the last spans allows.
+    spans: [f32; SPANS],
+    span: Span,
+}
+
+/// The span that is being filled.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    softest: f32,
+    loudest: f32,
     hops: u8,
 }
+
+const EMPTY: Span = Span { softest: f32::MAX, loudest: 0.0, hops: 0 };
 
 impl Level {
     pub(super) fn new(parameters: &Parameters) -> Self {
@@ -38,8 +49,8 @@ impl Level {
             above_floor: 10f32.powf(parameters.above_floor_db / 10.0),
             silence: FULL * 10f32.powf(parameters.silence_db / 10.0),
             recent: [0.0; 3],
-            minima: [f32::MAX; SPANS],
-            hops: 0,
+            spans: [f32::MAX; SPANS],
+            span: EMPTY,
         }
     }
 
@@ -53,27 +64,37 @@ impl Level {
 
     /// The hop just taken may tell of the noise.
     pub(super) fn learn(&mut self) {
-        self.hops += 1;
-        if self.hops == SPAN {
-            self.hops = 0;
-            self.minima.rotate_left(1);
-            self.minima[SPANS - 1] = f32::MAX;
-        }
         let mean = self.mean();
-        let lowest = &mut self.minima[SPANS - 1];
-        *lowest = lowest.min(mean);
+        // Silence of digits is no noise: what comes after it may be the first of it.
+        if mean < FLOOR_MIN {
+            return;
+        }
+        let span = &mut self.span;
+        (span.softest, span.loudest) = (span.softest.min(mean), span.loudest.max(mean));
+        span.hops += 1;
+        if span.hops == SPAN {
+            let Span { softest, loudest, .. } = std::mem::replace(&mut self.span, EMPTY);
+            let steady = loudest <= STEADY * softest;
+            let allowed = if steady { softest } else { softest.min(self.lowest()) };
+            self.spans.rotate_left(1);
+            self.spans[SPANS - 1] = allowed;
+        }
     }
 
-    fn mean(&self) -> f32 {
+    /// The mean square of the last 30 ms.
+    pub(super) fn mean(&self) -> f32 {
         self.recent.iter().sum::<f32>() / self.recent.len() as f32
+    }
+
+    fn lowest(&self) -> f32 {
+        self.spans.iter().copied().fold(self.span.softest, f32::min)
     }
 
     /// The mean square of the noise.
     pub(super) fn floor(&self) -> f32 {
-        let lowest = self.minima.iter().copied().fold(f32::MAX, f32::min);
-        let is_known = self.minima[SPANS - SPANS_KNOWN] < f32::MAX;
+        let is_known = self.spans[0] < f32::MAX;
         let highest = if is_known { FLOOR_MAX } else { FLOOR_MAX_AT_FIRST };
-        (lowest.min(highest) * MINIMUM_BIAS).clamp(FLOOR_MIN, highest)
+        (self.lowest().min(highest) * MINIMUM_BIAS).clamp(FLOOR_MIN, highest)
     }
 }
 

@@ -58,6 +58,10 @@ const VERDICT_BEEP_MS: u32 = 300;
 const FADED: f32 = 0.1;
 /// The silence that ends a beep; the next of the special information tones follows within 60 ms.
 const BEEP_SILENCE_MS: u32 = 120;
+/// After so long a beep has faded away, echo and all,
+const BEEP_FADES_MS: u32 = 60;
+/// and what is left is this part of its power at most (-10 dB): a room may be behind it, but nobody speaks.
+const BEEP_OVER: f32 = 0.1;
 /// A beep at the frequencies of call progress is shorter than a burst of ringback, and nothing follows for longer than
 /// the pause of a busy tone.
 const PROGRESS_BEEP_MS: u32 = 300;
@@ -200,6 +204,8 @@ impl Analyser {
                 (true, true, None) => Hop::Tonal,
                 (true, false, None) => Hop::Sound,
             },
+            self.level.mean(),
+            self.level.floor(),
         );
 
         let mut evidence = None;
@@ -211,7 +217,7 @@ impl Analyser {
         match self.phase {
             Phase::Early => self.early(evidence),
             Phase::Answered => self.judge(evidence, sounding),
-            Phase::AwaitsBeep { since_ms } => self.await_beep(since_ms, sound, sounding),
+            Phase::AwaitsBeep { since_ms } => self.await_beep(since_ms, sounding),
             Phase::Done => {}
         }
     }
@@ -248,7 +254,7 @@ impl Analyser {
         if sounding.is_some_and(|tone| tone.is_call_progress() && tone.ms() >= RINGBACK_MS) {
             self.rang_ms = Some(self.now_ms);
         }
-        if self.beeped(false, sounding).is_some_and(|tone| tone.ms() >= VERDICT_BEEP_MS) {
+        if self.beeped(sounding).is_some_and(|tone| tone.ms() >= VERDICT_BEEP_MS) {
             return self.decide(Answerer::Machine, Evidence::Beep);
         }
         let length = self.greeting.ms();
@@ -306,8 +312,8 @@ impl Analyser {
         };
     }
 
-    fn await_beep(&mut self, since_ms: u32, sound: bool, sounding: Option<Tone>) {
-        if self.beeped(sound, sounding).is_some() {
+    fn await_beep(&mut self, since_ms: u32, sounding: Option<Tone>) {
+        if self.beeped(sounding).is_some() {
             self.report_beep();
             self.phase = Phase::Done;
         } else if self.now_ms - since_ms >= self.parameters.beep_wait_ms {
@@ -316,15 +322,15 @@ impl Analyser {
     }
 
     /// The last tone, if it was a beep and the silence after it is long enough by now.
-    fn beeped(&mut self, sound: bool, sounding: Option<Tone>) -> Option<Tone> {
+    fn beeped(&mut self, sounding: Option<Tone>) -> Option<Tone> {
         let tone = self.beep?;
         if !self.is_beep(&tone) {
             self.beep = None;
             return None;
         }
         let silence = self.now_ms.saturating_sub(tone.end_ms);
-        // The hops in which the tone fades away are sound, too.
-        if sounding.is_some() || (sound && silence > 60) {
+        let goes_on = silence > BEEP_FADES_MS && self.level.mean() > BEEP_OVER * tone.power;
+        if sounding.is_some() || goes_on {
             self.beep = None;
             return None;
         }

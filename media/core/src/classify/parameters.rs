@@ -33,10 +33,10 @@ impl Parameters {
     /// See each member.
     pub const DEFAULT: Self = Self {
         limit_ms: 4000,
-        machine_greeting_ms: 3200,
-        pause_ms: 600,
-        sentence_pause_ms: 900,
-        sentence_ms: 1200,
+        machine_greeting_ms: 3400,
+        pause_ms: 750,
+        sentence_pause_ms: 1250,
+        sentence_ms: 850,
         above_floor_db: 9.0,
         silence_db: -46.0,
         beep_min_ms: 100,

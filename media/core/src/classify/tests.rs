@@ -247,3 +247,41 @@ fn what_is_found_does_not_hang_on_the_chunks() {
         assert_eq!(by(chunk), whole, "chunks of {chunk}");
     }
 }
+
+/// `pcm` with white noise of this amplitude over it.
+fn in_noise(mut pcm: Vec<i16>, amplitude: f32) -> Vec<i16> {
+    let mut noise = 99u32;
+    for sample in &mut pcm {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *sample = sample.saturating_add((((noise >> 16) as f32 / 32_768.0 - 1.0) * amplitude) as i16);
+    }
+    pcm
+}
+
+#[test]
+fn noise_that_sets_in_after_digital_silence_is_not_taken_for_speech() {
+    // -41 dB.
+    let noise = |ms: u32| in_noise(vec![0; ms as usize * 8], 350.0);
+    let nobody = [vec![0; 1200], noise(6000)].concat();
+    assert_eq!(verdict(&nobody), (Answerer::Unknown, Evidence::Silence));
+    let ring = in_noise(sound(&repeat(2, &[(1000, &[425.0]), (4000, &[])])), 350.0);
+    let ringing = [vec![0; 1200], ring, noise(7000)].concat();
+    assert_eq!(verdict(&ringing), (Answerer::Unknown, Evidence::Ringback));
+}
+
+#[test]
+fn voices_far_behind_the_speaker_are_no_part_of_the_greeting() {
+    let behind = |ms: u32| speech(ms).into_iter().map(|sample| sample / 16).collect::<Vec<_>>();
+    let hello = [behind(900), speech(500), behind(4000)].concat();
+    assert_eq!(verdict(&hello), (Answerer::Human, Evidence::ShortGreeting));
+}
+
+#[test]
+fn a_beep_is_found_with_a_room_behind_it_and_none_is_where_speech_follows_at_once() {
+    let after = |rest: Vec<i16>| {
+        let pcm = [speech(4000), sound(&[(400, &[]), (300, &[1000.0])]), rest].concat();
+        findings(true, &pcm).iter().any(|finding| matches!(finding, Finding::Beep { .. }))
+    };
+    assert!(after(speech(1500).into_iter().map(|sample| sample / 8).collect()));
+    assert!(!after(speech(1500)));
+}

@@ -30,6 +30,8 @@ pub(super) struct Tone {
     pub(super) start_ms: u32,
     /// When it ended, or when it was heard last.
     pub(super) end_ms: u32,
+    /// The mean square of its loudest hop.
+    pub(super) power: f32,
     /// The standard deviation of the lower component in Hz, without the first and the last hops.
     pub(super) drift_hz: f32,
     /// The same of the upper component.
@@ -132,6 +134,7 @@ impl Current {
             high: tones.high,
             start_ms: now_ms.saturating_sub(HOP_MS + UNSEEN_MS),
             end_ms: now_ms,
+            power,
             drift_hz: 0.0,
             drift_high_hz: 0.0,
             drift_db: 0.0,
@@ -190,6 +193,7 @@ impl Current {
         let steady = self.hops_with_high * 2 > self.hops;
         self.tone.high = steady.then(|| self.sum_high / self.hops_with_high as f32);
         self.tone.end_ms = now_ms;
+        self.tone.power = self.tone.power.max(power);
         (self.tone.drift_hz, self.tone.drift_high_hz) = (self.low.deviation(), self.high.deviation());
         self.tone.drift_db = self.level.deviation();
     }
