@@ -1,6 +1,6 @@
 //! `cargo run -p classify`: the confusion matrix and the figures of the development part of the corpus; `-v` names its
 //! items that were judged wrongly. `cargo run -p classify -- held-out`: those of the held-out part, whose items are never
-//! named. `cargo run -p classify -- tune`: the parameters that cross-validation by voice would choose.
+//! named; `-- make` only makes them. `cargo run -p classify -- tune`: the parameters that cross-validation by voice would choose.
 #![expect(clippy::print_stdout, reason = "a command that prints a table")]
 
 use anyhow::bail;
@@ -19,8 +19,9 @@ fn main() -> anyhow::Result<()> {
             }
         }
         Some("held-out") => println!("{}", measure(&make(Part::HeldOut)?, Parameters::DEFAULT)),
+        Some("make") => println!("{} items of the held-out part can be made", make(Part::HeldOut)?.len()),
         Some("tune") => println!("{}", tune(&make(Part::Development)?)),
-        Some(other) => bail!("{other:?}: give nothing, -v, held-out or tune"),
+        Some(other) => bail!("{other:?}: give nothing, -v, tune, make or held-out"),
     }
     Ok(())
 }

@@ -77,11 +77,12 @@ pub(crate) fn music(name: &str) -> anyhow::Result<Vec<f32>> {
 fn recording(path: &str) -> anyhow::Result<Vec<u8>> {
     match std::fs::read(format!("{path}.wav")) {
         Ok(wav) => Ok(wav),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            output(Command::new("sox").args([&format!("{path}.gsm"), "-t", "wav", "-"])).with_context(|| {
-                format!("{path} (scripts/packages.sh installs Asterisk's prompts and music)")
-            })
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => output(
+            Command::new("sox")
+                .arg(format!("{path}.gsm"))
+                .args(["-e", "signed", "-b", "16", "-t", "wav", "-"]),
+        )
+        .with_context(|| format!("{path} (scripts/packages.sh installs Asterisk's prompts and music)")),
         Err(error) => Err(error).with_context(|| path.to_owned()),
     }
 }
@@ -115,7 +116,7 @@ fn output(command: &mut Command) -> anyhow::Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// 16-bit mono WAV; what is written to a pipe states no length, so the data goes on to the end.
+/// 16-bit mono WAV; what is written to a pipe states no length, or too much: then the data goes on to the end.
 fn parse(wav: &[u8]) -> anyhow::Result<(u32, Vec<f32>)> {
     let mut rate = None;
     let mut rest = wav.get(12..).context("no WAV")?;
@@ -127,7 +128,7 @@ fn parse(wav: &[u8]) -> anyhow::Result<(u32, Vec<f32>)> {
                 rate = Some(u32::from_le_bytes(body[4..8].try_into()?));
             }
             b"data" => {
-                let data = body.get(..length).unwrap_or(body);
+                let data = body.get(..length).filter(|data| !data.is_empty()).unwrap_or(body);
                 let samples =
                     data.chunks_exact(2).map(|pair| f32::from(i16::from_le_bytes([pair[0], pair[1]])));
                 return Ok((rate.context("data before the format")?, samples.collect()));

@@ -41,7 +41,7 @@ fn a_human_is_spoken_to_at_once() {
         r#"initiated
            answered PCMA
            step who amd
-           amd human short-greeting 1640
+           amd human short-greeting 1710
            step person play
            plays p-1 hello
            played p-1 completed
@@ -50,7 +50,7 @@ fn a_human_is_spoken_to_at_once() {
     );
     let report = AmdReport {
         result: Some(AmdResult::Human),
-        ms: Some(1640),
+        ms: Some(1710),
         evidence: Some(AmdEvidence::ShortGreeting),
         ..AmdReport::default()
     };
@@ -68,8 +68,8 @@ fn a_message_is_left_after_the_beep() {
         r#"initiated
            answered PCMA
            step who amd
-           amd machine long-greeting 3860
-           beep 6340 410 999
+           amd machine long-greeting 3940
+           beep 6340 390 1000
            step message play
            plays p-1 music
            played p-1 completed
@@ -82,10 +82,10 @@ fn a_message_is_left_after_the_beep() {
         r#"initiated
            answered PCMA
            step who amd
-           amd machine long-greeting 2610
+           amd machine long-greeting 2490
            step message play
            plays p-1 music
-           beep 6340 410 999
+           beep 6340 390 1000
            played p-1 completed
            step bye hangup
            ended completed answered by engine 200"#,
@@ -103,7 +103,7 @@ fn a_beep_that_does_not_come_is_not_waited_for_longer_than_asked() {
         r#"initiated
            answered PCMA
            step who amd
-           amd machine long-greeting 3860
+           amd machine long-greeting 3940
            step message play
            plays p-1 music
            played p-1 completed
@@ -177,7 +177,7 @@ fn what_rang_before_the_answer_does_not_count_as_the_answer() {
            early-media
            answered PCMA
            step who amd
-           amd human short-greeting 1520
+           amd human short-greeting 1590
            step person play
            plays p-1 hello
            played p-1 completed
