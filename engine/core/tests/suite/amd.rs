@@ -82,7 +82,7 @@ fn a_message_is_left_after_the_beep() {
         r#"initiated
            answered PCMA
            step who amd
-           amd machine long-greeting 2490
+           amd machine long-greeting 2610
            step message play
            plays p-1 music
            beep 6340 390 1000
