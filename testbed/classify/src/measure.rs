@@ -30,6 +30,8 @@ pub struct Outcome {
     pub beep_found: bool,
     /// Whether a beep was found where none is.
     pub beep_wrong: bool,
+    /// When the beep that was found ended, and its frequency.
+    pub beep: Option<(u32, u16)>,
     /// Whether ringback, busy or congestion is in the item.
     pub call_progress: bool,
     /// Whether the tones were known when the same sound came before the answer, for items of tones.
@@ -111,7 +113,8 @@ fn judge(item: &Item, parameters: Parameters) -> Outcome {
         match finding {
             Finding::Early { .. } => {}
             Finding::Verdict(verdict) => outcome.judged(verdict),
-            Finding::Beep { ms, .. } => {
+            Finding::Beep { ms, hz, .. } => {
+                outcome.beep = Some((ms, hz));
                 let right = item.beep_ms.is_some_and(|beep| beep.abs_diff(ms) <= BEEP_TOLERANCE_MS);
                 (outcome.beep_found, outcome.beep_wrong) = (right, !right);
             }
@@ -155,6 +158,7 @@ impl Outcome {
             has_beep: item.beep_ms.is_some(),
             beep_found: false,
             beep_wrong: false,
+            beep: None,
             call_progress: item.call_progress,
             early_right: None,
         }
@@ -166,10 +170,10 @@ impl Outcome {
 
     /// What is wrong with it, in a line, if anything is.
     pub fn wrong(&self) -> Option<String> {
-        let beep = match (self.beep_wrong, self.has_beep && !self.beep_found) {
-            (true, _) => " and a wrong beep",
-            (false, true) => " and no beep",
-            (false, false) => "",
+        let beep = match (self.beep, self.has_beep && !self.beep_found) {
+            (Some((ms, hz)), _) if self.beep_wrong => format!(" and a wrong beep of {hz} Hz at {ms} ms"),
+            (_, true) => " and no beep".to_owned(),
+            (_, false) => String::new(),
         };
         if self.is_right() && beep.is_empty() && self.early_right != Some(false) {
             return None;

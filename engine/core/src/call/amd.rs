@@ -1,6 +1,6 @@
 //! Who answered: what was asked for, what was found, and the flow that waits for it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use control_api_types::flow::Outcome;
 use control_api_types::{AmdEvidence, AmdParameters, AmdResult, EventData};
@@ -18,10 +18,10 @@ pub(super) enum Amd {
     Off,
     /// To begin with the media.
     Wanted(Parameters),
-    /// The leg listens, and has not told who answered.
-    Listening,
-    /// It has told.
-    Told,
+    /// The leg listens, and has not told who answered; after that it listens for so long for a beep.
+    Listening { beep_wait: Duration },
+    /// It has told; for a machine's beep it listens until then.
+    Told { until: Instant },
 }
 
 impl Amd {
@@ -34,14 +34,14 @@ impl LiveCall {
     /// Media runs.
     pub(super) fn begin_amd(&mut self, ctx: &mut Context<'_>) {
         if let Amd::Wanted(parameters) = self.amd {
-            self.amd = Amd::Listening;
+            self.amd = Amd::Listening { beep_wait: Duration::from_millis(parameters.beep_wait_ms.into()) };
             ctx.media(self.leg, MediaCommand::Classify(parameters));
         }
     }
 
     /// The call is answered.
     pub(super) fn answer_amd(&mut self, ctx: &mut Context<'_>) {
-        if let Amd::Listening = self.amd {
+        if let Amd::Listening { .. } = self.amd {
             ctx.media(self.leg, MediaCommand::Answered);
         }
     }
@@ -54,11 +54,11 @@ impl LiveCall {
         wait_for_beep: Option<Duration>,
     ) -> Option<AmdResult> {
         match self.amd {
-            Amd::Told => {
+            Amd::Told { .. } => {
                 let result = self.record.amd.as_ref().and_then(|amd| amd.result)?;
                 return self.unless_beep(ctx, result, wait_for_beep);
             }
-            Amd::Listening => {}
+            Amd::Listening { .. } => {}
             Amd::Off | Amd::Wanted(_) => {
                 self.amd = Amd::Wanted(read(parameters));
                 self.begin_amd(ctx);
@@ -69,7 +69,7 @@ impl LiveCall {
         None
     }
 
-    /// The result, unless the beep is to be waited for, which then begins.
+    /// The result, unless the beep is to be waited for, which then begins. Nobody waits for longer than is listened for.
     fn unless_beep(
         &mut self,
         ctx: &mut Context<'_>,
@@ -77,13 +77,16 @@ impl LiveCall {
         wait_for_beep: Option<Duration>,
     ) -> Option<AmdResult> {
         let beeped = self.record.amd.as_ref().is_some_and(|amd| amd.beep_ms.is_some());
-        match wait_for_beep {
-            Some(time) if result == AmdResult::Machine && !beeped => {
+        match (wait_for_beep, &self.amd) {
+            (Some(time), Amd::Told { until })
+                if result == AmdResult::Machine && !beeped && *until > ctx.now =>
+            {
+                let over = (*until).min(ctx.now + time);
                 self.awaits(Awaits::Beep);
-                ctx.timers.set(self.leg, CallTimer::Pause, ctx.now + time);
+                ctx.timers.set(self.leg, CallTimer::Pause, over);
                 None
             }
-            Some(_) | None => Some(result),
+            _ => Some(result),
         }
     }
 
@@ -118,7 +121,11 @@ impl LiveCall {
                 let (result, evidence) = (result(verdict.answerer), word(verdict.evidence));
                 (report.result, report.ms, report.evidence) =
                     (Some(result), Some(verdict.ms), Some(evidence));
-                self.amd = Amd::Told;
+                let beep_wait = match self.amd {
+                    Amd::Listening { beep_wait } => beep_wait,
+                    Amd::Off | Amd::Wanted(_) | Amd::Told { .. } => Duration::ZERO,
+                };
+                self.amd = Amd::Told { until: ctx.now + beep_wait };
                 let data = EventData::CallAmd {
                     result,
                     ms: verdict.ms,

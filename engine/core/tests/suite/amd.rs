@@ -113,6 +113,27 @@ fn a_beep_that_does_not_come_is_not_waited_for_longer_than_asked() {
 }
 
 #[test]
+fn a_beep_is_waited_for_no_longer_than_it_is_listened_for() {
+    let mut world = World::new();
+    let flow = flow(json!({"wait_for_beep_ms": 30_000, "beep_wait_ms": 1000}));
+    world.call("c1", QUIET_MAILBOX, json!({"flow": flow}));
+    world.run();
+    // The mailbox hangs up 20 s after the answer, long before 30 s of waiting would be over.
+    world.check(
+        "c1",
+        r#"initiated
+           answered PCMA
+           step who amd
+           amd machine long-greeting 3940
+           step message play
+           plays p-1 music
+           played p-1 completed
+           step bye hangup
+           ended completed answered by engine 200"#,
+    );
+}
+
+#[test]
 fn tones_before_the_answer_are_evidence_of_calls_that_fail() {
     let sit: Script = &[
         (100, EarlyMedia),

@@ -81,15 +81,21 @@ pub struct Analyser {
     /// The sample before and what became of it.
     blocker: (f32, f32),
     level: Level,
+    heard: Heard,
+    early: [Option<Evidence>; KINDS],
+    found: Found,
+}
+
+/// What has been made of the sound so far; the answer begins it anew.
+#[derive(Debug, Default)]
+struct Heard {
     tones: Tracker,
     cadence: Cadence,
     greeting: Greeting,
     /// The last tone that may turn out a beep when it stays silent.
     beep: Option<Tone>,
-    /// When a ringback burst after the answer ended.
+    /// When a ringback burst was heard last.
     rang_ms: Option<u32>,
-    early: [Option<Evidence>; KINDS],
-    found: Found,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,11 +129,7 @@ impl Analyser {
             filled: 0,
             blocker: (0.0, 0.0),
             level: Level::new(&parameters),
-            tones: Tracker::default(),
-            cadence: Cadence::default(),
-            greeting: Greeting::default(),
-            beep: None,
-            rang_ms: None,
+            heard: Heard::default(),
             early: [None; KINDS],
             found: Found::default(),
             parameters,
@@ -139,9 +141,7 @@ impl Analyser {
         if self.phase == Phase::Early {
             self.phase = Phase::Answered;
             self.answered_ms = self.now_ms;
-            self.tones = Tracker::default();
-            self.cadence = Cadence::default();
-            self.greeting = Greeting::default();
+            self.heard = Heard::default();
         }
     }
 
@@ -187,8 +187,8 @@ impl Analyser {
         } else {
             None
         };
-        let over = self.tones.hop(self.now_ms, tones, power);
-        let sounding = self.tones.sounding();
+        let over = self.heard.tones.hop(self.now_ms, tones, power);
+        let sounding = self.heard.tones.sounding();
         let tonal = tones.is_some();
         // A steady tone tells nothing of the noise, and a vowel is not loud for as long as the floor looks back.
         if !(tonal && sounding.is_some()) {
@@ -196,7 +196,7 @@ impl Analyser {
         }
         let established =
             sounding.filter(|tone| tone.ms() >= 100 && (tone.is_call_progress() || is_steady(tone)));
-        self.greeting.hop(
+        self.heard.greeting.hop(
             self.now_ms,
             match (sound, tonal, established) {
                 (false, _, _) => Hop::Silence,
@@ -210,10 +210,10 @@ impl Analyser {
 
         let mut evidence = None;
         if let Some(tone) = over {
-            evidence = self.cadence.ended(tone);
-            self.beep = self.cadence.last();
+            evidence = self.heard.cadence.ended(tone);
+            self.heard.beep = self.heard.cadence.last();
         }
-        let evidence = evidence.or_else(|| self.cadence.poll(self.now_ms, sounding));
+        let evidence = evidence.or_else(|| self.heard.cadence.poll(self.now_ms, sounding));
         match self.phase {
             Phase::Early => self.early(evidence),
             Phase::Answered => self.judge(evidence, sounding),
@@ -224,7 +224,7 @@ impl Analyser {
 
     /// Notes what is heard before the answer.
     fn early(&mut self, evidence: Option<Evidence>) {
-        let announced = self.greeting.voiced_ms() >= ANNOUNCEMENT_MS;
+        let announced = self.heard.greeting.voiced_ms() >= ANNOUNCEMENT_MS;
         for evidence in evidence.into_iter().chain(announced.then_some(Evidence::Announcement)) {
             let Some(free) = self.early.iter_mut().find(|known| known.is_none_or(|known| known == evidence))
             else {
@@ -240,7 +240,7 @@ impl Analyser {
     /// Looks for a verdict.
     fn judge(&mut self, evidence: Option<Evidence>, sounding: Option<Tone>) {
         let Parameters { limit_ms, machine_greeting_ms, sentence_pause_ms, pause_ms, .. } = self.parameters;
-        let greeted = self.greeting.start_ms().is_some();
+        let greeted = self.heard.greeting.start_ms().is_some();
         match evidence {
             Some(evidence @ (Evidence::Cng | Evidence::Ced)) if !greeted => {
                 return self.decide(Answerer::Fax, evidence);
@@ -252,25 +252,27 @@ impl Analyser {
             _ => {}
         }
         if sounding.is_some_and(|tone| tone.is_call_progress() && tone.ms() >= RINGBACK_MS) {
-            self.rang_ms = Some(self.now_ms);
+            self.heard.rang_ms = Some(self.now_ms);
         }
         if self.beeped(sounding).is_some_and(|tone| tone.ms() >= VERDICT_BEEP_MS) {
             return self.decide(Answerer::Machine, Evidence::Beep);
         }
-        let length = self.greeting.ms();
+        let length = self.heard.greeting.ms();
         if length >= machine_greeting_ms {
             return self.decide(Answerer::Machine, Evidence::LongGreeting);
         }
         if sounding.is_none()
-            && self.greeting.pause_ms(self.now_ms).is_some_and(|pause| pause >= self.pause(length))
+            && self.heard.greeting.pause_ms(self.now_ms).is_some_and(|pause| pause >= self.pause(length))
         {
             return self.decide(Answerer::Human, Evidence::ShortGreeting);
         }
-        let limit =
-            self.rang_ms.map_or(self.answered_ms + limit_ms, |rang| rang + RINGBACK_PAUSE_MS.max(limit_ms));
+        let limit = self
+            .heard
+            .rang_ms
+            .map_or(self.answered_ms + limit_ms, |rang| rang + RINGBACK_PAUSE_MS.max(limit_ms));
         // Ringback that never ends is none.
         let limit = limit.min(self.answered_ms + RINGBACK_LIMIT_MS.max(limit_ms));
-        match self.greeting.start_ms() {
+        match self.heard.greeting.start_ms() {
             // Whatever its pauses, one of the rules above has judged it by then, unless tones go on in it.
             Some(start) => {
                 if self.now_ms >= limit.max(start + machine_greeting_ms + pause_ms.max(sentence_pause_ms)) {
@@ -278,7 +280,7 @@ impl Analyser {
                 }
             }
             None if self.now_ms < limit => {}
-            None if self.rang_ms.is_some() => self.decide(Answerer::Unknown, Evidence::Ringback),
+            None if self.heard.rang_ms.is_some() => self.decide(Answerer::Unknown, Evidence::Ringback),
             None => self.decide(Answerer::Unknown, Evidence::Silence),
         }
     }
@@ -294,9 +296,13 @@ impl Analyser {
             answerer,
             ms: self.now_ms - self.answered_ms,
             evidence,
-            initial_silence_ms: self.greeting.start_ms().map(|start| start.saturating_sub(self.answered_ms)),
-            greeting_ms: self.greeting.ms(),
-            bursts: self.greeting.bursts(),
+            initial_silence_ms: self
+                .heard
+                .greeting
+                .start_ms()
+                .map(|start| start.saturating_sub(self.answered_ms)),
+            greeting_ms: self.heard.greeting.ms(),
+            bursts: self.heard.greeting.bursts(),
         }));
         self.phase = match (answerer, evidence) {
             (Answerer::Human | Answerer::Fax, _) => Phase::Done,
@@ -306,7 +312,7 @@ impl Analyser {
             }
             (Answerer::Machine | Answerer::Unknown, _) => {
                 // A tone that led to the verdict is no beep.
-                self.beep = None;
+                self.heard.beep = None;
                 Phase::AwaitsBeep { since_ms: self.now_ms }
             }
         };
@@ -323,15 +329,15 @@ impl Analyser {
 
     /// The last tone, if it was a beep and the silence after it is long enough by now.
     fn beeped(&mut self, sounding: Option<Tone>) -> Option<Tone> {
-        let tone = self.beep?;
+        let tone = self.heard.beep?;
         if !self.is_beep(&tone) {
-            self.beep = None;
+            self.heard.beep = None;
             return None;
         }
         let silence = self.now_ms.saturating_sub(tone.end_ms);
         let goes_on = silence > BEEP_FADES_MS && self.level.mean() > BEEP_OVER * tone.power;
         if sounding.is_some() || goes_on {
-            self.beep = None;
+            self.heard.beep = None;
             return None;
         }
         let enough = if tone.is_call_progress() { PROGRESS_SILENCE_MS } else { BEEP_SILENCE_MS };
@@ -345,11 +351,11 @@ impl Analyser {
             && tone.high.is_none_or(|high| BEEP_HZ.contains(&high))
             && (beep_min_ms..=longest).contains(&(tone.ms() + 10))
             && is_steady(tone)
-            && (!tone.is_call_progress() || self.cadence.last_is_alone())
+            && (!tone.is_call_progress() || self.heard.cadence.last_is_alone())
     }
 
     fn report_beep(&mut self) {
-        if let Some(tone) = self.beep.take() {
+        if let Some(tone) = self.heard.beep.take() {
             self.found.push(Finding::Beep {
                 ms: tone.end_ms.saturating_sub(self.answered_ms),
                 duration_ms: tone.ms().min(u32::from(u16::MAX)) as u16,

@@ -285,3 +285,14 @@ fn a_beep_is_found_with_a_room_behind_it_and_none_is_where_speech_follows_at_onc
     assert!(after(speech(1500).into_iter().map(|sample| sample / 8).collect()));
     assert!(!after(speech(1500)));
 }
+
+#[test]
+fn a_tone_before_the_answer_is_no_beep_of_the_answerer() {
+    let mut analyser = Analyser::new(Parameters::DEFAULT);
+    analyser.push(&sound(&[(400, &[1000.0]), (2000, &[])]));
+    analyser.answered();
+    analyser.push(&[sound(&[(300, &[])]), speech(500), sound(&[(2000, &[])])].concat());
+    let found: Vec<_> = std::iter::from_fn(|| analyser.poll()).collect();
+    let [Finding::Verdict(verdict)] = found[..] else { panic!("{found:?}") };
+    assert_eq!((verdict.answerer, verdict.evidence), (Answerer::Human, Evidence::ShortGreeting));
+}
