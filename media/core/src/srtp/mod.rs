@@ -180,25 +180,50 @@ pub(crate) struct Srtp {
     keys: Keys,
     pub(crate) protector: Protector,
     pub(crate) unprotector: Unprotector,
+    /// Those of earlier keys, the last ones last.
+    protectors: Vec<(MasterKey, Protector)>,
+    unprotectors: Vec<(MasterKey, Unprotector)>,
 }
+
+/// So many earlier keys of a direction are remembered: more than suites are offered, which is what two descriptions in turn
+/// can choose from.
+const REMEMBERED: usize = 8;
 
 impl Srtp {
     pub(crate) fn new(keys: &Keys) -> Self {
         let (protector, unprotector) = (Protector::new(&keys.send), Unprotector::new(&keys.receive));
-        Self { keys: keys.clone(), protector, unprotector }
+        let (protectors, unprotectors) = (Vec::new(), Vec::new());
+        Self { keys: keys.clone(), protector, unprotector, protectors, unprotectors }
     }
 
     /// Goes on with the keys of a further offer and answer. RFC 4568, 7.1.4: a direction whose key is the same goes on
-    /// where it was, or packets could be replayed and an index used twice; a new key begins at rollover counter zero.
+    /// where it was, or packets could be replayed and an index used twice, and so does one whose key comes back; a new key
+    /// begins at rollover counter zero.
     pub(crate) fn rekey(&mut self, keys: &Keys) {
-        if self.keys.send != keys.send {
-            self.protector = Protector::new(&keys.send);
-        }
-        if self.keys.receive != keys.receive {
-            self.unprotector = Unprotector::new(&keys.receive);
-        }
-        self.keys = keys.clone();
+        let Self { keys: now, protector, unprotector, protectors, unprotectors } = self;
+        change(protectors, protector, &now.send, &keys.send, Protector::new);
+        change(unprotectors, unprotector, &now.receive, &keys.receive, Unprotector::new);
+        *now = keys.clone();
     }
+}
+
+/// Puts the state of the key `next` in the place of the one of `current`, which is remembered.
+fn change<T>(
+    earlier: &mut Vec<(MasterKey, T)>,
+    state: &mut T,
+    current: &MasterKey,
+    next: &MasterKey,
+    new: fn(&MasterKey) -> T,
+) {
+    if current == next {
+        return;
+    }
+    let known = earlier.iter().position(|(key, _)| key == next);
+    let state_of_next = known.map_or_else(|| new(next), |at| earlier.remove(at).1);
+    if earlier.len() == REMEMBERED {
+        earlier.remove(0);
+    }
+    earlier.push((current.clone(), std::mem::replace(state, state_of_next)));
 }
 
 #[cfg(test)]

@@ -354,6 +354,26 @@ fn the_same_key_goes_on_where_it_was_and_a_new_one_begins_anew() {
     assert!(unprotect_rtp(&mut srtp.unprotector, &renewed).is_ok());
 }
 
+#[test]
+fn a_key_that_comes_back_goes_on_where_it_was() {
+    // A peer that takes another suite of ours in each answer.
+    let suites = [Suite::AesCm128HmacSha1_80, Suite::AesCm128HmacSha1_32];
+    let [one, other] = suites.map(|suite| {
+        let [send, receive] = [1, 2].map(|n| MasterKey::generate(suite, |octets| octets.fill(n)));
+        Keys { send, receive }
+    });
+    let mut srtp = Srtp::new(&one);
+    let received = protect_rtp(&mut Protector::new(&one.receive), &packet(9, 5)).unwrap();
+    assert!(protect_rtp(&mut srtp.protector, &packet(1, 700)).is_some());
+    assert!(unprotect_rtp(&mut srtp.unprotector, &received).is_ok());
+    for _ in 0..20 {
+        srtp.rekey(&other);
+        srtp.rekey(&one);
+    }
+    assert!(protect_rtp(&mut srtp.protector, &packet(1, 700)).is_none(), "no index is used twice");
+    assert_eq!(unprotect_rtp(&mut srtp.unprotector, &received), Err(Refused::Replayed));
+}
+
 proptest! {
     #[test]
     fn rubbish_is_refused(mut bytes in prop::collection::vec(any::<u8>(), 0..120), suite in 0..4usize) {
