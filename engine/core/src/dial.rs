@@ -245,6 +245,7 @@ fn direct(uri: &Uri, target: Target) -> Group {
         credentials: None,
         gateway: None,
         is_foreign: false,
+        insists_on_srtp: false,
     };
     Group { branches: vec![branch], search: Search::Gateways }
 }

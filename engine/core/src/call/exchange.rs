@@ -66,9 +66,21 @@ impl Exchange {
         LocalMedia { direction, session_version: self.version, ..self.local.clone() }
     }
 
+    /// Writes the offer that the peer asks for. Who asks may hand it to somebody else (RFC 3725), to whom our rollover counter
+    /// is zero (RFC 3711 §3.3.1): so it is, under keys that are new.
+    fn asked(&mut self, random: &mut ChaCha20Rng) -> Result<Body, SdpError> {
+        let mut local = self.next(self.local.direction);
+        renew(&mut local, random);
+        self.write(local, Motive::Asked)
+    }
+
     /// Writes an offer of ours.
     fn offer(&mut self, direction: Direction, motive: Motive) -> Result<Body, SdpError> {
         let local = self.next(direction);
+        self.write(local, motive)
+    }
+
+    fn write(&mut self, local: LocalMedia, motive: Motive) -> Result<Body, SdpError> {
         let body = Bytes::from(sdp::offer_again(&local, &self.sent)?);
         self.offered = Some(Offered { local, body: body.clone(), motive });
         Ok(Body::sdp(body))
@@ -189,7 +201,7 @@ impl LiveCall {
         };
         let answer = match &offer {
             Some(offer) => exchange.answer(offer, ctx.random),
-            None => exchange.offer(exchange.local.direction, Motive::Asked),
+            None => exchange.asked(ctx.random),
         };
         match answer {
             // An error means that the offer is void already; what we have agreed to is in force all the same, for the

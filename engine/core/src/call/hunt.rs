@@ -40,6 +40,8 @@ pub(crate) struct Branch {
     pub(crate) gateway: Option<GatewayName>,
     /// Whether a redirection has led to a host that nobody here has chosen.
     pub(crate) is_foreign: bool,
+    /// Whether it has refused an offer of SRTP beside plain RTP, so that SRTP alone is offered.
+    pub(crate) insists_on_srtp: bool,
 }
 
 impl Branch {
@@ -245,6 +247,18 @@ impl Hunt {
         Some(if self.under_way.is_empty() { Verdict::Next } else { Verdict::Wait })
     }
 
+    /// One branch has refused what we have offered, SRTP beside plain RTP. The same with SRTP alone, to try at once, unless
+    /// it was that already or somebody has been disturbed.
+    pub(crate) fn insist(&mut self, session: SessionId, refusal: Failure) -> Option<Branch> {
+        let of_srtp = |sent: &Sent| sent.branch.insists_on_srtp;
+        if !self.may_go_on() || self.under_way.get(&session).is_none_or(of_srtp) {
+            return None;
+        }
+        let Sent { branch, sip_call_id } = self.under_way.remove(&session)?;
+        self.note(Lost { loss: Loss::Failed(refusal), gateway: branch.gateway.clone(), sip_call_id });
+        Some(Branch { insists_on_srtp: true, ..branch })
+    }
+
     pub(crate) fn branch(&self, session: SessionId) -> Option<&Branch> {
         self.under_way.get(&session).map(|sent| &sent.branch)
     }
@@ -369,6 +383,7 @@ mod tests {
             credentials: None,
             gateway: None,
             is_foreign: false,
+            insists_on_srtp: false,
         }
     }
 
@@ -548,6 +563,21 @@ mod tests {
         trial.next();
         assert_eq!(trial.hunt.redirected(SessionId(4), vec![branch(8)]), None, "two are enough");
         trial.fails(4, status(302), over(2, status(480)));
+    }
+
+    #[test]
+    fn who_refuses_srtp_beside_plain_rtp_is_offered_it_alone_once() {
+        let mut trial = Trial::new(Search::Gateways, &[1]);
+        let again = trial.hunt.insist(SessionId(1), status(488)).unwrap();
+        assert!(again.insists_on_srtp);
+        trial.hunt.sent(SessionId(2), again, Some("2".into()));
+        assert!(trial.hunt.insist(SessionId(2), status(488)).is_none());
+        // What the second refusal says less of, the first has said.
+        trial.fails(2, failure(FailureCause::Timeout), over(1, status(488)));
+
+        let mut trial = Trial::new(Search::Gateways, &[1]);
+        trial.hunt.progressed();
+        assert!(trial.hunt.insist(SessionId(1), status(488)).is_none(), "the phone has rung");
     }
 
     #[test]

@@ -149,7 +149,8 @@ impl LiveCall {
     /// Sends the INVITE of one branch.
     fn send(&mut self, ctx: &mut Context<'_>, branch: Branch) {
         let State::Inviting(inviting) = &mut self.state else { return };
-        let mut invite = branch.invite(&inviting.template, inviting.offer.clone());
+        let (_, offer) = inviting.told(branch.insists_on_srtp);
+        let mut invite = branch.invite(&inviting.template, offer);
         // Each branch anew: another call is not believed with the same token, nor any after a minute. It has the caller's
         // number, which is not for hosts that nobody here has chosen.
         let assertion = inviting.assertion.as_ref().filter(|_| !branch.is_foreign);
@@ -248,6 +249,16 @@ impl LiveCall {
                 return verdict;
             }
         }
+        // RFC 3261 §21.4.26: a 488 is about the session that was offered, and another may be tried. Phones that take SRTP alone
+        // refuse it beside plain RTP (RFC 8643 is younger than they are), and there is no telling that from other reasons.
+        if let FailureCause::Response(488 | 606) = failure.cause
+            && inviting.offers_either()
+            && let Some(branch) = inviting.hunt.insist(session, failure.clone())
+        {
+            self.send(ctx, branch);
+            let State::Inviting(inviting) = &mut self.state else { return Verdict::Wait };
+            return inviting.hunt.verdict();
+        }
         inviting.hunt.failed(session, loss)
     }
 
@@ -278,10 +289,10 @@ impl LiveCall {
         let early = body.filter(|_| inviting.early.is_none());
         let mut start = None;
         // Without an offer of ours there is nothing yet that this could answer; the offer comes in `offered`.
-        let early = early.zip(inviting.offer.as_ref());
+        let (local, offer) = inviting.told_to(session);
+        let early = early.zip(offer);
         if let Some((sdp, offer)) = &early {
-            let local = &inviting.local;
-            let exchange = sdp::accept_answer(local, sdp)
+            let exchange = sdp::accept_answer(&local, sdp)
                 .ok()
                 .map(|negotiated| Box::new(Exchange::new(local.clone(), offer.bytes.clone(), negotiated)));
             start = match inviting.early_media {
@@ -347,6 +358,7 @@ impl LiveCall {
     pub(super) fn answered(&mut self, ctx: &mut Context<'_>, session: SessionId, body: Option<Bytes>) {
         // Crossed with our CANCEL: the endpoint hangs up by itself.
         let State::Inviting(inviting) = &mut self.state else { return };
+        let (local, offer) = inviting.told_to(session);
         if let Some(branch) = inviting.hunt.branch(session) {
             if let Some(gateway) = &branch.gateway {
                 ctx.sign(self.trunk, gateway, Sign::Alive);
@@ -373,12 +385,11 @@ impl LiveCall {
             }
             (None, Some(Early { exchange: Some(exchange), runs, .. })) => Ok((exchange, runs)),
             (Some(sdp), _) | (None, Some(Early { sdp, exchange: None, .. })) => {
-                let local = &inviting.local;
-                let agreed = match &inviting.offer {
+                let agreed = match &offer {
                     Some(offer) => {
-                        sdp::accept_answer(local, &sdp).map(|agreed| (offer.bytes.clone(), agreed))
+                        sdp::accept_answer(&local, &sdp).map(|agreed| (offer.bytes.clone(), agreed))
                     }
-                    None => sdp::answer(&sdp, local).map(|(answer, agreed)| {
+                    None => sdp::answer(&sdp, &local).map(|(answer, agreed)| {
                         let answer = Bytes::from(answer);
                         // An error means that the ACK was not waited for: a PRACK has brought the answer.
                         let _ = ctx.endpoint.acknowledge(ctx.now, session, Body::sdp(answer.clone()));
@@ -562,6 +573,29 @@ impl LiveCall {
         self.release_sessions(ctx, Some(status), None);
         self.end(ctx, Evidence::Response { status, q850: None }, EndedBy::Api);
         Ok(())
+    }
+}
+
+impl Inviting {
+    /// Whether we have offered SRTP beside plain RTP.
+    fn offers_either(&self) -> bool {
+        let srtp = self.local.srtp.as_ref();
+        self.offer.is_some() && srtp.is_some_and(|srtp| srtp.policy == SrtpPolicy::Optional)
+    }
+
+    /// Our media as a branch is told of them, and the offer if we make one.
+    fn told(&self, insists_on_srtp: bool) -> (LocalMedia, Option<Body>) {
+        let mut local = self.local.clone();
+        match &mut local.srtp {
+            Some(srtp) if insists_on_srtp => srtp.policy = SrtpPolicy::Required,
+            Some(_) | None => return (local, self.offer.clone()),
+        }
+        let offer = self.offer.as_ref().map(|_| Body::sdp(sdp::offer(&local)));
+        (local, offer)
+    }
+
+    fn told_to(&self, session: SessionId) -> (LocalMedia, Option<Body>) {
+        self.told(self.hunt.branch(session).is_some_and(|branch| branch.insists_on_srtp))
     }
 }
 

@@ -301,6 +301,7 @@ impl Registrar {
                 credentials: None,
                 gateway: None,
                 is_foreign: false,
+                insists_on_srtp: false,
             })
         };
         let groups = self.location.groups(now, name).into_iter();

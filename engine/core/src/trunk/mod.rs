@@ -215,6 +215,7 @@ impl Trunk {
                 credentials: self.config.credentials.clone(),
                 gateway: Some(gateway.name.clone()),
                 is_foreign: false,
+                insists_on_srtp: false,
             };
             Group { branches: vec![branch], search: Search::Gateways }
         };

@@ -166,6 +166,8 @@ pub(crate) struct Carrier {
     pub(crate) told: Vec<(Instant, String)>,
     /// Its customers' side of SRTP.
     pub(crate) srtp: Option<LocalSrtp>,
+    /// The status by which customers refuse an offer of anything but SRTP alone.
+    pub(crate) insists: Option<u16>,
     /// The Identity headers of its INVITEs.
     pub(crate) identities: Vec<String>,
     /// Whom calls from here are from.
@@ -224,6 +226,7 @@ impl Carrier {
             infos: Vec::new(),
             told: Vec::new(),
             srtp: None,
+            insists: None,
             identities: Vec::new(),
             caller: "+62811".to_owned(),
             headers: Vec::new(),
@@ -392,6 +395,11 @@ impl Carrier {
                 self.invites.push(now);
                 self.identities.extend(request.header(sip_core::Name::Identity).map(str::to_owned));
                 self.requests.push(request.clone());
+                let is_secure = String::from_utf8_lossy(request.body()).contains(" RTP/SAVP ");
+                if let Some(status) = self.insists.filter(|_| !is_secure) {
+                    self.endpoint.reject(now, id, status, &[]).unwrap();
+                    return;
+                }
                 self.live.insert(
                     id,
                     Customer {

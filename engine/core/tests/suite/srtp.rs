@@ -57,6 +57,48 @@ fn calls_to_a_trunk_are_encrypted_where_both_can() {
 }
 
 #[test]
+fn who_refuses_srtp_beside_plain_rtp_is_called_again_with_srtp_alone() {
+    for status in [488, 606] {
+        let mut world = world(Srtp::Optional, Some(SrtpPolicy::Required));
+        world.carrier.insists = Some(status);
+        world.call("a", GOOD, json!({}));
+        world.run_for(500);
+        let keys = world.media.srtp(1).unwrap();
+        let id = world.id("a");
+        // What is offered later is SRTP alone as well, under the same keys.
+        world.engine.hold(world.now, &id, true).unwrap();
+        world.run_for(500);
+        assert_eq!(world.media.srtp(1), Some(keys));
+        let call = world.engine.call(&id).unwrap();
+        assert_eq!((call.attempts, call.sip_status), (2, Some(200)));
+        world.engine.hangup(world.now, &id, HangupReason::Normal).unwrap();
+        world.run();
+    }
+}
+
+#[test]
+fn a_refusal_that_is_not_about_srtp_is_told_after_one_more_try() {
+    for (trunks, attempts) in [(Srtp::Off, 1), (Srtp::Optional, 2), (Srtp::Required, 1)] {
+        let mut world = world(trunks, None);
+        world.call("a", &[(100, Reject(488))], json!({}));
+        world.run();
+        let cdr = world.cdr("a");
+        let disposition = cdr.disposition.map(|disposition| disposition.as_str());
+        assert_eq!((cdr.attempts, cdr.sip_status, disposition), (attempts, Some(488), Some("incompatible")));
+    }
+}
+
+#[test]
+fn who_asks_for_an_offer_gets_new_keys() {
+    let mut world = world(Srtp::Optional, Some(SrtpPolicy::Optional));
+    world.call("a", &[(100, Answer(Answer::Good)), (1000, Offer(Change::Ask))], json!({}));
+    world.run_for(500);
+    let first = world.media.srtp(1).unwrap();
+    world.run_for(1000);
+    assert_ne!(world.media.srtp(1).unwrap().send, first.send);
+}
+
+#[test]
 fn every_call_has_keys_of_its_own() {
     let mut world = world(Srtp::Required, Some(SrtpPolicy::Required));
     for id in ["a", "b"] {
