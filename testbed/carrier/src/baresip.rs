@@ -177,6 +177,11 @@ impl Baresip {
         files.pop().ok_or_else(|| self.complaint("it has recorded nothing".to_owned()))
     }
 
+    /// What it has said so far, with every SIP message.
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(self.run.join("output.log")).unwrap_or_default()
+    }
+
     /// Ends it as its user would: it hangs up and unregisters.
     pub async fn quit(mut self) -> Result<(), Error> {
         // It answers, or is gone before.
@@ -205,8 +210,7 @@ impl Baresip {
     }
 
     fn complaint(&self, complaint: String) -> Error {
-        let output = std::fs::read_to_string(self.run.join("output.log")).unwrap_or_default();
-        Error::Peer { program: PROGRAM, complaint, output }
+        Error::Peer { program: PROGRAM, complaint, output: self.output() }
     }
 }
 

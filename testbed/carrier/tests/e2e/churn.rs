@@ -21,9 +21,16 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// What the events of the ring and the records of ended calls may still take, when the first half has filled them.
 const GROWTH_KIB: u64 = 8 << 10;
 
-/// How long: in a long run until every ring that keeps the recent past is full, and as long again.
+/// How long: in a long run until every ring that keeps the recent past is full, and as long again; or so many seconds as
+/// `CARILLON_CHURN_S` says.
 fn length() -> Duration {
-    Duration::from_secs(if std::env::var_os("CARILLON_LONG").is_some() { 30 * 60 } else { 12 })
+    let seconds = std::env::var("CARILLON_CHURN_S").ok().map(|seconds| seconds.parse().unwrap());
+    Duration::from_secs(seconds.unwrap_or(if is_long() { 30 * 60 } else { 12 }))
+}
+
+/// Whether it is long enough to see what grows.
+fn is_long() -> bool {
+    std::env::var_os("CARILLON_LONG").is_some() || std::env::var_os("CARILLON_CHURN_S").is_some()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,7 +93,7 @@ async fn calls_come_and_go_and_leave_nothing_behind() {
         metrics.lines().any(|line| line.starts_with("carillon_media_legs") && line.ends_with(" 0")),
         "{metrics}"
     );
-    if std::env::var_os("CARILLON_LONG").is_some() {
+    if is_long() {
         let (first, second) = sizes.split_at(sizes.len() / 2);
         let peak = |sizes: &[(u64, usize)]| sizes.iter().map(|(kib, _)| *kib).max().unwrap();
         let files = |sizes: &[(u64, usize)]| sizes.iter().map(|(_, files)| *files).max().unwrap();

@@ -18,5 +18,6 @@ mod proxy;
 mod quirks;
 mod relay;
 mod sipp;
+mod srtp;
 mod table;
 mod wire;
