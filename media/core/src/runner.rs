@@ -140,6 +140,11 @@ impl Runner {
         filled > 0
     }
 
+    /// Forgets keys that no collect has taken.
+    pub(crate) fn forget_typed(&mut self) {
+        self.type_ahead = Digits::new();
+    }
+
     fn take_type_ahead(&mut self, now: Instant, events: &mut Events) {
         while let Some(gather) = self.gather.as_mut().filter(|gather| gather.takes_digits()) {
             let Some(digit) = self.type_ahead.pop_front() else { break };

@@ -46,7 +46,7 @@ pub(crate) struct Party {
     pub(crate) sound: Sound,
     /// Whether `call.bridged` was told.
     pub(crate) told: bool,
-    /// Whether it hears music while it waits.
+    /// Whether it hears the bridge's music: it waits.
     pub(crate) music: bool,
 }
 
@@ -73,8 +73,10 @@ pub(crate) struct Sound {
     pub(crate) heard: bool,
     /// What the far side is to hear.
     pub(crate) hears: bool,
-    /// We hold it: it hears music.
+    /// We hold it.
     pub(crate) held: bool,
+    /// It holds us.
+    pub(crate) holds: bool,
 }
 
 /// How far a bridge has come.
@@ -208,6 +210,50 @@ impl Bridge {
         members.map(|(place, party)| Member { leg: party.leg, hears: hears(place) }).collect()
     }
 
+    /// The prompt to play to those who wait.
+    pub(crate) fn music(&self) -> Option<&str> {
+        self.request.hold_music.as_deref()
+    }
+
+    /// Who begins to wait, and who waits no longer.
+    pub(crate) fn turn_music(&mut self) -> Vec<(LegId, bool)> {
+        let waiting: Vec<bool> = (0..self.parties.len()).map(|place| self.waits(place)).collect();
+        let changed = self.parties.iter_mut().zip(waiting).filter(|(party, waits)| party.music != *waits);
+        changed
+            .map(|(party, waits)| {
+                party.music = waits;
+                (party.leg, waits)
+            })
+            .collect()
+    }
+
+    /// Whether the party has nobody to hear for the time being: nobody has come yet, it is held by us, or all who would talk to
+    /// it are on hold, whoever has put them there.
+    fn waits(&self, place: usize) -> bool {
+        let party = &self.parties[place];
+        let is_away = |sound: Sound| sound.held || sound.holds;
+        let mut talkers = self
+            .parties
+            .iter()
+            .enumerate()
+            .filter(|(other, talker)| *other != place && talker.part.role.talks())
+            .map(|(_, talker)| talker);
+        match (self.music(), self.has_met(), party.sound) {
+            (None, _, _) => false,
+            (Some(_), false, _) | (Some(_), true, Sound { held: true, .. }) => true,
+            // Where its phone plays music of its own, there is nothing to send it.
+            (Some(_), true, Sound { holds: true, .. }) => false,
+            (Some(_), true, _) => talkers.all(|talker| is_away(talker.sound)),
+        }
+    }
+
+    /// The legs that hear the one of `leg`.
+    pub(crate) fn listeners(&self, leg: LegId) -> Vec<LegId> {
+        let Some(talker) = self.parties.iter().position(|party| party.leg == leg) else { return Vec::new() };
+        let hears = |(listener, _): &(usize, &Party)| self.hears(*listener, talker);
+        self.parties.iter().enumerate().filter(hears).map(|(_, party)| party.leg).collect()
+    }
+
     pub(crate) fn keys(&self) -> Keys {
         match self.request.dtmf {
             BridgeDtmf::Relay => Keys::Relayed,
@@ -257,7 +303,7 @@ mod tests {
         bridges.make("x".into(), request, Timestamp::from_unix_ms(0));
         for (n, (name, role, agent)) in parties.iter().enumerate() {
             let part = Part { role: *role, ..Part::talk(OnEnd::Hangup) };
-            let sound = Sound { heard: true, hears: true, held: false };
+            let sound = Sound { heard: true, hears: true, held: false, holds: false };
             let (leg, call) = (LegId(n as u64), CallId::new(name).unwrap());
             bridges.join("x", Party { leg, call, part, agent: *agent, sound, told: false, music: false });
         }

@@ -7,12 +7,12 @@ use super::*;
 use crate::bridge::{Part, Sound};
 
 /// What a bridge has done to a call.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct InBridge {
     /// `call.bridged` was told.
     told: bool,
-    /// Its music plays.
-    music: bool,
+    /// Its music: the program, and what is played.
+    music: Option<(u64, String)>,
 }
 
 /// With whom a flow wants its call bridged.
@@ -64,9 +64,11 @@ impl LiveCall {
     }
 
     pub(crate) fn sound(&self) -> Sound {
-        let held = self.exchange.as_ref().is_some_and(|exchange| exchange.holds());
+        let exchange = self.exchange.as_ref();
+        let held = exchange.is_some_and(|exchange| exchange.holds());
+        let holds = exchange.is_some_and(|exchange| exchange.is_held());
         let (inward, outward) = self.ways_muted();
-        Sound { heard: !inward && !held, hears: !outward && !held, held }
+        Sound { heard: !inward && !held, hears: !outward && !held, held, holds }
     }
 
     fn ways_muted(&self) -> (bool, bool) {
@@ -112,7 +114,7 @@ impl LiveCall {
     pub(crate) fn bridged(&mut self, ctx: &mut Context<'_>, bridge: &str, others: Vec<CallId>) {
         // What was played while it waited would be heard in their place.
         ctx.media(self.leg, MediaCommand::StopPlay);
-        self.in_bridge = InBridge { told: true, music: false };
+        self.in_bridge = InBridge { told: true, music: None };
         let with = others.first().cloned();
         self.emit(ctx, EventData::CallBridged { bridge_id: bridge.to_owned(), with, calls: others });
     }
@@ -120,17 +122,30 @@ impl LiveCall {
     /// Plays music without end to who waits or is held, or stops it.
     pub(crate) fn music(&mut self, ctx: &mut Context<'_>, prompt: Option<&str>) {
         match prompt {
+            // An ended one has no media to play to.
+            Some(_) if !self.is_conversing() => {}
             Some(prompt) => {
-                self.in_bridge.music = true;
-                self.play_endlessly(ctx, prompt);
+                let program = self.play_endlessly(ctx, prompt);
+                self.in_bridge.music = program.map(|program| (program, prompt.to_owned()));
             }
             None => self.stop_music(ctx),
         }
     }
 
     fn stop_music(&mut self, ctx: &mut Context<'_>) {
-        if std::mem::take(&mut self.in_bridge.music) {
+        // Another program may have taken its place.
+        if self.in_bridge.music.take().is_some_and(|(music, _)| self.is_newest(music)) {
             ctx.media(self.leg, MediaCommand::StopPlay);
+        }
+    }
+
+    /// What the API has played is over: the music goes on that it has played over.
+    pub(super) fn music_again(&mut self, ctx: &mut Context<'_>, after: u64) {
+        if let Some((music, prompt)) = self.in_bridge.music.take_if(|(music, _)| *music < after) {
+            match self.is_newest(after) {
+                true => self.music(ctx, Some(&prompt)),
+                false => self.in_bridge.music = Some((music, prompt)),
+            }
         }
     }
 

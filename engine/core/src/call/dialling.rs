@@ -2,9 +2,14 @@
 
 use control_api_types::flow::Outcome;
 use control_api_types::{Dtmf, Fault};
-use media_core::dtmf::{Dial, DialBy, DialItem, DialString, GAP_MS};
+use media_core::Digit;
+use media_core::dtmf::{Dial, DialBy, DialItem, DialString, GAP_MS, Method};
 
 use super::*;
+
+/// How long a key of another's is down when it is sent anew: it is told when it has come up, so that it is over before the
+/// next one can be.
+const RELAYED_MS: u16 = 80;
 
 /// Digits that are being sent.
 #[derive(Debug)]
@@ -94,7 +99,22 @@ impl LiveCall {
         Ok(id)
     }
 
-    /// The same for a step of the flow, which goes on at once when there is nothing to wait for.
+    /// Somebody in its bridge has pressed a key. Tones are in what is heard, and events are sent on packet by packet; to whom
+    /// that does not reach it is sent anew. What the API sends goes before.
+    pub(crate) fn hear_key(&mut self, ctx: &mut Context<'_>, digit: Digit, method: Method) {
+        let events = self.exchange.as_ref().map(|exchange| exchange.negotiated().telephone_event.is_some());
+        let by = match (method, events) {
+            (_, None) | (Method::Tones, Some(_)) | (Method::Events, Some(true)) => return,
+            (Method::Events | Method::Info, Some(false)) => DialBy::Tones,
+            (Method::Info, Some(true)) => DialBy::Events,
+        };
+        if self.dialling.is_none() && self.is_conversing() {
+            let dial = Dial { id: self.next_program(), keys: digit.into(), duration_ms: RELAYED_MS, by };
+            ctx.media(self.leg, MediaCommand::Dial(dial));
+        }
+    }
+
+    /// [`LiveCall::dtmf`] for a step of the flow, which goes on at once when there is nothing to wait for.
     pub(super) fn dial_for_flow(&mut self, ctx: &mut Context<'_>, dtmf: &Dtmf) -> Option<u64> {
         let refusal = match self.dial(ctx, dtmf) {
             Ok(dialling) => return Some(dialling),

@@ -136,6 +136,11 @@ impl Exchange {
         self.negotiated = negotiated;
     }
 
+    /// Whether the peer holds us.
+    pub(super) fn is_held(&self) -> bool {
+        self.held
+    }
+
     /// Whether we hold the peer.
     pub(super) fn holds(&self) -> bool {
         !self.local.direction.receives()

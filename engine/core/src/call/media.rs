@@ -255,6 +255,7 @@ impl LiveCall {
         self.emit(ctx, ended);
         if done {
             self.flow_goes_on(ctx, id, Outcome::Done);
+            self.music_again(ctx, id);
         }
     }
 
@@ -449,10 +450,16 @@ impl LiveCall {
     }
 
     /// Plays a prompt until it is stopped. One that is gone is told as an error, and silence is heard.
-    pub(super) fn play_endlessly(&mut self, ctx: &mut Context<'_>, prompt: &str) {
-        if self.programs.running.len() < MAX_PROGRAMS {
-            self.launch(ctx, Some(Play { plays: 0, ..Play::once(prompt) }), None, Owner::Api);
+    pub(super) fn play_endlessly(&mut self, ctx: &mut Context<'_>, prompt: &str) -> Option<u64> {
+        if self.programs.running.len() >= MAX_PROGRAMS {
+            return None;
         }
+        self.launch(ctx, Some(Play { plays: 0, ..Play::once(prompt) }), None, Owner::Api)
+    }
+
+    /// Whether no program was launched after this one.
+    pub(super) fn is_newest(&self, id: u64) -> bool {
+        self.programs.running.last_key_value().is_none_or(|(newest, _)| *newest <= id)
     }
 
     // The flow.
@@ -477,10 +484,13 @@ impl LiveCall {
     /// The call is out of its bridge: a flow that was waiting for that goes on.
     pub(super) fn bridge_over(&mut self, ctx: &mut Context<'_>, outcome: Outcome<'_>) {
         let State::Connected(Activity::Flow { run, .. }) = &self.state else { return };
-        if run.is_bridging()
-            && let Some((events, next)) = self.resume(ctx.now, outcome)
-        {
-            self.drive(ctx, events, next);
+        if run.is_bridging() {
+            if let Some((events, next)) = self.resume(ctx.now, outcome) {
+                self.drive(ctx, events, next);
+            }
+        } else if let Some(play) = run.plays_while_parked(&self.record) {
+            let owner = Owner::Step(run.at().to_owned());
+            self.launch(ctx, Some(play), None, owner);
         }
     }
 

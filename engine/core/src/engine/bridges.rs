@@ -4,6 +4,9 @@ use control_api_types::{
     Bridge, BridgeCall, BridgeDtmf, CreateBridge, JoinBridge, MAX_BRIDGED, MuteDirection, OnEnd, Role,
 };
 
+use media_core::dtmf::Method;
+use media_core::{Digit, Keys};
+
 use super::*;
 use crate::bridge::{Part, Party, Standing};
 use crate::call::{Parting, Wish};
@@ -221,15 +224,10 @@ impl Engine {
     fn sounds(&mut self, now: Instant, leg: LegId, sound: crate::bridge::Sound) {
         let Some(id) = self.bridges.of(leg).map(str::to_owned) else { return };
         let Some(bridge) = self.bridges.get_mut(&id) else { return };
-        let (met, music) = (bridge.has_met(), bridge.request.hold_music.clone());
         let Some(party) = bridge.parties.iter_mut().find(|party| party.leg == leg) else { return };
         let before = std::mem::replace(&mut party.sound, sound);
         if before == sound {
             return;
-        }
-        if let (true, true, Some(music)) = (met, before.held != sound.held, music) {
-            let music = sound.held.then_some(music);
-            self.with_call(now, leg, |call, ctx| call.music(ctx, music.as_deref()));
         }
         self.arrange(now, &id);
     }
@@ -277,19 +275,7 @@ impl Engine {
     fn arrange_after(&mut self, now: Instant, id: &str, parting: &Parting) {
         let Some(bridge) = self.bridges.get_mut(id) else { return };
         match bridge.stand() {
-            Standing::Waiting => {
-                let Some(music) = bridge.request.hold_music.clone() else { return };
-                let silent = bridge.parties.iter_mut().filter(|party| !party.music);
-                let silent: Vec<LegId> = silent
-                    .map(|party| {
-                        party.music = true;
-                        party.leg
-                    })
-                    .collect();
-                for leg in silent {
-                    self.with_call(now, leg, |call, ctx| call.music(ctx, Some(&music)));
-                }
-            }
+            Standing::Waiting => self.turn_music(now, id),
             Standing::Over => {
                 self.end_bridge(now, id, parting);
             }
@@ -298,7 +284,8 @@ impl Engine {
                 let untold = bridge.parties.iter_mut().filter(|party| !party.told);
                 let untold: Vec<LegId> = untold
                     .map(|party| {
-                        party.told = true;
+                        // What it heard while it waited ends.
+                        (party.told, party.music) = (true, false);
                         party.leg
                     })
                     .collect();
@@ -312,7 +299,30 @@ impl Engine {
                     });
                 }
                 self.outputs.push_back(output);
+                self.turn_music(now, id);
             }
+        }
+    }
+
+    /// Plays music to those in a bridge who wait, and to no others.
+    fn turn_music(&mut self, now: Instant, id: &str) {
+        let Some(bridge) = self.bridges.get_mut(id) else { return };
+        let turned = bridge.turn_music();
+        let music = bridge.music().map(str::to_owned);
+        for (leg, waits) in turned {
+            let music = music.as_deref().filter(|_| waits);
+            self.with_call(now, leg, |call, ctx| call.music(ctx, music));
+        }
+    }
+
+    /// A key was pressed in a bridge. Those who are to have it and have not got its packets get it.
+    pub(super) fn key_pressed(&mut self, now: Instant, leg: LegId, digit: Digit, method: Method) {
+        let Some(bridge) = self.bridges.of(leg).and_then(|id| self.bridges.get(id)) else { return };
+        if !bridge.has_met() || bridge.keys() == Keys::Consumed {
+            return;
+        }
+        for listener in bridge.listeners(leg) {
+            self.with_call(now, listener, |call, ctx| call.hear_key(ctx, digit, method));
         }
     }
 

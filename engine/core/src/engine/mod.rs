@@ -18,7 +18,7 @@ use control_api_types::{
     Call, CallId, CreateCall, Direction, Dtmf, EndedBy, EventData, Fault, Faults, FlowRef, Gather,
     HangupReason, Limits, NodeCalls, Play, PlayId, Prompt, Srtp, Timestamp,
 };
-use media_core::{Codec, LegId, RtpTimeout};
+use media_core::{Codec, LegId, MediaEvent, RtpTimeout};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sip_core::digest::Verifier;
@@ -36,7 +36,7 @@ use crate::dial;
 use crate::disposition::Evidence;
 use crate::flow;
 use crate::id;
-use crate::io::{Input, Output, Refusal};
+use crate::io::{Input, MediaInput, Output, Refusal};
 use crate::keypress::Keypress;
 use crate::prompt::Prompts;
 use crate::registrar::{NameTaken, Registrar, RegistrarCounts};
@@ -193,7 +193,12 @@ impl Engine {
                 }
                 self.endpoint.handle_input(now, input);
             }
-            Input::Media { leg, input } => self.with_call(now, leg, |call, ctx| call.on_media(ctx, input)),
+            Input::Media { leg, input } => {
+                if let MediaInput::Event(MediaEvent::Digit { digit, method, .. }) = &input {
+                    self.key_pressed(now, leg, *digit, *method);
+                }
+                self.with_call(now, leg, |call, ctx| call.on_media(ctx, input));
+            }
             Input::BridgeFailed { bridge } => self.bridge_failed(now, bridge),
             Input::Accepted { call } => self.accepted(now, &call),
             Input::Certificate { leg, result } => {

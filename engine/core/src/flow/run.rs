@@ -111,6 +111,18 @@ impl Run {
         self.step().is_some_and(|step| matches!(step.verb, Verb::Park { .. }))
     }
 
+    /// What is heard at a step that waits for the API.
+    pub(crate) fn plays_while_parked(&self, call: &Call) -> Option<Play> {
+        match &self.step()?.verb {
+            Verb::Park { play } => play.as_ref().map(|play| insert(play, call)),
+            Verb::Play(_) | Verb::Gather(_) | Verb::Pause { .. } | Verb::Bridge { .. } | Verb::Amd { .. } => {
+                None
+            }
+            Verb::Set { .. } | Verb::Branch { .. } | Verb::Dtmf(_) | Verb::Record(_) => None,
+            Verb::Notify { .. } | Verb::Hangup { .. } => None,
+        }
+    }
+
     /// Whether it waits for the end of a bridge.
     pub(crate) fn is_bridging(&self) -> bool {
         self.step().is_some_and(|step| matches!(step.verb, Verb::Bridge { .. }))

@@ -4,9 +4,11 @@ use control_api_types::{
     Bridge, BridgeCall, CreateBridge, HangupReason, JoinBridge, MuteDirection, Play, Role,
 };
 use engine_core::Refusal;
+use media_core::Direction;
+use media_core::dtmf::DialBy;
 use serde_json::{Value, json};
 
-use crate::carrier::{Act::*, Answer::*, Script};
+use crate::carrier::{Act::*, Answer::*, Change, Script};
 use crate::world::World;
 
 const ANSWERED: Script = &[(100, Answer(Good))];
@@ -379,8 +381,138 @@ fn mute_and_hold_are_heard_in_the_bridge() {
         unbridged
         ended completed answered by api 200",
     );
+    // There is nobody for it to hear meanwhile.
+    world.check(
+        "b",
+        "initiated
+        answered PCMA
+        bridged with a
+        plays p-1 music
+        played p-1 stopped
+        unbridged
+        ended completed answered by engine 200",
+    );
     let id = world.id("a");
     assert_eq!(world.engine.mute(world.now, &id, MuteDirection::In, true), Err(Refusal::NotFound));
+}
+
+#[test]
+fn who_is_held_by_the_other_phone_hears_music() {
+    let script: Script = &[
+        (100, Answer(Good)),
+        (1_000, Offer(Change::Direction(Direction::SendOnly))),
+        (2_000, Offer(Change::Direction(Direction::SendRecv))),
+    ];
+    let mut world = answered(&[("a", ANSWERED), ("b", script), ("c", ANSWERED)]);
+    world.create_bridge(json!({"id": "x", "calls": ["a", "b"], "hold_music": "music"})).unwrap();
+    world.run_for(2_500);
+    world.hang_up("c");
+    world.hang_up("a");
+    world.is_over();
+    world.check(
+        "a",
+        "initiated
+        answered PCMA
+        bridged with b
+        plays p-1 music
+        played p-1 stopped
+        unbridged
+        ended completed answered by api 200",
+    );
+    world.check(
+        "b",
+        "initiated
+        answered PCMA
+        bridged with a
+        held by remote
+        resumed by remote
+        unbridged
+        ended completed answered by engine 200",
+    );
+}
+
+#[test]
+fn who_comes_on_hold_hears_music_and_again_after_an_announcement() {
+    let mut world = parked(&["a", "b"]);
+    let a = world.id("a");
+    world.engine.hold(world.now, &a, true).unwrap();
+    world.run_for(200);
+    world.create_bridge(json!({"calls": ["a", "b"], "hold_music": "music"})).unwrap();
+    world.run_for(200);
+    world.engine.play(world.now, &a, Play::once("hello")).unwrap();
+    world.run_for(3_000);
+    // What the API plays is not cut off when the hold is over.
+    world.engine.play(world.now, &a, Play::once("hello")).unwrap();
+    world.engine.hold(world.now, &a, false).unwrap();
+    world.run_for(3_000);
+    world.hang_up("a");
+    world.is_over();
+    world.check(
+        "a",
+        "initiated
+        answered PCMA
+        held by local
+        bridged with b
+        plays p-1 music
+        played p-1 stopped
+        plays p-2 hello
+        played p-2 completed
+        plays p-3 music
+        played p-3 stopped
+        plays p-4 hello
+        resumed by local
+        played p-4 completed
+        unbridged
+        ended completed answered by api 200",
+    );
+}
+
+#[test]
+fn keys_that_are_not_sent_on_in_the_media_are_sent_anew() {
+    let keyless: Script = &[(100, Answer(Keyless)), (2_000, Info("application/dtmf-relay", "Signal=7\r\n"))];
+    let pressing: Script = &[(100, Answer(Good)), (1_000, Press('5'))];
+    for (dtmf, expected) in [
+        // Events as tones to who has none, INFO as events to all who have.
+        ("relay", vec![(2, '5', DialBy::Tones), (1, '7', DialBy::Events), (3, '7', DialBy::Events)]),
+        ("consume", vec![]),
+    ] {
+        let mut world = answered(&[("a", pressing), ("b", keyless), ("c", ANSWERED)]);
+        world.create_bridge(json!({"calls": ["a", "b", "c"], "dtmf": dtmf})).unwrap();
+        world.run_for(3_000);
+        assert_eq!(world.media.dials, expected);
+        world.hang_up("a");
+        world.hang_up("b");
+        world.is_over();
+    }
+}
+
+#[test]
+fn who_was_parked_with_music_is_parked_with_it_again() {
+    let mut world = World::new();
+    let flow = json!({"start": "wait", "steps": {"wait": {
+        "verb": "park", "play": {"prompt": "music", "loop": 0}}}});
+    world.call("a", ANSWERED, json!({"flow": flow}));
+    world.call("b", ANSWERED, json!({}));
+    world.run_for(300);
+    world.bridge("a", json!({"with": "b", "on_end": "continue"})).unwrap();
+    world.run_for(300);
+    world.hang_up("b");
+    world.run_for(300);
+    world.hang_up("a");
+    world.is_over();
+    world.check(
+        "a",
+        "initiated
+        answered PCMA
+        step wait park
+        plays p-1 music
+        bridged with b
+        played p-1 stopped
+        unbridged
+        plays p-2 music
+        played p-2 hangup
+        ended completed answered by api 200",
+    );
 }
 
 #[test]

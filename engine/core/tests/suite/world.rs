@@ -15,7 +15,7 @@ use engine_core::{
     Refusal, Route, StirConfig, TrunkConfig,
 };
 use media_core::classify::Classifier;
-use media_core::dtmf::Dialler;
+use media_core::dtmf::{DialBy, Dialler};
 use media_core::record::Track;
 use media_core::rtp::Header;
 use media_core::{
@@ -103,6 +103,8 @@ pub(crate) struct MediaShell {
     tapes: Vec<OnRecord>,
     /// Pauses of recordings and their ends.
     pub(crate) pauses: Vec<bool>,
+    /// The first key of what legs were told to send, and how.
+    pub(crate) dials: Vec<(u64, char, DialBy)>,
     /// Programs that were started.
     pub(crate) runs: u32,
     opened: u16,
@@ -208,6 +210,7 @@ impl World {
                 tells_end: true,
                 tapes: Vec::new(),
                 pauses: Vec::new(),
+                dials: Vec::new(),
                 runs: 0,
                 opened: 0,
                 digits: 0,
@@ -582,6 +585,8 @@ impl World {
                 port.outstanding += 1;
                 port.next_tick = now + TICK;
                 let codec = port.negotiated.as_ref().unwrap().codec;
+                let dialled = dial.keys.keys(1).map(|key| (leg.0, key.as_char(), dial.by));
+                shell.dials.extend(dialled);
                 port.leg.as_mut().unwrap().dial(Box::new(Dialler::new(dial, codec)));
             }
             MediaCommand::Close => {

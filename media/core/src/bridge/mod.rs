@@ -1,5 +1,6 @@
 //! What a leg sends when it is bridged.
 
+mod keys;
 mod limit;
 mod members;
 mod mix;
@@ -7,9 +8,10 @@ mod relay;
 
 use std::ops::Range;
 
+pub(crate) use keys::{Clocks, DURATION, RelayedKeys, Told};
 pub use members::{Member, MemberSet};
 pub use mix::{Mixer, Stream};
-pub(crate) use relay::{Relay, RelayedKey};
+pub(crate) use relay::Relay;
 
 use crate::rtp::{Header, Packet};
 use crate::sdp::Encoding;
@@ -47,6 +49,8 @@ pub enum Keys {
 pub struct Heard {
     /// What it carries; `None`: nothing that anybody is to have, and it counts all the same.
     pub(crate) encoding: Option<Encoding>,
+    /// What it says, if it is of an event.
+    pub(crate) told: Option<Told>,
     pub(crate) header: Header,
     /// Where in the datagram its payload is.
     pub(crate) payload: Range<usize>,
@@ -54,6 +58,10 @@ pub struct Heard {
 
 impl Heard {
     pub(crate) fn new(encoding: Option<Encoding>, packet: &Packet<'_>, at: usize) -> Self {
-        Self { encoding, header: packet.header, payload: at..at + packet.payload.len() }
+        let is_event = |encoding: &Encoding| matches!(encoding, Encoding::TelephoneEvent { .. });
+        let told = encoding.filter(is_event).and_then(|_| Told::read(packet.payload));
+        // What is no event is for nobody.
+        let encoding = encoding.filter(|encoding| told.is_some() || !is_event(encoding));
+        Self { encoding, told, header: packet.header, payload: at..at + packet.payload.len() }
     }
 }

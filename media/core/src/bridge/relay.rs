@@ -65,27 +65,6 @@ impl Relay {
     }
 }
 
-/// A key that is relayed into a stream of other sound: all packets of an event carry the time of its beginning (RFC 4733,
-/// 2.2.1), theirs in their stream, ours in ours.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RelayedKey {
-    ssrc: Ssrc,
-    theirs: MediaTime,
-    ours: MediaTime,
-}
-
-impl RelayedKey {
-    /// The key that begins with the packet of `header`, at `ours`.
-    pub(crate) fn new(header: &Header, ours: MediaTime) -> Self {
-        Self { ssrc: header.ssrc, theirs: header.timestamp, ours }
-    }
-
-    /// Our time of the packet with `header`, if it is of this key.
-    pub(crate) fn time(&self, header: &Header) -> Option<MediaTime> {
-        (self.ssrc == header.ssrc && self.theirs == header.timestamp).then_some(self.ours)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -99,6 +99,12 @@ impl DialString {
     }
 }
 
+impl From<Digit> for DialString {
+    fn from(key: Digit) -> Self {
+        Self(Box::new([DialItem::Key(key)]))
+    }
+}
+
 impl fmt::Debug for DialString {
     /// The keys may be somebody's number or secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -187,6 +187,8 @@ impl Leg {
             // Nobody else's numbers count any more, not even if he comes back before we have said anything.
             let clock = session.clock();
             self.sender.speaks(now, clock, Voice::Own);
+            // What was pressed for those in a bridge, or before it, answers no question that comes after.
+            self.runner.forget_typed();
         }
         (self.feed, self.pulled) = (feed, pulled);
     }

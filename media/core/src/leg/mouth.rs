@@ -7,7 +7,7 @@ use super::sender::Voice;
 use super::session::protection;
 use super::{Leg, Stage};
 use crate::MediaEvent;
-use crate::bridge::{Feed, Heard, Keys};
+use crate::bridge::{Clocks, DURATION, Feed, Heard, Keys, RelayedKeys};
 use crate::codec::g711;
 use crate::dtmf::{Method, Turn};
 use crate::rtp::{HEADER_LEN, Header};
@@ -116,7 +116,7 @@ impl Leg {
         }
         let clock = session.clock();
         if !matches!(self.sender.voice, Voice::Mixed(_)) {
-            self.sender.speaks(now, clock, Voice::Mixed(None));
+            self.sender.speaks(now, clock, Voice::Mixed(RelayedKeys::default()));
         }
         let (header, payload) = out.split_at_mut_checked(HEADER_LEN)?;
         let Some(fields) = self.frame(now) else {
@@ -161,9 +161,9 @@ impl Leg {
     }
 
     /// Sends on what another leg has heard: writes our header before the payload in `datagram`, and returns the part of it
-    /// that is our packet. As SRTP, or in the other law of G.711, it stands behind the payload, which may go to others too, so
-    /// there must be room for it. `None` when it is not for our peer: a prompt plays, the direction forbids sending, our peer
-    /// does not know the format or is not to have it, or it is too late.
+    /// that is our packet. As SRTP, in the other law of G.711, or as an event of another clock, it stands behind the payload,
+    /// which may go to others too, so there must be room for it. `None` when it is not for our peer: a prompt plays, the
+    /// direction forbids sending, our peer does not know the format or is not to have it, or it is too late.
     pub fn forward(&mut self, now: Instant, heard: &Heard, datagram: &mut [u8]) -> Option<Range<usize>> {
         let Stage::Live(session) = &self.stage else { return None };
         let (keys, mixed) = match self.feed {
@@ -184,8 +184,18 @@ impl Leg {
                 g711::other_law(codec).map(Encoding::Audio)
             }
             Some(Encoding::TelephoneEvent { .. }) if keys == Keys::Consumed => None,
-            // Events of another clock our peer does not know: their durations would have to be rewritten.
+            Some(Encoding::TelephoneEvent { .. }) => {
+                agreed.telephone_event.map(|event| Encoding::TelephoneEvent { clock: event.clock })
+            }
             encoding => encoding,
+        };
+        // The durations in an event's packets are in its clock.
+        let key = match (heard.encoding, encoding) {
+            (
+                Some(Encoding::TelephoneEvent { clock: theirs }),
+                Some(Encoding::TelephoneEvent { clock: ours }),
+            ) => heard.told.map(|told| (told, Clocks { theirs, ours })),
+            (_, _) => None,
         };
         let pt = encoding.and_then(|encoding| session.number(encoding));
         let pt = pt.filter(|_| agreed.direction.sends() && !self.speaks());
@@ -197,9 +207,15 @@ impl Leg {
         };
         let begin = heard.payload.start.checked_sub(HEADER_LEN)?;
         let header = &heard.header;
-        let (seq, timestamp) = match mixed {
-            true => (sender.seq, sender.relay_key(now, header, clock)),
-            false => sender.relay(now, header, clock)?,
+        let (seq, timestamp, duration) = match (key, mixed) {
+            (Some((told, clocks)), true) => {
+                let (timestamp, duration) = sender.relay_key(now, header, told, clocks, clock)?;
+                (sender.seq, timestamp, Some(duration))
+            }
+            (key, _) => {
+                let (seq, timestamp) = sender.relay(now, header, clock)?;
+                (seq, timestamp, key.map(|(told, clocks)| clocks.duration(told.duration)))
+            }
         };
         let packet = datagram.get_mut(begin..heard.payload.end)?;
         let resumed = std::mem::replace(&mut sender.paused, false);
@@ -215,6 +231,11 @@ impl Leg {
                 && let Some(Encoding::Audio(codec)) = encoding
             {
                 g711::go_over(codec, &mut copy[HEADER_LEN..]);
+            }
+            if encoding != heard.encoding
+                && let Some(duration) = duration
+            {
+                copy.get_mut(HEADER_LEN..)?.get_mut(DURATION)?.copy_from_slice(&duration.to_be_bytes());
             }
             part = part.end..part.end + part.len();
         }

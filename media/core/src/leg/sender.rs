@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::bridge::{Relay, RelayedKey};
+use crate::bridge::{Clocks, Relay, RelayedKeys, Told};
 use crate::rtcp::SenderInfo;
 use crate::rtp::Header;
 use crate::{MediaTime, SeqNo};
@@ -32,8 +32,8 @@ pub(super) enum Voice {
     Own,
     /// Another leg's.
     Relayed(Relay),
-    /// A mixer's, and the last key among them.
-    Mixed(Option<RelayedKey>),
+    /// A mixer's, and the keys among them.
+    Mixed(RelayedKeys),
 }
 
 impl Sender {
@@ -72,21 +72,21 @@ impl Sender {
         }
     }
 
-    /// Our time of a packet of another leg's event in a stream that is mixed.
-    pub(super) fn relay_key(&mut self, now: Instant, header: &Header, clock: u32) -> MediaTime {
-        let key = match self.voice {
-            Voice::Mixed(key) => key,
-            Voice::Own | Voice::Relayed(_) => {
-                self.speaks(now, clock, Voice::Mixed(None));
-                None
-            }
-        };
-        if let Some(time) = key.and_then(|key| key.time(header)) {
-            return time;
+    /// Our time and duration of a packet of another leg's event in a stream that is mixed; `None` if it is not sent.
+    pub(super) fn relay_key(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        told: Told,
+        clocks: Clocks,
+        clock: u32,
+    ) -> Option<(MediaTime, u16)> {
+        if !matches!(self.voice, Voice::Mixed(_)) {
+            self.speaks(now, clock, Voice::Mixed(RelayedKeys::default()));
         }
         let present = self.timestamp_at(now, clock);
-        self.voice = Voice::Mixed(Some(RelayedKey::new(header, present)));
-        present
+        let Voice::Mixed(keys) = &mut self.voice else { return None };
+        keys.stamp(header, told, clocks, present, clock)
     }
 
     /// Whose packets come from now on. If that is another's than before, the stream goes on at the present time.
