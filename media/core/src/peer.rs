@@ -72,12 +72,11 @@ impl Peer {
         in_sequence >= IN_SEQUENCE
     }
 
-    /// Whether it has been heard, and packets of its may come from another port by now: from where it is signalled to be, or,
-    /// as it has been silent, from any.
-    pub(crate) fn may_have_moved(self, now: Instant) -> bool {
-        self.heard.is_some_and(|(heard, at)| {
-            !self.is_signalled(heard) || now.saturating_duration_since(at) >= MOVED
-        })
+    /// Whether it is heard where it is signalled to be, so that no packet of its comes from another port. Before that, and
+    /// once it has been silent, one may come from any.
+    pub(crate) fn is_settled(self, now: Instant) -> bool {
+        self.heard
+            .is_some_and(|(heard, at)| self.is_signalled(heard) && now.saturating_duration_since(at) < MOVED)
     }
 
     /// Learns the port from a valid packet from `from`, which is admitted.
@@ -131,10 +130,10 @@ mod tests {
         let now = crate::epoch();
         let mut peer = Peer::signal(None, addr("192.0.2.1:1000"));
         assert_eq!(come(&mut peer, now, "192.0.2.2:1000", 1..10), []);
-        assert!(!peer.may_have_moved(now + 10 * MOVED), "not there yet");
+        assert!(!peer.is_settled(now), "not heard yet");
         let mut dual = peer;
         assert_eq!(come(&mut dual, now, "[::ffff:192.0.2.1]:1000", 1..3), [1, 2], "of a dual-stack socket");
-        assert!(!dual.may_have_moved(now), "it is where it said");
+        assert!(dual.is_settled(now), "it is where it said");
         assert_eq!(come(&mut peer, now, "[::ffff:192.0.2.1]:4000", 1..6), [3, 4, 5]);
         assert_eq!(peer.addr(), addr("[::ffff:192.0.2.1]:4000"));
         assert_eq!(Peer::signal(Some(peer), addr("192.0.2.1:1000")), peer);
@@ -149,9 +148,9 @@ mod tests {
         assert_eq!(come(&mut peer, now, "192.0.2.1:1000", [1]), [1]);
         now += MOVED - Duration::from_millis(1);
         assert_eq!(come(&mut peer, now, "192.0.2.1:6000", 10..20), []);
-        assert!(!peer.may_have_moved(now));
+        assert!(peer.is_settled(now));
         now += Duration::from_millis(1);
-        assert!(peer.may_have_moved(now));
+        assert!(!peer.is_settled(now));
         assert_eq!(come(&mut peer, now, "192.0.2.2:1000", 10..20), [], "never another host");
         assert_eq!(come(&mut peer, now, "192.0.2.1:6000", [10, 12, 13, 30, 31, 32, 33]), [32, 33]);
         assert_eq!(peer.addr(), addr("192.0.2.1:6000"));
@@ -163,11 +162,11 @@ mod tests {
         let now = crate::epoch();
         let mut peer = Peer::signal(None, addr("192.0.2.1:1000"));
         assert_eq!(come(&mut peer, now, "192.0.2.1:5000", 1..10).len(), 7);
-        assert!(peer.may_have_moved(now), "to there");
+        assert!(!peer.is_settled(now), "it may yet come from there");
         assert_eq!(come(&mut peer, now, "192.0.2.1:1000", [900]), [900]);
         assert_eq!(peer.addr(), addr("192.0.2.1:1000"));
         assert_eq!(come(&mut peer, now, "192.0.2.1:5000", 10..100), [], "however long the stray goes on");
-        assert!(!peer.may_have_moved(now));
+        assert!(peer.is_settled(now));
     }
 
     #[test]

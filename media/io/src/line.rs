@@ -16,12 +16,6 @@ use crate::socket::{Pair, Socket};
 use crate::stats::Counters;
 use crate::{LegEvent, Sink};
 
-/// How long a leg that hears nothing waits for its peer to show itself, in ticks. While it waits, anyone may
-/// send to the port, so that a peer behind a NAT is heard whatever its port (the leg admits the signalled
-/// host only). After that the socket is connected to the signalled address, which makes sending cheaper by a
-/// sixth. Whoever has sent nothing within 5 seconds of the answer is taken to send from where he said.
-const LEARN_TICKS: u64 = 5_000;
-
 /// The turns of a leg that rests are so many ticks apart, or a few less, and in ticks that this divides, so that they wake the
 /// thread seldom and still come a few at once.
 const REST_TICKS: u64 = 60;
@@ -69,12 +63,13 @@ enum Rhythm {
     Resting,
 }
 
-/// What is known of where the peer's packets come from.
+/// Whom the RTP socket takes packets from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Peer {
-    /// Not heard yet, or not any more: the socket takes packets from everywhere, until this tick.
-    Expected { until: u64 },
-    /// The socket is connected.
+    /// Anyone, so that a peer behind a NAT is heard whatever its port: media may begin long before the peer does, and the leg
+    /// admits whom it should.
+    Expected,
+    /// The peer alone, as long as it is heard where it said: the socket is connected, which makes sending cheaper by a sixth.
     Connected,
 }
 
@@ -114,7 +109,6 @@ impl<S: Socket> Line<S> {
     pub(crate) fn start(
         &mut self,
         now: Instant,
-        tick: u64,
         leg: Box<Leg>,
         negotiated: &Negotiated,
         hearing: Option<Hearing>,
@@ -125,7 +119,7 @@ impl<S: Socket> Line<S> {
             State::Bound(sockets) => State::Running(Running {
                 leg,
                 sockets,
-                peer: Peer::Expected { until: tick + LEARN_TICKS },
+                peer: Peer::Expected,
                 ptime: negotiated.ptime,
                 rtcp_mux: negotiated.rtcp_mux,
                 rhythm: Rhythm::Awake,
@@ -145,8 +139,7 @@ impl<S: Socket> Line<S> {
         running.rtcp_mux = negotiated.rtcp_mux;
         running.rhythm = Rhythm::Awake;
         if running.peer == Peer::Connected && running.leg.rtp_remote() != before {
-            note(running.sockets.rtp.disconnect(), counters);
-            running.peer = Peer::Expected { until: tick + LEARN_TICKS };
+            running.disconnect(counters);
         }
         Some(negotiated.ptime)
     }
@@ -237,16 +230,13 @@ impl<S: Socket> Line<S> {
         }
     }
 
-    /// It has come to another shard, where it is `tick`. Returns the packet time if it sends.
-    pub(crate) fn arrive(&mut self, now: Instant, tick: u64) -> Option<Ptime> {
+    /// It has come to another shard. Returns the packet time if it sends.
+    pub(crate) fn arrive(&mut self, now: Instant) -> Option<Ptime> {
         // Both are matters of the shard that it has left.
         (self.noted, self.bridge) = (false, None);
         let State::Running(running) = &mut self.state else { return None };
         running.leg.feed(now, Feed::Own, false);
         running.rhythm = Rhythm::Awake;
-        if let Peer::Expected { until } = &mut running.peer {
-            *until = tick + LEARN_TICKS;
-        }
         Some(running.ptime)
     }
 
@@ -303,14 +293,8 @@ impl<S: Socket> Line<S> {
             running.send_rtp(&buffer[..length], counters);
         }
         running.send_rtcp(now, buffer, counters);
-        match running.peer {
-            Peer::Expected { until } if tick >= until => running.connect(counters),
-            Peer::Connected if running.leg.peer_may_have_moved(now) => {
-                // Until it is heard again, wherever.
-                note(running.sockets.rtp.disconnect(), counters);
-                running.peer = Peer::Expected { until: u64::MAX };
-            }
-            Peer::Expected { .. } | Peer::Connected => {}
+        if running.peer == Peer::Connected && !running.leg.peer_is_settled(now) {
+            running.disconnect(counters);
         }
         // From the tick it was due, not from now: lateness does not add up.
         if running.leg.rests() {
@@ -377,10 +361,7 @@ impl<S: Socket> Line<S> {
         match port {
             Port::Rtp => {
                 let heard = running.leg.receive_rtp(now, from, &mut buffer[..length]);
-                if running.peer != Peer::Connected
-                    && running.leg.rtp_remote() == Some(from)
-                    && !running.leg.peer_may_have_moved(now)
-                {
+                if running.peer == Peer::Expected && running.leg.peer_is_settled(now) {
                     running.connect(counters);
                 }
                 heard
@@ -451,10 +432,8 @@ impl<S: Socket> Running<S> {
     fn send_rtp(&self, packet: &[u8], counters: &Counters) {
         let sent = match (self.peer, self.leg.rtp_remote()) {
             (Peer::Connected, _) => retry_refused(|| self.sockets.rtp.send(packet), counters),
-            (Peer::Expected { .. }, Some(to)) => {
-                retry_refused(|| self.sockets.rtp.send_to(packet, to), counters)
-            }
-            (Peer::Expected { .. }, None) => return,
+            (Peer::Expected, Some(to)) => retry_refused(|| self.sockets.rtp.send_to(packet, to), counters),
+            (Peer::Expected, None) => return,
         };
         match sent {
             Ok(()) => {
@@ -483,6 +462,11 @@ impl<S: Socket> Running<S> {
         } else {
             counters.socket_errors.add(1);
         }
+    }
+
+    fn disconnect(&mut self, counters: &Counters) {
+        note(self.sockets.rtp.disconnect(), counters);
+        self.peer = Peer::Expected;
     }
 }
 

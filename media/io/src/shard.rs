@@ -342,7 +342,7 @@ impl<S: Socket> Shard<S> {
                 Order::Start { slot, leg, negotiated, hearing } => {
                     let tick = self.tick_at(now) + 1;
                     let ptime = self.guarded(slot, |line, _, counters| {
-                        line.start(now, tick, leg, &negotiated, hearing, counters)
+                        line.start(now, leg, &negotiated, hearing, counters)
                     });
                     if let Some(ptime) = ptime.flatten() {
                         self.start(slot, tick, ptime);
@@ -417,7 +417,7 @@ impl<S: Socket> Shard<S> {
             Arrived::Never => self.vacate(Released { slot, id, port: None }),
             Arrived::Line(mut line) => {
                 let tick = self.tick_at(now) + 1;
-                let ptime = line.arrive(now, tick);
+                let ptime = line.arrive(now);
                 self.wiring.counters.legs_moved.add(1);
                 self.admit(now, slot, line);
                 if let Some(ptime) = ptime {

@@ -203,10 +203,10 @@ impl Leg {
         self.events.pop()
     }
 
-    /// Whether the peer has been heard, and its packets may come from another port of its host by now: from the signalled one,
-    /// if it is not heard from there, or, as it has been silent, from any. A socket may be connected to it while it may not.
-    pub fn peer_may_have_moved(&self, now: Instant) -> bool {
-        self.session().is_some_and(|session| session.rtp.may_have_moved(now))
+    /// Whether the peer is heard at its signalled address, so that none of its packets comes from another port: a socket may
+    /// be connected to it. Before it has been heard, and once it has been silent for a while, one may come from any port.
+    pub fn peer_is_settled(&self, now: Instant) -> bool {
+        self.session().is_some_and(|session| session.rtp.is_settled(now))
     }
 
     /// Where RTP goes: the signalled address, and once the peer has been heard, where it sends from.

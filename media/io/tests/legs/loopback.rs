@@ -122,9 +122,9 @@ fn the_peer_is_followed_to_the_port_it_sends_from() {
     (1..=3).for_each(|seq| speak(&behind_nat, seq));
     assert_eq!(behind_nat.receive().from, local);
     // Where it said it is, it is at once. The socket is connected then: the kernel keeps everybody else out.
-    let received = |owner: &Owner| owner.media.stats().total().rtp_packets_received;
     speak(&signalled, 4);
-    wait_until("the fourth packet", || received(&owner) == 4);
+    assert_eq!(signalled.receive_next().from, local);
+    let received = |owner: &Owner| owner.media.stats().total().rtp_packets_received;
     (5..10).for_each(|seq| speak(&behind_nat, seq));
     speak(&signalled, 5);
     wait_until("the fifth packet", || received(&owner) == 5);
@@ -141,6 +141,7 @@ fn a_peer_whose_nat_gives_it_another_port_is_found_again() {
     before.receive();
     before.send(local, &rtp(0, false, 1, 160, &[0xff; 160]));
     wait_until("the first packet", || owner.media.stats().total().rtp_packets_received == 1);
+    before.receive_next();
     // As a phone does: it sends all the time, and hears nothing until the leg has noticed.
     after.socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     let mut seq = 2;
@@ -152,6 +153,30 @@ fn a_peer_whose_nat_gives_it_another_port_is_found_again() {
     owner.command(1, Command::Close);
     let (_, stats) = owner.next_closed();
     assert!(stats.packets_received >= 2 && stats.packets_stranger == 2, "{stats:?}");
+}
+
+#[test]
+fn a_peer_that_rings_for_long_is_heard_from_whatever_port() {
+    let mut owner = Owner::start(config(19_200..=19_299));
+    let (signalled, behind_nat) = (Peer::new(LOCALHOST), Peer::new(LOCALHOST));
+    let local = owner.start_leg(1, signalled.address);
+    // Media begins with the 183. This is more than five seconds of ringing, in which nothing comes.
+    (0..270).for_each(|_| drop(signalled.receive()));
+    (1..=3).for_each(|seq| behind_nat.send(local, &rtp(0, false, seq, u32::from(seq) * 160, &[0xff; 160])));
+    assert_eq!(behind_nat.receive().from, local);
+}
+
+#[test]
+fn what_is_not_the_peers_does_not_keep_the_peer_out() {
+    let mut owner = Owner::start(config(19_300..=19_399));
+    let (signalled, behind_nat) = (Peer::new(LOCALHOST), Peer::new(LOCALHOST));
+    let local = owner.start_leg(1, signalled.address);
+    signalled.receive();
+    let received = |owner: &Owner| owner.media.stats().total().rtp_packets_received;
+    signalled.send(local, b"no RTP at all");
+    wait_until("the rubbish", || received(&owner) == 1);
+    (1..=3).for_each(|seq| behind_nat.send(local, &rtp(0, false, seq, u32::from(seq) * 160, &[0xff; 160])));
+    assert_eq!(behind_nat.receive().from, local);
 }
 
 #[test]
@@ -226,7 +251,8 @@ fn ipv6_works() {
 #[test]
 fn a_closed_port_at_the_peer_is_counted_and_costs_no_packet_of_another_leg() {
     let mut owner = Owner::start(config(21_800..=21_999));
-    let gone = Peer::new(LOCALHOST);
+    // Not where another test's peer may get its port.
+    let gone = Peer::new("127.0.0.3".parse().unwrap());
     let local = owner.start_leg(1, gone.address);
     gone.send(local, &rtp(0, false, 1, 160, &[0xff; 160]));
     wait_until("a packet", || owner.media.stats().total().rtp_packets_received == 1);

@@ -142,6 +142,13 @@ impl Peer {
         .collect()
     }
 
+    /// The next packet that is sent to it, whatever has arrived before: its leg has done with what it had received by now.
+    pub(crate) fn receive_next(&self) -> Packet {
+        self.received();
+        self.socket.set_nonblocking(false).unwrap();
+        self.receive()
+    }
+
     pub(crate) fn send(&self, to: SocketAddr, packet: &[u8]) {
         self.socket.send_to(packet, to).unwrap();
     }
