@@ -219,11 +219,19 @@ fn a_codec_of_another_kind_is_not_passed_through() {
     party.settle(1);
     party.speak(0, 1);
     wait_until("it came", || party.owner.media.stats().total().rtp_packets_received == 1);
+    party.settle(1);
+    assert_eq!(party.owner.media.stats().total().rtp_packets_relayed, 0);
     let again = negotiated(party.peers[1].address);
     party.owner.command(1, Command::Start { config: leg_config(1), negotiated: again });
     party.settle(1);
     party.speak(0, 2);
     wait_until("it is relayed", || party.owner.media.stats().total().rtp_packets_relayed == 1);
+    party.settle(1);
+    // In between it was transcoded, so that of the first packet something may have been heard, but never as it came.
+    let whole = |packet: &&Packet| packet.pt == 0 && [1, 2].map(|n| spoken(0, n)).contains(&packet.payload);
+    let whole: Vec<Vec<u8>> =
+        party.peers[1].received().iter().filter(whole).map(|packet| packet.payload.clone()).collect();
+    assert_eq!(whole, [spoken(0, 2)]);
 }
 
 #[test]
@@ -327,9 +335,13 @@ fn a_prompt_is_heard_instead_of_the_other_side() {
     wait_until("it came", || party.owner.media.stats().total().rtp_packets_received == 1);
     party.owner.command(1, Command::StopPlay);
     assert!(matches!(party.owner.next_media(), (1, MediaEvent::PlayEnded { .. })));
+    assert_eq!(party.owner.media.stats().total().rtp_packets_relayed, 0);
     party.speak(0, 1);
     wait_until("it is relayed", || party.owner.media.stats().total().rtp_packets_relayed == 1);
-    in_sequence(&party.peers[1].received(), 1);
+    let packets = party.peers[1].received();
+    in_sequence(&packets, 1);
+    let relayed = |n| packets.iter().filter(|packet| packet.payload == spoken(0, n)).count();
+    assert_eq!((relayed(0), relayed(1)), (0, 1));
 }
 
 #[test]

@@ -55,8 +55,8 @@ fn thousands_of_legs_leave_nothing_behind() {
     }
     let Owner { media, events } = owner;
     drop(media);
-    let closed = events.try_iter().count();
-    assert!(closed <= 100);
+    // Of the legs that had not been opened yet when the threads ended nothing is told.
+    events.try_iter().for_each(drop);
     assert_eq!(sockets(), 0);
     // Only the threads held the sink, and with it the sending end.
     assert_eq!(events.recv_timeout(DEAD), Err(RecvTimeoutError::Disconnected));
