@@ -1,11 +1,14 @@
 """Speech that a peer received against the original, by PESQ (ITU-T P.862; for G.722 the wideband form of P.862.2).
 
-    pesq_check.py ORIGINAL.wav RECEIVED.{wav,pcap,ul,al} --codec PCMU|PCMA|G722|opus|L16 [--within 0.05]
+    pesq_check.py ORIGINAL.wav RECEIVED.{wav,pcap,ul,al} --codec PCMU|PCMA|G722|opus|L16 [--via CODEC] [--within 0.05]
 
 The ceiling is what the codec alone leaves of the same speech: the original at the codec's rate and at the level of what
 was received, through G.711 as below, through PyPI's G722, or through Debian's libopus (`libopus0`, which `opus-tools` needs) with
 the settings that the engine has for prompts, and back. L16 leaves all of it. What was received in any but G.711 comes as a WAV file. Exit 1 when what was
 received scores more than --within below the ceiling.
+
+With --via, what was received had been sent in that codec, and was transcoded in a call. The ceiling is then what is left by
+that codec at its rate, SciPy's resampling from and to --codec's, and --codec with the settings that the engine has in calls.
 """
 
 import argparse
@@ -63,7 +66,7 @@ DECODE = {
 }
 
 
-def through(codec, samples):
+def through(codec, samples, live=False):
     """The samples through the codec and back."""
     if codec == "G722":
         g722 = G722(16000, 64000)
@@ -71,8 +74,22 @@ def through(codec, samples):
     if codec == "L16":
         return samples.astype(float)
     if codec == "opus":
-        return through_opus(samples)
+        return through_opus(samples, live)
     return DECODE[codec][ENCODE[codec][samples + 32768]].astype(float)
+
+
+def transcoded(via, codec, samples):
+    """The samples, which are at the codec's rate, through `via` and from there through the codec."""
+    narrow = through(via, resampled(samples, RATES[codec], RATES[via]))
+    return through(codec, resampled(narrow, RATES[via], RATES[codec])[: len(samples)], live=True)
+
+
+def resampled(samples, rate, to):
+    return whole(resample_poly(samples.astype(float), to, rate) if to != rate else samples)
+
+
+def whole(samples):
+    return np.clip(np.rint(samples), -32768, 32767).astype(int)
 
 
 # opus_defines.h
@@ -80,8 +97,9 @@ APPLICATION_AUDIO, SIGNAL_VOICE, BANDWIDTH_WIDEBAND = 2049, 3001, 1103
 SET_BITRATE, SET_MAX_BANDWIDTH, SET_VBR, SET_COMPLEXITY, SET_SIGNAL = 4002, 4004, 4006, 4010, 4024
 
 
-def through_opus(samples):
-    """As the engine's prompts are: 16 kHz, 20 ms, a constant 24 kbit/s, complexity 9, for speech.
+def through_opus(samples, live):
+    """As the engine does it: 16 kHz, 20 ms, 24 kbit/s, for speech; in prompts a constant bitrate and complexity 9, in calls
+    a variable one and complexity 5.
 
     Not by opusenc: at this bitrate that takes the layer for music, whatever it is told of speech."""
     opus = ctypes.CDLL("libopus.so.0")
@@ -91,8 +109,8 @@ def through_opus(samples):
     settings = {
         SET_BITRATE: 24000,
         SET_MAX_BANDWIDTH: BANDWIDTH_WIDEBAND,
-        SET_VBR: 0,
-        SET_COMPLEXITY: 9,
+        SET_VBR: int(live),
+        SET_COMPLEXITY: 5 if live else 9,
         SET_SIGNAL: SIGNAL_VOICE,
     }
     for request, value in settings.items():
@@ -101,7 +119,7 @@ def through_opus(samples):
     decoder = ctypes.c_void_p(opus.opus_decoder_create(16000, 1, ctypes.byref(fault)))
     # The encoder's lookahead, 6.5 ms, and what fills the last frame.
     said = np.concatenate([samples, np.zeros(640)]).astype("<i2")
-    packet, frame, heard = (ctypes.c_ubyte * 60)(), np.zeros(320, "<i2"), []
+    packet, frame, heard = (ctypes.c_ubyte * (1275 if live else 60))(), np.zeros(320, "<i2"), []
     pointer = lambda array: array.ctypes.data_as(ctypes.POINTER(ctypes.c_int16))
     for start in range(0, len(said) - 319, 320):
         length = opus.opus_encode(encoder, pointer(said[start : start + 320]), 320, packet, len(packet))
@@ -171,6 +189,7 @@ def main():
     parser.add_argument("original", type=Path)
     parser.add_argument("received", type=Path)
     parser.add_argument("--codec", choices=RATES, required=True)
+    parser.add_argument("--via", choices=RATES)
     parser.add_argument("--within", type=float, default=0.05)
     options = parser.parse_args()
 
@@ -183,11 +202,15 @@ def main():
     heard = received[lag : lag + len(original)]
     if not heard.any():
         sys.exit(f"{options.received}: silence")
-    at_level = np.clip(np.rint(original * rms(heard) / rms(original)), -32768, 32767).astype(int)
+    # What `via` has no room for is no loss of level.
+    via_rate = RATES[options.via or options.codec]
+    fits = resampled(resampled(original, rate, via_rate), via_rate, rate)
+    at_level = whole(original * rms(heard) / rms(fits))
+    left = through(options.codec, at_level) if options.via is None else transcoded(options.via, options.codec, at_level)
     mode = "nb" if rate == 8000 else "wb"
-    ceiling = pesq(rate, original, through(options.codec, at_level), mode)
+    ceiling = pesq(rate, original, left, mode)
     score = pesq(rate, original, heard, mode)
-    gain = 20 * np.log10(rms(heard) / rms(original))
+    gain = 20 * np.log10(rms(heard) / rms(fits))
     print(
         f"received {score:.3f}  ceiling {ceiling:.3f}  difference {score - ceiling:+.3f}"
         f"  (starts at {lag / rate * 1000:.1f} ms, gain {gain:+.1f} dB, {len(original) / rate:.2f} s of speech)"

@@ -1,8 +1,11 @@
 //! From 8, 16 or 48 kHz to another of them, in fixed ratios: a polyphase filter of linear phase, in 16-bit arithmetic.
 //!
-//! One filter per ratio does both directions, for what has to go is the same: everything from half the lower rate on.
-//! Between 0 and 3.4 kHz (7 kHz between 16 and 48 kHz) it is flat within 0.1 dB, and images and aliases, from whatever
-//! frequency, lie 60 dB down or more. It delays by 3 ms where 8 kHz is one of the rates, by 2 ms otherwise.
+//! Between 0 and 3.4 kHz (7 kHz between 16 and 48 kHz) it is flat within 0.1 dB, and what that leaves as images lies 60 dB
+//! down or more. On the way down so does everything from half the lower rate on, for what folds back is heard among speech.
+//! On the way up the filter is half way down at half the lower rate: what is sent of narrowband speech between 3.4 and 4 kHz
+//! is worth more than freedom from its faint images just above, 0.09 to 0.14 of wideband PESQ from A-law to Opus.
+//!
+//! From 8 kHz it delays by 2 ms and to 8 kHz by 3 ms, from 16 to 48 kHz by 1 ms and back by 2 ms.
 //!
 //! The taps are worked out by the compiler: samples of sinc under a Kaiser window, in an array of fixed size for each
 //! phase, so that a sum over them becomes a few multiply-and-add instructions over whole registers. All arithmetic is of
@@ -33,14 +36,19 @@ enum Ratio {
     From48To16,
 }
 
-/// Taps in each phase, where the lower rate is 8 kHz: 6 ms of it.
+/// Taps in each phase on the way up: 4 ms of 8 kHz.
+const UP: usize = 32;
+/// Taps in each phase on the way down, where the lower rate is 8 kHz: 6 ms of it.
 const NARROW: usize = 48;
-/// Taps in each phase, where it is 16 kHz: 4 ms of it.
+/// The same, where it is 16 kHz: 4 ms of it.
 const WIDE: usize = 64;
 
-static NARROW_BY_2: Filter<NARROW, 2> = Filter::design(3_680.0 / 8_000.0);
-static NARROW_BY_6: Filter<NARROW, 6> = Filter::design(3_680.0 / 8_000.0);
-static WIDE_BY_3: Filter<WIDE, 3> = Filter::design(7_480.0 / 16_000.0);
+static UP_BY_2: Up<UP, 2> = Up::DESIGN;
+static UP_BY_3: Up<UP, 3> = Up::DESIGN;
+static UP_BY_6: Up<UP, 6> = Up::DESIGN;
+static NARROW_BY_2: Down<NARROW, 2> = Down::design(3_680.0 / 8_000.0);
+static NARROW_BY_6: Down<NARROW, 6> = Down::design(3_680.0 / 8_000.0);
+static WIDE_BY_3: Down<WIDE, 3> = Down::design(7_480.0 / 16_000.0);
 
 /// Samples in a millisecond of the highest rate.
 const MOST: usize = 48;
@@ -75,9 +83,9 @@ impl Resampler {
                 output[..count].copy_from_slice(&input[..count]);
                 count
             }
-            Ratio::From8To16 => self.up::<8, 16, NARROW, 2>(&NARROW_BY_2, input, output),
-            Ratio::From8To48 => self.up::<8, 48, NARROW, 6>(&NARROW_BY_6, input, output),
-            Ratio::From16To48 => self.up::<16, 48, WIDE, 3>(&WIDE_BY_3, input, output),
+            Ratio::From8To16 => self.up::<8, 16, UP, 2>(&UP_BY_2, input, output),
+            Ratio::From8To48 => self.up::<8, 48, UP, 6>(&UP_BY_6, input, output),
+            Ratio::From16To48 => self.up::<16, 48, UP, 3>(&UP_BY_3, input, output),
             Ratio::From16To8 => self.down::<16, 8, NARROW, 2>(&NARROW_BY_2, input, output),
             Ratio::From48To8 => self.down::<48, 8, NARROW, 6>(&NARROW_BY_6, input, output),
             Ratio::From48To16 => self.down::<48, 16, WIDE, 3>(&WIDE_BY_3, input, output),
@@ -92,7 +100,7 @@ impl Resampler {
     /// `PHASES` samples for each one: every phase of the filter over the same past.
     fn up<const FROM: usize, const TO: usize, const TAPS: usize, const PHASES: usize>(
         &mut self,
-        filter: &Filter<TAPS, PHASES>,
+        filter: &Up<TAPS, PHASES>,
         input: &[i16],
         output: &mut [i16],
     ) -> usize {
@@ -104,7 +112,7 @@ impl Resampler {
             let (output, _) = output.as_chunks_mut::<PHASES>();
             for (window, output) in self.line.windows(TAPS).zip(output) {
                 let Some(window) = window.first_chunk() else { continue };
-                for (taps, sample) in filter.up.iter().zip(output) {
+                for (taps, sample) in filter.0.iter().zip(output) {
                     *sample = rounded(dot(taps, window));
                 }
             }
@@ -116,7 +124,7 @@ impl Resampler {
     /// One sample for every `PHASES`: the whole filter over them and the past.
     fn down<const FROM: usize, const TO: usize, const TAPS: usize, const PHASES: usize>(
         &mut self,
-        filter: &Filter<TAPS, PHASES>,
+        filter: &Down<TAPS, PHASES>,
         input: &[i16],
         output: &mut [i16],
     ) -> usize {
@@ -127,7 +135,7 @@ impl Resampler {
             self.line[past..past + FROM].copy_from_slice(input);
             for (window, sample) in self.line.windows(TAPS * PHASES).step_by(PHASES).zip(output) {
                 let (parts, _) = window.as_chunks::<TAPS>();
-                let sum = filter.down.iter().zip(parts).map(|(taps, part)| dot(taps, part)).sum();
+                let sum = filter.0.iter().zip(parts).map(|(taps, part)| dot(taps, part)).sum();
                 *sample = rounded(sum);
             }
             self.line.copy_within(FROM..past + FROM, 0);
@@ -139,36 +147,50 @@ impl Resampler {
 /// Of a tap that says 1.
 const BITS: u32 = 15;
 
-/// A low-pass filter of `TAPS * PHASES` taps at the higher rate, reversed, so that the past can be walked forwards.
-struct Filter<const TAPS: usize, const PHASES: usize> {
-    /// By phase; each has a gain of one.
-    up: [[i16; TAPS]; PHASES],
-    /// In their order; all together have a gain of one.
-    down: [[i16; TAPS]; PHASES],
-}
+/// A low-pass filter of `TAPS * PHASES` taps at the higher rate, reversed, so that the past can be walked forwards: by phase,
+/// each of which has a gain of one.
+struct Up<const TAPS: usize, const PHASES: usize>([[i16; TAPS]; PHASES]);
 
-impl<const TAPS: usize, const PHASES: usize> Filter<TAPS, PHASES> {
-    /// One that halves the amplitude at `cutoff`, in parts of the lower rate.
-    ///
-    /// The middle is at tap `TAPS * PHASES / 2`, and tap 0 is zero: so the delay is a whole number of samples, of either
-    /// rate.
-    const fn design(cutoff: f64) -> Self {
-        let mut filter = Self { up: [[0; TAPS]; PHASES], down: [[0; TAPS]; PHASES] };
-        let half = (TAPS / 2) as f64;
+/// The same with the taps in their order; all together have a gain of one.
+struct Down<const TAPS: usize, const PHASES: usize>([[i16; TAPS]; PHASES]);
+
+impl<const TAPS: usize, const PHASES: usize> Up<TAPS, PHASES> {
+    /// The one that halves the amplitude at half the lower rate.
+    const DESIGN: Self = {
+        let mut up = [[0; TAPS]; PHASES];
         let mut n = 1;
         while n < TAPS * PHASES {
-            // In samples of the lower rate.
-            let t = n as f64 / PHASES as f64 - half;
-            let x = 2.0 * PI * cutoff * t;
-            let sinc = if n == TAPS * PHASES / 2 { 1.0 } else { sine(x) / x };
-            let tap = 2.0 * cutoff * sinc * kaiser(t / half);
-            filter.up[n % PHASES][TAPS - 1 - n / PHASES] = nearest(tap);
-            let reversed = TAPS * PHASES - 1 - n;
-            filter.down[reversed / TAPS][reversed % TAPS] = nearest(tap / PHASES as f64);
+            up[n % PHASES][TAPS - 1 - n / PHASES] = nearest(tap::<TAPS, PHASES>(n, 0.5));
             n += 1;
         }
-        filter
+        Self(up)
+    };
+}
+
+impl<const TAPS: usize, const PHASES: usize> Down<TAPS, PHASES> {
+    /// One that halves the amplitude at `cutoff`, in parts of the lower rate.
+    const fn design(cutoff: f64) -> Self {
+        let mut down = [[0; TAPS]; PHASES];
+        let mut n = 1;
+        while n < TAPS * PHASES {
+            let reversed = TAPS * PHASES - 1 - n;
+            down[reversed / TAPS][reversed % TAPS] = nearest(tap::<TAPS, PHASES>(n, cutoff) / PHASES as f64);
+            n += 1;
+        }
+        Self(down)
     }
+}
+
+/// Tap `n` of a filter that halves the amplitude at `cutoff`, in parts of the lower rate.
+///
+/// The middle is at tap `TAPS * PHASES / 2`, and tap 0 is zero: so the delay is a whole number of samples, of either rate.
+const fn tap<const TAPS: usize, const PHASES: usize>(n: usize, cutoff: f64) -> f64 {
+    let half = (TAPS / 2) as f64;
+    // In samples of the lower rate.
+    let t = n as f64 / PHASES as f64 - half;
+    let x = 2.0 * PI * cutoff * t;
+    let sinc = if n == TAPS * PHASES / 2 { 1.0 } else { sine(x) / x };
+    2.0 * cutoff * sinc * kaiser(t / half)
 }
 
 /// The Kaiser window at `at` between -1 and 1, for a stop band 64 dB down.
@@ -201,6 +223,7 @@ const fn sine(x: f64) -> f64 {
     sum
 }
 
+/// 1 itself, as the tap in the middle is on the way up, becomes the nearest there is.
 const fn nearest(tap: f64) -> i16 {
     let tap = tap * (1_u32 << BITS) as f64;
     (if tap < 0.0 { tap - 0.5 } else { tap + 0.5 }) as i16
@@ -293,13 +316,14 @@ mod tests {
     }
 
     #[test]
-    fn on_the_way_up_every_frequency_leaves_no_image() {
+    fn on_the_way_up_no_frequency_leaves_an_image_but_beside_half_the_rate() {
         for (from, to) in PAIRS.into_iter().filter(|(from, to)| from < to) {
+            let beside = from * 3 / 40;
             for hz in sweep(from / 2 - 10) {
                 let heard = resampled(from, to, &sine_wave(hz, from));
                 let images = (1..=to / from)
                     .flat_map(|n| [f64::from(n * from) - hz, f64::from(n * from) + hz])
-                    .filter(|image| *image < f64::from(to / 2));
+                    .filter(|image| (f64::from(from / 2 + beside)..f64::from(to / 2)).contains(image));
                 for image in images {
                     let level = level(&heard, image, to);
                     assert!(
@@ -332,22 +356,29 @@ mod tests {
             click[0] = 20_000;
             let heard = resampled(from, to, &click);
             let loudest = heard.iter().enumerate().max_by_key(|(_, sample)| sample.unsigned_abs()).unwrap().0;
-            let delay_ms = if from.min(to) == 8_000 { 3 } else { 2 };
+            let delay_ms = match (from, to) {
+                (_, 8_000) => 3,
+                (8_000, _) | (48_000, _) => 2,
+                (_, _) => 1,
+            };
             assert_eq!(loudest, delay_ms * to as usize / 1000, "{from} to {to}");
         }
     }
 
     #[test]
     fn no_sum_overflows_and_what_is_too_loud_is_clipped() {
-        fn check<const TAPS: usize, const PHASES: usize>(filter: &Filter<TAPS, PHASES>) {
-            for taps in filter.up.iter().chain(&filter.down).flat_map(|taps| taps.chunks(TAPS / 2)) {
+        fn check<const TAPS: usize, const PHASES: usize>(phases: &[[i16; TAPS]; PHASES]) {
+            for taps in phases.iter().flat_map(|taps| taps.chunks(TAPS / 2)) {
                 let most: i64 = taps.iter().map(|tap| i64::from(tap.unsigned_abs()) << 15).sum();
                 assert!(most < i64::from(i32::MAX), "{most}");
             }
         }
-        check(&NARROW_BY_2);
-        check(&NARROW_BY_6);
-        check(&WIDE_BY_3);
+        check(&UP_BY_2.0);
+        check(&UP_BY_3.0);
+        check(&UP_BY_6.0);
+        check(&NARROW_BY_2.0);
+        check(&NARROW_BY_6.0);
+        check(&WIDE_BY_3.0);
         for (from, to) in PAIRS {
             // A square wave overshoots.
             let square: Vec<i16> =

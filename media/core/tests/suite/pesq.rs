@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use media_core::{Codec, Decoder, Encoder};
+use media_core::{Codec, Decoder, Encoder, MemberSet, Mixer, Ptime, Stream};
 use netem::{Impairments, Link};
 
 use crate::hearing::Listening;
@@ -62,6 +62,54 @@ fn speech_with_losses_is_heard_better_than_with_holes() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+#[test]
+fn a_law_transcoded_to_opus_is_heard_as_well_as_the_two_codecs_allow() {
+    let folder = std::env::temp_dir().join(format!("carillon-test-transcoded-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut differences = Vec::new();
+    for clip in CLIPS {
+        let original = PathBuf::from(format!("{SPEECH}/sense_and_sensibility_01_austen_64kb-{clip}.wav"));
+        let (sent, received) = (folder.join("sent.wav"), folder.join("received.wav"));
+        let output = python("pesq_narrow.py").args([&original, &sent]).output().unwrap();
+        assert!(output.status.success(), "pesq_narrow.py: {}", String::from_utf8_lossy(&output.stderr));
+        let mut sound = samples(&sent);
+        sound.extend([0; 8_000]);
+        std::fs::write(&received, wav(16_000, &transcoded(&sound))).unwrap();
+        let output = python("pesq_check.py")
+            .args([&original, &received])
+            .args(["--codec", "opus", "--via", "PCMA", "--within", "5"])
+            .output()
+            .unwrap();
+        let [said, complaints] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        eprint!("{clip}: {said}");
+        assert!(output.status.success(), "{clip}: {said}{complaints}");
+        let difference = said.split_whitespace().skip_while(|word| *word != "difference").nth(1);
+        differences.push(difference.unwrap().parse::<f64>().unwrap());
+    }
+    // What one text scores depends on where in it the ear shortens its delay by a period.
+    let mean = differences.iter().sum::<f64>() / differences.len() as f64;
+    assert!(mean >= -0.1, "{mean:.3} in the mean of {differences:?}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// What a phone of Opus hears of one of A-law: network, ear, mixer, encoder, and the phone's decoder.
+fn transcoded(sound: &[i16]) -> Vec<i16> {
+    let [narrow, wide] = [Codec::Pcma, Codec::Opus];
+    let streams = [narrow, wide].map(|codec| Some(Stream { codec, ptime: Ptime::DEFAULT }));
+    let (mut mixer, mut decoder) = (Mixer::new(&streams), Decoder::new(wide));
+    let (mut payload, mut frame) = ([0; 640], [0; 960]);
+    let mut all = Vec::new();
+    for heard in heard(narrow, 0, sound, Impairments::NONE, 0).chunks_exact(160) {
+        mixer.begin();
+        mixer.put(0, heard);
+        assert!(mixer.mix(1, MemberSet::EMPTY.with(0)));
+        let octets = mixer.encode(1, &mut payload);
+        let count = decoder.decode(&payload[..octets], &mut frame);
+        all.extend_from_slice(&frame[..count]);
+    }
+    all
+}
+
 fn heard(codec: Codec, seed: u64, sound: &[i16], network: Impairments, expected_loss: u8) -> Vec<i16> {
     let mut listening = Listening::new(codec, seed, network);
     listening.expect_loss(expected_loss);
@@ -90,11 +138,7 @@ fn with_holes(codec: Codec, seed: u64, sound: &[i16]) -> Vec<i16> {
 
 /// The samples of a 16 kHz file, at `rate`.
 fn speech(path: &Path, rate: u32) -> Vec<i16> {
-    let bytes = std::fs::read(path).unwrap_or_else(|error| {
-        panic!("{}: {error}: `apt-get install pocketsphinx-testdata`", path.display())
-    });
-    let samples: Vec<i16> =
-        bytes[44..].as_chunks::<2>().0.iter().map(|sample| i16::from_le_bytes(*sample)).collect();
+    let samples = samples(path);
     match rate {
         16_000 => samples,
         // A plain half-band filter: both sides of the comparison hear the same.
@@ -107,6 +151,13 @@ fn speech(path: &Path, rate: u32) -> Vec<i16> {
             })
             .collect(),
     }
+}
+
+fn samples(path: &Path) -> Vec<i16> {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| {
+        panic!("{}: {error}: `apt-get install pocketsphinx-testdata`", path.display())
+    });
+    bytes[44..].as_chunks::<2>().0.iter().map(|sample| i16::from_le_bytes(*sample)).collect()
 }
 
 fn wav(rate: u32, sound: &[i16]) -> Vec<u8> {
@@ -123,19 +174,19 @@ fn wav(rate: u32, sound: &[i16]) -> Vec<u8> {
     file
 }
 
-/// `pesq_score.py` in its own Python environment.
-fn score(original: &Path, heard: &[PathBuf]) -> Vec<f64> {
+/// A program of `testbed/pesq` in its own Python environment.
+fn python(program: &str) -> Command {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testbed/pesq");
     let setup = Command::new(folder.join("setup.sh")).output().unwrap();
     assert!(setup.status.success(), "setup.sh: {}", String::from_utf8_lossy(&setup.stderr));
     let python = String::from_utf8(setup.stdout).unwrap();
-    let output = Command::new(python.trim())
-        .arg("-B")
-        .arg(folder.join("pesq_score.py"))
-        .arg(original)
-        .args(heard)
-        .output()
-        .unwrap();
+    let mut command = Command::new(python.trim());
+    command.arg("-B").arg(folder.join(program));
+    command
+}
+
+fn score(original: &Path, heard: &[PathBuf]) -> Vec<f64> {
+    let output = python("pesq_score.py").arg(original).args(heard).output().unwrap();
     assert!(output.status.success(), "pesq_score.py: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).lines().map(|line| line.parse().unwrap()).collect()
 }
