@@ -106,7 +106,7 @@ impl Baresip {
             "sip_listen {listen}\n{certificate}net_interface 127.0.0.1\nctrl_tcp_listen {control}\ncall_max_calls 4\n\
              rtp_ports 32768-60998\nrtp_stats yes\nmenu_bell no\nringback_disabled yes\n\
              audio_source aufile,{run}/says.wav\naudio_player aubridge,none\naudio_alert aubridge,none\nsnd_path {run}\n\
-             ausrc_srate {rate}\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule g722.so\n\
+             ausrc_srate {rate}\nausrc_channels 1\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule g722.so\n\
              module opus.so\nmodule l16.so\nmodule srtp.so\nmodule aufile.so\nmodule aubridge.so\n\
              module sndfile.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n",
             run = run.display(),

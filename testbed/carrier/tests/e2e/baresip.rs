@@ -6,7 +6,8 @@ use carrier::baresip::{self, Baresip, Event};
 use carrier::engine::Engine;
 use control_api_types::flow::Flow;
 use control_api_types::{
-    CallId, Codec, Disposition, EndedBy, EventData, HangupReason, SipTransport, event::DtmfMethod,
+    CallId, Codec, Disposition, EndedBy, EventData, HangupReason, Record, RecordOptions, RecordingId,
+    SipTransport, event::DtmfMethod,
 };
 use serde_json::{Value, json};
 
@@ -47,6 +48,7 @@ impl Desk {
             [[endpoints]]
             name = "alice"
             password = "secret"
+            codecs = ["PCMA", "PCMU", "G722", "opus", "L16"]
 
             [[routes]]
             match = { endpoint = "alice", called = "100" }
@@ -105,6 +107,29 @@ impl Desk {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let create = control_api_types::CreateCall::from_json(&body).unwrap();
         self.lab.engine.client().originate(&create).await.unwrap().id
+    }
+
+    /// Begins to record what the phone says, in a channel of its own.
+    async fn record(&self, call: &CallId) -> RecordingId {
+        let record = Record::start(RecordOptions { channels: 2, ..RecordOptions::default() });
+        self.lab.engine.client().record(call, &record).await.unwrap()
+    }
+
+    /// The phone has heard the prompt and the engine the phone's tone, in this codec.
+    async fn has_heard_and_said(&mut self, call: &CallId, codec: Codec, recording: &RecordingId) {
+        let story = self.lab.story(call).await;
+        assert_eq!(story.cdr.codec, Some(codec));
+        let media = story.cdr.media.unwrap();
+        // Its packets of L16 last for 40 ms, whatever it is asked for.
+        assert!(media.packets_sent >= 80 && media.packets_received >= 40, "{codec}: {media:?}");
+        assert_eq!(media.packets_lost, 0, "{codec}");
+        let heard = seconds_of_tone(&self.phone.heard().unwrap(), PROMPT);
+        assert!((SECONDS - 0.1..=SECONDS).contains(&heard), "{codec}: it heard {heard} s of the prompt");
+        let file = std::env::temp_dir().join(format!("carillon-test-said-{}.wav", call.as_str()));
+        std::fs::write(&file, self.lab.engine.client().recording_audio(recording).await.unwrap()).unwrap();
+        let said = seconds_of_tone(&file, Baresip::TONE);
+        assert!(said >= SECONDS - 0.2, "{codec}: it is heard for {said} s");
+        std::fs::remove_file(&file).unwrap();
     }
 
     /// Ends both; the phone unregisters.
@@ -205,6 +230,50 @@ async fn hears_speech_in_wideband_and_speaks_it() {
     desk.until("CALL_ESTABLISHED").await;
     desk.tell("hangup", "").await;
     assert_eq!(desk.lab.story(&call).await.cdr.codec, Some(Codec::G722));
+    desk.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hears_and_is_heard_in_opus() {
+    hears_and_is_heard(Codec::Opus, "opus/48000/2").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hears_and_is_heard_in_linear_samples() {
+    hears_and_is_heard(Codec::L16, "L16/16000/1").await;
+}
+
+/// It is called, and it calls: it hears the prompt, and its own tone is on the engine's record. `format` is how it calls the
+/// codec, the only one that it has.
+async fn hears_and_is_heard(codec: Codec, format: &str) {
+    let mut desk = Desk::unregistered(SipTransport::Udp).await;
+    desk.register_with("secret", &format!(";audio_codecs={format}")).await;
+    desk.lab.happened("endpoint.registered", 1).await;
+    let flow = json!({ "start": "say", "steps": {
+        "say": { "verb": "play", "prompt": "tone", "next": "wait" },
+        "wait": { "verb": "pause", "ms": 500, "next": "bye" },
+        "bye": { "verb": "hangup" },
+    } });
+    let call = desk.call(json!({ "flow": flow })).await;
+    desk.until("CALL_INCOMING").await;
+    desk.tell("accept", "").await;
+    desk.lab.reached(&call, "call.answered").await;
+    let recording = desk.record(&call).await;
+    desk.until("CALL_CLOSED").await;
+    desk.has_heard_and_said(&call, codec, &recording).await;
+
+    desk.tell("dial", "100").await;
+    desk.until("CALL_ESTABLISHED").await;
+    desk.lab.happened("call.initiated", 2).await;
+    let call = desk.lab.engine.client().calls(&Default::default()).await.unwrap().items[0].id.clone();
+    let recording = desk.record(&call).await;
+    desk.lab.reached(&call, "call.play.ended").await;
+    desk.tell("sndcode", "7").await;
+    desk.lab.reached(&call, "call.dtmf").await;
+    desk.tell("hangup", "").await;
+    desk.until("CALL_CLOSED").await;
+    desk.has_heard_and_said(&call, codec, &recording).await;
+    assert_eq!(desk.lab.story(&call).await.digits(), "7", "{codec}");
     desk.close().await;
 }
 

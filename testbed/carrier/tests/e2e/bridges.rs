@@ -21,10 +21,12 @@ const ENDPOINTS: &str = r#"
     [[endpoints]]
     name = "alice"
     password = "secret"
+    codecs = ["PCMA", "PCMU", "G722", "opus", "L16"]
 
     [[endpoints]]
     name = "bob"
     password = "secret"
+    codecs = ["PCMA", "PCMU", "G722", "opus", "L16"]
 
     [[endpoints]]
     name = "carol"
@@ -196,4 +198,11 @@ async fn a_conference_is_joined_when_answered_and_goes_on_without_who_leaves() {
         phone.quit().await.unwrap();
     }
     lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn phones_of_opus_and_of_linear_samples_hear_others_and_each_other() {
+    hear_each_other("alice", [Codec::Opus, Codec::Opus]).await;
+    hear_each_other("alice", [Codec::Opus, Codec::Pcma]).await;
+    hear_each_other("alice", [Codec::L16, Codec::Pcma]).await;
 }
