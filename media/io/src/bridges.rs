@@ -1,6 +1,7 @@
 //! The owner's side of bridges: which legs must share a shard, and what each of them sends.
 
 use std::cmp::Reverse;
+use std::time::Instant;
 
 use media_core::{BridgeId, Ear, EarConfig, Feed, Keys, LegId, Member, MemberSet, Mixer, Stream};
 
@@ -35,6 +36,7 @@ impl Media {
                 return Err(Error::Bridged(member.leg));
             }
         }
+        self.reclaim(Instant::now());
         let shard = self.shard_for(id, &config.members)?;
         if self.bridges.get(&id).is_some_and(|bridged| bridged.shard != shard) {
             self.unbridge(id)?;

@@ -332,7 +332,7 @@ impl Media {
     }
 
     /// Takes back what the shards have released.
-    fn reclaim(&mut self, now: Instant) {
+    pub(crate) fn reclaim(&mut self, now: Instant) {
         for (number, handle) in self.shards.iter_mut().enumerate() {
             while let Some(Released { slot, id, port }) = handle.released.try_pop() {
                 handle.vacant.push(slot);

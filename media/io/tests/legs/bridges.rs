@@ -325,6 +325,29 @@ fn places_are_accounted_for_whatever_happens() {
     assert!(matches!(owner.media.open(LegId(1)), Err(Error::TooManyLegs { .. })));
 }
 
+/// The place that a leg leaves where it was is used again, also while no call comes.
+#[test]
+fn legs_move_to_and_fro_without_another_being_opened() {
+    let mut owner = Owner::start(MediaConfig { max_legs: 8, ..config(15_400..=15_499) });
+    // By turns on the one thread and the other.
+    for id in 0..6 {
+        owner.media.open(LegId(id)).unwrap();
+    }
+    let begun = Instant::now();
+    let (mut one, mut other) = (0, 1);
+    for turn in 0..20 {
+        // Each goes to where the two of the other thread are.
+        for legs in [[one, 3, 5], [other, 2, 4]] {
+            while let Err(error) = owner.media.bridge(BridgeId(turn), everyone(legs)) {
+                assert!(begun.elapsed() < DEAD, "turn {turn}: {error}");
+            }
+            owner.media.unbridge(BridgeId(turn)).unwrap();
+        }
+        (one, other) = (other, one);
+    }
+    wait_until("all have moved", || owner.media.stats().total().legs_moved == 40);
+}
+
 #[test]
 fn a_prompt_is_heard_instead_of_the_other_side() {
     let mut party = Party::new(config(15_000..=15_199), 2);
