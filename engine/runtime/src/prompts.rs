@@ -324,7 +324,7 @@ mod tests {
             original_file(&folder.join("prompts"), &prompt.id),
         ];
         for left in [0, 100] {
-            std::fs::write(&pcma, &vec![0; left]).unwrap();
+            std::fs::write(&pcma, vec![0; left]).unwrap();
             assert_eq!(open().played(&prompt.id).unwrap().duration(), whole.duration());
             let mended = std::fs::read(&pcma).unwrap();
             assert_eq!(mended, whole.encoded(Codec::Pcma).unwrap().payload(), "with {left} octets left");
