@@ -148,7 +148,7 @@ pub struct CreateBridge {
     /// The calls that talk in it from the beginning.
     #[schema(required = false, max_items = 64)]
     pub calls: Vec<CallId>,
-    /// A prompt that is played again and again to who waits for a second talker, and to who is held.
+    /// A prompt that is played again and again to who waits for a second talker, is held, or has only partners who are.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 64)]
     pub hold_music: Option<String>,
