@@ -303,7 +303,7 @@ impl Dialog {
         uuid: Option<u128>,
     ) -> Bytes {
         let (uri, routes) = self.request_uri_and_route();
-        let mut out = compose::buffer();
+        let mut out = compose::buffer(body.map_or(0, |body| body.bytes.len()));
         let mut builder = compose::request(&mut out, method, &uri, path, branch);
         for route in routes {
             builder = builder.header(Name::Route, format_args!("<{route}>"));

@@ -241,7 +241,7 @@ impl Running {
         let authorization = self.auth.lines(method, request_uri.as_str(), octets);
         self.cseq += 1;
         let branch = layer.branch();
-        let mut out = compose::buffer();
+        let mut out = compose::buffer(octets.len());
         let mut builder = compose::request(&mut out, method, request_uri, &path, branch);
         for route in route {
             builder = builder.header(Name::Route, format_args!("<{}>", route.uri()));

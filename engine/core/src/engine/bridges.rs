@@ -152,7 +152,7 @@ impl Engine {
         let any = !self.stirred.is_empty();
         while !self.stirred.is_empty() {
             let stirred = std::mem::take(&mut self.stirred);
-            let is_conversing = |leg: &LegId| self.calls.get(leg).is_some_and(LiveCall::is_conversing);
+            let is_conversing = |leg: &LegId| self.calls.get(leg).is_some_and(|call| call.is_conversing());
             let (conversing, ended) = stirred.into_iter().partition(is_conversing);
             self.gone(now, ended);
             for leg in conversing {

@@ -238,12 +238,12 @@ impl Engine {
 
     /// A live call. Ended calls are in the journal.
     pub fn call(&self, id: &CallId) -> Option<&Call> {
-        self.by_id.get(id).and_then(|leg| self.calls.get(leg)).map(LiveCall::record)
+        self.by_id.get(id).and_then(|leg| self.calls.get(leg)).map(|call| call.record())
     }
 
     /// Every live call, oldest first.
     pub fn calls(&self) -> impl Iterator<Item = &Call> {
-        self.calls.values().map(LiveCall::record)
+        self.calls.values().map(|call| call.record())
     }
 
     /// How many calls there are.

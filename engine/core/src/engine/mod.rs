@@ -59,7 +59,8 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     timers: Timers,
 
-    calls: BTreeMap<LegId, LiveCall>,
+    /// Boxed: nodes of the map that are half full would waste half of so large a value.
+    calls: BTreeMap<LegId, Box<LiveCall>>,
     by_id: BTreeMap<CallId, LegId>,
     sessions: BTreeMap<SessionId, LegId>,
     last_leg: u64,
@@ -349,7 +350,7 @@ impl Engine {
     }
 
     /// The calls, and what a call touches outside itself.
-    fn context(&mut self, now: Instant) -> (&mut BTreeMap<LegId, LiveCall>, Context<'_>) {
+    fn context(&mut self, now: Instant) -> (&mut BTreeMap<LegId, Box<LiveCall>>, Context<'_>) {
         let ctx = Context {
             now,
             clock: &self.clock,
@@ -370,7 +371,7 @@ impl Engine {
 
     fn insert(&mut self, leg: LegId, call: LiveCall) {
         self.by_id.insert(call.record().id.clone(), leg);
-        self.calls.insert(leg, call);
+        self.calls.insert(leg, Box::new(call));
     }
 
     fn timestamp(&self, now: Instant) -> Timestamp {

@@ -50,7 +50,7 @@ impl Answer<'_> {
             to_tag: (self.status > 100).then_some(tag.as_str()),
             source: Some(hop.remote),
         };
-        let mut out: BytesMut = compose::buffer();
+        let mut out: BytesMut = compose::buffer(self.body.map_or(0, |body| body.bytes.len()));
         let mut builder = MessageBuilder::reply(&mut out, request, reply);
         if let Some(contact) = &self.contact {
             // RFC 3261 section 12.1.1: "The UAS MUST copy all Record-Route header field values from the request into

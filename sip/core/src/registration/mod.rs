@@ -298,7 +298,7 @@ impl Registration {
         };
         self.cseq += 1;
         let branch = layer.branch();
-        let mut out = compose::buffer();
+        let mut out = compose::buffer(0);
         let mut builder = compose::request(&mut out, &Method::Register, &uri, &path, branch);
         for route in &self.register.route {
             builder = builder.header(Name::Route, format_args!("<{}>", route.uri()));

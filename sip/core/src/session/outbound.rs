@@ -230,7 +230,7 @@ impl Session {
         let body = invite.body.as_ref().map_or(&[][..], |body| &body.bytes);
         let authorization = self.auth.lines(&Method::Invite, invite.request_uri.as_str(), body);
         let branch = layer.branch();
-        let mut out = compose::buffer();
+        let mut out = compose::buffer(body.len());
         let mut builder = compose::request(&mut out, &Method::Invite, &invite.request_uri, &path, branch);
         for route in &invite.route {
             builder = builder.header(Name::Route, format_args!("<{}>", route.uri()));

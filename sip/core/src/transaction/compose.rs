@@ -13,9 +13,11 @@ use crate::{Message, MessageBuilder, Method, Name, Uri, Via};
 /// RFC 3261 section 8.1.1.6: "a value that SHOULD be 70".
 const MAX_FORWARDS: u8 = 70;
 
-/// Room for a usual message, so that writing one allocates once.
-pub(crate) fn buffer() -> BytesMut {
-    BytesMut::with_capacity(1024)
+/// Room for a usual message with a body of so many octets, so that writing one allocates once. What is kept for
+/// retransmissions and for the trace keeps all of its room.
+pub(crate) fn buffer(body: usize) -> BytesMut {
+    const HEADERS: usize = 640;
+    BytesMut::with_capacity(HEADERS + body)
 }
 
 /// A request of ours up to Max-Forwards. Its Via asks to be answered where it came from (RFC 3581).
@@ -52,7 +54,7 @@ pub(super) fn cancel(invite: &Bytes, reason: Option<&str>) -> Option<Bytes> {
 fn follow_up(invite: &Bytes, method: Method, to: &Message, reason: Option<&str>) -> Option<Bytes> {
     let invite = Message::parse(invite.clone()).ok()?;
     let cseq = invite.cseq().ok()?.number;
-    let mut out = buffer();
+    let mut out = buffer(0);
     let mut builder = MessageBuilder::request(&mut out, &method, &invite.request_uri().ok()?)
         .copy(&invite, Name::Via)
         .header(Name::MaxForwards, MAX_FORWARDS)
