@@ -57,7 +57,7 @@
 //!
 //! What is received is only counted unless the leg has an [`Ear`]: then it is decoded, evenly and with its gaps concealed.
 //!
-//! What it does not do: DTLS, ICE, more than one stream a leg. Coverage by RFC section is in the crate's README.
+//! What it does not do: the handshake of DTLS, checks of ICE of its own, more than one stream a leg. Coverage by RFC section is in the crate's README.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -70,6 +70,7 @@ pub mod dtmf;
 mod ear;
 mod events;
 mod gather;
+pub mod ice;
 mod leg;
 mod peer;
 mod player;

@@ -1,6 +1,9 @@
 //! Offers and answers of a call that is answered, or has early media (RFC 3264): hold and resume by either side, changes
 //! of codec and address. What was agreed stays in force until something else is.
 
+use media_core::ice::Credentials;
+use media_core::sdp::LocalSdes;
+
 use super::*;
 
 /// How often an offer of ours that lost against one of the peer's is made again.
@@ -63,7 +66,11 @@ impl Exchange {
     /// What a further description of ours is written from.
     fn next(&mut self, direction: Direction) -> LocalMedia {
         self.version += 1;
-        LocalMedia { direction, session_version: self.version, ..self.local.clone() }
+        let mut local = self.local.clone();
+        if let (Some(LocalSrtp::Dtls(dtls)), Some(webrtc)) = (&mut local.srtp, self.negotiated.webrtc()) {
+            dtls.role = Some(webrtc.role);
+        }
+        LocalMedia { direction, session_version: self.version, ..local }
     }
 
     /// Writes the offer that the peer asks for. Who asks may hand it to somebody else (RFC 3725), to whom our rollover counter
@@ -91,9 +98,9 @@ impl Exchange {
         let mut local = self.next(self.local.direction);
         let (mut body, mut negotiated) = sdp::answer(offer, &local)?;
         // Who comes with another key may be somebody else, to whom the call was moved, and who would take our rollover
-        // counter to be zero (RFC 3711 §3.3.1). So it is, under a key that is new as well.
-        let theirs = |agreed: &Negotiated| agreed.srtp.as_ref().map(|keys| keys.receive.clone());
-        if theirs(&negotiated).is_some() && theirs(&negotiated) != theirs(&self.negotiated) {
+        // counter to be zero (RFC 3711 §3.3.1). So it is, under a key that is new as well. A browser with another user name
+        // restarts ICE, and the answer has new credentials, too (RFC 8839 §4.4.1.1.1).
+        if is_another(negotiated.srtp.as_ref(), self.negotiated.srtp.as_ref()) {
             renew(&mut local, random);
             (body, negotiated) = sdp::answer(offer, &local)?;
         }
@@ -147,10 +154,26 @@ impl Exchange {
     }
 }
 
-/// Replaces our keys.
+/// Whether the peer comes with other keys, or with another user name of ICE, than `before`.
+fn is_another(now: Option<&Keying>, before: Option<&Keying>) -> bool {
+    match (now, before) {
+        (None, _) => false,
+        (Some(Keying::Sdes(keys)), Some(Keying::Sdes(before))) => keys.receive != before.receive,
+        (Some(Keying::Dtls(webrtc)), Some(Keying::Dtls(before))) => {
+            webrtc.ice.remote_ufrag != before.ice.remote_ufrag
+        }
+        (Some(Keying::Sdes(_) | Keying::Dtls(_)), _) => true,
+    }
+}
+
+/// Replaces our keys, or what a browser finds us by.
 fn renew(local: &mut LocalMedia, random: &mut ChaCha20Rng) {
-    if let Some(srtp) = &mut local.srtp {
-        *srtp = LocalSrtp::new(srtp.policy, |octets| random.fill_bytes(octets));
+    match &mut local.srtp {
+        None => {}
+        Some(LocalSrtp::Sdes(sdes)) => {
+            *sdes = LocalSdes::new(sdes.policy, |octets| random.fill_bytes(octets));
+        }
+        Some(LocalSrtp::Dtls(dtls)) => dtls.ice = Credentials::generate(|octets| random.fill_bytes(octets)),
     }
 }
 

@@ -36,7 +36,7 @@ use control_api_types::{
     AmdParameters, Call, CallId, CallStatus, EarlyMedia, EndedBy, EventData, HangupReason, RecordOptions,
     Srtp, Timestamp,
 };
-use media_core::sdp::{LocalSrtp, SrtpPolicy};
+use media_core::sdp::{Keying, LocalSrtp, SrtpPolicy};
 use media_core::{
     Codec, Direction, LegConfig, LegId, LocalMedia, MediaTime, Negotiated, NtpClock, Ptime, RtpTimeout,
     SdpError, SeqNo, Ssrc, sdp,

@@ -512,7 +512,8 @@ impl LiveCall {
     pub(super) fn start_media(&mut self, ctx: &mut Context<'_>, negotiated: Negotiated) {
         self.media = Media::Running;
         self.record.codec = Some(to_api(negotiated.codec));
-        self.record.srtp = negotiated.srtp.as_ref().map(|keys| keys.suite().name().to_owned());
+        let keys = negotiated.srtp.as_ref().and_then(Keying::described);
+        self.record.srtp = keys.map(|keys| keys.suite().name().to_owned());
         let config = LegConfig {
             // RFC 3550 §5.1: "The initial value of the sequence number SHOULD be random (unpredictable)"; so are the
             // timestamp's and the SSRC.
@@ -579,15 +580,18 @@ impl LiveCall {
 impl Inviting {
     /// Whether we have offered SRTP beside plain RTP.
     fn offers_either(&self) -> bool {
-        let srtp = self.local.srtp.as_ref();
-        self.offer.is_some() && srtp.is_some_and(|srtp| srtp.policy == SrtpPolicy::Optional)
+        let policy = match &self.local.srtp {
+            Some(LocalSrtp::Sdes(sdes)) => Some(sdes.policy),
+            Some(LocalSrtp::Dtls(_)) | None => None,
+        };
+        self.offer.is_some() && policy == Some(SrtpPolicy::Optional)
     }
 
     /// Our media as a branch is told of them, and the offer if we make one.
     fn told(&self, insists_on_srtp: bool) -> (LocalMedia, Option<Body>) {
         let mut local = self.local.clone();
         match &mut local.srtp {
-            Some(srtp) if insists_on_srtp => srtp.policy = SrtpPolicy::Required,
+            Some(LocalSrtp::Sdes(sdes)) if insists_on_srtp => sdes.policy = SrtpPolicy::Required,
             Some(_) | None => return (local, self.offer.clone()),
         }
         let offer = self.offer.as_ref().map(|_| Body::sdp(sdp::offer(&local)));

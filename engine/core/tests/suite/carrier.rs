@@ -614,8 +614,8 @@ impl Customer {
         if let Change::Direction(direction) = change {
             self.direction = direction;
         }
-        if let (Change::Rekey(n), Some(srtp)) = (change, &mut self.srtp) {
-            *srtp = LocalSrtp::new(srtp.policy, |octets| octets.fill(n));
+        if let (Change::Rekey(n), Some(LocalSrtp::Sdes(sdes))) = (change, &mut self.srtp) {
+            self.srtp = Some(LocalSrtp::new(sdes.policy, |octets| octets.fill(n)));
         }
         let mut local = self.local();
         match change {

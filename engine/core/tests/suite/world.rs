@@ -756,7 +756,7 @@ impl MediaShell {
 
     /// The keys of SRTP, if it is.
     pub(crate) fn srtp(&self, leg: u64) -> Option<media_core::srtp::Keys> {
-        self.ports.get(&LegId(leg))?.negotiated.as_ref()?.srtp.as_deref().cloned()
+        self.ports.get(&LegId(leg))?.negotiated.as_ref()?.srtp.as_ref()?.described().cloned()
     }
 
     /// Forgets a prompt that the engine still knows.

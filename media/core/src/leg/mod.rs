@@ -16,12 +16,13 @@ use crate::bridge::Feed;
 use crate::dtmf::{DialEnd, Dialler, Method};
 use crate::ear::{Ear, EarStats};
 use crate::events::Events;
+use crate::ice;
 use crate::peer::Peer;
 use crate::reception::Reception;
 use crate::reports::Reports;
 use crate::rtcp::Schedule;
 use crate::runner::Runner;
-use crate::sdp::Negotiated;
+use crate::sdp::{Keying, Negotiated};
 use crate::silence::Silence;
 use crate::srtp::{self, Srtp};
 use crate::taps::Taps;
@@ -56,6 +57,8 @@ pub struct Leg {
     events: Events,
     /// While the call is or has been SRTP: what has been heard under a key counts if the key comes back.
     srtp: Option<Box<Srtp>>,
+    /// What finds the peer, where it is a browser.
+    ice: Option<Box<ice::Agent>>,
     octets_received: u64,
     packets_invalid: u64,
     packets_unknown: u64,
@@ -99,6 +102,7 @@ impl Leg {
             taps: Taps::default(),
             events: Events::default(),
             srtp: None,
+            ice: None,
             octets_received: 0,
             packets_invalid: 0,
             packets_unknown: 0,
@@ -126,10 +130,18 @@ impl Leg {
             ear.retune(negotiated.codec);
             ear.expect(negotiated.other_codecs());
         }
-        if let Some(keys) = &negotiated.srtp {
-            match &mut self.srtp {
-                Some(srtp) => srtp.rekey(keys),
-                none => *none = Some(Box::new(Srtp::new(keys))),
+        match &negotiated.srtp {
+            None => {}
+            Some(Keying::Sdes(keys)) => self.rekey(keys),
+            Some(Keying::Dtls(webrtc)) => {
+                let before = self.session().and_then(|session| session.agreed.webrtc());
+                if before.is_none_or(|before| !webrtc.keeps_association(before)) {
+                    self.srtp = None;
+                }
+                match &mut self.ice {
+                    Some(agent) => agent.goes_on(&webrtc.ice),
+                    none => *none = Some(Box::new(ice::Agent::new(webrtc.ice.clone()))),
+                }
             }
         }
         self.taps.retune(negotiated);
@@ -144,6 +156,26 @@ impl Leg {
             schedule,
             silence,
         }));
+    }
+
+    /// The handshake with the peer is over: these are the keys. What plays begins now.
+    pub fn secure(&mut self, keys: &srtp::Keys) {
+        let awaits = self.session().is_some_and(|session| session.agreed.webrtc().is_some());
+        if awaits {
+            self.rekey(keys);
+        }
+    }
+
+    fn rekey(&mut self, keys: &srtp::Keys) {
+        match &mut self.srtp {
+            Some(srtp) => srtp.rekey(keys),
+            none => *none = Some(Box::new(Srtp::new(keys))),
+        }
+    }
+
+    /// Whether the keys that the peer's packets need are still awaited.
+    pub fn awaits_keys(&self) -> bool {
+        self.srtp.is_none() && self.session().is_some_and(Session::is_secure)
     }
 
     /// Runs `program`; what ran before ends as stopped. Before [`Leg::start`] it waits, though a collect's time runs; after
@@ -205,13 +237,20 @@ impl Leg {
 
     /// Whether the peer is heard at its signalled address, so that none of its packets comes from another port: a socket may
     /// be connected to it. Before it has been heard, and once it has been silent for a while, one may come from any port.
+    ///
+    /// Never of one that ICE has found, which may check from anywhere.
     pub fn peer_is_settled(&self, now: Instant) -> bool {
-        self.session().is_some_and(|session| session.rtp.is_settled(now))
+        self.ice.is_none() && self.session().is_some_and(|session| session.rtp.is_settled(now))
     }
 
-    /// Where RTP goes: the signalled address, and once the peer has been heard, where it sends from.
+    /// Where RTP goes: the signalled address, and once the peer has been heard, where it sends from. Where ICE finds the peer,
+    /// the address that it has chosen, if it has.
     pub fn rtp_remote(&self) -> Option<SocketAddr> {
-        self.session().map(|session| session.rtp.addr())
+        let session = self.session()?;
+        match &self.ice {
+            Some(agent) => agent.selected(),
+            None => Some(session.rtp.addr()),
+        }
     }
 
     /// Ends the leg: a key that is down counts, what runs ends as hung up. The events and the RTCP goodbye can still be

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::sender::Voice;
-use super::session::protection;
+use super::session::{Shield, shield};
 use super::{Leg, Stage};
 use crate::MediaEvent;
 use crate::bridge::{Clocks, DURATION, Feed, Heard, Keys, RelayedKeys};
@@ -43,6 +43,11 @@ impl Leg {
             let seconds = u32::try_from(lasted.as_secs()).unwrap_or(u32::MAX);
             self.events.push(MediaEvent::PeerSilent { seconds });
         }
+        if let Some(lasted) = self.ice.as_mut().and_then(|agent| agent.is_lost(now)) {
+            // RFC 7675: who checks no more is gone, whether or not it owes us packets.
+            let seconds = u32::try_from(lasted.as_secs()).unwrap_or(u32::MAX);
+            self.events.push(MediaEvent::PeerSilent { seconds });
+        }
         if let Some(key) = self.keys.handle_timeout(now, ptime) {
             self.runner.key(now, key, Method::Events, &mut self.events);
         }
@@ -51,6 +56,11 @@ impl Leg {
         }
         if self.ear.is_some() && !self.pulled {
             self.hear(now, ptime, &mut [0; Self::MAX_FRAME]);
+        }
+        if self.awaits_keys() {
+            // Nothing could be heard of it yet: what plays waits.
+            self.record_sent(now, Some(&[]));
+            return None;
         }
 
         let frame_len = codec.octets_per_ms() * usize::from(ptime.ms());
@@ -111,7 +121,7 @@ impl Leg {
         encode: impl FnOnce(&mut [u8]) -> usize,
     ) -> Option<usize> {
         let Stage::Live(session) = &self.stage else { return None };
-        if !matches!(self.feed, Feed::Mix { .. }) || self.speaks() {
+        if !matches!(self.feed, Feed::Mix { .. }) || self.speaks() || self.awaits_keys() {
             return None;
         }
         let clock = session.clock();
@@ -133,9 +143,10 @@ impl Leg {
     fn seal(&mut self, out: &mut [u8], octets: usize) -> Option<usize> {
         let Stage::Live(session) = &self.stage else { return None };
         self.sender.count(octets);
-        match protection(session.is_secure(), &mut self.srtp) {
-            Some(srtp) => srtp.protector.protect_rtp(out, HEADER_LEN + octets),
-            None => Some(HEADER_LEN + octets),
+        match shield(session.is_secure(), &mut self.srtp) {
+            Shield::None => Some(HEADER_LEN + octets),
+            Shield::Awaited => None,
+            Shield::Srtp(srtp) => srtp.protector.protect_rtp(out, HEADER_LEN + octets),
         }
     }
 
@@ -198,7 +209,7 @@ impl Leg {
             (_, _) => None,
         };
         let pt = encoding.and_then(|encoding| session.number(encoding));
-        let pt = pt.filter(|_| agreed.direction.sends() && !self.speaks());
+        let pt = pt.filter(|_| agreed.direction.sends() && !self.speaks() && !self.awaits_keys());
         let sender = &mut self.sender;
         sender.paused |= !agreed.direction.sends();
         let Some(pt) = pt else {
@@ -251,12 +262,13 @@ impl Leg {
             }
         }
         sender.count(heard.payload.len());
-        match protection(session.is_secure(), &mut self.srtp) {
-            Some(srtp) => {
+        match shield(session.is_secure(), &mut self.srtp) {
+            Shield::None => Some(part),
+            Shield::Awaited => None,
+            Shield::Srtp(srtp) => {
                 let len = srtp.protector.protect_rtp(&mut datagram[part.start..], part.len())?;
                 Some(part.start..part.start + len)
             }
-            None => Some(part),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::session::protection;
+use super::session::{Shield, shield};
 use super::{Leg, Stage};
 use crate::MediaStats;
 use crate::ear::EarStats;
@@ -16,6 +16,9 @@ impl Leg {
     /// length. After [`Leg::finish`], once, the goodbye. Call it after every tick.
     pub fn poll_rtcp(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
         self.rtcp_remote()?;
+        if self.awaits_keys() {
+            return None;
+        }
         let session = self.session()?;
         let (clock, is_secure) = (session.clock(), session.is_secure());
         let has_reported = session.schedule.has_begun();
@@ -38,9 +41,10 @@ impl Leg {
         };
         let info = self.sender.info(now, self.config.clock.ntp(now), clock);
         let len = self.reports.write(now, &self.config, info, &mut self.reception, bye, out)?;
-        match protection(is_secure, &mut self.srtp) {
-            Some(srtp) => srtp.protector.protect_rtcp(out, len),
-            None => Some(len),
+        match shield(is_secure, &mut self.srtp) {
+            Shield::None => Some(len),
+            Shield::Awaited => None,
+            Shield::Srtp(srtp) => srtp.protector.protect_rtcp(out, len),
         }
     }
 
@@ -49,7 +53,7 @@ impl Leg {
         let session = self.session()?;
         match session.rtcp {
             Some(peer) => Some(peer.addr()),
-            None => session.agreed.rtcp.map(|_| session.rtp.addr()),
+            None => session.agreed.rtcp.and(self.rtp_remote()),
         }
     }
 

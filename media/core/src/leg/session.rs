@@ -44,7 +44,21 @@ impl Session {
     }
 }
 
-/// What protects the packets of a session that is SRTP; [`Leg::start`] has made it.
-pub(super) fn protection(is_secure: bool, srtp: &mut Option<Box<Srtp>>) -> Option<&mut Srtp> {
-    srtp.as_deref_mut().filter(|_| is_secure)
+/// What protects the packets of a session.
+pub(super) enum Shield<'a> {
+    /// Nothing: it is RTP.
+    None,
+    /// It is to be SRTP, and the handshake that brings its keys is not over: nothing is sent, and nothing taken.
+    Awaited,
+    /// SRTP.
+    Srtp(&'a mut Srtp),
+}
+
+/// What protects the packets of a session that is secure or not.
+pub(super) fn shield(is_secure: bool, srtp: &mut Option<Box<Srtp>>) -> Shield<'_> {
+    match (is_secure, srtp) {
+        (false, _) => Shield::None,
+        (true, None) => Shield::Awaited,
+        (true, Some(srtp)) => Shield::Srtp(srtp),
+    }
 }

@@ -4,9 +4,9 @@ use sdp_types::Media;
 
 use crate::srtp::{MasterKey, Suite};
 
-/// Our side of SRTP: what is offered and taken.
+/// Our side of SRTP with keys in the descriptions: what is offered and taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalSrtp {
+pub struct LocalSdes {
     /// Whether there is no call without it.
     pub policy: SrtpPolicy,
     /// One key for each suite that we take, most preferred first. RFC 4568, 6.1: every line of an offer has its own.
@@ -23,7 +23,7 @@ pub enum SrtpPolicy {
     Required,
 }
 
-impl LocalSrtp {
+impl LocalSdes {
     /// Every suite, with keys that `fill` makes from unguessable bytes.
     pub fn new(policy: SrtpPolicy, mut fill: impl FnMut(&mut [u8])) -> Self {
         let keys = Suite::ALL.map(|suite| MasterKey::generate(suite, &mut fill));
@@ -93,7 +93,7 @@ fn may_be_ignored(parameter: &str) -> bool {
 }
 
 /// Adds our offer.
-pub(super) fn offer(media: &mut Media, local: &LocalSrtp) {
+pub(super) fn offer(media: &mut Media, local: &LocalSdes) {
     (1..).zip(&local.keys).for_each(|(tag, key)| add(media, tag, key));
 }
 
@@ -105,7 +105,7 @@ pub(super) fn add(media: &mut Media, tag: u32, key: &MasterKey) {
 
 /// RFC 4568, 5.1.2: the offered line to take, the most preferred that we have a key for, and our key. Who sends back our
 /// own key has made none.
-pub(super) fn choose<'a>(media: &Media, local: &'a LocalSrtp) -> Option<(Crypto, &'a MasterKey)> {
+pub(super) fn choose<'a>(media: &Media, local: &'a LocalSdes) -> Option<(Crypto, &'a MasterKey)> {
     Crypto::usable(media).find_map(|theirs| {
         let (_, ours) = local.key(theirs.key.suite())?;
         (theirs.key != *ours).then_some((theirs, ours))
@@ -113,7 +113,7 @@ pub(super) fn choose<'a>(media: &Media, local: &'a LocalSrtp) -> Option<(Crypto,
 }
 
 /// RFC 4568, 5.1.3: what the answer takes of our offer, by tag and suite.
-pub(super) fn chosen<'a>(media: &Media, local: &'a LocalSrtp) -> Option<(Crypto, &'a MasterKey)> {
+pub(super) fn chosen<'a>(media: &Media, local: &'a LocalSdes) -> Option<(Crypto, &'a MasterKey)> {
     choose(media, local)
         .filter(|(theirs, ours)| local.key(ours.suite()).is_some_and(|(tag, _)| tag == theirs.tag))
 }

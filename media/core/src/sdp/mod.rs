@@ -3,21 +3,24 @@
 //! [`offer`] and then [`accept_answer`] for a call we place, [`answer`] for one we receive; [`offer_again`] in mid-call.
 //! Covered: several media lines (the first acceptable audio line is taken, the others are refused), static and mapped
 //! payload types, by direction, kept in later offers, RFC 4733 events at the clock of the audio, comfort noise at 8000 Hz, ptime and maxptime, direction and hold, RTCP port, RTCP multiplexing and RTCP switched
-//! off by bandwidth; SRTP with keys in `a=crypto` (RFC 4568), over `RTP/SAVP` or, as an option, over `RTP/AVP`. Not covered:
-//! ICE, bundling, SRTP over DTLS, host names in `c=`.
+//! off by bandwidth; SRTP with keys in `a=crypto` (RFC 4568), over `RTP/SAVP` or, as an option, over `RTP/AVP`; SRTP with keys
+//! of a DTLS handshake over `UDP/TLS/RTP/SAVPF`, with ICE-lite, for browsers. Not covered: bundling of several lines, host
+//! names in `c=`.
 
 mod crypto;
 mod formats;
 mod remote;
+mod webrtc;
 
 use std::net::{IpAddr, SocketAddr};
 
 use sdp_types::{Connection, Media, MediaType, Origin, Session, Time, TransportProto};
 
-pub use self::crypto::{LocalSrtp, SrtpPolicy};
+pub use self::crypto::{LocalSdes, SrtpPolicy};
 pub use self::formats::Encoding;
 use self::formats::Format;
 use self::remote::Stream;
+pub use self::webrtc::{DtlsRole, Fingerprint, LocalDtls, WebRtc};
 use crate::srtp::{Keys, MasterKey};
 use crate::{Codec, Ptime};
 
@@ -40,6 +43,24 @@ pub enum SdpError {
     /// SRTP, without a line of `a=crypto` that fits.
     #[error("no common crypto suite and key in the a=crypto lines")]
     NoCommonCrypto,
+    /// Audio with keys of DTLS alone, and we take none.
+    #[error("the peer wants DTLS-SRTP (UDP/TLS/RTP/SAVPF), as browsers do, and it is not taken here")]
+    DtlsOff,
+    /// Audio without keys of DTLS alone, and we take no other.
+    #[error("the peer has no DTLS-SRTP (UDP/TLS/RTP/SAVPF), and no other media is taken here")]
+    DtlsRequired,
+    /// DTLS-SRTP, but no `a=fingerprint` of SHA-256.
+    #[error("no sha-256 a=fingerprint for DTLS-SRTP in the SDP")]
+    NoFingerprint,
+    /// DTLS-SRTP, but no `a=ice-ufrag`.
+    #[error("no a=ice-ufrag for DTLS-SRTP in the SDP")]
+    NoIce,
+    /// DTLS-SRTP, but a port of its own for RTCP.
+    #[error("no a=rtcp-mux for DTLS-SRTP in the SDP")]
+    NoRtcpMux,
+    /// DTLS-SRTP, but an `a=setup` of no use.
+    #[error("no a=setup for DTLS-SRTP in the SDP that leads to a handshake")]
+    NoDtlsRole,
     /// The peer refused the audio (port 0).
     #[error("the peer refused the audio stream (port 0)")]
     Rejected,
@@ -82,6 +103,49 @@ pub struct LocalMedia {
     pub session_id: u64,
     /// `o=` session version; one more in each further offer or answer of the session.
     pub session_version: u64,
+}
+
+/// How our side of SRTP comes to its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LocalSrtp {
+    /// They stand in the descriptions (RFC 4568).
+    Sdes(LocalSdes),
+    /// By a DTLS handshake, between addresses that ICE finds: a browser (RFC 8827).
+    Dtls(LocalDtls),
+}
+
+impl LocalSrtp {
+    /// Every suite, with keys that `fill` makes from unguessable bytes and that stand in the descriptions.
+    pub fn new(policy: SrtpPolicy, fill: impl FnMut(&mut [u8])) -> Self {
+        Self::Sdes(LocalSdes::new(policy, fill))
+    }
+}
+
+/// How the keys of an agreed session come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keying {
+    /// They were in the descriptions.
+    Sdes(Box<Keys>),
+    /// By a handshake that is still to be made.
+    Dtls(Box<WebRtc>),
+}
+
+impl Keying {
+    /// The keys, if they were in the descriptions.
+    pub fn described(&self) -> Option<&Keys> {
+        match self {
+            Self::Sdes(keys) => Some(keys),
+            Self::Dtls(_) => None,
+        }
+    }
+
+    /// What is agreed with a browser.
+    pub fn webrtc(&self) -> Option<&WebRtc> {
+        match self {
+            Self::Sdes(_) => None,
+            Self::Dtls(webrtc) => Some(webrtc),
+        }
+    }
 }
 
 /// Who sends, from our side (RFC 3264, 6.1).
@@ -161,7 +225,7 @@ pub struct AgreedFormat {
 /// What offer and answer agreed on; all a leg needs to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Negotiated {
-    /// Where the peer receives RTP.
+    /// Where the peer receives RTP; unspecified where ICE finds it.
     pub remote: SocketAddr,
     /// Where the peer receives RTCP; `None` when it takes none (RFC 3556).
     pub rtcp: Option<SocketAddr>,
@@ -182,11 +246,16 @@ pub struct Negotiated {
     pub direction: Direction,
     /// Whether RTCP shares the RTP port.
     pub rtcp_mux: bool,
-    /// The keys, if it is SRTP.
-    pub srtp: Option<Box<Keys>>,
+    /// Where its keys come from, if it is SRTP.
+    pub srtp: Option<Keying>,
 }
 
 impl Negotiated {
+    /// What is agreed with a browser.
+    pub fn webrtc(&self) -> Option<&WebRtc> {
+        self.srtp.as_ref()?.webrtc()
+    }
+
     /// Everything that both list: what is sent first.
     pub(crate) fn formats(&self) -> impl Iterator<Item = AgreedFormat> {
         let Self { codec, pt_send, pt_recv, .. } = *self;
@@ -210,7 +279,15 @@ impl Negotiated {
 
 /// The body that offers `local`.
 pub fn offer(local: &LocalMedia) -> Vec<u8> {
-    write(local, vec![offered(local, &formats::offered(local, &[]))])
+    write(local, vec![offered(local, &formats::offered(local, &[]))], true)
+}
+
+/// Whether `offer` has audio with keys of a DTLS handshake, and none without: it comes from a browser.
+pub fn is_webrtc(offer: &[u8]) -> bool {
+    Session::parse(offer).is_ok_and(|session| {
+        let mut live = session.medias.iter().filter(|media| is_live(media)).peekable();
+        live.peek().is_some() && live.all(webrtc::is_dtls)
+    })
 }
 
 /// The body that offers `local` in a session whose last description of ours is `last`.
@@ -220,15 +297,20 @@ pub fn offer(local: &LocalMedia) -> Vec<u8> {
 pub fn offer_again(local: &LocalMedia, last: &[u8]) -> Result<Vec<u8>, SdpError> {
     // RFC 3264, 8: "the new SDP MUST have a matching media stream for each media stream in the previous SDP", in its order;
     // what was refused stays refused.
-    let mut medias = Session::parse(last)?.medias;
+    let last = Session::parse(last)?;
+    let is_bundled = webrtc::is_bundled(&last);
+    let mut medias = last.medias;
     let live = medias.iter().position(is_live).ok_or(SdpError::NoAudio)?;
     let is_secure = remote::is_secure(&medias[live]);
-    medias[live] = offered(local, &formats::offered(local, &formats::read(&medias[live])));
-    // What has become SRTP by the peer's wish stays so.
-    if is_secure && local.srtp.is_some() {
-        secure(&mut medias[live]);
+    let mut media = offered(local, &formats::offered(local, &formats::read(&medias[live])));
+    match &local.srtp {
+        // What has become SRTP by the peer's wish stays so.
+        Some(LocalSrtp::Sdes(_)) if is_secure => secure(&mut media),
+        Some(LocalSrtp::Sdes(_)) | None => {}
+        Some(LocalSrtp::Dtls(_)) => webrtc::goes_on(&mut media, &medias[live]),
     }
-    Ok(write(local, medias))
+    medias[live] = media;
+    Ok(write(local, medias, is_bundled))
 }
 
 /// Whether it is an audio line that is not refused.
@@ -239,12 +321,16 @@ fn is_live(media: &Media) -> bool {
 /// The audio line that offers `local`.
 fn offered(local: &LocalMedia, formats: &[Format]) -> Media {
     let mut media = audio(local, formats, local.direction, local.rtcp_mux);
-    if let Some(srtp) = &local.srtp {
-        crypto::offer(&mut media, srtp);
-        match srtp.policy {
-            SrtpPolicy::Optional => {}
-            SrtpPolicy::Required => secure(&mut media),
+    match &local.srtp {
+        None => {}
+        Some(LocalSrtp::Sdes(sdes)) => {
+            crypto::offer(&mut media, sdes);
+            match sdes.policy {
+                SrtpPolicy::Optional => {}
+                SrtpPolicy::Required => secure(&mut media),
+            }
         }
+        Some(LocalSrtp::Dtls(dtls)) => webrtc::offer(&mut media, local, dtls),
     }
     media
 }
@@ -284,7 +370,7 @@ fn accept(local: &LocalMedia, ours: &[Format], answer: &[u8]) -> Result<Negotiat
     });
     let pt_recv = number(Encoding::Audio(codec)).ok_or(SdpError::NoCommonCodec)?;
     let rtcp_mux = local.rtcp_mux && stream.rtcp_mux;
-    let srtp = answered_keys(audio, local.srtp.as_ref())?;
+    let srtp = answered_keys(&session, audio, local.srtp.as_ref())?;
     let agreed = negotiated(local, &stream, codec, [pt_send, pt_recv], telephone_event, rtcp_mux)?;
     let others = others(stream.formats(), ours, codec, telephone_event);
     Ok(Negotiated { others, srtp, ..agreed })
@@ -306,25 +392,36 @@ fn others(
     agreed.collect()
 }
 
-/// The keys that the answering line agrees on; none if it is in the clear.
-fn answered_keys(media: &Media, local: Option<&LocalSrtp>) -> Result<Option<Box<Keys>>, SdpError> {
+/// How the answering line comes to its keys; not at all if it is in the clear.
+fn answered_keys(
+    session: &Session,
+    media: &Media,
+    local: Option<&LocalSrtp>,
+) -> Result<Option<Keying>, SdpError> {
     let is_secure = remote::is_secure(media);
     match local {
+        Some(LocalSrtp::Dtls(dtls)) if webrtc::is_dtls(media) => {
+            let agreed = webrtc::read(session, media, dtls, webrtc::role_of_answer)?;
+            Ok(Some(Keying::Dtls(Box::new(agreed))))
+        }
+        Some(LocalSrtp::Dtls(_)) => Err(SdpError::DtlsRequired),
+        None | Some(LocalSrtp::Sdes(_)) if webrtc::is_dtls(media) => Err(SdpError::DtlsOff),
         None if is_secure => Err(SdpError::SrtpOff),
         None => Ok(None),
         // Answers of some peers have keys, and the profile of an offer without.
-        Some(local) if is_secure || crypto::is_offered(media) => {
+        Some(LocalSrtp::Sdes(local)) if is_secure || crypto::is_offered(media) => {
             let (theirs, ours) = crypto::chosen(media, local).ok_or(SdpError::NoCommonCrypto)?;
-            Ok(Some(Box::new(Keys { send: ours.clone(), receive: theirs.key })))
+            Ok(Some(Keying::Sdes(Box::new(Keys { send: ours.clone(), receive: theirs.key }))))
         }
-        Some(LocalSrtp { policy: SrtpPolicy::Optional, .. }) => Ok(None),
-        Some(LocalSrtp { policy: SrtpPolicy::Required, .. }) => Err(SdpError::SrtpRequired),
+        Some(LocalSrtp::Sdes(LocalSdes { policy: SrtpPolicy::Optional, .. })) => Ok(None),
+        Some(LocalSrtp::Sdes(LocalSdes { policy: SrtpPolicy::Required, .. })) => Err(SdpError::SrtpRequired),
     }
 }
 
 /// Our answer to `offer`, in the offerer's order of preference, and what it agrees on.
 pub fn answer(offer: &[u8], local: &LocalMedia) -> Result<(Vec<u8>, Negotiated), SdpError> {
     let session = Session::parse(offer)?;
+    let is_bundled = webrtc::is_bundled(&session);
     let mut refusal = SdpError::NoAudio;
     let mut accepted: Option<(usize, (Media, Negotiated))> = None;
     for (index, media) in session.medias.iter().enumerate().filter(|(_, media)| is_live(media)) {
@@ -346,7 +443,7 @@ pub fn answer(offer: &[u8], local: &LocalMedia) -> Result<(Vec<u8>, Negotiated),
     // "To reject an offered stream, the port number in the corresponding stream in the answer MUST be set to zero."
     let mut medias: Vec<Media> = session.medias.into_iter().map(refused).collect();
     medias[accepted_index] = accepted_media;
-    Ok((write(local, medias), negotiated))
+    Ok((write(local, medias, is_bundled), negotiated))
 }
 
 /// The answering media line for one offered audio line.
@@ -363,7 +460,7 @@ fn accept_line(
         .filter(|_| local.telephone_event)
         .map(|(pt, clock)| TelephoneEvent { pt_send: pt, pt_recv: pt, clock });
     let rtcp_mux = local.rtcp_mux && stream.rtcp_mux;
-    let crypto = offered_keys(media, local.srtp.as_ref())?;
+    let keys = offered_keys(session, media, local.srtp.as_ref())?;
     let agreed = negotiated(local, &stream, codec, [pt, pt], telephone_event, rtcp_mux)?;
     let mut formats = vec![Format { pt, encoding: Encoding::Audio(codec) }];
     formats.extend(stream.comfort_noise().filter(|_| codec.clock_rate() == 8_000));
@@ -373,29 +470,54 @@ fn accept_line(
         encoding: Encoding::TelephoneEvent { clock },
     }));
     let mut answer = audio(local, &formats, agreed.direction, rtcp_mux);
-    if remote::is_secure(media) {
-        secure(&mut answer);
-    }
-    let srtp = crypto.map(|(theirs, ours)| {
-        // RFC 4568, 5.1.2: the tag and the suite of the line that is taken, with a key of our own.
-        crypto::add(&mut answer, theirs.tag, ours);
-        Box::new(Keys { send: ours.clone(), receive: theirs.key })
-    });
+    let srtp = match keys {
+        OfferedKeys::None => None,
+        OfferedKeys::Sdes(theirs, ours) => {
+            if remote::is_secure(media) {
+                secure(&mut answer);
+            }
+            // RFC 4568, 5.1.2: the tag and the suite of the line that is taken, with a key of our own.
+            crypto::add(&mut answer, theirs.tag, ours);
+            Some(Keying::Sdes(Box::new(Keys { send: ours.clone(), receive: theirs.key })))
+        }
+        OfferedKeys::Dtls(dtls, agreed) => {
+            webrtc::answer(&mut answer, media, local, dtls, &agreed);
+            Some(Keying::Dtls(Box::new(agreed)))
+        }
+    };
     Ok((answer, Negotiated { others, srtp, ..agreed }))
 }
 
-/// What is taken of the keys of an offered line; none if the call is to be in the clear.
+/// What is taken of the keys of an offered line.
+enum OfferedKeys<'a> {
+    /// It is in the clear.
+    None,
+    /// A line of the peer's, and our key.
+    Sdes(crypto::Crypto, &'a MasterKey),
+    /// A handshake.
+    Dtls(&'a LocalDtls, WebRtc),
+}
+
 fn offered_keys<'a>(
+    session: &Session,
     media: &Media,
     local: Option<&'a LocalSrtp>,
-) -> Result<Option<(crypto::Crypto, &'a MasterKey)>, SdpError> {
+) -> Result<OfferedKeys<'a>, SdpError> {
     let is_secure = remote::is_secure(media);
-    let Some(local) = local else {
-        return if is_secure { Err(SdpError::SrtpOff) } else { Ok(None) };
+    let local = match local {
+        Some(LocalSrtp::Dtls(dtls)) if webrtc::is_dtls(media) => {
+            let role = |theirs| webrtc::role_of_offer(theirs, dtls.role);
+            return Ok(OfferedKeys::Dtls(dtls, webrtc::read(session, media, dtls, role)?));
+        }
+        Some(LocalSrtp::Dtls(_)) => return Err(SdpError::DtlsRequired),
+        None | Some(LocalSrtp::Sdes(_)) if webrtc::is_dtls(media) => return Err(SdpError::DtlsOff),
+        None if is_secure => return Err(SdpError::SrtpOff),
+        None => return Ok(OfferedKeys::None),
+        Some(LocalSrtp::Sdes(local)) => local,
     };
     match (crypto::choose(media, local), local.policy) {
-        (Some(chosen), _) => Ok(Some(chosen)),
-        (None, SrtpPolicy::Optional) if !is_secure => Ok(None),
+        (Some((theirs, ours)), _) => Ok(OfferedKeys::Sdes(theirs, ours)),
+        (None, SrtpPolicy::Optional) if !is_secure => Ok(OfferedKeys::None),
         (None, SrtpPolicy::Required) if !is_secure && !crypto::is_offered(media) => {
             Err(SdpError::SrtpRequired)
         }
@@ -411,7 +533,7 @@ fn negotiated(
     telephone_event: Option<TelephoneEvent>,
     rtcp_mux: bool,
 ) -> Result<Negotiated, SdpError> {
-    if stream.rtp.is_ipv4() != local.addr.is_ipv4() {
+    if !stream.by_ice && stream.rtp.is_ipv4() != local.addr.is_ipv4() {
         return Err(SdpError::AddressFamily { local: local.addr.ip(), remote: stream.rtp.ip() });
     }
     Ok(Negotiated {
@@ -459,7 +581,7 @@ fn refused(offered: Media) -> Media {
     }
 }
 
-fn write(local: &LocalMedia, medias: Vec<Media>) -> Vec<u8> {
+fn write(local: &LocalMedia, medias: Vec<Media>, bundled: bool) -> Vec<u8> {
     let ip = local.addr.ip();
     let mut origin = Origin::with_ip_addr(local.session_id, local.session_version, ip);
     origin.set_username("-");
@@ -468,6 +590,10 @@ fn write(local: &LocalMedia, medias: Vec<Media>) -> Vec<u8> {
     session.set_connection(Connection::from_ip_addr(ip));
     session.add_time(Time::new(0, 0));
     session.add_medias(medias);
+    match &local.srtp {
+        Some(LocalSrtp::Dtls(_)) => webrtc::describe_session(&mut session, bundled),
+        Some(LocalSrtp::Sdes(_)) | None => {}
+    }
     let mut body = Vec::with_capacity(512);
     // Writing into a Vec cannot fail, and Session::write has no error of its own.
     let written = session.write(&mut body);

@@ -1,11 +1,11 @@
 //! The typed reading of one audio line of the peer's SDP.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use sdp_types::{Bandwidth, Connection, Media, MediaType, Rtcp, RtcpMux, Session, TransportProto};
 
 use super::formats::{self, Encoding, Format};
-use super::{Direction, SdpError};
+use super::{Direction, SdpError, webrtc};
 use crate::{Codec, Ptime};
 
 /// What the peer's audio line says.
@@ -13,6 +13,8 @@ pub(super) struct Stream {
     pub(super) rtp: SocketAddr,
     pub(super) rtcp: Option<SocketAddr>,
     pub(super) rtcp_mux: bool,
+    /// Whether ICE finds the peer, wherever the line says that it is.
+    pub(super) by_ice: bool,
     /// Those formats of the line that we know, in the peer's order.
     formats: Vec<Format>,
     ptime_ms: Option<u32>,
@@ -21,13 +23,15 @@ pub(super) struct Stream {
     direction: Direction,
 }
 
-/// Whether `media` is audio over RTP, or over SRTP with keys in SDP.
+/// Whether `media` is audio over RTP, or over SRTP.
 pub(super) fn is_audio(media: &Media) -> bool {
     media.try_parse_mediatype() == Ok(MediaType::Audio)
-        && (is_secure(media) || media.parse_transport_proto() == TransportProto::RtpAvp)
+        && (is_secure(media)
+            || webrtc::is_dtls(media)
+            || media.parse_transport_proto() == TransportProto::RtpAvp)
 }
 
-/// Whether its profile is that of SRTP.
+/// Whether its profile is that of SRTP with keys in SDP.
 pub(super) fn is_secure(media: &Media) -> bool {
     media.parse_transport_proto() == TransportProto::RtpSavp
 }
@@ -37,11 +41,16 @@ impl Stream {
     pub(super) fn read(session: &Session, media: &Media) -> Result<Self, SdpError> {
         // RFC 8866, 5.7: a media-level "c=" overrides the session's.
         let connection = media.connections.first().or(session.connection.as_ref());
-        let ip = connection.and_then(unicast).ok_or(SdpError::Address)?;
-        let rtp = SocketAddr::new(ip, media.port);
+        let by_ice = webrtc::is_dtls(media);
+        let rtp = match by_ice {
+            // RFC 8839, 4.2.1: it may be any address of the peer's, or none.
+            true => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+            false => SocketAddr::new(connection.and_then(unicast).ok_or(SdpError::Address)?, media.port),
+        };
         Ok(Self {
             rtp,
-            rtcp: rtcp_address(session, media, rtp),
+            rtcp: rtcp_address(session, media, rtp, by_ice),
+            by_ice,
             rtcp_mux: media.attributes_typed::<RtcpMux>().next().is_some(),
             formats: formats::read(media),
             ptime_ms: milliseconds(media, "ptime"),
@@ -90,7 +99,7 @@ impl Stream {
     /// The direction seen from our side.
     pub(super) fn our_direction(&self) -> Direction {
         // RFC 3264, 8.4: a peer of RFC 2543 puts us on hold with c=0.0.0.0: nothing may be sent there.
-        let held = self.rtp.ip().is_unspecified();
+        let held = !self.by_ice && self.rtp.ip().is_unspecified();
         match (self.direction, held) {
             (Direction::SendRecv, false) => Direction::SendRecv,
             (Direction::RecvOnly, false) => Direction::SendOnly,
@@ -106,7 +115,7 @@ fn unicast(connection: &Connection) -> Option<IpAddr> {
 }
 
 /// Where the peer takes RTCP when it is not multiplexed; `None` when it takes none.
-fn rtcp_address(session: &Session, media: &Media, rtp: SocketAddr) -> Option<SocketAddr> {
+fn rtcp_address(session: &Session, media: &Media, rtp: SocketAddr, by_ice: bool) -> Option<SocketAddr> {
     // RFC 3556, 2: zero for both senders and receivers switches RTCP off.
     let off = |bwtype: &str| {
         let given = |list: &[Bandwidth]| {
@@ -115,8 +124,12 @@ fn rtcp_address(session: &Session, media: &Media, rtp: SocketAddr) -> Option<Soc
         given(&media.bandwidths).or_else(|| given(&session.bandwidths)) == Some(0)
     };
     // RFC 3264, 8.4: c=0.0.0.0 "means that neither RTP nor RTCP should be sent to the peer".
-    if off("RS") && off("RR") || rtp.ip().is_unspecified() {
+    if off("RS") && off("RR") || rtp.ip().is_unspecified() && !by_ice {
         return None;
+    }
+    if by_ice {
+        // Where RTP goes.
+        return Some(rtp);
     }
     // RFC 3605: a=rtcp names the port, and the address if it is another; else RFC 3550, 11: the next higher port.
     match media.attributes_typed::<Rtcp>().flatten().next() {

@@ -333,7 +333,8 @@ fn an_answer_picks_a_line_by_tag_and_suite() {
     let answered = |policy, profile: &str, lines: &str| {
         let local = with_srtp(policy);
         let agreed = accept_answer(&local, &body(&format!("m=audio 9000 {profile} 0\n{lines}")))?;
-        Ok(agreed.srtp.map(|keys| {
+        Ok(agreed.srtp.map(|keying| {
+            let keys = keying.described().unwrap();
             assert_eq!(keys.send.suite(), keys.receive.suite());
             keys.suite().name()
         }))
@@ -365,7 +366,7 @@ fn an_offer_of_srtp_is_answered_in_its_own_profile() {
         answer(&body(media), local).map(|(text, agreed)| {
             let text = String::from_utf8(text).unwrap();
             assert_eq!(text.matches("a=crypto:").count(), usize::from(agreed.srtp.is_some()), "{text}");
-            (text, agreed.srtp.map(|keys| keys.suite().name()))
+            (text, agreed.srtp.map(|keying| keying.described().unwrap().suite().name()))
         })
     };
     let lines = [
@@ -558,4 +559,171 @@ fn all_that_both_list_may_come() {
     let (text, one) = answer_to("m=audio 9000 RTP/AVP 0 8 105\na=rtpmap:105 CN/8000\n").unwrap();
     assert!(text.contains("m=audio 40000 RTP/AVP 0 105\r\n"), "{text}");
     assert_eq!(one.others, [other(Encoding::ComfortNoise, 105, 105)]);
+}
+
+/// The values of a line's attribute.
+fn values<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+    let prefix = format!("a={name}:");
+    text.lines().filter_map(|line| line.strip_prefix(prefix.as_str())).collect()
+}
+
+fn with_dtls(role: Option<DtlsRole>) -> LocalMedia {
+    let ice = crate::ice::Credentials::generate(|octets| octets.fill(1));
+    let dtls = LocalDtls { ice, fingerprint: Fingerprint([0xAB; 32]), role };
+    LocalMedia { srtp: Some(LocalSrtp::Dtls(dtls)), rtcp_mux: true, ..local() }
+}
+
+const FINGERPRINT: &str =
+    "00:01:02:03:04:05:06:07:08:09:0A:0b:0C:0d:0E:0f:10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F";
+
+/// What a browser offers, as Chromium writes it, with `setup`.
+fn of_browser(setup: &str) -> String {
+    format!(
+        "a=group:BUNDLE 0\na=extmap-allow-mixed\na=msid-semantic: WMS 7f\n\
+         m=audio 54609 UDP/TLS/RTP/SAVPF 111 63 9 0 8 13 110 126\nc=IN IP4 0.0.0.0\na=rtcp:9 IN IP4 0.0.0.0\n\
+         a=candidate:1 1 udp 2113937151 3f.local 54609 typ host generation 0 network-cost 999\n\
+         a=ice-ufrag:EsAw\na=ice-pwd:bP+XJMM09aR8AiX1jdukzR6Y\na=ice-options:trickle\n\
+         a=fingerprint:sha-256 {FINGERPRINT}\na=setup:{setup}\na=mid:0\n\
+         a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\na=sendrecv\na=msid:7f 1\na=rtcp-mux\n\
+         a=rtpmap:111 opus/48000/2\na=rtcp-fb:111 transport-cc\na=fmtp:111 minptime=10;useinbandfec=1\n\
+         a=rtpmap:63 red/48000/2\na=fmtp:63 111/111\na=rtpmap:9 G722/8000\na=rtpmap:0 PCMU/8000\n\
+         a=rtpmap:8 PCMA/8000\na=rtpmap:13 CN/8000\na=rtpmap:110 telephone-event/48000\n\
+         a=rtpmap:126 telephone-event/8000\na=ssrc:1 cname:x\n"
+    )
+}
+
+#[test]
+fn a_browser_is_offered_ice_lite_and_a_handshake() {
+    let local = LocalMedia { codecs: vec![Codec::Opus, Codec::Pcma], ..with_dtls(None) };
+    let text = String::from_utf8(offer(&local)).unwrap();
+    for line in [
+        "a=group:BUNDLE 0",
+        "a=ice-lite",
+        "m=audio 40000 UDP/TLS/RTP/SAVPF 96 8 13 102 101",
+        "a=mid:0",
+        "a=ice-ufrag:BBBBBBBB",
+        "a=ice-pwd:BBBBBBBBBBBBBBBBBBBBBBBB",
+        "a=setup:actpass",
+        "a=candidate:1 1 udp 2130706431 192.0.2.10 40000 typ host",
+        "a=end-of-candidates",
+        "a=rtcp-mux",
+        "a=rtpmap:102 telephone-event/48000",
+        "a=rtpmap:101 telephone-event/8000",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line}\n{text}");
+    }
+    let fingerprint = format!("sha-256 {}", ["AB"; 32].join(":"));
+    assert_eq!(values(&text, "fingerprint"), [fingerprint.as_str()]);
+    let session = text.split("m=audio").next().unwrap();
+    assert!(session.contains("a=ice-lite") && session.contains("a=group"), "of the session: {text}");
+}
+
+#[test]
+fn the_answer_of_a_browser_says_who_begins_and_whose_certificate_it_is() {
+    let local = LocalMedia { codecs: vec![Codec::Opus, Codec::Pcma], ..with_dtls(None) };
+    for (setup, role) in [("active", DtlsRole::Passive), ("passive", DtlsRole::Active)] {
+        let agreed = accept_answer(&local, &body(&of_browser(setup))).unwrap();
+        assert_eq!((agreed.codec, agreed.rtcp_mux), (Codec::Opus, true));
+        assert_eq!(agreed.telephone_event.map(|event| (event.pt_send, event.clock)), Some((110, 48_000)));
+        assert_eq!((agreed.direction, agreed.rtcp), (Direction::SendRecv, Some(agreed.remote)));
+        let webrtc = agreed.webrtc().unwrap();
+        let octets: Vec<u8> = (0..32).collect();
+        assert_eq!(webrtc.fingerprint, Fingerprint(octets.try_into().unwrap()));
+        assert_eq!((webrtc.role, webrtc.ice.remote_ufrag.as_str()), (role, "EsAw"));
+    }
+    let held = of_browser("active").replace("a=sendrecv", "a=sendonly");
+    assert_eq!(accept_answer(&local, &body(&held)).unwrap().direction, Direction::RecvOnly);
+}
+
+#[test]
+fn what_a_handshake_needs_must_be_there() {
+    let whole = of_browser("active");
+    let (_, agreed) = answer(&body(&whole), &with_dtls(None)).unwrap();
+    let cases = [
+        (whole.replace("a=rtcp-mux\n", ""), SdpError::NoRtcpMux),
+        (whole.replace("a=ice-ufrag:EsAw\n", ""), SdpError::NoIce),
+        (whole.replace("EsAw", "Es A"), SdpError::NoIce),
+        (whole.replace("EsAw", "E"), SdpError::NoIce),
+        (whole.replace("sha-256", "sha-1"), SdpError::NoFingerprint),
+        (whole.replace(":1F", ""), SdpError::NoFingerprint),
+        (whole.replace(":1F", ":1F:20"), SdpError::NoFingerprint),
+        (whole.replace(":1F", ":+F"), SdpError::NoFingerprint),
+        (whole.replace("setup:active", "setup:holdconn"), SdpError::NoDtlsRole),
+        (whole.replace("setup:active", "setup:perhaps"), SdpError::NoDtlsRole),
+    ];
+    for (offered, error) in cases {
+        let error = Some(error);
+        assert_eq!(answer(&body(&offered), &with_dtls(None)).err(), error, "{offered}");
+        assert_eq!(accept_answer(&with_dtls(None), &body(&offered)).err(), error, "{offered}");
+    }
+    // At the session it holds for the media, unless that has its own.
+    let at_session = format!("a=fingerprint:SHA-256 {}\n", FINGERPRINT.to_lowercase());
+    let moved = whole.replace(&format!("a=fingerprint:sha-256 {FINGERPRINT}\n"), "");
+    let (_, same) = answer(&body(&format!("{at_session}{moved}")), &with_dtls(None)).unwrap();
+    assert_eq!(same, agreed);
+    let two = whole.replace("a=fingerprint:", "a=fingerprint:sha-512 00:11\na=fingerprint:");
+    assert_eq!(answer(&body(&two), &with_dtls(None)).unwrap().1, agreed);
+}
+
+#[test]
+fn a_browser_that_calls_is_answered_in_its_own_terms() {
+    let (text, agreed) = answer(&body(&of_browser("actpass")), &with_dtls(None)).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(agreed.codec, Codec::Pcmu, "its first of ours");
+    assert!(text.contains("m=audio 40000 UDP/TLS/RTP/SAVPF 0 "), "{text}");
+    assert_eq!((values(&text, "setup"), values(&text, "group")), (vec!["passive"], vec!["BUNDLE 0"]));
+    assert_eq!(values(&text, "mid"), ["0"]);
+    assert!(!text.contains("extmap") && !text.contains("rtcp-fb"), "{text}");
+    // Who bundles nothing is not told of groups; a name is kept.
+    let alone = of_browser("actpass").replace("a=group:BUNDLE 0\n", "").replace("a=mid:0", "a=mid:audio");
+    let (text, _) = answer(&body(&alone.replace("RTP/SAVPF", "RTP/SAVP")), &with_dtls(None)).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("UDP/TLS/RTP/SAVP 0 ") && !text.contains("a=group"), "{text}");
+    assert_eq!(values(&text, "mid"), ["audio"]);
+    // A line that is refused is in no group.
+    let video = "m=video 9 UDP/TLS/RTP/SAVPF 96\na=mid:1\n";
+    let both = of_browser("actpass").replace("BUNDLE 0", "BUNDLE 0 1") + video;
+    let (text, _) = answer(&body(&both), &with_dtls(None)).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(values(&text, "group"), ["BUNDLE 0"], "{text}");
+    assert!(text.contains("m=video 0 "), "{text}");
+}
+
+#[test]
+fn a_handshake_is_neither_offered_to_nor_taken_from_who_is_not_to_have_it() {
+    let browser = body(&of_browser("actpass"));
+    let plain = body("m=audio 9000 RTP/AVP 8\n");
+    assert!(is_webrtc(&browser) && !is_webrtc(&plain) && !is_webrtc(b"v=0") && !is_webrtc(&body("")));
+    for local in [local(), with_srtp(SrtpPolicy::Optional)] {
+        assert_eq!(answer(&browser, &local).err(), Some(SdpError::DtlsOff));
+        assert_eq!(accept_answer(&local, &browser).err(), Some(SdpError::DtlsOff));
+    }
+    assert_eq!(answer(&plain, &with_dtls(None)).err(), Some(SdpError::DtlsRequired));
+    assert_eq!(accept_answer(&with_dtls(None), &plain).err(), Some(SdpError::DtlsRequired));
+}
+
+#[test]
+fn a_further_offer_or_answer_keeps_the_handshake() {
+    let before = answer(&body(&of_browser("actpass")), &with_dtls(None)).unwrap();
+    let again = |role, setup| answer(&body(&of_browser(setup)), &with_dtls(role)).unwrap().1;
+    let webrtc = before.1.webrtc().unwrap();
+    // RFC 8842, 5.5: an offer in mid-call is actpass again, and the role of each stays.
+    assert!(again(Some(DtlsRole::Passive), "actpass").webrtc().unwrap().keeps_association(webrtc));
+    assert_eq!(again(Some(DtlsRole::Active), "actpass").webrtc().unwrap().role, DtlsRole::Active);
+    let mut other = webrtc.clone();
+    other.ice.remote_ufrag = "other".into();
+    assert!(other.keeps_association(webrtc), "ICE alone begins anew");
+    other.fingerprint.0[0] ^= 1;
+    assert!(!other.keeps_association(webrtc));
+    // Ours has the same credentials and the names of the peer's line.
+    let held = LocalMedia { direction: Direction::SendOnly, session_version: 8, ..with_dtls(None) };
+    let last =
+        String::from_utf8(before.0).unwrap().replace("a=mid:0", "a=mid:x").replace("BUNDLE 0", "BUNDLE x");
+    let text = String::from_utf8(offer_again(&held, last.as_bytes()).unwrap()).unwrap();
+    assert_eq!(values(&text, "ice-pwd"), values(&last, "ice-pwd"));
+    assert_eq!((values(&text, "mid"), values(&text, "group")), (vec!["x"], vec!["BUNDLE x"]), "{text}");
+    assert!(
+        text.contains("a=setup:actpass") && text.contains("m=audio 40000 UDP/TLS/RTP/SAVPF 8 0 13 126"),
+        "{text}"
+    );
 }

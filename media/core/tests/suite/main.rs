@@ -3,6 +3,7 @@
 
 mod alloc;
 mod bridge;
+mod browser;
 mod classifying;
 mod dtmf;
 mod formats;

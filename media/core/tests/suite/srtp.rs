@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use media_core::rtp::{Header, Packet};
-use media_core::sdp::{LocalSrtp, SrtpPolicy};
+use media_core::sdp::{Keying, LocalSrtp, SrtpPolicy};
 use media_core::srtp::{Keys, MAX_OVERHEAD, MasterKey, Protector, Suite, Unprotector};
 use media_core::{Leg, MediaEvent, MediaTime, Negotiated, SeqNo};
 
@@ -19,7 +19,7 @@ fn keys(suite: Suite) -> [Keys; 2] {
 }
 
 fn secure(remote: &str, keys: &Keys) -> Negotiated {
-    Negotiated { srtp: Some(Box::new(keys.clone())), ..negotiated(remote) }
+    Negotiated { srtp: Some(Keying::Sdes(Box::new(keys.clone()))), ..negotiated(remote) }
 }
 
 /// Two legs on one clock, and everything that went from the first to the second.
@@ -289,6 +289,7 @@ fn descriptions_of_two_of_us_agree_on_the_first_suite() {
         let (answer, theirs) = media_core::sdp::answer(&media_core::sdp::offer(&a), &b).unwrap();
         let ours = media_core::sdp::accept_answer(&a, &answer).unwrap();
         let (ours, theirs) = (ours.srtp.unwrap(), theirs.srtp.unwrap());
+        let (ours, theirs) = (ours.described().unwrap(), theirs.described().unwrap());
         assert_eq!((&ours.send, &ours.receive), (&theirs.receive, &theirs.send), "{policies:?}");
         assert_eq!(ours.suite(), Suite::AeadAes256Gcm);
     }
