@@ -92,7 +92,8 @@ pub(super) struct Programs {
     pub(super) last: u64,
     /// The one that the leg was given last.
     pub(super) given: u64,
-    running: BTreeMap<u64, Running>,
+    /// Boxed: a node of the map has room for eleven, and most calls have one.
+    running: BTreeMap<u64, Box<Running>>,
 }
 
 #[derive(Debug)]
@@ -396,7 +397,7 @@ impl LiveCall {
         };
         let play = play.map(|(play, _)| play.source);
         self.programs.given = id;
-        self.programs.running.insert(id, Running { play, gather, owner });
+        self.programs.running.insert(id, Box::new(Running { play, gather, owner }));
         ctx.media(self.leg, MediaCommand::Run(program));
         Some(id)
     }

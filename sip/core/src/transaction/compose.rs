@@ -16,7 +16,7 @@ const MAX_FORWARDS: u8 = 70;
 /// Room for a usual message with a body of so many octets, so that writing one allocates once. What is kept for
 /// retransmissions and for the trace keeps all of its room.
 pub(crate) fn buffer(body: usize) -> BytesMut {
-    const HEADERS: usize = 640;
+    const HEADERS: usize = 736;
     BytesMut::with_capacity(HEADERS + body)
 }
 
