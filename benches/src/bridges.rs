@@ -133,6 +133,7 @@ fn bridged(cores: &[usize], bridges: usize, kind: Kind, length: Duration) -> any
         port_range: 20_000..=31_999,
         shards: 1,
         pin: true,
+        realtime: false,
         max_legs: 2 * bridges,
     };
     let mut media = Media::start(config, |_, _| true)?;

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use engine_core::TrunkConfig;
 use media_core::{Codec, g711};
+use media_io::Scheduling;
 use rustix::process::{Resource, getrlimit};
 use sip_core::Transport;
 
@@ -56,6 +57,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     findings.certificates(config);
     findings.files(config);
     findings.buffers();
+    findings.scheduling(config);
     findings.clock();
     findings.disk(config);
     findings.names(config);
@@ -162,6 +164,24 @@ impl Findings {
             }
             Some(bytes) => self.add("buffers", Verdict::Fine, format!("net.core.rmem_max is {bytes}")),
             None => self.add("buffers", Verdict::Worth, format!("{path} cannot be read")),
+        }
+    }
+
+    fn scheduling(&mut self, config: &Config) {
+        if !config.engine.media.realtime {
+            self.add("realtime", Verdict::Fine, "not asked for ([media] realtime = false)");
+            return;
+        }
+        match Scheduling::probe() {
+            Ok(Scheduling::Realtime) => {
+                self.add("realtime", Verdict::Fine, "media threads may run in real time")
+            }
+            Ok(Scheduling::Usual | Scheduling::Refused) => {
+                let mend = "give the process CAP_SYS_NICE or LimitRTPRIO=10";
+                let detail = format!("not allowed: packets leave late while the machine is busy ({mend})");
+                self.add("realtime", Verdict::Worth, detail);
+            }
+            Err(error) => self.add("realtime", Verdict::Worth, format!("cannot be tried: {error}")),
         }
     }
 

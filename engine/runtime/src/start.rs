@@ -130,6 +130,14 @@ impl Engine {
         let media = media_io::Media::start(config.media, move |leg, event| {
             media_sink.try_send((leg, event)).is_ok()
         })?;
+        match media.scheduling() {
+            media_io::Scheduling::Realtime => tracing::info!("media threads run in real time"),
+            media_io::Scheduling::Usual => tracing::info!("media threads are scheduled as others are"),
+            media_io::Scheduling::Refused => tracing::warn!(
+                "media threads may not run in real time, so packets leave late while the machine is busy: give the process \
+                 CAP_SYS_NICE or an RLIMIT_RTPRIO of 10, or set [media] realtime = false"
+            ),
+        }
 
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;

@@ -29,6 +29,7 @@ impl Bench {
                 port_range: 20_000..=20_099,
                 shards: 1,
                 pin: false,
+                realtime: false,
                 max_legs: 1,
             },
             media_public_ip: None,

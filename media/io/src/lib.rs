@@ -41,6 +41,7 @@ pub mod record;
 mod shard;
 mod socket;
 mod stats;
+mod thread;
 mod wheel;
 
 use std::sync::Arc;
@@ -52,6 +53,7 @@ use media_core::{Digit, Ear, Keys, LegConfig, LegId, MediaEvent, MediaStats, Mem
 
 pub use media::{Error, Media, MediaConfig, Observer, Stats};
 pub use stats::{LATENESS_BOUNDS_US, Lateness, ShardStats};
+pub use thread::Scheduling;
 
 /// What an owner tells a leg.
 #[derive(Debug)]

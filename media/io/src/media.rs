@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +17,6 @@ use media_core::{BridgeId, Codec, Ear, EarConfig, Leg, LegId, MemberSet, Stream}
 use ringbuf::traits::{Consumer, Observer as _, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_timer_slack};
 
 use crate::bridges::{Bridged, Wanted};
 use crate::cost;
@@ -26,6 +24,7 @@ use crate::ports::PortPool;
 use crate::shard::{Hearing, Order, Released, Shard, Wiring};
 use crate::socket::{Pair, bind_pair, mark_as_voice};
 use crate::stats::{Counter, Counters};
+use crate::thread::{Scheduling, cores, prepare};
 use crate::{Command, LegEvent, ShardStats, Sink};
 
 /// What the media threads are made of.
@@ -39,6 +38,8 @@ pub struct MediaConfig {
     pub shards: usize,
     /// Whether each thread is bound to one core.
     pub pin: bool,
+    /// Whether the threads ask for real-time scheduling; see [`Scheduling`].
+    pub realtime: bool,
     /// Legs at the same time, over all shards.
     pub max_legs: usize,
 }
@@ -121,6 +122,8 @@ pub struct Media {
     pub(crate) legs: HashMap<LegId, Place>,
     pub(crate) bridges: HashMap<BridgeId, Bridged>,
     pub(crate) shards: Vec<Handle>,
+    /// The same for all threads.
+    scheduling: Scheduling,
     observer: Observer,
 }
 
@@ -200,9 +203,12 @@ impl Media {
         let sink: Sink = Arc::new(sink);
         let mut shards = Vec::with_capacity(count);
         let mut counters = Vec::with_capacity(count);
+        let mut scheduling = Scheduling::Usual;
         for number in 0..count {
             let core = config.pin.then(|| cores[number % cores.len()]);
-            let (handle, counter) = Handle::start(number, slots, core, Arc::clone(&sink))?;
+            let (handle, counter, scheduled) =
+                Handle::start(number, slots, core, config.realtime, Arc::clone(&sink))?;
+            scheduling = scheduled;
             shards.push(handle);
             counters.push(counter);
         }
@@ -214,8 +220,14 @@ impl Media {
             legs: HashMap::new(),
             bridges: HashMap::new(),
             shards,
+            scheduling,
             observer,
         })
+    }
+
+    /// How the threads are scheduled.
+    pub fn scheduling(&self) -> Scheduling {
+        self.scheduling
     }
 
     /// Opens a leg: binds its two ports, on which nothing is kept yet. Returns the address for RTP; RTCP is
@@ -400,8 +412,9 @@ impl Handle {
         number: usize,
         slots: usize,
         core: Option<usize>,
+        realtime: bool,
         sink: Sink,
-    ) -> io::Result<(Handle, Arc<Counters>)> {
+    ) -> io::Result<(Handle, Arc<Counters>, Scheduling)> {
         // Beside the commands there is a place for the close of every leg.
         let (orders, orders_out) = HeapRb::new(COMMANDS + slots).split();
         let (released_in, released) = HeapRb::new(slots).split();
@@ -419,7 +432,7 @@ impl Handle {
         let shard = Shard::new(slots, wiring)?;
         let (ready, started) = mpsc::sync_channel(1);
         let thread = thread::Builder::new().name(format!("media-{number}")).spawn(move || {
-            let prepared = prepare_thread(core);
+            let prepared = prepare(core, realtime);
             let ok = prepared.is_ok();
             // Who starts us waits for this.
             let _ = ready.send(prepared);
@@ -432,8 +445,8 @@ impl Handle {
         let vacant_bridges = vacant.clone();
         let thread = Some(thread);
         let handle = Handle { orders, released, vacant, vacant_bridges, slots, wake, stopping, thread };
-        started.recv().map_err(io::Error::other)??;
-        Ok((handle, counters))
+        let scheduling = started.recv().map_err(io::Error::other)??;
+        Ok((handle, counters, scheduling))
     }
 
     /// Whether there is a place that is not kept for a close.
@@ -484,22 +497,4 @@ fn load(legs: u64, turns: u64) -> u64 {
 fn slots(max_legs: usize, count: usize) -> usize {
     let share = max_legs.div_ceil(count).max(1);
     if count == 1 { share } else { (share + share / 4 + 8).min(max_legs.max(1)) }
-}
-
-/// The cores that the process may use.
-fn cores() -> io::Result<Vec<usize>> {
-    let allowed = sched_getaffinity(None)?;
-    Ok((0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect())
-}
-
-/// Makes the calling thread one that wakes up in time.
-fn prepare_thread(core: Option<usize>) -> io::Result<()> {
-    if let Some(core) = core {
-        let mut cores = CpuSet::new();
-        cores.set(core);
-        sched_setaffinity(None, &cores)?;
-    }
-    // By default the kernel may fire timers 50 us late to save wake-ups; a twentieth of a slot is too much.
-    set_current_timer_slack(NonZeroU64::new(1))?;
-    Ok(())
 }

@@ -223,6 +223,7 @@ fn media(media: &file::Media, faults: &mut Checks) -> media_io::MediaConfig {
         port_range: first..=last,
         shards: media.shards,
         pin: true,
+        realtime: media.realtime,
         max_legs: usize::from(last.saturating_sub(first)) / 2 + 1,
     }
 }

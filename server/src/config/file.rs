@@ -199,6 +199,8 @@ pub(super) struct Media {
     pub(super) port_range: Spanned<[u16; 2]>,
     /// Media threads; 0: one per core.
     pub(super) shards: usize,
+    /// Whether media threads ask for real-time scheduling.
+    pub(super) realtime: bool,
     pub(super) public_ip: Option<IpAddr>,
     /// Longest fetch of a URL that is to be played.
     pub(super) url_timeout_s: Spanned<u32>,
@@ -221,6 +223,7 @@ impl Default for Media {
             ip: Spanned::new(0..0, IpAddr::from([127, 0, 0, 1])),
             port_range: Spanned::new(0..0, [10_000, 32_767]),
             shards: 0,
+            realtime: true,
             public_ip: None,
             url_timeout_s: Spanned::new(0..0, 10),
             url_max_mb: Spanned::new(0..0, 32),

@@ -141,7 +141,7 @@ async fn the_doctor_finds_what_is_well_and_what_is_not() {
     folder.write("carillon.toml", &Ports::free().config(trunk));
     let told = run(&folder, DOCTOR, &[]).await;
     assert_eq!(told.code, Some(0), "{told:?}");
-    for what in ["api", "sip", "media", "files", "buffers", "clock", "disk", "dns", "codecs"] {
+    for what in ["api", "sip", "media", "files", "buffers", "realtime", "clock", "disk", "dns", "codecs"] {
         let found = told.stdout.lines().any(|line| line.split_whitespace().nth(1) == Some(what));
         assert!(found, "{what}: {}", told.stdout);
     }

@@ -176,6 +176,7 @@ fn config(folder: &Folder, sip: SocketAddr) -> Config {
             port_range: 20_000..=39_999,
             shards: 1,
             pin: false,
+            realtime: false,
             max_legs: 16,
         },
         media_public_ip: None,

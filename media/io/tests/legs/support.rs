@@ -18,7 +18,7 @@ pub(crate) const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(crate) const DEAD: Duration = Duration::from_secs(30);
 
 pub(crate) fn config(port_range: RangeInclusive<u16>) -> MediaConfig {
-    MediaConfig { ip: LOCALHOST, port_range, shards: 2, pin: true, max_legs: 4_000 }
+    MediaConfig { ip: LOCALHOST, port_range, shards: 2, pin: true, realtime: false, max_legs: 4_000 }
 }
 
 /// The media threads and what they said.
