@@ -196,6 +196,7 @@ fn note(course: &mut Course, at: u64, data: &EventData, tell: &watch::Sender<Pro
         | EventData::CallEarlyMedia {}
         | EventData::CallDtmfSent { .. }
         | EventData::CallBridgeFailed { .. }
+        | EventData::CallFlowFailed { .. }
         | EventData::CallRoleChanged { .. }
         | EventData::CallMuted { .. }
         | EventData::CallUnmuted {}

@@ -3,8 +3,8 @@
 use crate::{ClientError, EventFilter, Events};
 use control_api_types::{
     BridgeCall, Call, CallId, CallStatus, CallTrace, CreateCall, Drain, Dtmf, Endpoint, FlowSummary, Gather,
-    HangupReason, Limits, Node, Page, Play, PlayId, PlayStarted, Prompt, PutEndpoint, Readiness, Record,
-    RecordAccepted, Recording, RecordingId, Reject, Timestamp, Transfer, Trunk, flow::Flow,
+    GiveFlow, HangupReason, Limits, Node, Page, Play, PlayId, PlayStarted, Prompt, PutEndpoint, Readiness,
+    Record, RecordAccepted, Recording, RecordingId, Reject, Timestamp, Transfer, Trunk, flow::Flow,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode, multipart};
 use serde::{Serialize, de::DeserializeOwned};
@@ -125,6 +125,11 @@ impl Client {
     /// Takes a held call back.
     pub async fn unhold(&self, id: &CallId) -> Result<Call, ClientError> {
         self.act(id, &["unhold"], None::<&()>).await
+    }
+
+    /// Gives an answered call a flow, in the place of the one that it has.
+    pub async fn give_flow(&self, id: &CallId, given: &GiveFlow) -> Result<Call, ClientError> {
+        self.act(id, &["flow"], Some(given)).await
     }
 
     /// Hands an answered call over; `call.transfer.progress` tells how that goes.

@@ -3,6 +3,7 @@
 use crate::{
     app::{App, Caller, about, accepted},
     failure::Failure,
+    flows::may_call_out,
     idempotency,
     params::{Element, JsonBody, Params, Whole, call_id},
 };
@@ -13,8 +14,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use control_api_types::{
-    BridgeCall, Call, CallId, CallStatus, CallTrace, Code, CreateCall, Dtmf, Gather, HangupReason, Mute,
-    Page, Play, PlayStarted, Record, RecordAccepted, Reject, Transfer,
+    BridgeCall, Call, CallId, CallStatus, CallTrace, Code, CreateCall, Dtmf, FlowRef, Gather, GiveFlow,
+    HangupReason, Mute, Page, Play, PlayStarted, Record, RecordAccepted, Reject, Transfer,
 };
 use engine_runtime::{CallQuery, CdrQuery};
 use ulid::Ulid;
@@ -198,6 +199,21 @@ async fn muted(app: &App, id: &str, bytes: &[u8], on: bool) -> Result<Response, 
     let body = if bytes.is_empty() { serde_json::json!({}) } else { crate::params::json(bytes)? };
     app.engine.mute(&id, Mute::from_json(&body)?.direction, on).await?;
     commanded(app, &id).await
+}
+
+pub(crate) async fn flow(
+    State(app): State<App>,
+    Caller(token): Caller,
+    Element(id): Element,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Failure> {
+    let id = call_id(&id)?;
+    let given = GiveFlow::from_json(&body)?;
+    if let FlowRef::Inline(flow) = &given.flow {
+        may_call_out(&token, flow)?;
+    }
+    let call = app.engine.give_flow(&id, given).await?;
+    Ok(accepted(&id, Json(call)))
 }
 
 pub(crate) async fn transfer(

@@ -1,10 +1,11 @@
 //! Flows.
 
 use crate::{
-    app::App,
+    app::{App, Caller},
     docs,
     failure::Failure,
     params::{Element, JsonBody, Params, new_name, page_by_name},
+    tokens::Token,
 };
 use axum::{
     Json,
@@ -12,15 +13,30 @@ use axum::{
     http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use control_api_types::{FlowResource, FlowSummary, Page, flow::Flow};
+use control_api_types::{Code, FlowResource, FlowSummary, Page, Scope, flow::Flow};
+
+/// Whether a token may have calls do this: one that may not place calls may not by a flow either.
+pub(crate) fn may_call_out(token: &Token, flow: &Flow) -> Result<(), Failure> {
+    if flow.calls_out() && !token.scopes.contains(Scope::Originate) {
+        let detail = format!(
+            "the token {:?} lacks the scope originate, and the flow has a step dial or transfer",
+            token.name
+        );
+        return Err(Failure::new(Code::Forbidden, detail));
+    }
+    Ok(())
+}
 
 pub(crate) async fn put(
     State(app): State<App>,
+    Caller(token): Caller,
     Element(name): Element,
     JsonBody(body): JsonBody,
 ) -> Result<Json<FlowSummary>, Failure> {
     let name = new_name("flow", &name)?;
-    let stored = app.engine.put_flow(name, Flow::from_json(&body)?).await?;
+    let flow = Flow::from_json(&body)?;
+    may_call_out(&token, &flow)?;
+    let stored = app.engine.put_flow(name, flow).await?;
     let steps = u32::try_from(stored.flow.steps.len()).unwrap_or(u32::MAX);
     Ok(Json(FlowSummary { name: stored.name, version: stored.version, updated_at: stored.updated_at, steps }))
 }

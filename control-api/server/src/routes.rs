@@ -8,7 +8,7 @@ use crate::{
 };
 use control_api_types::{
     Bridge, BridgeCall, Call, CallStatus, CallTrace, Code, Codec, CreateBridge, CreateCall, Drain, Dtmf,
-    Endpoint, Event, FlowResource, FlowSummary, Gather, HangupReason, Health, JoinBridge, Limits,
+    Endpoint, Event, FlowResource, FlowSummary, Gather, GiveFlow, HangupReason, Health, JoinBridge, Limits,
     LimitsPatch, Mute, Node, Play, PlayStarted, Prompt, PutEndpoint, Readiness, Record, RecordAccepted,
     Recording, Reject, Reloaded, Scope, Transfer, Trunk, TrunkSettings, flow::Flow,
 };
@@ -134,6 +134,16 @@ fn call_routes() -> Vec<Route> {
             .body::<BridgeCall>()
             .answers::<Call>(202, "They are bridged.")
             .problems(&live),
+        Route::post("/v1/calls/{id}/flow", CONTROL, calls::flow)
+            .says("Calls", "giveCallFlow", "Gives an answered call a flow")
+            .more(
+                "In the place of the one that it has, from whichever step: what that one plays, gathers, records or dials \
+                 ends. Not in a bridge: take the call out first. An inline flow with a step dial or transfer wants the scope \
+                 originate, too.",
+            )
+            .body::<GiveFlow>()
+            .answers::<Call>(202, "It has begun.")
+            .problems(&live),
         Route::post("/v1/calls/{id}/transfer", ORIGINATE, calls::transfer)
             .says("Calls", "transferCall", "Hands an answered call over (REFER)")
             .more(
@@ -231,6 +241,7 @@ fn library_routes() -> Vec<Route> {
             .answers_empty(204, "Forgotten."),
         Route::put("/v1/flows/{name}", CONTROL, flows::put)
             .says("Flows", "putFlow", "Stores a flow; running calls keep the version they started with")
+            .more("One with a step dial or transfer wants the scope originate, too.")
             .body::<Flow>()
             .answers::<FlowSummary>(200, "Stored."),
         Route::get("/v1/flows", READ, flows::list)

@@ -87,6 +87,10 @@ impl Reject {
     }
 }
 
+/// What a message says of one whom a blind transfer cannot be to.
+pub(crate) const BLIND_RULE: &str =
+    "must be a number (at most 32 digits, * and #, optionally + in front) or a sip: URI";
+
 /// Has the far side call somebody else, and leaves the call to them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -109,9 +113,7 @@ impl Transfer {
             let to = fields.str("to", 1..=256);
             let to = fields.required("to", to);
             let need = match mode {
-                TransferMode::Blind => {
-                    "must be a number (at most 32 digits, * and #, optionally + in front) or a sip: URI"
-                }
+                TransferMode::Blind => BLIND_RULE,
                 TransferMode::Attended => "must be the id of the call to hand over to",
             };
             let is_right = |to| match mode {

@@ -253,6 +253,9 @@ pub struct Call {
     /// The bridged call whose end ended this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause_call_id: Option<CallId>,
+    /// The call that it was made for: whose flow has dialled it, or who was transferred to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_call_id: Option<CallId>,
     /// The codec agreed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codec: Option<Codec>,

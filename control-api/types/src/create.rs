@@ -15,6 +15,10 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 /// Most digits of a number: E.164 has 15; prefixes that choose a route or an account come before them.
 pub const MAX_DIGITS: usize = 32;
 
+/// What a message says of one who cannot be called.
+pub(crate) const TARGET_RULE: &str =
+    "must be a number (at most 32 digits, * and #, optionally + in front), a sip: URI or endpoint:NAME";
+
 /// What a call does once it is answered.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
@@ -31,7 +35,8 @@ words! {
     EarlyMedia {
         /// Nothing: media begins with the answer.
         Ignore = "ignore",
-        /// Media begins with it, so that it is received and counted; the flow waits for the answer.
+        /// Media begins with it, so that it is received and counted, and heard by the call that a `dial` is for; the flow waits
+        /// for the answer.
         Connect = "connect",
     }
 }
@@ -178,13 +183,7 @@ impl CreateCall {
         let to = fields.str("to", 1..=256);
         let to = fields.required("to", to);
         if to.is_some_and(|to| !is_number(to) && !is_sip_uri(to) && endpoint(to).is_none()) {
-            fields.fault(
-                "to",
-                format_args!(
-                    "must be a number (at most {MAX_DIGITS} digits, * and #, optionally + in front), a sip: URI or \
-                     endpoint:NAME"
-                ),
-            );
+            fields.fault("to", TARGET_RULE);
         }
         let from = fields.str("from", 1..=256).map(str::to_owned);
         if from.as_ref().is_some_and(|from| !may_be_from(from)) {
@@ -243,7 +242,7 @@ impl CreateCall {
 }
 
 /// The name in `endpoint:NAME`.
-fn endpoint(text: &str) -> Option<&str> {
+pub(crate) fn endpoint(text: &str) -> Option<&str> {
     text.strip_prefix("endpoint:").filter(|name| is_id(name))
 }
 

@@ -49,6 +49,9 @@ pub enum EventData {
         from: String,
         /// The trunk.
         trunk: Option<String>,
+        /// The call that it was made for, by its `dial` or by a transfer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent_call_id: Option<CallId>,
     },
     /// The far side rings, or makes progress without audio: each status is told once.
     #[serde(rename = "call.ringing")]
@@ -258,6 +261,18 @@ pub enum EventData {
         /// Its verb.
         verb: VerbName,
     },
+    /// Something that a step asks for cannot be done: one whom a `dial` was to call, a `transfer`. What others it names go on.
+    #[serde(rename = "call.flow.failed")]
+    CallFlowFailed {
+        /// The step's name.
+        step: String,
+        /// Its verb.
+        verb: VerbName,
+        /// Whom it was to reach.
+        to: String,
+        /// Why not, for a person to read.
+        error: String,
+    },
     /// A flow's `notify`: the data it gave.
     #[serde(rename = "call.notify")]
     CallNotify(Value),
@@ -342,6 +357,7 @@ impl EventData {
         "call.recording.started",
         "call.recording.ended",
         "call.flow.step",
+        "call.flow.failed",
         "call.notify",
         "call.ended",
         "trunk.up",
@@ -381,6 +397,7 @@ impl EventData {
             Self::CallRecordingStarted { .. } => "call.recording.started",
             Self::CallRecordingEnded { .. } => "call.recording.ended",
             Self::CallFlowStep { .. } => "call.flow.step",
+            Self::CallFlowFailed { .. } => "call.flow.failed",
             Self::CallNotify(_) => "call.notify",
             Self::CallEnded(_) => "call.ended",
             Self::TrunkUp { .. } => "trunk.up",
@@ -543,6 +560,10 @@ mod tests {
                 }),
             ),
             ("call.flow.step", json!({"step": "ask", "verb": "gather"})),
+            (
+                "call.flow.failed",
+                json!({"step": "ask", "verb": "dial", "to": "endpoint:x", "error": "there is no endpoint \"x\""}),
+            ),
             ("call.notify", json!({"any": 1})),
             ("call.ended", call),
             ("trunk.up", json!({"trunk": "t"})),

@@ -1,10 +1,11 @@
 //! Flows: what a call does by itself, as a graph of named steps.
 
 use crate::{
-    AmdParameters, AmdResult, Dtmf, Fault, Gather, HangupReason, Play, RecordStep, Sound, Variable,
-    Variables,
+    AmdParameters, AmdResult, DialEnd, DialStep, Dtmf, Fault, Gather, HangupReason, Play, RecordStep, Sound,
+    TransferEnd, Variable, Variables,
     action::{dial_fault, is_digit},
     call::words,
+    dial::read_transfer_to,
     fault::{self, Faults, Fields, join, kind},
     variable::{NAME_RULE, is_name, read_variable, read_variables},
 };
@@ -48,7 +49,8 @@ pub struct Step {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
     /// Steps by outcome: digits, `timeout` or `else` for `gather`; `else` for `branch`; `human`, `machine`, `fax`
-    /// or `unknown` for `amd`; `ended` for `bridge`.
+    /// or `unknown` for `amd`; `ended` and `failed` for `bridge`; `ended`, `busy`, `no-answer` and `failed` for `dial`; `ok`
+    /// and `failed` for `transfer`; `failed` for `dtmf`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub on: BTreeMap<String, String>,
 }
@@ -70,6 +72,10 @@ pub enum Outcome<'a> {
     Failed,
     /// An `amd` has found out who answered.
     Answered(AmdResult),
+    /// A `dial` has reached nobody.
+    Unreached(DialEnd),
+    /// A `transfer` is over.
+    Transferred(TransferEnd),
 }
 
 impl Step {
@@ -86,6 +92,8 @@ impl Step {
             Outcome::Ended => on("ended"),
             Outcome::Failed => on("failed").or_else(|| on("ended")),
             Outcome::Answered(result) => on(result.as_str()),
+            Outcome::Unreached(end) => on(end.as_str()),
+            Outcome::Transferred(end) => on(end.as_str()),
         }
         .or(self.next.as_ref())
         .map(String::as_str)
@@ -154,6 +162,16 @@ pub enum Verb {
         #[serde(skip_serializing_if = "Option::is_none")]
         bridge_id: Option<String>,
     },
+    /// Calls others and bridges the call with the first that answers. The next step comes by `ended` when that bridge is over;
+    /// by `busy`, `no-answer` or `failed` when nobody answers. `call.flow.failed` tells of whom it could not call at all.
+    Dial(DialStep),
+    /// Has the far side call somebody else (REFER). The next step comes by `ok` when it has reached him, for what is still to
+    /// be done before the call ends; by `failed` when it has not.
+    Transfer {
+        /// A number, as the trunk is given it, or a `sip:` URI; `{name}` is replaced.
+        #[schema(min_length = 1, max_length = 256)]
+        to: String,
+    },
     /// Ends the call.
     Hangup {
         /// Why.
@@ -187,6 +205,10 @@ words! {
         Amd = "amd",
         /// [`Verb::Bridge`].
         Bridge = "bridge",
+        /// [`Verb::Dial`].
+        Dial = "dial",
+        /// [`Verb::Transfer`].
+        Transfer = "transfer",
         /// [`Verb::Hangup`].
         Hangup = "hangup",
     }
@@ -208,6 +230,8 @@ impl Verb {
             Self::Notify { .. } => VerbName::Notify,
             Self::Amd { .. } => VerbName::Amd,
             Self::Bridge { .. } => VerbName::Bridge,
+            Self::Dial(_) => VerbName::Dial,
+            Self::Transfer { .. } => VerbName::Transfer,
             Self::Hangup { .. } => VerbName::Hangup,
         }
     }
@@ -365,6 +389,12 @@ impl Flow {
         Some(Self { start: start?, steps: steps? })
     }
 
+    /// Whether it makes calls, or has others make them.
+    #[must_use]
+    pub fn calls_out(&self) -> bool {
+        self.steps.values().any(|step| matches!(step.verb, Verb::Dial(_) | Verb::Transfer { .. }))
+    }
+
     /// What the steps play, with the pointer of each sound, so that the engine can check that it is to be had.
     pub fn sounds(&self) -> impl Iterator<Item = (String, &Sound)> {
         self.steps.iter().flat_map(|(name, step)| {
@@ -374,7 +404,8 @@ impl Flow {
                 Verb::Park { play } => (play.as_ref(), "/play"),
                 Verb::Record(_) | Verb::Pause { .. } | Verb::Set { .. } | Verb::Branch { .. } => (None, ""),
                 Verb::Dtmf(_) | Verb::Notify { .. } | Verb::Amd { .. } => (None, ""),
-                Verb::Bridge { .. } | Verb::Hangup { .. } => (None, ""),
+                Verb::Dial(dial) => (dial.play.as_ref(), "/play"),
+                Verb::Bridge { .. } | Verb::Transfer { .. } | Verb::Hangup { .. } => (None, ""),
             };
             let at = format!("{}{member}", join("/steps", name));
             play.into_iter().flat_map(move |play| play.source.sounds_at(&at).collect::<Vec<_>>())
@@ -445,11 +476,13 @@ fn read_step(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Step> 
     let goes_on = match name {
         VerbName::Play | VerbName::Record | VerbName::Pause | VerbName::Set | VerbName::Notify => true,
         VerbName::Gather | VerbName::Dtmf | VerbName::Branch | VerbName::Bridge | VerbName::Amd => true,
+        VerbName::Dial | VerbName::Transfer => true,
         VerbName::Park | VerbName::Hangup => false,
     };
     let next = if goes_on { fields.str("next", 1..=64).map(str::to_owned) } else { None };
     let has_outcomes = match name {
         VerbName::Gather | VerbName::Dtmf | VerbName::Branch | VerbName::Bridge | VerbName::Amd => true,
+        VerbName::Dial | VerbName::Transfer => true,
         VerbName::Play | VerbName::Record | VerbName::Pause | VerbName::Set | VerbName::Notify => false,
         VerbName::Park | VerbName::Hangup => false,
     };
@@ -465,6 +498,12 @@ fn read_step(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Step> 
             }
             Some(Verb::Bridge { .. }) if !matches!(outcome.as_str(), "ended" | "failed") => {
                 Some("the outcomes of bridge are ended and failed".to_owned())
+            }
+            Some(Verb::Dial(_)) if outcome != "ended" && DialEnd::from_word(outcome).is_none() => {
+                Some("the outcomes of dial are ended, busy, no-answer and failed".to_owned())
+            }
+            Some(Verb::Transfer { .. }) if TransferEnd::from_word(outcome).is_none() => {
+                Some("the outcomes of transfer are ok and failed".to_owned())
             }
             Some(Verb::Dtmf(_)) if outcome != "failed" => {
                 Some("the only outcome of dtmf is failed".to_owned())
@@ -539,6 +578,8 @@ fn read_verb(name: VerbName, fields: &mut Fields<'_>) -> Option<Verb> {
             }
             Verb::Bridge { call_id, bridge_id }
         }
+        VerbName::Dial => Verb::Dial(DialStep::read_fields(fields)?),
+        VerbName::Transfer => Verb::Transfer { to: read_transfer_to(fields)? },
         VerbName::Park => Verb::Park { play: fields.nested("play", Play::read) },
         VerbName::Set => {
             let variables = fields.nested("variables", read_variables);

@@ -224,7 +224,7 @@ fn transfers() {
 fn faults_of_a_flow_point_at_the_step() {
     let table: &[(Value, &str, &str)] = &[
         (
-            json!({"verb": "dial", "to": "x"}),
+            json!({"verb": "fly", "to": "x"}),
             "/steps/a/verb",
             "known: play, gather, record, dtmf, pause, park, set, branch, notify",
         ),

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use control_api_types::flow::Flow;
 use control_api_types::{
     Bridge, BridgeCall, Call, CallId, CallStatus, CallTrace, Codec, CreateBridge, CreateCall, Cursor, Drain,
-    Dtmf, Fault, Faults, FlowRef, FlowResource, FlowSummary, Gather, HangupReason, JoinBridge, Limits,
-    LimitsPatch, MuteDirection, Node, Page, Play, PlayId, Prompt, Sound, Timestamp, Transfer, Trunk,
+    Dtmf, Fault, Faults, FlowRef, FlowResource, FlowSummary, Gather, GiveFlow, HangupReason, JoinBridge,
+    Limits, LimitsPatch, MuteDirection, Node, Page, Play, PlayId, Prompt, Sound, Timestamp, Transfer, Trunk,
     TrunkSettings,
 };
 use engine_core::{Refusal, TrunkConfig};
@@ -364,6 +364,14 @@ impl Engine {
     pub async fn delete_bridge(&self, id: &str) -> Result<bool, Error> {
         let id = id.to_owned();
         self.ask(move |task, now| task.core.delete_bridge(now, &id)).await
+    }
+
+    /// Gives an answered call a flow.
+    pub async fn give_flow(&self, id: &CallId, given: GiveFlow) -> Result<Call, Error> {
+        if let FlowRef::Inline(flow) = &given.flow {
+            self.check_urls("/flow", flow.sounds())?;
+        }
+        self.command(id, move |task, now, id| task.core.give_flow(now, id, given)).await
     }
 
     /// Hands a call over.

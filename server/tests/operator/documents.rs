@@ -55,6 +55,7 @@ const CONTRACT: &[&str] = &[
     "POST /v1/calls/{id}/answer",
     "POST /v1/calls/{id}/bridge",
     "POST /v1/calls/{id}/dtmf",
+    "POST /v1/calls/{id}/flow",
     "POST /v1/calls/{id}/gather",
     "POST /v1/calls/{id}/hold",
     "POST /v1/calls/{id}/mute",

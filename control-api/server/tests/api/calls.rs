@@ -10,7 +10,7 @@ use serde_json::json;
 use std::time::Duration;
 
 /// The next event that `pick` takes.
-async fn wait<T>(events: &mut Events, pick: impl Fn(&Event) -> Option<T>) -> T {
+pub(crate) async fn wait<T>(events: &mut Events, pick: impl Fn(&Event) -> Option<T>) -> T {
     let found = async {
         loop {
             if let Some(found) = pick(&events.next().await.unwrap().unwrap()) {
@@ -21,7 +21,7 @@ async fn wait<T>(events: &mut Events, pick: impl Fn(&Event) -> Option<T>) -> T {
     tokio::time::timeout(DEAD, found).await.unwrap()
 }
 
-async fn ended(events: &mut Events, id: &CallId) -> Call {
+pub(crate) async fn ended(events: &mut Events, id: &CallId) -> Call {
     wait(events, |event| match &event.data {
         EventData::CallEnded(call) if call.id == *id => Some(call.as_ref().clone()),
         _ => None,
@@ -30,7 +30,7 @@ async fn ended(events: &mut Events, id: &CallId) -> Call {
 }
 
 /// The id of the next call that comes in.
-async fn incoming(events: &mut Events, client: &Client) -> CallId {
+pub(crate) async fn incoming(events: &mut Events, client: &Client) -> CallId {
     let id = wait(events, |event| match &event.data {
         EventData::CallInitiated { .. } => event.call_id.clone(),
         _ => None,
@@ -40,13 +40,13 @@ async fn incoming(events: &mut Events, client: &Client) -> CallId {
     id
 }
 
-struct Pair {
-    near: TestApp,
-    far: TestApp,
+pub(crate) struct Pair {
+    pub(crate) near: TestApp,
+    pub(crate) far: TestApp,
 }
 
 impl Pair {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self { near: TestApp::start().await, far: TestApp::start().await }
     }
 
@@ -57,7 +57,7 @@ impl Pair {
         }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.near.stop().await;
         self.far.stop().await;
     }

@@ -4,6 +4,7 @@
 
 mod app;
 mod calls;
+mod dials;
 mod events;
 mod http;
 mod idempotency;

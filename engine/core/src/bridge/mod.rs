@@ -109,9 +109,14 @@ impl Part {
 }
 
 impl Bridges {
-    pub(crate) fn make(&mut self, id: String, request: CreateBridge, created_at: Timestamp) {
+    /// A number that the media shell knows no bridge by.
+    pub(crate) fn new_number(&mut self) -> BridgeId {
         self.last += 1;
-        let number = BridgeId(self.last);
+        BridgeId(self.last)
+    }
+
+    pub(crate) fn make(&mut self, id: String, request: CreateBridge, created_at: Timestamp) {
+        let number = self.new_number();
         let bridge =
             Bridge { number, request, parties: Vec::new(), stage: Stage::Empty, id: id.clone(), created_at };
         self.by_id.insert(id, bridge);

@@ -1,7 +1,7 @@
 //! A call's part in a bridge: what it tells, and how it goes on afterwards.
 
 use control_api_types::flow::Outcome;
-use control_api_types::{MuteDirection, OnEnd};
+use control_api_types::{DialStep, MuteDirection, OnEnd};
 
 use super::*;
 use crate::bridge::{Part, Sound};
@@ -15,9 +15,20 @@ pub(super) struct InBridge {
     music: Option<(u64, String)>,
 }
 
+/// What a flow wants for its call that only the engine can do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Wish {
+    /// To be bridged.
+    Bridge(Partner),
+    /// To be bridged with the first of these that answers.
+    Dial(Box<DialStep>),
+    /// To be sent to this one.
+    Transfer(String),
+}
+
 /// With whom a flow wants its call bridged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Partner {
     /// With this call.
     Call(String),
     /// With those in this bridge.

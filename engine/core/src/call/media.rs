@@ -12,7 +12,7 @@ use media_core::{Collect, CollectEnd, Digit, Digits, MediaEvent, MediaStats, Pro
 use sip_core::{Reason, ReasonProtocol};
 
 use super::recording::MAX_RECORDINGS;
-use super::{Context, LiveCall, State};
+use super::{Context, LiveCall, State, Wish};
 use crate::disposition::Evidence;
 use crate::flow::{Next, Run};
 use crate::io::{MediaCommand, MediaInput, Refusal};
@@ -107,7 +107,7 @@ struct Running {
 
 /// Who wants to know how a program ends.
 #[derive(Debug, Clone)]
-enum Owner {
+pub(super) enum Owner {
     Api,
     Step(String),
 }
@@ -374,7 +374,7 @@ impl LiveCall {
 
     /// Starts a program in the place of the one that runs. `None` when there is nothing to run: the only thing in it was
     /// something that does not exist.
-    fn launch(
+    pub(super) fn launch(
         &mut self,
         ctx: &mut Context<'_>,
         play: Option<Play>,
@@ -549,8 +549,18 @@ impl LiveCall {
                     }
                     return;
                 }
-                Next::Bridge(wish) => {
-                    self.wish = Some(wish);
+                Next::Bridge(partner) => {
+                    self.wish = Some(Wish::Bridge(partner));
+                    return;
+                }
+                Next::Dial(dial) => {
+                    self.meanwhile = dial.play.clone();
+                    self.play_meanwhile(ctx);
+                    self.wish = Some(Wish::Dial(dial));
+                    return;
+                }
+                Next::Transfer(to) => {
+                    self.wish = Some(Wish::Transfer(to));
                     return;
                 }
                 Next::Pause(time) => {

@@ -12,10 +12,12 @@
 //! statistics and yet no peer can hold it back.
 
 mod amd;
+mod branch;
 mod bridged;
 mod dialling;
 mod ending;
 mod exchange;
+mod given;
 mod hunt;
 mod media;
 mod recording;
@@ -33,8 +35,8 @@ use bytes::Bytes;
 use control_api_types::event::{DtmfMethod, HoldBy};
 use control_api_types::flow::Flow;
 use control_api_types::{
-    AmdParameters, Call, CallId, CallStatus, EarlyMedia, EndedBy, EventData, HangupReason, RecordOptions,
-    Srtp, Timestamp,
+    AmdParameters, Call, CallId, CallStatus, EarlyMedia, EndedBy, EventData, HangupReason, Play,
+    RecordOptions, RecordingEnd, Srtp, Timestamp,
 };
 use media_core::sdp::{Keying, LocalSrtp, SrtpPolicy};
 use media_core::{
@@ -49,8 +51,9 @@ use sip_core::{
 };
 
 use self::amd::Amd;
+pub(crate) use self::branch::{CallOff, Standing};
 use self::bridged::InBridge;
-pub(crate) use self::bridged::{Parting, Wish};
+pub(crate) use self::bridged::{Parting, Partner, Wish};
 use self::dialling::Dialling;
 use self::exchange::Exchange;
 pub(crate) use self::hunt::{Branch, Group, Search, Template, fails_over, tells_caller};
@@ -63,7 +66,7 @@ use self::transfer::Transfer;
 use crate::cdr;
 use crate::clock::Clock;
 use crate::dial::{Called, Dial, to_api};
-use crate::disposition::Evidence;
+use crate::disposition::{Evidence, final_status};
 use crate::io::{CallEvent, MediaCommand, Output, Refusal};
 use crate::keypress::Keypress;
 use crate::prompt::Prompts;
@@ -146,6 +149,9 @@ pub(crate) struct LiveCall {
     dialling: Option<Dialling>,
     in_bridge: InBridge,
     wish: Option<Wish>,
+    /// What it hears until one answers who is called for it, and the program that plays it.
+    meanwhile: Option<Play>,
+    heard_meanwhile: Option<u64>,
     recordings: Recordings,
     /// Number of the last event.
     seq: u64,
@@ -314,6 +320,8 @@ impl LiveCall {
             dialling: None,
             in_bridge: InBridge::default(),
             wish: None,
+            meanwhile: None,
+            heard_meanwhile: None,
             recordings: Recordings::default(),
             seq: 0,
             trunk,
@@ -482,6 +490,7 @@ pub(crate) fn record(
         q850_cause: None,
         ended_by: None,
         cause_call_id: None,
+        parent_call_id: None,
         codec: None,
         srtp: None,
         bridge_id: None,

@@ -42,6 +42,11 @@ impl Recordings {
         self.live.is_empty()
     }
 
+    /// Nobody waits for the recording of the step any more. `false`: none was at work.
+    pub(super) fn abandon_step(&mut self) -> bool {
+        self.step.take().is_some()
+    }
+
     /// Whether this collect is that of a step that records.
     pub(super) fn collects(&self, id: u64) -> bool {
         self.step.as_ref().is_some_and(|step| step.token == id)

@@ -264,8 +264,8 @@ impl LiveCall {
 
     pub(super) fn emit_initiated(&mut self, ctx: &mut Context<'_>) {
         self.record.status = CallStatus::Initiated;
-        let Call { to, from, trunk, .. } = &self.record;
-        let data = EventData::CallInitiated { to: to.clone(), from: from.clone(), trunk: trunk.clone() };
+        let Call { to, from, trunk, parent_call_id, .. } = self.record.clone();
+        let data = EventData::CallInitiated { to, from, trunk, parent_call_id };
         self.emit(ctx, data);
     }
 

@@ -1,5 +1,8 @@
 //! Handing an answered call over by REFER (RFC 3515, RFC 5589): the peer calls somebody else, and tells how that goes.
 
+use control_api_types::TransferEnd;
+use control_api_types::flow::Outcome;
+
 use super::*;
 
 /// A transfer under way.
@@ -60,8 +63,24 @@ impl LiveCall {
         }
         // RFC 5589 section 6.1: the transferor has nothing more to do with who has found somebody else to talk to, and
         // hangs up.
-        if let ReferProgress::Done(200..=299) = progress {
+        let end = match progress {
+            ReferProgress::Accepted | ReferProgress::Trying(_) => return,
+            ReferProgress::Done(200..=299) => TransferEnd::Ok,
+            ReferProgress::Done(_) | ReferProgress::Refused(_) | ReferProgress::Unknown => {
+                TransferEnd::Failed
+            }
+        };
+        if !self.transferred(ctx, end) && end == TransferEnd::Ok {
             self.hangup(ctx, HangupReason::Normal, EndedBy::Api, Evidence::Api);
         }
+    }
+
+    /// A transfer is over: the flow goes on whose step it was. `false`: it was the API's.
+    pub(crate) fn transferred(&mut self, ctx: &mut Context<'_>, end: TransferEnd) -> bool {
+        let of_flow = matches!(self.activity(), Some(Activity::Flow { run, .. }) if run.is_transferring());
+        if of_flow {
+            self.step_over(ctx, Outcome::Transferred(end));
+        }
+        of_flow
     }
 }

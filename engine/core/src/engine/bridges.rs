@@ -1,7 +1,7 @@
 //! Bridges: made, joined and left by the API and by flows, and ended with their calls.
 
 use control_api_types::{
-    Bridge, BridgeCall, BridgeDtmf, CreateBridge, JoinBridge, MAX_BRIDGED, MuteDirection, OnEnd, Role,
+    Bridge, BridgeCall, CreateBridge, JoinBridge, MAX_BRIDGED, MuteDirection, OnEnd, Role,
 };
 
 use media_core::dtmf::Method;
@@ -9,7 +9,7 @@ use media_core::{Digit, Keys};
 
 use super::*;
 use crate::bridge::{Part, Party, Standing};
-use crate::call::{Parting, Wish};
+use crate::call::{Parting, Partner, Wish};
 use crate::io::BridgePlan;
 
 /// When a bridge that nobody is in may be asked for again: a room waits for its people about so long.
@@ -153,9 +153,13 @@ impl Engine {
         while !self.stirred.is_empty() {
             let stirred = std::mem::take(&mut self.stirred);
             let is_conversing = |leg: &LegId| self.calls.get(leg).is_some_and(|call| call.is_conversing());
-            let (conversing, ended) = stirred.into_iter().partition(is_conversing);
-            self.gone(now, ended);
+            let (conversing, ended): (Vec<_>, Vec<_>) = stirred.into_iter().partition(is_conversing);
+            self.gone(now, &ended);
+            for leg in ended {
+                self.dial_stirs(now, leg);
+            }
             for leg in conversing {
+                self.dial_stirs(now, leg);
                 self.stirs(now, leg);
             }
         }
@@ -164,10 +168,10 @@ impl Engine {
 
     /// Calls have ended: their bridges go on without them, or end. All of them leave before a bridge is looked at, for the
     /// legs of all are closed already.
-    fn gone(&mut self, now: Instant, ended: Vec<LegId>) {
+    fn gone(&mut self, now: Instant, ended: &[LegId]) {
         let mut left: BTreeMap<String, Parting> = BTreeMap::new();
         for leg in ended {
-            if let Some((id, party)) = self.bridges.leave(leg) {
+            if let Some((id, party)) = self.bridges.leave(*leg) {
                 let parting = Parting { cause: Some(party.call), ..Parting::of(EndedBy::Engine) };
                 left.entry(id).or_insert(parting);
             }
@@ -187,19 +191,25 @@ impl Engine {
         self.sounds(now, leg, sound);
     }
 
-    /// What a flow wants its call to be bridged with. Where that cannot be, its next step comes at once.
+    /// What a flow wants its call to do with others. Where that cannot be, its next step comes at once.
     fn grant(&mut self, now: Instant, leg: LegId, wish: Wish) {
-        if let Err(why) = self.meet(now, leg, &wish) {
-            self.with_call(now, leg, |call, ctx| call.bridge_refused(ctx, why));
+        match wish {
+            Wish::Dial(step) => self.dial(now, leg, &step),
+            Wish::Transfer(to) => self.transfer_by_flow(now, leg, to),
+            Wish::Bridge(partner) => {
+                if let Err(why) = self.meet(now, leg, &partner) {
+                    self.with_call(now, leg, |call, ctx| call.bridge_refused(ctx, why));
+                }
+            }
         }
     }
 
-    fn meet(&mut self, now: Instant, leg: LegId, wish: &Wish) -> Result<(), String> {
+    fn meet(&mut self, now: Instant, leg: LegId, partner: &Partner) -> Result<(), String> {
         if self.bridges.of(leg).is_some() {
             return Err("the call is in a bridge already".to_owned());
         }
-        match wish {
-            Wish::Call(name) => {
+        match partner {
+            Partner::Call(name) => {
                 let found = CallId::new(name).ok().and_then(|id| self.by_id.get(&id).copied());
                 let other = found.ok_or_else(|| format!("there is no live call {name:?}"))?;
                 if other == leg {
@@ -208,7 +218,7 @@ impl Engine {
                 self.is_free(other).map_err(|refusal| refusal.to_string())?;
                 self.pair(now, [(leg, OnEnd::Continue), (other, OnEnd::Hangup)], BridgeDtmf::Relay);
             }
-            Wish::Bridge(id) => {
+            Partner::Bridge(id) => {
                 let bridge = self.bridges.get(id).ok_or_else(|| format!("there is no bridge {id:?}"))?;
                 if bridge.is_full() {
                     return Err(format!("the bridge {id:?} has the {MAX_BRIDGED} calls that a bridge takes"));
@@ -236,7 +246,7 @@ impl Engine {
         id::ulid(self.clock.unix_ms(now), &mut self.random).to_string()
     }
 
-    fn pair(&mut self, now: Instant, legs: [(LegId, OnEnd); 2], dtmf: BridgeDtmf) {
+    pub(super) fn pair(&mut self, now: Instant, legs: [(LegId, OnEnd); 2], dtmf: BridgeDtmf) {
         let id = self.new_bridge_id(now);
         let calls = legs.iter().filter_map(|(leg, _)| Some(self.calls.get(leg)?.record().id.clone()));
         let request = CreateBridge { id: Some(id.clone()), calls: calls.collect(), hold_music: None, dtmf };

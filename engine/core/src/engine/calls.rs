@@ -4,7 +4,7 @@ use super::*;
 
 use sip_core::Uri;
 
-use control_api_types::{Record, RecordingId};
+use control_api_types::{GiveFlow, Record, RecordingId};
 
 use crate::dial::Via;
 use crate::registrar::Account;
@@ -14,6 +14,17 @@ impl Engine {
     /// Takes an outbound call. It is journalled first ([`Output::Accept`]); its INVITE leaves when the journal has it
     /// and the limits allow.
     pub fn originate(&mut self, now: Instant, id: CallId, create: CreateCall) -> Result<Call, Refusal> {
+        self.place(now, id, create, None)
+    }
+
+    /// The same for another call, if `parent` is one.
+    pub(super) fn place(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        create: CreateCall,
+        parent: Option<CallId>,
+    ) -> Result<Call, Refusal> {
         if self.drain != Drain::Off {
             return Err(Refusal::Draining);
         }
@@ -65,6 +76,7 @@ impl Engine {
             endpoint,
             variables: create.variables,
             client_state: create.client_state,
+            parent_call_id: parent,
             ..record(id, Direction::Outbound, create.to, dial.from.clone(), at, &self.node)
         };
         let plan = Plan {
@@ -155,6 +167,26 @@ impl Engine {
             call.hangup(ctx, reason, EndedBy::Api, Evidence::Api);
             Ok(call.record().clone())
         })
+    }
+
+    /// Gives an answered call that is in no bridge a flow, in the place of the one that it has.
+    pub fn give_flow(&mut self, now: Instant, id: &CallId, given: GiveFlow) -> Result<Call, Refusal> {
+        let leg = *self.by_id.get(id).ok_or(Refusal::NotFound)?;
+        let GiveFlow { flow, variables } = given;
+        let mut faults = Faults::default();
+        let flow = self.flow_of(Some(&flow), &mut faults);
+        let flow = faults.into_result(flow).map_err(Refusal::Validation)?;
+        if let (Some(_), Some(call)) = (self.bridges.of(leg), self.calls.get(&leg)) {
+            return Err(call.wrong_state("it is in a bridge; take it out first"));
+        }
+        let given = self.with_call(now, leg, |call, ctx| Some(call.give_flow(ctx, flow, variables)));
+        given.unwrap_or(Err(Refusal::NotFound))?;
+        // Those whom the flow before has called, before this one calls others.
+        self.call_off(now, leg);
+        // As it is now: the flow may end it at once.
+        let shown = self.calls.get(&leg).map(|call| call.record().clone());
+        self.settle(now);
+        shown.ok_or(Refusal::NotFound)
     }
 
     /// Tells an unanswered inbound caller that it rings (180).

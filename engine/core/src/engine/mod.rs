@@ -2,6 +2,7 @@
 
 mod bridges;
 mod calls;
+mod dials;
 mod drain;
 mod endpoints;
 mod expected;
@@ -15,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use control_api_types::flow::Flow;
 use control_api_types::{
-    Call, CallId, CreateCall, Direction, Dtmf, EndedBy, EventData, Fault, Faults, FlowRef, Gather,
-    HangupReason, Limits, NodeCalls, Play, PlayId, Prompt, Srtp, Timestamp,
+    BridgeDtmf, Call, CallId, CreateCall, Direction, Dtmf, EndedBy, EventData, Fault, Faults, FlowRef,
+    Gather, HangupReason, Limits, NodeCalls, Play, PlayId, Prompt, Srtp, Timestamp,
 };
 use media_core::{Codec, LegId, MediaEvent, RtpTimeout};
 use rand_chacha::ChaCha20Rng;
@@ -26,6 +27,7 @@ use sip_core::{
     Endpoint, EndpointConfig, Event, Hop, Host, Message, Method, RequestId, SessionEvent, SessionId,
 };
 
+use self::dials::Dials;
 use self::expected::Expectations;
 use crate::admission::{Admit, Capacity, Gate, Queue};
 use crate::bridge::Bridges;
@@ -65,7 +67,8 @@ pub struct Engine {
     sessions: BTreeMap<SessionId, LegId>,
     last_leg: u64,
     bridges: Bridges,
-    /// Calls in bridges that something has happened to, and calls that want to be bridged.
+    dials: Dials,
+    /// Calls that something has happened to and that have to do with others: in bridges, dialled or dialling, or with a wish.
     stirred: VecDeque<LegId>,
     /// The call that handles an input now.
     current: Option<CallId>,
@@ -141,6 +144,7 @@ impl Engine {
             sessions: BTreeMap::new(),
             last_leg: 0,
             bridges: Bridges::default(),
+            dials: Dials::default(),
             stirred: VecDeque::new(),
             current: None,
             trunks: Trunks::default(),
@@ -315,7 +319,8 @@ impl Engine {
         let result = calls.get_mut(&leg).map(|call| handle(call, &mut ctx)).unwrap_or_default();
         self.current = None;
         let Some(call) = self.calls.get(&leg) else { return result };
-        if call.has_wish() || self.bridges.of(leg).is_some() {
+        self.dials.note(leg, call);
+        if call.has_wish() || self.bridges.of(leg).is_some() || self.dials.concern(leg) {
             self.stirred.push_back(leg);
         }
         if !call.is_waiting() && self.waiting.remove(&leg) {

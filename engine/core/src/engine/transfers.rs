@@ -1,8 +1,10 @@
 //! Transfers by the API: whom the peer of a call is asked to call.
 
-use control_api_types::{Transfer, TransferMode};
+use control_api_types::flow::VerbName;
+use control_api_types::{Transfer, TransferEnd, TransferMode};
 use sip_core::{NameAddr, ReferTo, Uri};
 
+use super::dials::in_words;
 use super::*;
 
 impl Engine {
@@ -15,6 +17,18 @@ impl Engine {
             TransferMode::Attended => self.attended(leg, transfer)?,
         };
         self.command(now, id, |call, ctx| call.transfer(ctx, to))
+    }
+
+    /// A call's flow wants its far side to be sent to somebody.
+    pub(super) fn transfer_by_flow(&mut self, now: Instant, leg: LegId, to: String) {
+        let transfer = Transfer::from_json(&serde_json::json!({ "to": to })).map_err(Refusal::Validation);
+        let refer_to = transfer.and_then(|transfer| self.blind(leg, &transfer));
+        self.with_call(now, leg, |call, ctx| {
+            if let Err(refusal) = refer_to.and_then(|refer_to| call.transfer(ctx, refer_to)) {
+                call.tell_failed(ctx, VerbName::Transfer, to, in_words(refusal));
+                call.transferred(ctx, TransferEnd::Failed);
+            }
+        });
     }
 
     /// A number is one of the trunk's, as it wants it, and for who does not come by a trunk one of ours.

@@ -47,6 +47,27 @@ pub(crate) fn check(flow: &Flow, pointer: &str, prompts: &Prompts, faults: &mut 
                     }
                 }
             }
+            Verb::Dial(dial) => {
+                let of_target = |n: usize| match dial.to.len() {
+                    1 => format!("{at}/to"),
+                    _ => format!("{at}/to/{n}"),
+                };
+                let targets = dial.to.iter().enumerate().flat_map(|(n, target)| {
+                    [Some(&target.to), target.trunk.as_ref()].map(|text| (of_target(n), text))
+                });
+                let others = [("trunk", &dial.trunk), ("from", &dial.from)];
+                let others = others.map(|(member, text)| (format!("{at}/{member}"), text.as_ref()));
+                for (at, text) in targets.chain(others) {
+                    if let Some(Err(bad)) = text.map(|text| variables::check(text)) {
+                        faults.push(at, bad);
+                    }
+                }
+            }
+            Verb::Transfer { to } => {
+                if let Err(bad) = variables::check(to) {
+                    faults.push(format!("{at}/to"), bad);
+                }
+            }
             Verb::Dtmf(dtmf) => {
                 if let Err(bad) = variables::check(&dtmf.digits) {
                     faults.push(format!("{at}/digits"), bad);
@@ -74,6 +95,8 @@ mod tests {
             "d": {"verb": "park", "play": {"prompt": "{oops"}},
             "e": {"verb": "set", "variables": {"x": "{", "y": "{x}"}},
             "h": {"verb": "dtmf", "digits": "{no no}"},
+            "i": {"verb": "dial", "to": ["{a b}", {"to": "sip:x", "trunk": "{"}, "{ok}"], "from": "{c d}"},
+            "j": {"verb": "transfer", "to": "sip:{"},
             "f": {"verb": "notify", "data": {"list": ["{ok}", "{no no}"]}},
             "g": {"verb": "play", "playlist": [
                 {"prompt": "gone"}, {"tone": "busy"}, {"tone": "busy", "country": "xx"}, {"url": "https://a/{b"}]},
@@ -95,6 +118,10 @@ mod tests {
                 "/flow/steps/e/variables/x",
                 "/flow/steps/f/data/list/1",
                 "/flow/steps/h/digits",
+                "/flow/steps/i/to/0",
+                "/flow/steps/i/to/1",
+                "/flow/steps/i/from",
+                "/flow/steps/j/to",
             ]
         );
     }

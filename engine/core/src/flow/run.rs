@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use control_api_types::flow::{Case, Condition, Flow, Outcome, Step, Verb};
 use control_api_types::{
-    AmdParameters, Call, Dtmf, EventData, Gather, HangupReason, Play, RecordStep, Sound, Variable,
+    AmdParameters, Call, DialStep, DialTarget, Dtmf, EventData, Gather, HangupReason, Play, RecordStep,
+    Sound, Variable,
 };
 
-use crate::call::Wish;
+use crate::call::Partner;
 use crate::variables;
 
 /// Most steps in a row without waiting; a flow that takes more goes round in circles.
@@ -55,7 +56,11 @@ pub(crate) enum Next {
     /// Wait for the API, with music if any.
     Park(Option<Play>),
     /// Be bridged.
-    Bridge(Wish),
+    Bridge(Partner),
+    /// Call others, and be bridged with the first that answers.
+    Dial(Box<DialStep>),
+    /// Have the far side call this one.
+    Transfer(String),
     /// The flow is over.
     Hangup(HangupReason),
     /// The flow took more than [`MAX_RUSH`] steps without waiting, or sets more variables than a call may have.
@@ -100,7 +105,7 @@ impl Run {
     pub(crate) fn leaves_media_free(&self) -> bool {
         match self.step().map(|step| &step.verb) {
             Some(Verb::Park { .. } | Verb::Pause { .. }) | None => true,
-            Some(Verb::Amd { .. } | Verb::Bridge { .. }) => true,
+            Some(Verb::Amd { .. } | Verb::Bridge { .. } | Verb::Dial(_) | Verb::Transfer { .. }) => true,
             Some(Verb::Play(_) | Verb::Gather(_) | Verb::Set { .. } | Verb::Branch { .. }) => false,
             Some(Verb::Dtmf(_) | Verb::Record(_) | Verb::Notify { .. } | Verb::Hangup { .. }) => false,
         }
@@ -119,13 +124,24 @@ impl Run {
                 None
             }
             Verb::Set { .. } | Verb::Branch { .. } | Verb::Dtmf(_) | Verb::Record(_) => None,
+            Verb::Dial(_) | Verb::Transfer { .. } => None,
             Verb::Notify { .. } | Verb::Hangup { .. } => None,
         }
     }
 
     /// Whether it waits for the end of a bridge.
     pub(crate) fn is_bridging(&self) -> bool {
-        self.step().is_some_and(|step| matches!(step.verb, Verb::Bridge { .. }))
+        self.step().is_some_and(|step| matches!(step.verb, Verb::Bridge { .. } | Verb::Dial(_)))
+    }
+
+    /// Whether it calls others, or is bridged with one of them.
+    pub(crate) fn is_dialling(&self) -> bool {
+        self.step().is_some_and(|step| matches!(step.verb, Verb::Dial(_)))
+    }
+
+    /// Whether it waits for what comes of a transfer.
+    pub(crate) fn is_transferring(&self) -> bool {
+        self.step().is_some_and(|step| matches!(step.verb, Verb::Transfer { .. }))
     }
 
     /// Whether the current gather has a use for `digits`: they are named in `on`, or none are.
@@ -173,12 +189,14 @@ impl Run {
                 Verb::Park { play } => return Next::Park(play.as_ref().map(|play| insert(play, call))),
                 Verb::Bridge { call_id, bridge_id } => {
                     let name = |text: &str| variables::render(text, call).into_owned();
-                    let wish = match (call_id, bridge_id) {
-                        (Some(other), _) => Wish::Call(name(other)),
-                        (None, bridge) => Wish::Bridge(name(bridge.as_deref().unwrap_or_default())),
+                    let partner = match (call_id, bridge_id) {
+                        (Some(other), _) => Partner::Call(name(other)),
+                        (None, bridge) => Partner::Bridge(name(bridge.as_deref().unwrap_or_default())),
                     };
-                    return Next::Bridge(wish);
+                    return Next::Bridge(partner);
                 }
+                Verb::Dial(dial) => return Next::Dial(Box::new(insert_into(dial, call))),
+                Verb::Transfer { to } => return Next::Transfer(variables::render(to, call).into_owned()),
                 Verb::Hangup { reason } => return Next::Hangup(reason.unwrap_or(HangupReason::Normal)),
                 Verb::Set { variables } => {
                     // All values are taken before any is set, so that their order does not matter.
@@ -235,6 +253,19 @@ fn insert(play: &Play, call: &Call) -> Play {
         Sound::Tone { .. } => sound.clone(),
     });
     Play { source, ..play.clone() }
+}
+
+fn insert_into(dial: &DialStep, call: &Call) -> DialStep {
+    let text = |text: &String| variables::render(text, call).into_owned();
+    let target =
+        |target: &DialTarget| DialTarget { to: text(&target.to), trunk: target.trunk.as_ref().map(text) };
+    DialStep {
+        to: dial.to.iter().map(target).collect(),
+        trunk: dial.trunk.as_ref().map(text),
+        from: dial.from.as_ref().map(text),
+        play: dial.play.as_ref().map(|play| insert(play, call)),
+        ..*dial
+    }
 }
 
 fn value_of(value: &Variable, call: &Call) -> Variable {

@@ -4,6 +4,7 @@
 mod amd;
 mod bridges;
 mod carrier;
+mod dials;
 mod dtmf;
 mod endpoints;
 mod exchange;
@@ -11,6 +12,7 @@ mod failover;
 mod faults;
 mod flows;
 mod gateways;
+mod given;
 mod inbound;
 mod limits;
 mod outbound;

@@ -191,3 +191,59 @@ fn an_attended_transfer_names_the_dialog_to_replace() {
     );
     world.check("b", "initiated\nanswered PCMA\nended completed answered by remote 200");
 }
+
+/// A flow that transfers its call, and tells how that came out.
+fn transferring(to: &str) -> Value {
+    let told = |outcome: &str| json!({"verb": "notify", "data": outcome, "next": "bye"});
+    json!({"flow": {"start": "hand", "steps": {
+        "hand": {"verb": "transfer", "to": to, "on": {"ok": "ok", "failed": "failed"}},
+        "ok": told("ok"), "failed": told("failed"), "bye": {"verb": "hangup"},
+    }}, "variables": {"who": "62815"}})
+}
+
+#[test]
+fn a_flow_transfers_its_call_and_goes_on_by_what_came_of_it() {
+    for (transfers, told, outcome) in [
+        (Transfers::Taken(&[(500, 180), (2000, 200)]), "transfer 100\ntransfer 180\ntransfer 200", "ok"),
+        (Transfers::Taken(&[(500, 486)]), "transfer 100\ntransfer 486", "failed"),
+        (Transfers::Refused(603), "transfer 603", "failed"),
+        (Transfers::Ignored, "transfer 408", "failed"),
+    ] {
+        let mut world = World::new();
+        world.carrier.transfers = transfers;
+        world.call("a", ANSWERED, transferring("{who}"));
+        world.run();
+        assert_eq!(world.carrier.referred[0].to_string(), "<sip:62815@192.0.2.2:5060>");
+        let end = format!("step {outcome} notify\nnotify {outcome:?}\nstep bye hangup");
+        world.check(
+            "a",
+            &format!(
+                "initiated\nanswered PCMA\nstep hand transfer\n{told}\n{end}
+                ended completed answered by engine 200"
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_flow_is_told_when_nobody_can_be_asked_for_it() {
+    let mut world = World::with(|config| {
+        let deny = vec!["0900*".into()];
+        config.trunks[0].number_format = NumberFormat { deny, ..NumberFormat::default() };
+    });
+    world.call("a", ANSWERED, transferring("0900123"));
+    world.call("b", ANSWERED, transferring("{unset}"));
+    world.run();
+    assert!(world.carrier.referred.is_empty());
+    let end =
+        "step failed notify\nnotify \"failed\"\nstep bye hangup\nended completed answered by engine 200";
+    for (id, why) in [
+        ("a", "0900123: \"0900123\" matches a pattern of the trunk's number_format.deny"),
+        ("b", ": must be 1 to 256 bytes long, not 0"),
+    ] {
+        world.check(
+            id,
+            &format!("initiated\nanswered PCMA\nstep hand transfer\nfailed hand transfer {why}\n{end}"),
+        );
+    }
+}

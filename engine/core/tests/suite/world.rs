@@ -832,6 +832,7 @@ fn line(data: &EventData) -> String {
             format!("recorded {} {reason} {duration_ms}", step.as_deref().unwrap_or("-"))
         }
         EventData::CallFlowStep { step, verb } => format!("step {step} {verb}"),
+        EventData::CallFlowFailed { step, verb, to, error } => format!("failed {step} {verb} {to}: {error}"),
         EventData::CallNotify(data) => format!("notify {data}"),
         EventData::CallEnded(_)
         | EventData::TrunkUp { .. }

@@ -1,0 +1,215 @@
+//! Others that are called for a call: all at once, until the first of them answers.
+//!
+//! ```text
+//! a dial step ── a call is placed to each ──▶ they ring ── the first answers ──▶ the others are called off, the two are bridged
+//!                  │ none can be                │ all end: busy, no-answer or failed, and the flow goes on
+//!                  └──▶ failed                  └ the caller ends: all are called off
+//! ```
+//!
+//! Each is an outbound call like any other, with its own id, events and CDR, and under the rules of those that the API
+//! places: trunk, number format, pacing, queue. What it is for is kept here, and so a call that has met its caller is in a
+//! bridge and nothing more.
+
+use control_api_types::flow::VerbName;
+use control_api_types::{DialEnd, DialStep, EarlyMedia, OnEnd};
+use media_core::{BridgeId, Keys, Member, MemberSet};
+
+use super::*;
+use crate::call::{CallOff, Standing};
+use crate::io::BridgePlan;
+
+/// Who is called for whom.
+#[derive(Debug, Default)]
+pub(super) struct Dials {
+    by_caller: BTreeMap<LegId, Dialling>,
+    callers: BTreeMap<LegId, LegId>,
+}
+
+/// The branches of one caller that are left.
+#[derive(Debug)]
+struct Dialling {
+    caller: CallId,
+    branches: BTreeMap<LegId, Standing>,
+    /// What most that are over came to.
+    best: DialEnd,
+    /// Whether a branch is heard before it answers.
+    early_media: EarlyMedia,
+    /// Which is.
+    early: Option<Early>,
+}
+
+/// A branch that the caller hears before it is answered.
+#[derive(Debug, Clone, Copy)]
+struct Early {
+    branch: LegId,
+    /// What the media shell knows that by; no bridge that the API has to do with.
+    bridge: BridgeId,
+}
+
+impl Dials {
+    /// Whether the call has others called for it, or is called for another.
+    pub(super) fn concern(&self, leg: LegId) -> bool {
+        self.by_caller.contains_key(&leg) || self.callers.contains_key(&leg)
+    }
+
+    /// Whether others are being called for it.
+    pub(super) fn is_caller(&self, leg: LegId) -> bool {
+        self.by_caller.contains_key(&leg)
+    }
+
+    /// Something has happened to a call.
+    pub(super) fn note(&mut self, leg: LegId, call: &LiveCall) {
+        let dialling = self.callers.get(&leg).and_then(|caller| self.by_caller.get_mut(caller));
+        if let Some(standing) = dialling.and_then(|dialling| dialling.branches.get_mut(&leg)) {
+            *standing = call.standing();
+        }
+    }
+
+    fn begin(&mut self, caller: LegId, dialling: Dialling) {
+        self.callers.extend(dialling.branches.keys().map(|branch| (*branch, caller)));
+        self.by_caller.insert(caller, dialling);
+    }
+
+    fn end(&mut self, caller: LegId) -> Option<Dialling> {
+        let dialling = self.by_caller.remove(&caller)?;
+        for branch in dialling.branches.keys() {
+            self.callers.remove(branch);
+        }
+        Some(dialling)
+    }
+}
+
+impl Engine {
+    /// A call's flow wants others to be called.
+    pub(super) fn dial(&mut self, now: Instant, caller: LegId, step: &DialStep) {
+        let Some(call) = self.calls.get(&caller) else { return };
+        let (id, far_side) = (call.record().id.clone(), call.far_side().to_owned());
+        let mut branches = BTreeMap::new();
+        for target in &step.to {
+            let placed = step
+                .call(target, Some(&far_side))
+                .map_err(Refusal::Validation)
+                .and_then(|create| self.place_for(now, caller, create));
+            match placed {
+                Ok(branch) => {
+                    branches.insert(branch, Standing::Trying { heard: false });
+                }
+                Err(refusal) => {
+                    let (to, error) = (target.to.clone(), in_words(refusal));
+                    self.with_call(now, caller, |call, ctx| {
+                        call.tell_failed(ctx, VerbName::Dial, to, error);
+                    });
+                }
+            }
+        }
+        if branches.is_empty() {
+            return self.with_call(now, caller, |call, ctx| call.unreached(ctx, DialEnd::Failed));
+        }
+        let early_media = step.early_media;
+        let dialling = Dialling { caller: id, branches, best: DialEnd::Failed, early_media, early: None };
+        self.dials.begin(caller, dialling);
+    }
+
+    /// Places a call for another.
+    fn place_for(&mut self, now: Instant, caller: LegId, create: CreateCall) -> Result<LegId, Refusal> {
+        let call = self.calls.get(&caller).ok_or(Refusal::NotFound)?;
+        let max_duration_s = u32::try_from(call.max_duration().as_secs()).unwrap_or(u32::MAX);
+        let parent = call.record().id.clone();
+        let client_state = call.record().client_state.clone();
+        let id = id::ulid(self.clock.unix_ms(now), &mut self.random);
+        let create = CreateCall { max_duration_s, client_state, ..create };
+        self.place(now, id.clone(), create, Some(parent))?;
+        self.by_id.get(&id).copied().ok_or(Refusal::NotFound)
+    }
+
+    /// Brings in line with a call what it has to do with a dial.
+    pub(super) fn dial_stirs(&mut self, now: Instant, leg: LegId) {
+        if let Some(&caller) = self.dials.callers.get(&leg) {
+            return self.branch_stirs(now, caller, leg);
+        }
+        if self.dials.is_caller(leg) && !self.calls.get(&leg).is_some_and(|call| call.is_conversing()) {
+            self.call_off(now, leg);
+        }
+    }
+
+    /// Ends what is being dialled for a call, if anything is.
+    pub(super) fn call_off(&mut self, now: Instant, caller: LegId) {
+        let Some(dialling) = self.dials.end(caller) else { return };
+        self.unhear(&dialling);
+        for branch in dialling.branches.into_keys() {
+            let why = CallOff::CallerGone(dialling.caller.clone());
+            self.with_call(now, branch, |call, ctx| call.call_off(ctx, why));
+        }
+    }
+
+    fn branch_stirs(&mut self, now: Instant, caller: LegId, branch: LegId) {
+        let Some(dialling) = self.dials.by_caller.get_mut(&caller) else { return };
+        match dialling.branches.get(&branch) {
+            Some(Standing::Answered) => self.meet_branch(now, caller, branch),
+            Some(Standing::Lost(end)) => {
+                dialling.best = dialling.best.min(*end);
+                let best = dialling.best;
+                dialling.branches.remove(&branch);
+                let is_last = dialling.branches.is_empty();
+                let heard = dialling.early.take_if(|early| early.branch == branch);
+                self.dials.callers.remove(&branch);
+                if let Some(Early { bridge, .. }) = heard {
+                    self.outputs.push_back(Output::Bridge { bridge, plan: None });
+                }
+                if is_last {
+                    self.dials.end(caller);
+                    self.with_call(now, caller, |call, ctx| call.unreached(ctx, best));
+                } else if heard.is_some() {
+                    self.with_call(now, caller, LiveCall::play_meanwhile);
+                }
+            }
+            Some(Standing::Trying { heard: true })
+                if dialling.early.is_none() && dialling.early_media == EarlyMedia::Connect =>
+            {
+                let bridge = self.bridges.new_number();
+                dialling.early = Some(Early { branch, bridge });
+                let members = vec![
+                    Member { leg: caller, hears: MemberSet::EMPTY.with(1) },
+                    Member { leg: branch, hears: MemberSet::EMPTY },
+                ];
+                self.with_call(now, caller, LiveCall::hush);
+                let plan = Some(BridgePlan { members, keys: Keys::Consumed });
+                self.outputs.push_back(Output::Bridge { bridge, plan });
+            }
+            Some(Standing::Trying { .. }) | None => {}
+        }
+    }
+
+    /// A branch has answered: it and its caller hear each other, and the others are called off.
+    fn meet_branch(&mut self, now: Instant, caller: LegId, branch: LegId) {
+        let Some(dialling) = self.dials.end(caller) else { return };
+        self.unhear(&dialling);
+        self.with_call(now, caller, LiveCall::hush);
+        for other in dialling.branches.into_keys().filter(|other| *other != branch) {
+            self.with_call(now, other, |call, ctx| call.call_off(ctx, CallOff::Elsewhere));
+        }
+        self.pair(now, [(caller, OnEnd::Continue), (branch, OnEnd::Hangup)], BridgeDtmf::Relay);
+    }
+
+    fn unhear(&mut self, dialling: &Dialling) {
+        if let Some(Early { bridge, .. }) = dialling.early {
+            self.outputs.push_back(Output::Bridge { bridge, plan: None });
+        }
+    }
+}
+
+/// Why a call could not be placed, for a person to read.
+pub(super) fn in_words(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Validation(faults) => {
+            faults.into_iter().map(|fault| fault.detail).collect::<Vec<_>>().join("; ")
+        }
+        Refusal::WrongState { need, .. } => need.to_owned(),
+        other @ (Refusal::Conflict
+        | Refusal::QueueFull { .. }
+        | Refusal::NoRoom { .. }
+        | Refusal::Draining
+        | Refusal::Configured
+        | Refusal::NotFound) => other.to_string(),
+    }
+}
