@@ -7,7 +7,7 @@ export CARGO_TERM_COLOR ?= auto
 target := $(or $(CARGO_TARGET_DIR),target)
 cargo  := cargo --locked
 
-.PHONY: help demo test test-long instructions fuzz run bench check fmt build packages pesq-venv browser
+.PHONY: help demo test test-long instructions fuzz run bench check fmt build packages pesq-venv api-venv browser
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -17,11 +17,11 @@ demo: packages build
 	$(target)/debug/demo
 
 ## test       everything that CI runs: checks, unit and property tests, real peers
-test: packages check build pesq-venv browser
+test: packages check build pesq-venv api-venv browser
 	cargo test --locked --workspace --quiet
 
 ## test-long  the same with fifty times as many seeds; not in CI
-test-long: packages build pesq-venv browser instructions
+test-long: packages build pesq-venv api-venv browser instructions
 	CARILLON_LONG=1 cargo test --locked --workspace --quiet -- --nocapture
 
 ## instructions  what small things cost in instructions, against benches/instructions.txt; `write=1` writes it
@@ -64,6 +64,9 @@ packages:
 
 pesq-venv:
 	testbed/pesq/setup.sh $(target)/pesq-venv
+
+api-venv:
+	testbed/api/setup.sh $(target)/api-venv
 
 browser:
 	testbed/browser/setup.sh $(target)/browser >/dev/null

@@ -27,6 +27,7 @@ mod routes;
 mod serve;
 mod tokens;
 mod trunks;
+mod webhooks;
 
 pub use app::{ApiConfig, ReloadOrder, Reloads};
 pub use rate::Rate;

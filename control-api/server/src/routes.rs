@@ -4,13 +4,13 @@ use crate::{
     app::Access,
     bridges, calls, docs, endpoints, events, flows, node, prompts, recordings,
     route::{Route, number, text, word},
-    trunks,
+    trunks, webhooks,
 };
 use control_api_types::{
-    Bridge, BridgeCall, Call, CallStatus, CallTrace, Code, Codec, CreateBridge, CreateCall, Drain, Dtmf,
-    Endpoint, Event, FlowResource, FlowSummary, Gather, GiveFlow, HangupReason, Health, JoinBridge, Limits,
-    LimitsPatch, Mute, Node, Play, PlayStarted, Prompt, PutEndpoint, Readiness, Record, RecordAccepted,
-    Recording, Reject, Reloaded, Scope, Transfer, Trunk, TrunkSettings, flow::Flow,
+    Bridge, BridgeCall, Call, CallStatus, CallTrace, Code, Codec, CreateBridge, CreateCall, CreateWebhook,
+    Drain, Dtmf, Endpoint, Event, FlowResource, FlowSummary, Gather, GiveFlow, HangupReason, Health,
+    JoinBridge, Limits, LimitsPatch, Mute, Node, Play, PlayStarted, Prompt, PutEndpoint, Readiness, Record,
+    RecordAccepted, Recording, Reject, Reloaded, Scope, Transfer, Trunk, TrunkSettings, Webhook, flow::Flow,
 };
 use utoipa::openapi::Schema;
 
@@ -28,6 +28,7 @@ pub(crate) fn table(metrics_open: bool) -> Vec<Route> {
     routes.extend(recording_routes());
     routes.extend(endpoint_routes());
     routes.extend(event_routes());
+    routes.extend(webhook_routes());
     routes.extend(node_routes(if metrics_open { Access::Open } else { READ }));
     routes
 }
@@ -372,6 +373,30 @@ fn event_routes() -> Vec<Route> {
             .mentions::<Event>()
             .answers_as(200, "SSE: data is an Event, id its cursor, event its type.", &["text/event-stream"])
             .problems(&[Code::CursorExpired]),
+    ]
+}
+
+fn webhook_routes() -> Vec<Route> {
+    vec![
+        Route::post("/v1/webhooks", ADMIN, webhooks::create)
+            .says("Webhooks", "createWebhook", "Posts events to a web server")
+            .more(webhooks::DESCRIPTION)
+            .body::<CreateWebhook>()
+            .answers::<Webhook>(
+                201,
+                "Made; with its secret, if the engine has chosen it: it is not shown again.",
+            )
+            .problems(&[Code::WrongState]),
+        Route::get("/v1/webhooks", READ, webhooks::list)
+            .says("Webhooks", "listWebhooks", "Lists webhooks, the oldest first, and how their deliveries go")
+            .query(&page(&[]))
+            .pages::<Webhook>("A page of webhooks."),
+        Route::get("/v1/webhooks/{id}", READ, webhooks::show)
+            .says("Webhooks", "getWebhook", "Shows a webhook and how its deliveries go")
+            .answers::<Webhook>(200, "The webhook."),
+        Route::delete("/v1/webhooks/{id}", ADMIN, webhooks::delete)
+            .says("Webhooks", "deleteWebhook", "Forgets a webhook and what waits for it")
+            .answers_empty(204, "Forgotten."),
     ]
 }
 

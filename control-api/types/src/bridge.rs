@@ -3,12 +3,12 @@
 use crate::{
     CallId, Fault, Timestamp,
     call::words,
-    fault::{self, Faults, Fields, join, kind},
+    fault::{self, Faults, Fields},
     id::is_id,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 /// Most calls in one bridge.
 pub const MAX_BRIDGED: usize = 64;
@@ -273,25 +273,19 @@ fn call_id(fields: &mut Fields<'_>, key: &'static str) -> Option<CallId> {
 }
 
 fn read_calls(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Vec<CallId>> {
-    let Some(items) = value.as_array() else {
-        faults.push(pointer, format_args!("must be a list of calls' ids, not {}", kind(value)));
-        return None;
-    };
-    if items.len() > MAX_BRIDGED {
-        faults.push(pointer, format_args!("must hold at most {MAX_BRIDGED} calls, not {}", items.len()));
-        return None;
-    }
-    let mut calls = Vec::with_capacity(items.len());
-    for (index, item) in items.iter().enumerate() {
-        match item.as_str().map(CallId::new) {
-            Some(Ok(id)) if calls.contains(&id) => {
-                faults.push(join(pointer, &index.to_string()), format_args!("{id} is there twice"));
-            }
-            Some(Ok(id)) => calls.push(id),
-            Some(Err(_)) | None => faults.push(join(pointer, &index.to_string()), ID_RULE),
+    let mut known = BTreeSet::new();
+    let read = |item: &Value, at: &str, faults: &mut Faults| match item.as_str().map(CallId::new) {
+        Some(Ok(id)) if !known.insert(id.clone()) => {
+            faults.push(at, format_args!("{id} is there twice"));
+            None
         }
-    }
-    Some(calls)
+        Some(Ok(id)) => Some(id),
+        Some(Err(_)) | None => {
+            faults.push(at, ID_RULE);
+            None
+        }
+    };
+    fault::list(value, pointer, 0..=MAX_BRIDGED, "calls' ids", read, faults)
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Placing a call.
 
 use crate::{
-    Amd, Attestation, CallId, Codec, Fault, RecordOptions, Variables,
+    Amd, Attestation, CallId, Codec, Fault, RecordOptions, Secret, Variables,
     call::words,
     fault::{self, Faults, Fields, join, kind},
     flow::Flow,
     id::is_id,
     variable::read_variables,
+    webhook::{read_secret, read_url, shown},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -96,6 +97,15 @@ pub struct CreateCall {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, max_length = 4096)]
     pub client_state: Option<Arc<str>>,
+    /// Where each event of the call is posted, beside the webhooks of `POST /v1/webhooks` and under the same rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 2048)]
+    pub webhook_url: Option<String>,
+    /// What these are signed with: `whsec_` and 24 to 64 bytes in base64. Without one the secret of `[webhooks]` in the
+    /// configuration does, and without that they are not signed.
+    #[serde(with = "shown", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^whsec_[A-Za-z0-9+/]{32,88}={0,2}$")]
+    pub webhook_secret: Option<Secret>,
 }
 
 /// Headers that are the engine's own: routing, dialog, transaction, authentication, body and session timer.
@@ -163,6 +173,8 @@ impl CreateCall {
             flow: None,
             variables: Variables::new(),
             client_state: None,
+            webhook_url: None,
+            webhook_secret: None,
         }
     }
 
@@ -207,6 +219,11 @@ impl CreateCall {
         let flow = fields.nested("flow", read_flow_ref);
         let variables = fields.nested("variables", read_variables).unwrap_or_default();
         let client_state = fields.str("client_state", 0..=4096).map(Arc::from);
+        let webhook_url = read_url("webhook_url", &mut fields);
+        let webhook_secret = read_secret("webhook_secret", &mut fields);
+        if webhook_secret.is_some() && !fields.has("webhook_url") {
+            fields.fault("webhook_secret", "stands beside webhook_url");
+        }
         fields.finish();
         let to = to?.to_owned();
         Some(Self {
@@ -225,6 +242,8 @@ impl CreateCall {
             flow,
             variables,
             client_state,
+            webhook_url,
+            webhook_secret,
         })
     }
 
@@ -270,21 +289,22 @@ pub(crate) fn is_sip_uri(text: &str) -> bool {
 
 pub(crate) fn read_codecs(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Vec<Codec>> {
     let known = Codec::ALL.iter().map(|codec| codec.as_str()).collect::<Vec<_>>().join(", ");
-    let Some(list) = value.as_array().filter(|list| (1..=8).contains(&list.len())) else {
-        faults.push(pointer, format_args!("must be a list of 1 to 8 codecs of: {known}"));
-        return None;
-    };
-    let mut codecs = Vec::new();
-    for (index, item) in list.iter().enumerate() {
-        match item.as_str().and_then(Codec::named) {
-            Some(codec) if codecs.contains(&codec) => {
-                faults.push(join(pointer, &index.to_string()), "is listed twice")
-            }
-            Some(codec) => codecs.push(codec),
-            None => faults.push(join(pointer, &index.to_string()), format_args!("must be one of: {known}")),
+    let mut listed = Vec::new();
+    let read = |item: &Value, at: &str, faults: &mut Faults| match item.as_str().and_then(Codec::named) {
+        Some(codec) if listed.contains(&codec) => {
+            faults.push(at, "is listed twice");
+            None
         }
-    }
-    Some(codecs)
+        Some(codec) => {
+            listed.push(codec);
+            Some(codec)
+        }
+        None => {
+            faults.push(at, format_args!("must be one of: {known}"));
+            None
+        }
+    };
+    fault::list(value, pointer, 1..=8, "codecs", read, faults)
 }
 
 pub(crate) fn read_headers(

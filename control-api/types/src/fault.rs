@@ -47,6 +47,29 @@ pub(crate) fn read<T>(body: &Value, reader: Reader<T>) -> Result<T, Vec<Fault>> 
     faults.into_result(value)
 }
 
+/// Reads a list of `length` items, each with `reader`; every item is read, so that every fault is told. `what` they are, in
+/// the plural.
+pub(crate) fn list<T>(
+    value: &Value,
+    pointer: &str,
+    length: RangeInclusive<usize>,
+    what: &str,
+    mut reader: impl FnMut(&Value, &str, &mut Faults) -> Option<T>,
+    faults: &mut Faults,
+) -> Option<Vec<T>> {
+    let Some(items) = value.as_array() else {
+        faults.push(pointer, format_args!("must be a list of {what}, not {}", kind(value)));
+        return None;
+    };
+    if !length.contains(&items.len()) {
+        let (min, max, is) = (length.start(), length.end(), items.len());
+        faults.push(pointer, format_args!("must hold {min} to {max} {what}, not {is}"));
+        return None;
+    }
+    let read = |(n, item): (usize, &Value)| reader(item, &format!("{pointer}/{n}"), faults);
+    items.iter().enumerate().map(read).collect::<Vec<_>>().into_iter().collect()
+}
+
 /// `parent` extended by one member or index.
 pub(crate) fn join(parent: &str, key: &str) -> String {
     // RFC 6901 §3: "~" is encoded as "~0" and "/" as "~1".

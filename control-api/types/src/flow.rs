@@ -2,7 +2,7 @@
 
 use crate::{
     AmdParameters, AmdResult, DialEnd, DialStep, Dtmf, Fault, Gather, HangupReason, Play, RecordStep, Sound,
-    TransferEnd, Variable, Variables,
+    TransferEnd, Variable, Variables, WebhookStep,
     action::{dial_fault, is_digit},
     call::words,
     dial::read_transfer_to,
@@ -76,6 +76,8 @@ pub enum Outcome<'a> {
     Unreached(DialEnd),
     /// A `transfer` is over.
     Transferred(TransferEnd),
+    /// A `webhook` got no usable answer.
+    Unanswered,
 }
 
 impl Step {
@@ -94,6 +96,7 @@ impl Step {
             Outcome::Answered(result) => on(result.as_str()),
             Outcome::Unreached(end) => on(end.as_str()),
             Outcome::Transferred(end) => on(end.as_str()),
+            Outcome::Unanswered => self.verb.on_error(),
         }
         .or(self.next.as_ref())
         .map(String::as_str)
@@ -172,6 +175,10 @@ pub enum Verb {
         #[schema(min_length = 1, max_length = 256)]
         to: String,
     },
+    /// Asks a web server how to go on: the call is posted, and the answer,
+    /// `{"variables"?: {…}, "flow"?: "name" | {…}, "next"?: "step"}`, sets variables and says where the call goes; an empty
+    /// object goes on at `next`.
+    Webhook(WebhookStep),
     /// Ends the call.
     Hangup {
         /// Why.
@@ -209,6 +216,8 @@ words! {
         Dial = "dial",
         /// [`Verb::Transfer`].
         Transfer = "transfer",
+        /// [`Verb::Webhook`].
+        Webhook = "webhook",
         /// [`Verb::Hangup`].
         Hangup = "hangup",
     }
@@ -232,7 +241,19 @@ impl Verb {
             Self::Bridge { .. } => VerbName::Bridge,
             Self::Dial(_) => VerbName::Dial,
             Self::Transfer { .. } => VerbName::Transfer,
+            Self::Webhook(_) => VerbName::Webhook,
             Self::Hangup { .. } => VerbName::Hangup,
+        }
+    }
+
+    /// The step after a `webhook` that got no usable answer.
+    fn on_error(&self) -> Option<&String> {
+        match self {
+            Self::Webhook(webhook) => webhook.on_error.as_ref(),
+            Self::Play(_) | Self::Gather(_) | Self::Record(_) | Self::Dtmf(_) | Self::Pause { .. } => None,
+            Self::Park { .. } | Self::Set { .. } | Self::Branch { .. } | Self::Notify { .. } => None,
+            Self::Amd { .. } | Self::Bridge { .. } | Self::Dial(_) | Self::Transfer { .. } => None,
+            Self::Hangup { .. } => None,
         }
     }
 }
@@ -405,7 +426,9 @@ impl Flow {
                 Verb::Record(_) | Verb::Pause { .. } | Verb::Set { .. } | Verb::Branch { .. } => (None, ""),
                 Verb::Dtmf(_) | Verb::Notify { .. } | Verb::Amd { .. } => (None, ""),
                 Verb::Dial(dial) => (dial.play.as_ref(), "/play"),
-                Verb::Bridge { .. } | Verb::Transfer { .. } | Verb::Hangup { .. } => (None, ""),
+                Verb::Bridge { .. } | Verb::Transfer { .. } | Verb::Webhook(_) | Verb::Hangup { .. } => {
+                    (None, "")
+                }
             };
             let at = format!("{}{member}", join("/steps", name));
             play.into_iter().flat_map(move |play| play.source.sounds_at(&at).collect::<Vec<_>>())
@@ -455,6 +478,7 @@ fn check_targets(step: &Value, at: &str, exists: impl Fn(&str) -> bool, faults: 
         }
     };
     check(join(at, "next"), step.get("next"));
+    check(join(at, "on_error"), step.get("on_error"));
     for (outcome, target) in step.get("on").and_then(Value::as_object).into_iter().flatten() {
         check(join(&join(at, "on"), outcome), Some(target));
     }
@@ -476,7 +500,7 @@ fn read_step(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Step> 
     let goes_on = match name {
         VerbName::Play | VerbName::Record | VerbName::Pause | VerbName::Set | VerbName::Notify => true,
         VerbName::Gather | VerbName::Dtmf | VerbName::Branch | VerbName::Bridge | VerbName::Amd => true,
-        VerbName::Dial | VerbName::Transfer => true,
+        VerbName::Dial | VerbName::Transfer | VerbName::Webhook => true,
         VerbName::Park | VerbName::Hangup => false,
     };
     let next = if goes_on { fields.str("next", 1..=64).map(str::to_owned) } else { None };
@@ -484,7 +508,7 @@ fn read_step(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Step> 
         VerbName::Gather | VerbName::Dtmf | VerbName::Branch | VerbName::Bridge | VerbName::Amd => true,
         VerbName::Dial | VerbName::Transfer => true,
         VerbName::Play | VerbName::Record | VerbName::Pause | VerbName::Set | VerbName::Notify => false,
-        VerbName::Park | VerbName::Hangup => false,
+        VerbName::Webhook | VerbName::Park | VerbName::Hangup => false,
     };
     let on = if has_outcomes { fields.nested("on", read_on) } else { None }.unwrap_or_default();
     for outcome in on.keys() {
@@ -603,18 +627,14 @@ fn read_verb(name: VerbName, fields: &mut Fields<'_>) -> Option<Verb> {
             wait_for_beep_ms: fields.u32_in("wait_for_beep_ms", 1..=120_000),
             parameters: AmdParameters::read_fields(fields),
         },
+        VerbName::Webhook => Verb::Webhook(WebhookStep::read_fields(fields)?),
         VerbName::Hangup => Verb::Hangup { reason: fields.word("reason", HangupReason::ALL) },
     })
 }
 
 fn read_cases(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Vec<Case>> {
-    let Some(list) = value.as_array().filter(|list| (1..=MAX_CASES).contains(&list.len())) else {
-        faults.push(pointer, format_args!("must be a list of 1 to {MAX_CASES} cases"));
-        return None;
-    };
-    let read = |(index, item): (usize, &Value)| {
-        let at = format!("{pointer}/{index}");
-        let mut fields = Fields::new(item, &at, faults);
+    let read = |item: &Value, at: &str, faults: &mut Faults| {
+        let mut fields = Fields::new(item, at, faults);
         let condition = fields.nested("if", read_condition);
         let condition = fields.required("if", condition);
         let then = fields.str("then", 1..=64);
@@ -622,8 +642,7 @@ fn read_cases(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Vec<C
         fields.finish();
         Some(Case { condition: condition?, then: then?.to_owned() })
     };
-    let cases: Vec<Option<Case>> = list.iter().enumerate().map(read).collect();
-    cases.into_iter().collect()
+    fault::list(value, pointer, 1..=MAX_CASES, "cases", read, faults)
 }
 
 fn read_condition(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Condition> {
@@ -674,13 +693,7 @@ fn read_number(value: &Value, pointer: &str, faults: &mut Faults) -> Option<f64>
 }
 
 fn read_alternatives(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Vec<Variable>> {
-    let Some(list) = value.as_array().filter(|list| (1..=MAX_CASES).contains(&list.len())) else {
-        faults.push(pointer, format_args!("must be a list of 1 to {MAX_CASES} values"));
-        return None;
-    };
-    let read = |(index, item)| read_variable(item, &format!("{pointer}/{index}"), faults);
-    let values: Vec<Option<Variable>> = list.iter().enumerate().map(read).collect();
-    values.into_iter().collect()
+    fault::list(value, pointer, 1..=MAX_CASES, "values", read_variable, faults)
 }
 
 fn read_pattern(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Pattern> {

@@ -19,6 +19,7 @@
 
 mod action;
 mod amd;
+mod ask;
 mod bridge;
 mod call;
 mod create;
@@ -26,6 +27,7 @@ mod dial;
 mod endpoint;
 pub mod event;
 mod fault;
+mod filter;
 pub mod flow;
 mod id;
 mod play;
@@ -39,9 +41,11 @@ mod time;
 mod trace;
 mod trunk;
 mod variable;
+pub mod webhook;
 
 pub use action::{Dtmf, Gather, HangupReason, Reject, Transfer, TransferMode};
 pub use amd::{Amd, AmdEvidence, AmdParameters, AmdReport, AmdResult};
+pub use ask::{StepAnswer, Then, WebhookStep};
 pub use bridge::{
     Bridge, BridgeCall, BridgeDtmf, BridgeMember, CreateBridge, JoinBridge, MAX_BRIDGED, Mute, MuteDirection,
     OnEnd, Role,
@@ -52,6 +56,7 @@ pub use dial::{DialEnd, DialStep, DialTarget, DialTo, DialToOne, GiveFlow, MAX_T
 pub use endpoint::{Endpoint, EndpointContact, PutEndpoint, SipTransport};
 pub use event::{EndpointGone, Event, EventData};
 pub use fault::{Fault, Faults, Fields};
+pub use filter::{EventTypes, NoSuchType};
 pub use id::{CallId, Cursor, InvalidId, PlayId, RecordingId};
 pub use play::{MAX_PLAYLIST, Play, PlayStarted, Sound, Source, Tone};
 pub use problem::{Code, Problem};
@@ -73,3 +78,4 @@ pub use trunk::{
     Secret, Srtp, TrunkSettings,
 };
 pub use variable::{MAX_VARIABLES, MAX_VARIABLES_BYTES, Variable, Variables};
+pub use webhook::{CreateWebhook, Webhook, WebhookStatus};

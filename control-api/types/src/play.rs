@@ -3,7 +3,7 @@
 use crate::{
     Fault, PlayId,
     call::words,
-    fault::{self, Faults, Fields, join, kind},
+    fault::{self, Faults, Fields},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -187,23 +187,13 @@ impl Source {
 }
 
 fn read_playlist(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Vec<Sound>> {
-    let Some(items) = value.as_array() else {
-        faults.push(pointer, format_args!("must be a list of sounds, not {}", kind(value)));
-        return None;
-    };
-    if items.is_empty() || items.len() > MAX_PLAYLIST {
-        faults.push(pointer, format_args!("must hold 1 to {MAX_PLAYLIST} sounds, not {}", items.len()));
-        return None;
-    }
-    let read = |(n, item): (usize, &Value)| {
-        let at = join(pointer, &n.to_string());
-        let mut fields = Fields::new(item, &at, faults);
+    let read = |item: &Value, at: &str, faults: &mut Faults| {
+        let mut fields = Fields::new(item, at, faults);
         let sound = Sound::read_fields(&mut fields, &[]);
         fields.finish();
         sound
     };
-    // Every item is read, so that every fault is told.
-    items.iter().enumerate().map(read).collect::<Vec<_>>().into_iter().collect()
+    fault::list(value, pointer, 1..=MAX_PLAYLIST, "sounds", read, faults)
 }
 
 impl Sound {

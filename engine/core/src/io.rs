@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control_api_types::{Call, CallId, CallStatus, EventData, Fault, Recording, RecordingEnd, RouteAnswer};
+use control_api_types::{
+    Call, CallId, CallStatus, EventData, Fault, Recording, RecordingEnd, RouteAnswer, StepAnswer,
+};
 use media_core::dtmf::Dial;
 use media_core::record::{self, Track};
 use media_core::{
@@ -50,31 +52,43 @@ pub enum Input {
         /// The leg that asked.
         leg: LegId,
         /// What the web server says.
-        answer: Result<RouteAnswer, NoRoute>,
+        answer: Result<RouteAnswer, NoAnswer>,
+    },
+    /// The answer to [`Output::AskStep`].
+    StepAnswered {
+        /// The leg that asked.
+        leg: LegId,
+        /// Its question.
+        question: u64,
+        /// What the web server says.
+        answer: Result<StepAnswer, NoAnswer>,
     },
 }
 
-/// Why a route's webhook tells nothing.
+/// Why a web server that was asked about a call tells nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoRoute {
+pub enum NoAnswer {
     /// It did not answer in time.
-    #[error("the route's webhook did not answer in time")]
+    #[error("the webhook did not answer in time")]
     Timeout,
     /// It could not be reached, or may not be.
-    #[error("the route's webhook could not be reached")]
+    #[error("the webhook could not be reached")]
     Unreachable,
     /// It answered with this HTTP status.
-    #[error("the route's webhook answered with HTTP status {0}")]
+    #[error("the webhook answered with HTTP status {0}")]
     Status(u16),
     /// It answered something that is no answer.
-    #[error("the answer of the route's webhook is not a flow or a rejection")]
+    #[error("the webhook's answer is none that it may give")]
     Unreadable,
     /// It names a flow that is not stored.
-    #[error("the route's webhook names a flow that does not exist")]
+    #[error("the webhook names a flow that does not exist")]
     UnknownFlow,
     /// Its flow uses what is not there.
-    #[error("the flow of the route's webhook has faults")]
+    #[error("the webhook's flow has faults")]
     FaultyFlow,
+    /// It names a step that its flow does not have.
+    #[error("the webhook names a step that does not exist")]
+    UnknownStep,
 }
 
 /// What the media shell reports of a leg.
@@ -198,6 +212,19 @@ pub enum Output {
         /// To be repeated in the answer.
         leg: LegId,
         /// Of the route.
+        url: String,
+        /// The longest wait.
+        timeout: Duration,
+        /// What to post.
+        call: Box<Call>,
+    },
+    /// POST the call to this URL, and come back with [`Input::StepAnswered`].
+    AskStep {
+        /// To be repeated in the answer.
+        leg: LegId,
+        /// To be repeated, too.
+        question: u64,
+        /// Of the flow's step.
         url: String,
         /// The longest wait.
         timeout: Duration,

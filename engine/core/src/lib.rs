@@ -102,7 +102,7 @@ pub use config::{
 };
 pub use dial::from_api as codec_from_api;
 pub use engine::{Engine, TimerKind};
-pub use io::{BridgePlan, CallEvent, DoorNews, Input, MediaCommand, MediaInput, NoRoute, Output, Refusal};
+pub use io::{BridgePlan, CallEvent, DoorNews, Input, MediaCommand, MediaInput, NoAnswer, Output, Refusal};
 pub use number::{NumberError, NumberFormat};
 pub use prompt::{Audio, Playlist, PromptId};
 pub use registrar::{Account, NameTaken, RegistrarCounts};

@@ -14,6 +14,7 @@ use sip_core::guard::GuardConfig;
 use crate::recordings::RecordingSettings;
 use crate::sounds::SoundConfig;
 use crate::trace::TraceConfig;
+use crate::webhooks::WebhookConfig;
 
 /// The settings of an [`Engine`](crate::Engine).
 #[derive(Clone, Debug)]
@@ -52,6 +53,8 @@ pub struct Config {
     pub stir: StirConfig,
     /// Where certificates and routes may be asked for.
     pub http: HttpConfig,
+    /// How events are posted to web servers.
+    pub webhooks: WebhookConfig,
     /// Bounds of what is played besides uploaded prompts.
     pub sounds: SoundConfig,
     /// Phones and browsers that register here.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use control_api_types::flow::Flow;
+use control_api_types::flow::{Flow, Verb};
 use control_api_types::{
     Bridge, BridgeCall, Call, CallId, CallStatus, CallTrace, Codec, CreateBridge, CreateCall, Cursor, Drain,
     Dtmf, Fault, Faults, FlowRef, FlowResource, FlowSummary, Gather, GiveFlow, HangupReason, JoinBridge,
@@ -27,6 +27,7 @@ use crate::prompts::{PromptError, PromptStore};
 use crate::task::Task;
 use crate::trace;
 use crate::trunks::TrunkStore;
+use crate::webhooks::Webhooks;
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,17 @@ pub enum Error {
     /// The recording has not ended.
     #[error("the recording goes on: stop it first")]
     Recording,
+    /// There are as many of these as may be.
+    #[error("there are {most} {kind} already: delete one first")]
+    TooMany {
+        /// What, in the plural.
+        kind: &'static str,
+        /// How many.
+        most: usize,
+    },
+    /// The system gave no random numbers.
+    #[error("no random numbers from the system")]
+    Random,
     /// More commands wait than may.
     #[error("the engine has more to do than it can take in")]
     Overloaded,
@@ -119,6 +131,7 @@ pub(crate) struct Shared {
     pub(crate) flows: FlowStore,
     pub(crate) changing_endpoints: Changing,
     pub(crate) trunks: TrunkStore,
+    pub(crate) webhooks: Webhooks,
     /// Tells which URLs may be asked for.
     pub(crate) web: Client,
     /// How recordings are written.
@@ -139,7 +152,10 @@ impl Engine {
     /// was accepted before, and this is what became of it.
     pub async fn originate(&self, request: CreateCall) -> Result<(Call, bool), Error> {
         if let Some(FlowRef::Inline(flow)) = &request.flow {
-            self.check_urls("/flow", flow.sounds())?;
+            self.check_flow_urls("/flow", flow)?;
+        }
+        if let Some(url) = &request.webhook_url {
+            self.check_url("/webhook_url", url)?;
         }
         let body_hash = body_hash(&request)?;
         let id = request.id.clone();
@@ -279,6 +295,21 @@ impl Engine {
     pub async fn gather(&self, id: &CallId, gather: Gather) -> Result<(), Error> {
         self.check_urls("", gather.play.iter().flat_map(|play| play.source.sounds_at("/play")))?;
         self.command(id, move |task, now, id| task.core.gather(now, id, gather)).await
+    }
+
+    /// Whether what a flow plays and asks may be asked for, as far as that can be told now.
+    fn check_flow_urls(&self, pointer: &str, flow: &Flow) -> Result<(), Error> {
+        self.check_urls(pointer, flow.sounds())?;
+        let mut faults = Faults::default();
+        for (name, step) in &flow.steps {
+            if let Verb::Webhook(webhook) = &step.verb
+                && !webhook.url.contains(['{', '}'])
+                && let Err(refused) = self.shared.web.check(&webhook.url)
+            {
+                faults.push(format!("{pointer}/steps/{name}/url"), refused);
+            }
+        }
+        Ok(faults.into_result(Some(())).map_err(Refusal::Validation)?)
     }
 
     /// Whether the URLs among `sounds` may be asked for, as far as that can be told now: a name's address cannot. Those with
@@ -464,7 +495,7 @@ impl Engine {
     /// Stores a flow; calls that run keep the version they started with.
     pub async fn put_flow(&self, name: String, flow: Flow) -> Result<FlowResource, Error> {
         let _changing = self.shared.flows.changing.lock().await;
-        self.check_urls("", flow.sounds())?;
+        self.check_flow_urls("", &flow)?;
         let flow = Arc::new(flow);
         let document = Arc::clone(&flow);
         self.ask(move |task, _| task.core.check_flow(&document)).await?.map_err(Refusal::Validation)?;
@@ -476,7 +507,7 @@ impl Engine {
 
     /// Checks a flow against what is stored here, without keeping it.
     pub async fn check_flow(&self, flow: Flow) -> Result<(), Error> {
-        self.check_urls("", flow.sounds())?;
+        self.check_flow_urls("", &flow)?;
         Ok(self.ask(move |task, _| task.core.check_flow(&flow)).await?.map_err(Refusal::Validation)?)
     }
 

@@ -63,18 +63,19 @@ impl EventHub {
     }
 
     /// Gives the event its cursor and hands it to every subscriber.
-    pub(crate) fn publish(&self, build: impl FnOnce(Cursor) -> Event) {
-        let newest = {
+    pub(crate) fn publish(&self, build: impl FnOnce(Cursor) -> Event) -> Arc<Event> {
+        let (newest, event) = {
             let mut ring = self.ring.lock();
             ring.newest.0 += 1;
             let event = Arc::new(build(ring.newest));
             if ring.events.len() == RING {
                 ring.events.pop_front();
             }
-            ring.events.push_back(event);
-            ring.newest
+            ring.events.push_back(Arc::clone(&event));
+            (ring.newest, event)
         };
         self.newest.send_replace(newest);
+        event
     }
 
     /// Reads on after `cursor`, or from now.

@@ -25,6 +25,7 @@ mod task;
 mod tests;
 mod trace;
 mod trunks;
+mod webhooks;
 
 pub use config::{Config, Reload};
 pub use engine::{CallQuery, CdrQuery, Engine, Error};
@@ -39,3 +40,4 @@ pub use recordings::{RecordingQuery, RecordingSettings};
 pub use sounds::SoundConfig;
 pub use start::StartError;
 pub use trace::{HepConfig, HepSecret, TraceConfig};
+pub use webhooks::WebhookConfig;

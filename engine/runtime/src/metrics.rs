@@ -83,6 +83,7 @@ impl Task {
         self.registrar_metrics(&mut text);
         self.sip_metrics(&mut text);
         self.media_metrics(&mut text);
+        self.webhook_metrics(&mut text);
         text.0
     }
 
@@ -162,6 +163,20 @@ impl Task {
         for (name, help, value) in self.transports.counts().named() {
             text.counter(&format!("carillon_sip_{name}_total"), help, value);
         }
+    }
+
+    fn webhook_metrics(&self, text: &mut Text) {
+        let figures = self.webhooks.figures();
+        text.gauge("carillon_webhooks_pending", "Events that wait for web servers.", figures.pending);
+        let name = "carillon_webhook_attempts_total";
+        text.family(name, "counter", "Attempts to deliver an event, by result.");
+        text.sample(name, &[("result", "delivered")], figures.delivered);
+        text.sample(name, &[("result", "failed")], figures.failed);
+        let help = "Events for web servers that were not delivered: no room, or a day of failed attempts.";
+        let name = "carillon_webhook_events_lost_total";
+        text.family(name, "counter", help);
+        text.sample(name, &[("reason", "dropped")], figures.dropped);
+        text.sample(name, &[("reason", "given-up")], figures.given_up);
     }
 
     fn media_metrics(&self, text: &mut Text) {

@@ -18,7 +18,7 @@ use crate::endpoints;
 use crate::engine::{COMMANDS, Engine, Shared, now};
 use crate::events::EventHub;
 use crate::flows::FlowStore;
-use crate::http::{Certificates, Client, Webhooks};
+use crate::http::{Certificates, Client, Questions};
 use crate::journal::{EndedCall, Journal, JournalError};
 use crate::prompts::{PromptError, PromptStore};
 use crate::recordings;
@@ -26,6 +26,7 @@ use crate::sounds::Sounds;
 use crate::task::{Sources, State, Task};
 use crate::trace::{Hep, Trace};
 use crate::trunks::TrunkStore;
+use crate::webhooks::Webhooks;
 
 /// Why the engine could not start.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +95,9 @@ impl Engine {
             Recorders::start(record, move |recorded| recorded_tell.try_send(Arc::clone(recorded)).is_ok())
                 .map_err(|source| StartError::Recordings { folder: record_config.folder.clone(), source })?;
         recordings::end_crashed(&journal, open, &left, started_at).await?;
-        end_crashed_calls(&journal, &events, &node, started_at).await?;
+        let webhooks = Webhooks::open(journal.clone(), Client::new(&config.http, false)?, config.webhooks)?;
+        end_crashed_calls(&journal, &events, &webhooks, &node, started_at).await?;
+        webhooks.earlier_calls_are_over();
         let prompts = PromptStore::open(&config.media_dir, journal.clone())?;
         let flows = FlowStore::open(journal.clone())?;
         let served = config.sip_listen.iter().map(|listener| listener.transport).collect();
@@ -177,7 +180,7 @@ impl Engine {
         let sounds =
             Sounds::open(prompts.clone(), web.clone(), &config.media_dir, &config.sounds, answer.clone())
                 .map_err(StartError::Sounds)?;
-        let webhooks = Webhooks::new(Client::new(&config.http, false)?, answer);
+        let questions = Questions::new(Client::new(&config.http, false)?, answer, webhooks.secret());
         let (drained_tell, drained) = watch::channel(false);
         let (stopped_tell, stopped) = watch::channel(false);
         let task = Task {
@@ -195,7 +198,8 @@ impl Engine {
             media_public_ip: config.media_public_ip,
             journalled,
             certificates,
-            webhooks,
+            questions,
+            webhooks: webhooks.clone(),
             drained: drained_tell,
             state: State::default(),
         };
@@ -219,6 +223,7 @@ impl Engine {
             folder: record_config.folder.clone(),
         };
         tokio::spawn(prune(keep, stopped.clone()));
+        tokio::spawn(webhooks.clone().run(stopped.clone()));
         Ok(Engine {
             shared: Arc::new(Shared {
                 commands,
@@ -228,6 +233,7 @@ impl Engine {
                 flows,
                 changing_endpoints: Arc::default(),
                 trunks,
+                webhooks,
                 web,
                 recordings: record_config,
                 room,
@@ -243,6 +249,7 @@ impl Engine {
 async fn end_crashed_calls(
     journal: &Journal,
     events: &EventHub,
+    webhooks: &Webhooks,
     node: &Arc<str>,
     at: Timestamp,
 ) -> Result<(), StartError> {
@@ -263,7 +270,7 @@ async fn end_crashed_calls(
         let (tell, told) = oneshot::channel();
         journal.end(row, move |result| drop(tell.send(result)))?;
         told.await.map_err(|_| JournalError::Closed)??;
-        events.publish(|cursor| Event {
+        let event = events.publish(|cursor| Event {
             id: Ulid::generate().to_string(),
             cursor,
             // How many events came before is not known any more.
@@ -274,6 +281,7 @@ async fn end_crashed_calls(
             client_state: call.client_state.clone(),
             data: EventData::CallEnded(Box::new(call)),
         });
+        webhooks.offer(&event);
     }
     Ok(())
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control_api_types::{
-    Call, CallId, CreateCall, Disposition, Drain, Event, EventData, RouteAnswer, Timestamp,
+    Call, CallId, CreateCall, Disposition, Drain, Event, EventData, RouteAnswer, StepAnswer, Timestamp,
 };
-use engine_core::{BridgePlan, CallEvent, DoorNews, Input, MediaCommand, MediaInput, NoRoute, Output};
+use engine_core::{BridgePlan, CallEvent, DoorNews, Input, MediaCommand, MediaInput, NoAnswer, Output};
 use media_core::{BridgeId, LegId};
 use media_io::record::{Recorded, Recorders};
 use media_io::{LegEvent, Media};
@@ -19,12 +19,13 @@ use ulid::Ulid;
 
 use crate::engine::{Command, Error};
 use crate::events::EventHub;
-use crate::http::{Certificates, Fetched, Webhooks};
+use crate::http::{Certificates, Fetched, Questions};
 use crate::journal::{EndedCall, Journal, JournalError};
 use crate::quality::Quality;
 use crate::recordings;
 use crate::sounds::{Loaded, Sounds, Step};
 use crate::trace::{Captured, Hep, Trace};
+use crate::webhooks::Webhooks;
 
 /// Inputs handled before outputs are carried out: bounds how long a sent message waits behind arriving ones.
 const BATCH: usize = 64;
@@ -52,7 +53,9 @@ pub(crate) enum Answer {
     /// A certificate, or none.
     Certificate(Fetched),
     /// What becomes of the call of this leg.
-    Route(LegId, Result<RouteAnswer, NoRoute>),
+    Route(LegId, Result<RouteAnswer, NoAnswer>),
+    /// How the flow of the call of this leg goes on, which asked this question.
+    Step(LegId, u64, Result<StepAnswer, NoAnswer>),
     /// Something to play.
     Sound(Box<Loaded>),
 }
@@ -108,6 +111,7 @@ pub(crate) struct Task {
     /// For the journal to answer by.
     pub(crate) journalled: mpsc::Sender<Journalled>,
     pub(crate) certificates: Certificates,
+    pub(crate) questions: Questions,
     pub(crate) webhooks: Webhooks,
     /// Turns true when the engine drains and has no call left.
     pub(crate) drained: watch::Sender<bool>,
@@ -240,6 +244,9 @@ impl Task {
             Woken::Answer(Answer::Route(leg, answer)) => {
                 self.input(now, Input::RouteAnswered { leg, answer });
             }
+            Woken::Answer(Answer::Step(leg, question, answer)) => {
+                self.input(now, Input::StepAnswered { leg, question, answer });
+            }
             Woken::Command(command) => {
                 // A panic ends the one call the command was about, not the engine with all the others.
                 if catch_unwind(AssertUnwindSafe(|| command(self, now))).is_err() {
@@ -333,7 +340,12 @@ impl Task {
                         self.input(now, Input::Certificate { leg, result });
                     }
                 }
-                Output::AskRoute { leg, url, timeout, call } => self.webhooks.ask(leg, url, timeout, call),
+                Output::AskRoute { leg, url, timeout, call } => {
+                    self.questions.ask_route(leg, url, timeout, call)
+                }
+                Output::AskStep { leg, question, url, timeout, call } => {
+                    self.questions.ask_step(leg, question, url, timeout, call);
+                }
                 Output::Event(event) => self.publish_call_event(event),
                 Output::Ended { call, seq, at_unix_ms } => {
                     self.trace.ended(&call.id);
@@ -452,7 +464,7 @@ impl Task {
     pub(crate) fn originate(
         &mut self,
         now: Instant,
-        request: CreateCall,
+        mut request: CreateCall,
         body_hash: [u8; 32],
         tell: oneshot::Sender<Result<Call, Error>>,
     ) {
@@ -466,8 +478,12 @@ impl Task {
                 false => drop(tell.send(Err(Error::IdTaken))),
             };
         }
+        let webhook = (request.webhook_url.take(), request.webhook_secret.take());
         match self.core.originate(now, id.clone(), request) {
             Ok(call) => {
+                if let (Some(url), secret) = webhook {
+                    self.webhooks.of_call(&id, url, secret);
+                }
                 let accepting = Accepting { call, body_hash, tell, again: Vec::new() };
                 self.state.accepting.insert(id, accepting);
             }
@@ -582,6 +598,7 @@ impl Task {
     /// Forgets a call that the journal did not take: it never was.
     fn discard(&mut self, now: Instant, id: CallId) {
         self.core.abandon(now, &id);
+        self.webhooks.call_is_over(&id);
         self.state.refused.insert(id);
     }
 
@@ -602,7 +619,8 @@ impl Task {
         let disposition = call.disposition.map_or("", Disposition::as_str);
         tracing::info!(call_id = %call.id, disposition, sip_status = call.sip_status, "call ended");
         let (id, client_state) = (call.id.clone(), call.client_state.clone());
-        self.publish(Some(id), client_state, Some(seq), at_unix_ms, EventData::CallEnded(call));
+        self.publish(Some(id.clone()), client_state, Some(seq), at_unix_ms, EventData::CallEnded(call));
+        self.webhooks.call_is_over(&id);
     }
 
     fn publish_node_event(&self, data: EventData, at_unix_ms: u64) {
@@ -630,7 +648,7 @@ impl Task {
         at_unix_ms: u64,
         data: EventData,
     ) {
-        self.events.publish(|cursor| Event {
+        let event = self.events.publish(|cursor| Event {
             id: Ulid::generate().to_string(),
             cursor,
             seq,
@@ -640,6 +658,7 @@ impl Task {
             call_id,
             client_state,
         });
+        self.webhooks.offer(&event);
     }
 
     pub(crate) fn drain(&mut self, now: Instant, on: bool) -> Drain {

@@ -50,6 +50,7 @@ impl Bench {
             routes: Vec::new(),
             stir: Default::default(),
             http: Default::default(),
+            webhooks: Default::default(),
             sounds: Default::default(),
             registrar: Default::default(),
             database: folder.join("carillon.db"),

@@ -15,7 +15,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::fault::SpanFault;
-use super::{endpoints, file, listen, stir, trunks};
+use super::{endpoints, file, listen, stir, trunks, webhooks};
 
 /// The configuration, checked.
 #[derive(Debug)]
@@ -57,6 +57,7 @@ pub(super) fn check(
     let media = media(&file.media, &mut faults);
     let limits = limits(&file.limits, &mut faults);
     let http = stir::http(&file.http, folder, &mut faults);
+    let webhooks = webhooks::webhooks(&file.webhooks, folder, &mut faults);
     let stir = stir::stir(&file.stir, &http, folder, &mut faults);
     stir::needs_anchors(&file.stir, file.stir.verify.as_ref(), &mut faults);
     let around = trunks::Around {
@@ -87,6 +88,7 @@ pub(super) fn check(
         routes,
         stir,
         http,
+        webhooks,
         sounds,
         registrar,
         database: folder.join(database(&file.storage.database_url, &mut faults)),

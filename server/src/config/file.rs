@@ -28,6 +28,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) http: Http,
     #[serde(default)]
+    pub(super) webhooks: Webhooks,
+    #[serde(default)]
     /// Read by [`super::trunks`].
     #[expect(dead_code, reason = "known here, so that unknown sections are told from it")]
     trunks: Vec<BTreeMap<String, IgnoredAny>>,
@@ -315,6 +317,18 @@ pub(super) struct Http {
     pub(super) allow_private: Vec<Spanned<String>>,
     pub(super) allow_plain: bool,
     pub(super) ca_file: Option<Spanned<PathBuf>>,
+}
+
+/// What is not here has the defaults of `engine_runtime::WebhookConfig`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Webhooks {
+    pub(super) secret: Option<Spanned<String>>,
+    pub(super) secret_file: Option<Spanned<PathBuf>>,
+    pub(super) timeout_s: Option<Spanned<u32>>,
+    pub(super) retry_s: Option<Spanned<Vec<Spanned<u32>>>>,
+    pub(super) max_pending: Option<Spanned<u32>>,
+    pub(super) max_pending_mb: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -12,6 +12,7 @@ mod file;
 mod listen;
 mod stir;
 mod trunks;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 

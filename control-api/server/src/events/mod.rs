@@ -16,7 +16,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use control_api_types::{CallId, Code, Cursor};
+use control_api_types::{CallId, Code, Cursor, EventTypes};
 use feed::{Feed, Filter};
 pub(crate) use socket::Commands;
 
@@ -66,7 +66,15 @@ pub(crate) async fn of_call(
 fn subscribe(app: &App, parts: &axum::http::request::Parts, call: Option<&CallId>) -> Result<Feed, Failure> {
     let mut params = Params::of(&parts.uri);
     params.text("access_token");
-    let types = params.text("types").map(str::to_owned);
+    let types = match EventTypes::from_list(params.text("types").unwrap_or_default()) {
+        Ok(types) => types,
+        Err(wrong) => {
+            for no_such in wrong {
+                params.fault("types", no_such);
+            }
+            EventTypes::all()
+        }
+    };
     let call = match call {
         Some(id) => Some(id.clone()),
         None => params.parse::<CallId>("call_id"),
@@ -81,7 +89,7 @@ fn subscribe(app: &App, parts: &axum::http::request::Parts, call: Option<&CallId
             None => {}
         }
     }
-    let filter = params.finish(Filter::new(types.as_deref(), call))?;
+    let filter = params.finish(Filter::new(types, call))?;
     let subscription = app.engine.subscribe(cursor).map_err(|_| expired())?;
     Ok(Feed::new(subscription, filter))
 }

@@ -190,6 +190,7 @@ fn config(folder: &Folder, sip: SocketAddr) -> Config {
         routes: vec![park],
         stir: Default::default(),
         http: Default::default(),
+        webhooks: Default::default(),
         sounds: Default::default(),
         registrar: Default::default(),
         database: folder.0.join("carillon.db"),

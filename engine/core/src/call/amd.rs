@@ -108,7 +108,8 @@ impl LiveCall {
     pub(super) fn wait_over(&mut self, ctx: &mut Context<'_>) {
         let outcome = match self.awaited() {
             Some(Awaits::Beep) => Outcome::Answered(AmdResult::Machine),
-            Some(Awaits::Nothing | Awaits::Program(_) | Awaits::Verdict { .. }) | None => Outcome::Done,
+            Some(Awaits::Nothing | Awaits::Program(_) | Awaits::Verdict { .. } | Awaits::Answer(_))
+            | None => Outcome::Done,
         };
         self.step_over(ctx, outcome);
     }

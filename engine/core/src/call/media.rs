@@ -84,6 +84,8 @@ pub(super) enum Awaits {
     Verdict { wait_for_beep: Option<Duration> },
     /// A machine's beep, or the end of the wait for it.
     Beep,
+    /// The answer of a web server to this question.
+    Answer(u64),
 }
 
 /// The programs that were started and have not told their end.
@@ -522,7 +524,7 @@ impl LiveCall {
     }
 
     /// Does what the flow wants until it waits for something.
-    fn drive(&mut self, ctx: &mut Context<'_>, events: Vec<EventData>, next: Next) {
+    pub(super) fn drive(&mut self, ctx: &mut Context<'_>, events: Vec<EventData>, next: Next) {
         let (mut events, mut next) = (events, next);
         loop {
             for event in events {
@@ -567,6 +569,7 @@ impl LiveCall {
                     ctx.timers.set(self.leg, CallTimer::Pause, ctx.now + time);
                     return;
                 }
+                Next::Ask { url, timeout } => return self.ask_step(ctx, url, timeout),
                 Next::Amd { parameters, wait_for_beep } => {
                     let Some(result) = self.amd_step(ctx, parameters, wait_for_beep) else { return };
                     let Some(step) = self.resume(ctx.now, Outcome::Answered(result)) else { return };

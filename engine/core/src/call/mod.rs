@@ -12,6 +12,7 @@
 //! statistics and yet no peer can hold it back.
 
 mod amd;
+mod ask;
 mod branch;
 mod bridged;
 mod dialling;

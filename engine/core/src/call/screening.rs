@@ -7,12 +7,12 @@
 //! ```
 //! The caller has a 100 Trying meanwhile, and may give up at any time.
 
+use super::ask::usable;
 use super::*;
 use crate::config::{OnError, Webhook};
-use crate::flow;
-use crate::io::NoRoute;
+use crate::io::NoAnswer;
 use crate::stir::{self, Unverified};
-use control_api_types::{Faults, FlowRef, RouteAnswer};
+use control_api_types::RouteAnswer;
 use sip_stir::{Chain, Failure as Disbelief, NoChain, Pending, Verified};
 
 /// What is to be found out.
@@ -115,19 +115,11 @@ impl LiveCall {
     }
 
     /// The webhook has answered, or will not.
-    pub(crate) fn on_route(&mut self, ctx: &mut Context<'_>, answer: Result<RouteAnswer, NoRoute>) {
+    pub(crate) fn on_route(&mut self, ctx: &mut Context<'_>, answer: Result<RouteAnswer, NoAnswer>) {
         let Some((offer, Awaited::Route { on_error })) = self.take_screening() else { return };
         let answer = answer.and_then(|answer| match answer {
             RouteAnswer::Reject { reject } => Ok(Err(reject)),
-            RouteAnswer::Flow { flow, variables } => match flow {
-                FlowRef::Name(name) => ctx.flows.get(&name).cloned().ok_or(NoRoute::UnknownFlow),
-                FlowRef::Inline(flow) => {
-                    let mut faults = Faults::default();
-                    flow::check(&flow, "/flow", ctx.prompts, &mut faults);
-                    faults.into_result(Some(flow)).map_err(|_| NoRoute::FaultyFlow)
-                }
-            }
-            .map(|flow| Ok((flow, variables))),
+            RouteAnswer::Flow { flow, variables } => usable(ctx, flow).map(|flow| Ok((flow, variables))),
         });
         let decision = answer.unwrap_or_else(|why| {
             self.record.sip_reason = Some(why.to_string());

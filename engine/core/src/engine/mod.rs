@@ -213,6 +213,9 @@ impl Engine {
             Input::RouteAnswered { leg, answer } => {
                 self.with_call(now, leg, |call, ctx| call.on_route(ctx, answer))
             }
+            Input::StepAnswered { leg, question, answer } => {
+                self.with_call(now, leg, |call, ctx| call.step_answered(ctx, question, answer));
+            }
         }
         self.settle(now);
     }

@@ -68,6 +68,11 @@ pub(crate) fn check(flow: &Flow, pointer: &str, prompts: &Prompts, faults: &mut 
                     faults.push(format!("{at}/to"), bad);
                 }
             }
+            Verb::Webhook(webhook) => {
+                if let Err(bad) = variables::check(&webhook.url) {
+                    faults.push(format!("{at}/url"), bad);
+                }
+            }
             Verb::Dtmf(dtmf) => {
                 if let Err(bad) = variables::check(&dtmf.digits) {
                     faults.push(format!("{at}/digits"), bad);

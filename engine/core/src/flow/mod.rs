@@ -4,4 +4,4 @@ mod check;
 mod run;
 
 pub(crate) use check::check;
-pub(crate) use run::{Next, Run};
+pub(crate) use run::{Diversion, Next, Run};

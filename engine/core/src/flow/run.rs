@@ -61,10 +61,24 @@ pub(crate) enum Next {
     Dial(Box<DialStep>),
     /// Have the far side call this one.
     Transfer(String),
+    /// Ask a web server.
+    Ask {
+        /// Where.
+        url: String,
+        /// How long to wait for the answer.
+        timeout: Duration,
+    },
     /// The flow is over.
     Hangup(HangupReason),
     /// The flow took more than [`MAX_RUSH`] steps without waiting, or sets more variables than a call may have.
     Limit,
+}
+
+/// Where a flow goes on that is not told by its own steps.
+#[derive(Debug)]
+pub(crate) enum Diversion {
+    Step(String),
+    Flow(Arc<Flow>),
 }
 
 impl Run {
@@ -89,11 +103,40 @@ impl Run {
         call: &mut Call,
         emit: &mut dyn FnMut(EventData),
     ) -> Next {
+        self.waited(now);
+        let target = self.step().and_then(|step| step.follow(outcome)).map(str::to_owned);
+        self.go(target, call, emit)
+    }
+
+    /// Goes on where somebody else says: at this step, or at the start of another flow. What has been rushed counts on: an
+    /// answer that comes at once is no rest.
+    pub(crate) fn divert(
+        &mut self,
+        to: Diversion,
+        now: Instant,
+        call: &mut Call,
+        emit: &mut dyn FnMut(EventData),
+    ) -> Next {
+        self.waited(now);
+        let target = match to {
+            Diversion::Step(step) => step,
+            Diversion::Flow(flow) => {
+                self.flow = flow;
+                self.flow.start.clone()
+            }
+        };
+        self.go(Some(target), call, emit)
+    }
+
+    /// Whether its flow has this step.
+    pub(crate) fn has_step(&self, name: &str) -> bool {
+        self.flow.steps.contains_key(name)
+    }
+
+    fn waited(&mut self, now: Instant) {
         let waited = now.saturating_duration_since(std::mem::replace(&mut self.since, now));
         let given_back = waited.as_millis() / STEP_TIME.as_millis();
         self.rush = self.rush.saturating_sub(u32::try_from(given_back).unwrap_or(u32::MAX));
-        let target = self.step().and_then(|step| step.follow(outcome)).map(str::to_owned);
-        self.go(target, call, emit)
     }
 
     /// The name of the current step.
@@ -108,6 +151,7 @@ impl Run {
             Some(Verb::Amd { .. } | Verb::Bridge { .. } | Verb::Dial(_) | Verb::Transfer { .. }) => true,
             Some(Verb::Play(_) | Verb::Gather(_) | Verb::Set { .. } | Verb::Branch { .. }) => false,
             Some(Verb::Dtmf(_) | Verb::Record(_) | Verb::Notify { .. } | Verb::Hangup { .. }) => false,
+            Some(Verb::Webhook(_)) => false,
         }
     }
 
@@ -125,7 +169,7 @@ impl Run {
             }
             Verb::Set { .. } | Verb::Branch { .. } | Verb::Dtmf(_) | Verb::Record(_) => None,
             Verb::Dial(_) | Verb::Transfer { .. } => None,
-            Verb::Notify { .. } | Verb::Hangup { .. } => None,
+            Verb::Notify { .. } | Verb::Webhook(_) | Verb::Hangup { .. } => None,
         }
     }
 
@@ -197,6 +241,11 @@ impl Run {
                 }
                 Verb::Dial(dial) => return Next::Dial(Box::new(insert_into(dial, call))),
                 Verb::Transfer { to } => return Next::Transfer(variables::render(to, call).into_owned()),
+                Verb::Webhook(webhook) => {
+                    let url = variables::render(&webhook.url, call).into_owned();
+                    let timeout = Duration::from_millis(u64::from(webhook.timeout_ms));
+                    return Next::Ask { url, timeout };
+                }
                 Verb::Hangup { reason } => return Next::Hangup(reason.unwrap_or(HangupReason::Normal)),
                 Verb::Set { variables } => {
                     // All values are taken before any is set, so that their order does not matter.

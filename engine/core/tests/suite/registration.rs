@@ -180,6 +180,7 @@ impl Day {
                 | Output::Accept(_)
                 | Output::FetchCertificate { .. }
                 | Output::AskRoute { .. }
+                | Output::AskStep { .. }
                 | Output::Dialog { .. }
                 | Output::Event(_)
                 | Output::Ended { .. } => panic!("there are no calls"),

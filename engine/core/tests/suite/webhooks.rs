@@ -1,9 +1,9 @@
-//! Routes that ask a web server what becomes of a call.
+//! Routes and steps of flows that ask a web server what becomes of a call.
 
 use std::time::Duration;
 
-use control_api_types::{RouteAnswer, Variable};
-use engine_core::{Input, NoRoute, OnError, Route, RouteAction, RouteMatch, Webhook};
+use control_api_types::{RouteAnswer, StepAnswer, Variable};
+use engine_core::{Input, NoAnswer, OnError, Route, RouteAction, RouteMatch, Webhook};
 use serde_json::{Value, json};
 use sip_core::SessionId;
 
@@ -29,7 +29,7 @@ fn ring(world: &mut World, script: Script) -> (SessionId, String) {
     (session, call.id.to_string())
 }
 
-fn answer(world: &mut World, answer: Result<Value, NoRoute>) {
+fn answer(world: &mut World, answer: Result<Value, NoAnswer>) {
     let leg = world.questions[0].0;
     let answer = answer.map(|body| RouteAnswer::from_json(&body).unwrap());
     world.engine.handle_input(world.now, Input::RouteAnswered { leg, answer });
@@ -44,7 +44,7 @@ const ANSWERED: &str = "initiated
     ended completed answered by engine 200";
 
 #[track_caller]
-fn check(on_error: OnError, answered: Result<Value, NoRoute>, status: u16, story: &str, why: Option<&str>) {
+fn check(on_error: OnError, answered: Result<Value, NoAnswer>, status: u16, story: &str, why: Option<&str>) {
     let mut world = world(on_error);
     let (session, id) = ring(&mut world, &[]);
     assert_eq!(world.carrier.outcomes.get(&session), None, "nothing but 100 Trying yet");
@@ -87,10 +87,10 @@ fn the_answer_is_a_refusal() {
 fn without_a_good_answer_the_route_says_what_to_do() {
     let faulty = json!({"flow": {"start": "a", "steps": {"a": {"verb": "play", "prompt": "nothing"}}}});
     for answered in [
-        Err(NoRoute::Timeout),
-        Err(NoRoute::Unreachable),
-        Err(NoRoute::Status(500)),
-        Err(NoRoute::Unreadable),
+        Err(NoAnswer::Timeout),
+        Err(NoAnswer::Unreachable),
+        Err(NoAnswer::Status(500)),
+        Err(NoAnswer::Unreadable),
         Ok(json!({"flow": "none"})),
         Ok(faulty),
     ] {
@@ -109,4 +109,78 @@ fn a_caller_may_give_up_before_the_answer() {
     world.run_for(3_000);
     answer(&mut world, Ok(json!({"flow": "menu"})));
     world.check(&id, "ended no-answer no-answer by remote 487");
+}
+
+/// A parked caller's flow asks at `ask`; `next` and `on_error` lead elsewhere.
+fn asking() -> Value {
+    json!({"start": "ask", "steps": {
+        "ask": {"verb": "webhook", "url": "https://h.example/{to}", "timeout_ms": 500, "on_error": "sorry", "next": "tell"},
+        "tell": {"verb": "notify", "data": {"tier": "{tier}"}, "next": "bye"},
+        "vip": {"verb": "set", "variables": {"seen": "vip"}, "next": "tell"},
+        "sorry": {"verb": "notify", "data": {"why": "{ask.error}"}, "next": "bye"},
+        "bye": {"verb": "hangup"}}})
+}
+
+/// The steps after the answer, and what was notified.
+fn steps_after(answered: Result<Value, NoAnswer>) -> Vec<String> {
+    let mut world = World::with_routes(vec![Route {
+        matches: RouteMatch::default(),
+        action: RouteAction::Flow("asking".into()),
+    }]);
+    world.put_flow("asking", asking()).unwrap();
+    world.put_flow("other", json!({"start": "bye", "steps": {"bye": {"verb": "hangup"}}})).unwrap();
+    world.carrier.call(world.now, ENGINE.parse().unwrap(), "100", None, &[]);
+    world.run_for(100);
+    let (leg, question, url, call) = world.step_questions.pop().expect("the step asks");
+    assert_eq!((url.as_str(), call.from.as_str()), ("https://h.example/100", "+62811"));
+    let answer = answered.map(|body| StepAnswer::from_json(&body).unwrap());
+    // Another question's answer changes nothing.
+    let stale = Input::StepAnswered { leg, question: question + 1, answer: Ok(StepAnswer::default()) };
+    world.engine.handle_input(world.now, stale);
+    world.run_for(100);
+    assert_eq!(world.engine.load().live, 1);
+    world.engine.handle_input(world.now, Input::StepAnswered { leg, question, answer });
+    world.run();
+    assert_eq!((world.carrier.live(), world.media.open_ports(), world.engine.load().live), (0, 0, 0));
+    let lines = world.stories[&call.id].lines.clone();
+    lines.into_iter().filter(|line| line.starts_with("step ") || line.starts_with("notify")).skip(1).collect()
+}
+
+#[test]
+fn a_step_goes_on_as_the_web_server_says() {
+    for (answered, expected) in [
+        (Ok(json!({})), &["step tell notify", r#"notify {"tier":""}"#, "step bye hangup"][..]),
+        (
+            Ok(json!({"variables": {"tier": "gold"}, "next": "vip"})),
+            &["step vip set", "step tell notify", r#"notify {"tier":"gold"}"#, "step bye hangup"],
+        ),
+        (Ok(json!({"flow": "other"})), &["step bye hangup"]),
+        (Ok(json!({"flow": {"start": "a", "steps": {"a": {"verb": "hangup"}}}})), &["step a hangup"]),
+        (
+            Ok(json!({"next": "nowhere"})),
+            &[
+                "step sorry notify",
+                r#"notify {"why":"the webhook names a step that does not exist"}"#,
+                "step bye hangup",
+            ],
+        ),
+        (
+            Ok(json!({"flow": "none"})),
+            &[
+                "step sorry notify",
+                r#"notify {"why":"the webhook names a flow that does not exist"}"#,
+                "step bye hangup",
+            ],
+        ),
+        (
+            Err(NoAnswer::Timeout),
+            &[
+                "step sorry notify",
+                r#"notify {"why":"the webhook did not answer in time"}"#,
+                "step bye hangup",
+            ],
+        ),
+    ] {
+        assert_eq!(steps_after(answered.clone()), expected, "{answered:?}");
+    }
 }

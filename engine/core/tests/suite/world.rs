@@ -74,6 +74,8 @@ pub(crate) struct World {
     pub(crate) fetches: Vec<(LegId, String)>,
     /// What routes have asked about.
     pub(crate) questions: Vec<(LegId, String, Call)>,
+    /// What steps of flows ask: leg, question, URL, what is posted.
+    pub(crate) step_questions: Vec<(LegId, u64, String, Call)>,
     /// What the engine has refused calls with.
     pub(crate) refusals: Vec<String>,
     /// The most live calls seen at any moment.
@@ -225,6 +227,7 @@ impl World {
             certificates: BTreeMap::new(),
             fetches: Vec::new(),
             questions: Vec::new(),
+            step_questions: Vec::new(),
             refusals: Vec::new(),
             most_live: 0,
             cut: Vec::new(),
@@ -458,6 +461,9 @@ impl World {
                     self.fetches.push((leg, url));
                 }
                 Output::AskRoute { leg, url, timeout: _, call } => self.questions.push((leg, url, *call)),
+                Output::AskStep { leg, question, url, timeout: _, call } => {
+                    self.step_questions.push((leg, question, url, *call));
+                }
                 Output::Dialog { call, sip_call_id } => {
                     self.dialogs.entry(call).or_default().push(sip_call_id);
                 }

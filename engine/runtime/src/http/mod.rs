@@ -6,15 +6,15 @@
 
 mod address;
 mod certificates;
+mod question;
 #[cfg(test)]
 mod tests;
-mod webhook;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, ClientBuilder, Response, StatusCode, Url};
 use sip_core::Network;
@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use self::address::Resolver;
 pub(crate) use self::certificates::{Certificates, Fetched, lifetime};
-pub(crate) use self::webhook::Webhooks;
+pub(crate) use self::question::Questions;
 
 /// Where requests may go.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +40,9 @@ const REDIRECTS: usize = 3;
 
 /// Names that are resolved at once. `getaddrinfo` cannot be taken back: each occupies a thread until it returns.
 const LOOKUPS: usize = 32;
+
+/// Octets read of an answer that nobody is interested in.
+const UNREAD: usize = 16 * 1024;
 
 /// Why a request had no usable answer.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +148,31 @@ impl Client {
         let response = request.send().await.map_err(failure)?;
         let reply = Reply::read(response, limit).await?;
         Ok((reply.headers, reply.body.ok_or(Failure::Status(StatusCode::NOT_MODIFIED.as_u16()))?))
+    }
+
+    /// Posts JSON; whatever the answer holds, its status is what counts.
+    pub(crate) async fn post(&self, url: &str, mut headers: HeaderMap, json: Vec<u8>) -> Result<(), Failure> {
+        let url = self.check(url)?;
+        headers.insert(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut response = self.client.post(url).headers(headers).body(json).send().await.map_err(failure)?;
+        let status = response.status();
+        // The connection is used again if its answer was read, as far as that is worth it.
+        drop(read(&mut response, UNREAD).await);
+        if status.is_success() { Ok(()) } else { Err(Failure::Status(status.as_u16())) }
+    }
+
+    /// Posts JSON, and gives the answer, which must be a success.
+    pub(crate) async fn ask(
+        &self,
+        url: &str,
+        mut headers: HeaderMap,
+        json: Vec<u8>,
+        limit: usize,
+    ) -> Result<Vec<u8>, Failure> {
+        let url = self.check(url)?;
+        headers.insert(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let response = self.client.post(url).headers(headers).body(json).send().await.map_err(failure)?;
+        Reply::read(response, limit).await?.body.ok_or(Failure::Status(StatusCode::NOT_MODIFIED.as_u16()))
     }
 
     /// Asks for what lies at `url`, if it is not what `conditions` tell.

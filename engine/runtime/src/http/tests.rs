@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use control_api_types::{Call, FlowRef, RouteAnswer};
-use engine_core::NoRoute;
+use engine_core::NoAnswer;
 use media_core::LegId;
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
@@ -239,19 +239,19 @@ async fn routes_are_asked() {
     })
     .await;
     let (tell, mut answers) = mpsc::channel(8);
-    let webhooks = Webhooks::new(Client::new(&local(), false).unwrap(), tell);
+    let questions = Questions::new(Client::new(&local(), false).unwrap(), tell, None);
     let menu = RouteAnswer::Flow { flow: FlowRef::Name("menu".into()), variables: Default::default() };
     for (url, timeout_ms, expected) in [
         (server.url("/menu"), 30_000, Ok(menu)),
         (server.url("/busy"), 30_000, Ok(RouteAnswer::Reject { reject: 486 })),
-        (server.url("/rubbish"), 30_000, Err(NoRoute::Unreadable)),
-        (server.url("/fault"), 30_000, Err(NoRoute::Unreadable)),
-        (server.url("/large"), 30_000, Err(NoRoute::Unreadable)),
-        (server.url("/oops"), 30_000, Err(NoRoute::Status(500))),
-        (server.url("/silent"), 50, Err(NoRoute::Timeout)),
-        ("http://127.0.0.2/".into(), 30_000, Err(NoRoute::Unreachable)),
+        (server.url("/rubbish"), 30_000, Err(NoAnswer::Unreadable)),
+        (server.url("/fault"), 30_000, Err(NoAnswer::Unreadable)),
+        (server.url("/large"), 30_000, Err(NoAnswer::Unreadable)),
+        (server.url("/oops"), 30_000, Err(NoAnswer::Status(500))),
+        (server.url("/silent"), 50, Err(NoAnswer::Timeout)),
+        ("http://127.0.0.2/".into(), 30_000, Err(NoAnswer::Unreachable)),
     ] {
-        webhooks.ask(LegId(7), url.clone(), Duration::from_millis(timeout_ms), call());
+        questions.ask_route(LegId(7), url.clone(), Duration::from_millis(timeout_ms), call());
         let Answer::Route(leg, answer) = next(&mut answers).await else { panic!("{url}") };
         assert_eq!((leg, answer), (LegId(7), expected), "{url}");
     }

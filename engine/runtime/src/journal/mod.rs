@@ -13,6 +13,7 @@ mod idempotency;
 mod library;
 mod recordings;
 mod schema;
+mod webhooks;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub(crate) use endpoints::StoredEndpoint;
 pub use idempotency::StoredAnswer;
 pub(crate) use library::{StoredFlow, StoredPrompt, StoredTrunk};
 pub(crate) use recordings::RecordingRows;
+pub(crate) use webhooks::{CallWebhook, NewDelivery, StoredWebhook};
 use writer::{Done, Write, Writer};
 
 /// Why the journal could not do what was asked.

@@ -71,6 +71,28 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX recordings_by_end ON recordings (ended_at) WHERE ended_at IS NOT NULL;
     CREATE INDEX recordings_open ON recordings (started_at, id) WHERE ended_at IS NULL;
 ",
+    "
+    CREATE TABLE webhooks (
+        id          TEXT PRIMARY KEY,
+        webhook     TEXT NOT NULL       -- the resource as JSON, with its secret
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE call_webhooks (        -- webhook_url of calls: gone when the last event has been delivered
+        call_id     TEXT PRIMARY KEY,
+        url         TEXT NOT NULL,
+        secret      TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE deliveries (           -- events that wait for web servers
+        place       INTEGER PRIMARY KEY AUTOINCREMENT,
+        webhook     TEXT,               -- NULL: to the call's own webhook_url
+        call_id     TEXT,               -- whose event it is; NULL: no call's
+        created_at  INTEGER NOT NULL,   -- unix ms
+        attempts    INTEGER NOT NULL,   -- that have failed
+        due_at      INTEGER NOT NULL,   -- unix ms
+        event_id    TEXT NOT NULL,
+        event       TEXT NOT NULL       -- as JSON
+    ) STRICT;
+    CREATE INDEX deliveries_by_webhook ON deliveries (webhook);
+",
 ];
 
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {

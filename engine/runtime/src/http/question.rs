@@ -1,0 +1,112 @@
+//! Web servers that say what becomes of calls: where inbound ones go, and how a flow goes on.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use control_api_types::{Call, RouteAnswer, StepAnswer};
+use engine_core::NoAnswer;
+use media_core::LegId;
+use serde_json::Value;
+use tokio::sync::{Semaphore, mpsc};
+use ulid::Ulid;
+
+use super::{Client, Failure};
+use crate::engine::now;
+use crate::task::Answer;
+use crate::webhooks::sign;
+
+/// Largest answer, in bytes: as large as a flow may be that is put over the API.
+const MAX_ANSWER: usize = 256 * 1024;
+/// Most questions under way; further ones wait their turn, within their time.
+const QUESTIONS: usize = 64;
+
+/// Asks.
+#[derive(Clone)]
+pub(crate) struct Questions {
+    client: Client,
+    turns: Arc<Semaphore>,
+    tell: mpsc::Sender<Answer>,
+    /// Signs what is asked, as events are signed.
+    secret: Option<Arc<[u8]>>,
+}
+
+impl Questions {
+    pub(crate) fn new(client: Client, tell: mpsc::Sender<Answer>, secret: Option<Vec<u8>>) -> Self {
+        let turns = Arc::new(Semaphore::new(QUESTIONS));
+        Self { client, turns, tell, secret: secret.map(Into::into) }
+    }
+
+    /// Where a call goes; the answer comes as [`Answer::Route`], in any case. Calls are few enough to bound the questions.
+    pub(crate) fn ask_route(&self, leg: LegId, url: String, timeout: Duration, call: Box<Call>) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            let read = |body: &Value| RouteAnswer::from_json(body);
+            let asking = tokio::spawn(this.clone().ask(url, timeout, call, read));
+            let answer = asking.await.unwrap_or(Err(NoAnswer::Unreachable));
+            // Only a stopped engine does not listen.
+            let _ = this.tell.send(Answer::Route(leg, answer)).await;
+        });
+    }
+
+    /// How a flow goes on; the answer comes as [`Answer::Step`], in any case. A call asks one question at a time.
+    pub(crate) fn ask_step(
+        &self,
+        leg: LegId,
+        question: u64,
+        url: String,
+        timeout: Duration,
+        call: Box<Call>,
+    ) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            let read = |body: &Value| StepAnswer::from_json(body);
+            let asking = tokio::spawn(this.clone().ask(url, timeout, call, read));
+            let answer = asking.await.unwrap_or(Err(NoAnswer::Unreachable));
+            // Only a stopped engine does not listen.
+            let _ = this.tell.send(Answer::Step(leg, question, answer)).await;
+        });
+    }
+
+    async fn ask<T, F: Debug>(
+        self,
+        url: String,
+        timeout: Duration,
+        call: Box<Call>,
+        read: fn(&Value) -> Result<T, F>,
+    ) -> Result<T, NoAnswer> {
+        let asking = async {
+            // The semaphore is never closed.
+            let _turn = self.turns.acquire().await;
+            let body = serde_json::to_vec(&call).map_err(|error| Failure::Transport(error.to_string()))?;
+            let id = Ulid::generate().to_string();
+            let headers = sign::headers(self.secret.as_deref(), &id, now().unix_ms() / 1000, &body);
+            self.client.ask(&url, headers, body, MAX_ANSWER).await
+        };
+        let answer = tokio::time::timeout(timeout, asking).await.unwrap_or(Err(Failure::Timeout));
+        // Of the URL no more than the host: the rest may hold a secret.
+        let host = url.parse::<reqwest::Url>().ok().and_then(|url| url.host_str().map(str::to_owned));
+        let body = answer.map_err(|error| {
+            tracing::warn!(call_id = %call.id, host, %error, "a webhook that was asked about a call has not answered");
+            match error {
+                Failure::Timeout => NoAnswer::Timeout,
+                Failure::Status(status) => NoAnswer::Status(status),
+                Failure::TooLarge(_) => NoAnswer::Unreadable,
+                Failure::Refused(_) | Failure::Transport(_) => NoAnswer::Unreachable,
+            }
+        })?;
+        let answer = serde_json::from_slice(&body)
+            .map_err(|error| error.to_string())
+            .and_then(|body| read(&body).map_err(|faults| format!("{faults:?}")));
+        answer.map_err(|error| {
+            tracing::warn!(call_id = %call.id, host, error, "a webhook has answered what is no answer");
+            NoAnswer::Unreadable
+        })
+    }
+}
+
+impl Debug for Questions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Questions").field("turns", &self.turns).finish_non_exhaustive()
+    }
+}
