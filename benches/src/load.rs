@@ -126,8 +126,8 @@ impl Control {
         for number in (first..self.next).step_by(2) {
             let bridge = BridgeCall {
                 with: id_of(number + 1)?,
-                on_end: OnEnd::Hangup,
-                with_on_end: OnEnd::Hangup,
+                on_end: Some(OnEnd::Hangup),
+                with_on_end: Some(OnEnd::Hangup),
                 dtmf: BridgeDtmf::Relay,
             };
             self.client.bridge(&id_of(number)?, &bridge).await?;
@@ -214,6 +214,8 @@ fn note(course: &mut Course, at: u64, data: &EventData, tell: &watch::Sender<Pro
         | EventData::CallTransferProgress { .. }
         | EventData::CallBridged { .. }
         | EventData::CallUnbridged { .. }
+        | EventData::CallEnqueued { .. }
+        | EventData::CallCallbackRequested { .. }
         | EventData::CallNotify(_)
         | EventData::TrunkUp { .. }
         | EventData::TrunkDown { .. }

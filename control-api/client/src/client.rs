@@ -2,9 +2,10 @@
 
 use crate::{ClientError, EventFilter, Events};
 use control_api_types::{
-    BridgeCall, Call, CallId, CallStatus, CallTrace, CreateCall, Drain, Dtmf, Endpoint, FlowSummary, Gather,
-    GiveFlow, HangupReason, Limits, Node, Page, Play, PlayId, PlayStarted, Prompt, PutEndpoint, Readiness,
-    Record, RecordAccepted, Recording, RecordingId, Reject, Timestamp, Transfer, Trunk, flow::Flow,
+    BridgeCall, Call, CallId, CallStatus, CallTimeline, CallTrace, CreateCall, Drain, Dtmf, Endpoint,
+    FlowSummary, Gather, GiveFlow, HangupReason, Limits, Node, Page, Play, PlayId, PlayStarted, Prompt,
+    PutEndpoint, Queue, QueueResource, QueuedCall, Readiness, Record, RecordAccepted, Recording, RecordingId,
+    Reject, Timestamp, Transfer, Trunk, flow::Flow,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode, multipart};
 use serde::{Serialize, de::DeserializeOwned};
@@ -174,6 +175,11 @@ impl Client {
         self.get(&["v1", "calls", id.as_str(), "trace"]).await
     }
 
+    /// Everything that happened to a call, joined by time.
+    pub async fn timeline(&self, id: &CallId) -> Result<CallTimeline, ClientError> {
+        self.get(&["v1", "calls", id.as_str(), "timeline"]).await
+    }
+
     /// Begins, pauses, resumes or stops the recording of an answered call.
     pub async fn record(&self, id: &CallId, record: &Record) -> Result<RecordingId, ClientError> {
         let accepted: RecordAccepted = self.act(id, &["record"], Some(record)).await?;
@@ -214,6 +220,36 @@ impl Client {
     /// Forgets a flow.
     pub async fn delete_flow(&self, name: &str) -> Result<(), ClientError> {
         self.done(self.request(Method::DELETE, &["v1", "flows", name])?).await
+    }
+
+    /// Takes a call out of a bridge; it goes on by itself.
+    pub async fn leave_bridge(&self, bridge: &str, call: &CallId) -> Result<(), ClientError> {
+        self.done(self.request(Method::DELETE, &["v1", "bridges", bridge, "calls", call.as_str()])?).await
+    }
+
+    /// Stores a queue.
+    pub async fn put_queue(&self, name: &str, queue: &Queue) -> Result<QueueResource, ClientError> {
+        self.send(self.request(Method::PUT, &["v1", "queues", name])?.json(queue)).await
+    }
+
+    /// Every queue, by name, with how many wait in it.
+    pub async fn queues(&self) -> Result<Vec<QueueResource>, ClientError> {
+        self.all(&["v1", "queues"]).await
+    }
+
+    /// One queue.
+    pub async fn queue(&self, name: &str) -> Result<QueueResource, ClientError> {
+        self.get(&["v1", "queues", name]).await
+    }
+
+    /// Who waits in a queue, in order of arrival.
+    pub async fn queued_calls(&self, name: &str) -> Result<Vec<QueuedCall>, ClientError> {
+        self.all(&["v1", "queues", name, "calls"]).await
+    }
+
+    /// Forgets a queue; the flows of those who wait in it go on by `closed`.
+    pub async fn delete_queue(&self, name: &str) -> Result<(), ClientError> {
+        self.done(self.request(Method::DELETE, &["v1", "queues", name])?).await
     }
 
     /// Every trunk, by name.

@@ -14,8 +14,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use control_api_types::{
-    BridgeCall, Call, CallId, CallStatus, CallTrace, Code, CreateCall, Dtmf, FlowRef, Gather, GiveFlow,
-    HangupReason, Mute, Page, Play, PlayStarted, Record, RecordAccepted, Reject, Transfer,
+    BridgeCall, Call, CallId, CallStatus, CallTimeline, CallTrace, Code, CreateCall, Dtmf, FlowRef, Gather,
+    GiveFlow, HangupReason, Mute, Page, Play, PlayStarted, Record, RecordAccepted, Reject, Transfer,
 };
 use engine_runtime::{CallQuery, CdrQuery};
 use ulid::Ulid;
@@ -71,6 +71,18 @@ pub(crate) async fn trace_pcap(State(app): State<App>, Element(id): Element) -> 
         }
         None => Err(no_trace(&app, &id).await?),
     }
+}
+
+pub(crate) async fn timeline(
+    State(app): State<App>,
+    Element(id): Element,
+) -> Result<Json<CallTimeline>, Failure> {
+    let timeline = app.engine.timeline(&call_id(&id)?).await?;
+    timeline.map(Json).ok_or_else(|| {
+        let reason = "neither events nor SIP messages of this call are kept: those of later calls needed their room, or it \
+                      ended before this start of the engine. Its CDR is what GET /v1/calls/{id} answers";
+        Failure::new(Code::NotFound, reason.to_owned())
+    })
 }
 
 /// Why there is none.

@@ -20,6 +20,7 @@ mod idempotency;
 mod node;
 mod params;
 mod prompts;
+mod queues;
 mod rate;
 mod recordings;
 mod route;

@@ -2,15 +2,16 @@
 
 use crate::{
     app::Access,
-    bridges, calls, docs, endpoints, events, flows, node, prompts, recordings,
+    bridges, calls, docs, endpoints, events, flows, node, prompts, queues, recordings,
     route::{Route, number, text, word},
     trunks, webhooks,
 };
 use control_api_types::{
-    Bridge, BridgeCall, Call, CallStatus, CallTrace, Code, Codec, CreateBridge, CreateCall, CreateWebhook,
-    Drain, Dtmf, Endpoint, Event, FlowResource, FlowSummary, Gather, GiveFlow, HangupReason, Health,
-    JoinBridge, Limits, LimitsPatch, Mute, Node, Play, PlayStarted, Prompt, PutEndpoint, Readiness, Record,
-    RecordAccepted, Recording, Reject, Reloaded, Scope, Transfer, Trunk, TrunkSettings, Webhook, flow::Flow,
+    Bridge, BridgeCall, Call, CallStatus, CallTimeline, CallTrace, Code, Codec, CreateBridge, CreateCall,
+    CreateWebhook, Drain, Dtmf, Endpoint, Event, FlowResource, FlowSummary, Gather, GiveFlow, HangupReason,
+    Health, JoinBridge, Limits, LimitsPatch, Mute, Node, Play, PlayStarted, Prompt, PutEndpoint, Queue,
+    QueueResource, QueuedCall, Readiness, Record, RecordAccepted, Recording, Reject, Reloaded, Scope,
+    Transfer, Trunk, TrunkSettings, Webhook, flow::Flow,
 };
 use utoipa::openapi::Schema;
 
@@ -24,6 +25,7 @@ const STREAM: Access = Access::Stream(Scope::Read);
 pub(crate) fn table(metrics_open: bool) -> Vec<Route> {
     let mut routes = call_routes();
     routes.extend(bridge_routes());
+    routes.extend(queue_routes());
     routes.extend(library_routes());
     routes.extend(recording_routes());
     routes.extend(endpoint_routes());
@@ -171,6 +173,15 @@ fn call_routes() -> Vec<Route> {
             .says("Calls", "getCallTracePcap", "The SIP messages of a call as a capture file")
             .more("For Wireshark: the headers below SIP are made up; what was encrypted is written as plain SIP over TCP.")
             .answers_as(200, "A capture file (libpcap).", &["application/vnd.tcpdump.pcap"]),
+        Route::get("/v1/calls/{id}/timeline", READ, calls::timeline)
+            .says("Calls", "getCallTimeline", "Shows everything that happened to a call, joined by time")
+            .more(
+                "Its events, SIP messages, plays and recordings, of live calls and those that ended lately: as long as the events \
+                 are among the latest 100,000 of the node, of one call the latest 10,000, and the messages have room in \
+                 [sip.trace].",
+            )
+            .answers::<CallTimeline>(200, "What is kept of it.")
+            .problems(&[Code::Overloaded]),
         Route::get("/v1/cdrs", READ, calls::cdrs)
             .says("Calls", "listCdrs", "Lists ended calls in the order of their end")
             .more("Durable: every accepted call appears once. Keep next_cursor to go on from there later.")
@@ -214,6 +225,43 @@ fn bridge_routes() -> Vec<Route> {
             .says("Bridges", "leaveBridge", "Takes a call out of a bridge")
             .more("It goes on by itself: parked, or by its flow after a bridge step.")
             .answers_empty(204, "Out.")
+            .problems(&[Code::Overloaded]),
+    ]
+}
+
+fn queue_routes() -> Vec<Route> {
+    vec![
+        Route::put("/v1/queues/{name}", CONTROL, queues::put)
+            .says("Queues", "putQueue", "Stores a queue, in which the flows' verb enqueue has callers wait")
+            .more(
+                "What it plays must be there. Calls that wait in it already go on by the settings that they came to, those \
+                 who come later have the new ones.",
+            )
+            .body::<Queue>()
+            .answers::<QueueResource>(200, "Stored.")
+            .problems(&[Code::Overloaded]),
+        Route::get("/v1/queues", READ, queues::list)
+            .says("Queues", "listQueues", "Lists queues by name, with how many wait in each")
+            .query(&page(&[]))
+            .pages::<QueueResource>("A page of queues.")
+            .problems(&[Code::Overloaded]),
+        Route::get("/v1/queues/{name}", READ, queues::show)
+            .says("Queues", "getQueue", "Shows a queue")
+            .answers::<QueueResource>(200, "The queue.")
+            .problems(&[Code::Overloaded]),
+        Route::delete("/v1/queues/{name}", CONTROL, queues::delete)
+            .says("Queues", "deleteQueue", "Forgets a queue")
+            .more("The flows of those who wait in it go on by the outcome closed.")
+            .answers_empty(204, "Forgotten.")
+            .problems(&[Code::Overloaded]),
+        Route::get("/v1/queues/{name}/calls", READ, queues::calls)
+            .says("Queues", "listQueuedCalls", "Lists the calls that wait in a queue, in order of arrival")
+            .more(
+                "Whoever owns the queue picks one of them and bridges it (POST /v1/calls/{id}/bridge): it leaves the queue at \
+                 once, and its flow goes on by ended after the bridge.",
+            )
+            .query(&page(&[]))
+            .pages::<QueuedCall>("A page of calls that wait.")
             .problems(&[Code::Overloaded]),
     ]
 }

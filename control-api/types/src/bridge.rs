@@ -111,12 +111,12 @@ impl MuteDirection {
 pub struct BridgeCall {
     /// The other call.
     pub with: CallId,
-    /// What becomes of this call when the bridge ends.
-    #[schema(required = false, default = "hangup")]
-    pub on_end: OnEnd,
-    /// What becomes of the other.
-    #[schema(required = false, default = "hangup")]
-    pub with_on_end: OnEnd,
+    /// What becomes of this call when the bridge ends. Left out: `hangup`, or `continue` of one that waited in a queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_end: Option<OnEnd>,
+    /// What becomes of the other; left out as above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub with_on_end: Option<OnEnd>,
     /// What is done with keys.
     #[schema(required = false, default = "relay")]
     pub dtmf: BridgeDtmf,
@@ -128,8 +128,8 @@ impl BridgeCall {
         fault::read(body, |value, pointer, faults| {
             let mut fields = Fields::new(value, pointer, faults);
             let with = call_id(&mut fields, "with");
-            let on_end = fields.word("on_end", OnEnd::ALL).unwrap_or(OnEnd::Hangup);
-            let with_on_end = fields.word("with_on_end", OnEnd::ALL).unwrap_or(OnEnd::Hangup);
+            let on_end = fields.word("on_end", OnEnd::ALL);
+            let with_on_end = fields.word("with_on_end", OnEnd::ALL);
             let dtmf = fields.word("dtmf", BridgeDtmf::ALL).unwrap_or(BridgeDtmf::Relay);
             fields.finish();
             Some(Self { with: with?, on_end, with_on_end, dtmf })
@@ -184,9 +184,10 @@ pub struct JoinBridge {
     /// What it may do.
     #[schema(required = false, default = "talk")]
     pub role: Role,
-    /// What becomes of it when the bridge ends.
-    #[schema(required = false, default = "hangup")]
-    pub on_end: OnEnd,
+    /// What becomes of it when the bridge ends. Left out: `hangup`, or `continue` of one that waited in a queue; of one that is
+    /// in the bridge already, as before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_end: Option<OnEnd>,
     /// Who of the bridge hears it when it whispers; left out, the agents, of whom one must be there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, max_items = 64)]
@@ -200,7 +201,7 @@ impl JoinBridge {
             let mut fields = Fields::new(value, pointer, faults);
             let call_id = call_id(&mut fields, "call_id");
             let role = fields.word("role", Role::ALL).unwrap_or(Role::Talk);
-            let on_end = fields.word("on_end", OnEnd::ALL).unwrap_or(OnEnd::Hangup);
+            let on_end = fields.word("on_end", OnEnd::ALL);
             let whisper_to = fields.nested("whisper_to", read_calls).unwrap_or_default();
             if !whisper_to.is_empty() && role != Role::Whisper {
                 fields.fault("whisper_to", "only who whispers is heard by some alone: set role to whisper");
@@ -300,10 +301,7 @@ mod tests {
     #[test]
     fn bodies_have_defaults_and_read_back() {
         let body = BridgeCall::from_json(&json!({"with": "b"})).unwrap();
-        assert_eq!(
-            (body.on_end, body.with_on_end, body.dtmf),
-            (OnEnd::Hangup, OnEnd::Hangup, BridgeDtmf::Relay)
-        );
+        assert_eq!((body.on_end, body.with_on_end, body.dtmf), (None, None, BridgeDtmf::Relay));
         assert_eq!(BridgeCall::from_json(&serde_json::to_value(&body).unwrap()).unwrap(), body);
         let body =
             CreateBridge::from_json(&json!({"id": "x", "calls": ["a", "b"], "hold_music": "m"})).unwrap();

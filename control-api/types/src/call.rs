@@ -283,6 +283,9 @@ pub struct Call {
     /// The bridge it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge_id: Option<String>,
+    /// The queue that it waits in, or has waited in to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
     /// Which way it is muted; absent if it is not, or has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub muted: Option<MuteDirection>,

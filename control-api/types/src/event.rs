@@ -1,8 +1,8 @@
 //! Events: what happened, in one envelope for every way of delivery.
 
 use crate::{
-    AmdEvidence, AmdResult, Call, CallId, Codec, Cursor, MuteDirection, OnEnd, PlayId, RecordingEnd,
-    RecordingFormat, RecordingId, Role, Source, Timestamp, call::words, flow::VerbName,
+    AmdEvidence, AmdResult, Call, CallId, CallbackKey, Codec, Cursor, MuteDirection, OnEnd, PlayId,
+    RecordingEnd, RecordingFormat, RecordingId, Role, Source, Timestamp, call::words, flow::VerbName,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -116,6 +116,27 @@ pub enum EventData {
         step: String,
         /// Why, for a person to read.
         error: String,
+    },
+    /// The call waits in a queue.
+    #[serde(rename = "call.enqueued")]
+    CallEnqueued {
+        /// Its name.
+        queue: String,
+        /// The call's place, from 1.
+        position: u32,
+        /// What the flow's step says of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        data: Option<Value>,
+    },
+    /// Who waits in a queue has asked to be called back, and waits no longer.
+    #[serde(rename = "call.callback_requested")]
+    CallCallbackRequested {
+        /// The queue's name.
+        queue: String,
+        /// The key that was pressed.
+        key: CallbackKey,
+        /// How long the call has waited.
+        waited_ms: u64,
     },
     /// The call plays another part in its bridge.
     #[serde(rename = "call.role_changed")]
@@ -344,6 +365,8 @@ impl EventData {
         "call.bridged",
         "call.unbridged",
         "call.bridge_failed",
+        "call.enqueued",
+        "call.callback_requested",
         "call.role_changed",
         "call.muted",
         "call.unmuted",
@@ -384,6 +407,8 @@ impl EventData {
             Self::CallBridged { .. } => "call.bridged",
             Self::CallUnbridged { .. } => "call.unbridged",
             Self::CallBridgeFailed { .. } => "call.bridge_failed",
+            Self::CallEnqueued { .. } => "call.enqueued",
+            Self::CallCallbackRequested { .. } => "call.callback_requested",
             Self::CallRoleChanged { .. } => "call.role_changed",
             Self::CallMuted { .. } => "call.muted",
             Self::CallUnmuted {} => "call.unmuted",
@@ -533,6 +558,8 @@ mod tests {
             ("call.bridged", json!({"bridge_id": "x", "with": "b", "calls": ["b", "c"]})),
             ("call.unbridged", json!({"bridge_id": "x"})),
             ("call.bridge_failed", json!({"step": "ask", "error": "there is no bridge \"x\""})),
+            ("call.enqueued", json!({"queue": "sales", "position": 2, "data": {"any": 1}})),
+            ("call.callback_requested", json!({"queue": "sales", "key": "#", "waited_ms": 7})),
             (
                 "call.role_changed",
                 json!({"bridge_id": "x", "role": "whisper", "on_end": "park", "whisper_to": ["b"]}),

@@ -7,6 +7,7 @@ use crate::{
     call::words,
     dial::read_transfer_to,
     fault::{self, Faults, Fields, join, kind},
+    queue::MAX_DATA,
     variable::{NAME_RULE, is_name, read_variable, read_variables},
 };
 use serde::{Deserialize, Serialize, Serializer};
@@ -50,7 +51,8 @@ pub struct Step {
     pub next: Option<String>,
     /// Steps by outcome: digits, `timeout` or `else` for `gather`; `else` for `branch`; `human`, `machine`, `fax`
     /// or `unknown` for `amd`; `ended` and `failed` for `bridge`; `ended`, `busy`, `no-answer` and `failed` for `dial`; `ok`
-    /// and `failed` for `transfer`; `failed` for `dtmf`.
+    /// and `failed` for `transfer`; `failed` for `dtmf`; `ended`, `callback`, `timeout` and
+    /// `closed` for `enqueue`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub on: BTreeMap<String, String>,
 }
@@ -78,6 +80,10 @@ pub enum Outcome<'a> {
     Transferred(TransferEnd),
     /// A `webhook` got no usable answer.
     Unanswered,
+    /// A caller in a queue asked to be called back.
+    Callback,
+    /// There is no such queue, or not any more.
+    Closed,
 }
 
 impl Step {
@@ -97,6 +103,8 @@ impl Step {
             Outcome::Unreached(end) => on(end.as_str()),
             Outcome::Transferred(end) => on(end.as_str()),
             Outcome::Unanswered => self.verb.on_error(),
+            Outcome::Callback => on("callback"),
+            Outcome::Closed => on("closed"),
         }
         .or(self.next.as_ref())
         .map(String::as_str)
@@ -179,6 +187,17 @@ pub enum Verb {
     /// `{"variables"?: {…}, "flow"?: "name" | {…}, "next"?: "step"}`, sets variables and says where the call goes; an empty
     /// object goes on at `next`.
     Webhook(WebhookStep),
+    /// Has the caller wait in a queue, whose settings rule what is heard, for how long, and the key for a callback. Goes on by
+    /// `ended` after a bridge with somebody, by `callback` after the key and its notice, by `timeout` after the longest wait,
+    /// by `closed` when the queue is not there or is deleted.
+    Enqueue {
+        /// The queue's name; `{name}` is replaced.
+        #[schema(min_length = 1, max_length = 128)]
+        queue: String,
+        /// Shown beside the call to whoever owns the queue, at most 4 KiB of JSON; variables are inserted.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<Value>,
+    },
     /// Ends the call.
     Hangup {
         /// Why.
@@ -218,6 +237,8 @@ words! {
         Transfer = "transfer",
         /// [`Verb::Webhook`].
         Webhook = "webhook",
+        /// [`Verb::Enqueue`].
+        Enqueue = "enqueue",
         /// [`Verb::Hangup`].
         Hangup = "hangup",
     }
@@ -242,6 +263,7 @@ impl Verb {
             Self::Dial(_) => VerbName::Dial,
             Self::Transfer { .. } => VerbName::Transfer,
             Self::Webhook(_) => VerbName::Webhook,
+            Self::Enqueue { .. } => VerbName::Enqueue,
             Self::Hangup { .. } => VerbName::Hangup,
         }
     }
@@ -426,9 +448,8 @@ impl Flow {
                 Verb::Record(_) | Verb::Pause { .. } | Verb::Set { .. } | Verb::Branch { .. } => (None, ""),
                 Verb::Dtmf(_) | Verb::Notify { .. } | Verb::Amd { .. } => (None, ""),
                 Verb::Dial(dial) => (dial.play.as_ref(), "/play"),
-                Verb::Bridge { .. } | Verb::Transfer { .. } | Verb::Webhook(_) | Verb::Hangup { .. } => {
-                    (None, "")
-                }
+                Verb::Bridge { .. } | Verb::Transfer { .. } | Verb::Webhook(_) => (None, ""),
+                Verb::Enqueue { .. } | Verb::Hangup { .. } => (None, ""),
             };
             let at = format!("{}{member}", join("/steps", name));
             play.into_iter().flat_map(move |play| play.source.sounds_at(&at).collect::<Vec<_>>())
@@ -500,13 +521,13 @@ fn read_step(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Step> 
     let goes_on = match name {
         VerbName::Play | VerbName::Record | VerbName::Pause | VerbName::Set | VerbName::Notify => true,
         VerbName::Gather | VerbName::Dtmf | VerbName::Branch | VerbName::Bridge | VerbName::Amd => true,
-        VerbName::Dial | VerbName::Transfer | VerbName::Webhook => true,
+        VerbName::Dial | VerbName::Transfer | VerbName::Webhook | VerbName::Enqueue => true,
         VerbName::Park | VerbName::Hangup => false,
     };
     let next = if goes_on { fields.str("next", 1..=64).map(str::to_owned) } else { None };
     let has_outcomes = match name {
         VerbName::Gather | VerbName::Dtmf | VerbName::Branch | VerbName::Bridge | VerbName::Amd => true,
-        VerbName::Dial | VerbName::Transfer => true,
+        VerbName::Dial | VerbName::Transfer | VerbName::Enqueue => true,
         VerbName::Play | VerbName::Record | VerbName::Pause | VerbName::Set | VerbName::Notify => false,
         VerbName::Webhook | VerbName::Park | VerbName::Hangup => false,
     };
@@ -528,6 +549,11 @@ fn read_step(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Step> 
             }
             Some(Verb::Transfer { .. }) if TransferEnd::from_word(outcome).is_none() => {
                 Some("the outcomes of transfer are ok and failed".to_owned())
+            }
+            Some(Verb::Enqueue { .. })
+                if !matches!(outcome.as_str(), "ended" | "callback" | "timeout" | "closed") =>
+            {
+                Some("the outcomes of enqueue are ended, callback, timeout and closed".to_owned())
             }
             Some(Verb::Dtmf(_)) if outcome != "failed" => {
                 Some("the only outcome of dtmf is failed".to_owned())
@@ -604,6 +630,17 @@ fn read_verb(name: VerbName, fields: &mut Fields<'_>) -> Option<Verb> {
         }
         VerbName::Dial => Verb::Dial(DialStep::read_fields(fields)?),
         VerbName::Transfer => Verb::Transfer { to: read_transfer_to(fields)? },
+        VerbName::Enqueue => {
+            // Longer than a name: it may be a variable.
+            let queue = fields.str("queue", 1..=128);
+            let queue = fields.required("queue", queue);
+            let data = fields.value("data").cloned();
+            let length = data.as_ref().map_or(0, |data| data.to_string().len());
+            if length > MAX_DATA {
+                fields.fault("data", format_args!("must be at most {MAX_DATA} bytes of JSON, not {length}"));
+            }
+            Verb::Enqueue { queue: queue?.to_owned(), data }
+        }
         VerbName::Park => Verb::Park { play: fields.nested("play", Play::read) },
         VerbName::Set => {
             let variables = fields.nested("variables", read_variables);

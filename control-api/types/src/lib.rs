@@ -32,12 +32,14 @@ pub mod flow;
 mod id;
 mod play;
 mod problem;
+mod queue;
 mod recording;
 mod resource;
 mod route;
 mod scope;
 mod stir;
 mod time;
+mod timeline;
 mod trace;
 mod trunk;
 mod variable;
@@ -60,6 +62,7 @@ pub use filter::{EventTypes, NoSuchType};
 pub use id::{CallId, Cursor, InvalidId, PlayId, RecordingId};
 pub use play::{MAX_PLAYLIST, Play, PlayStarted, Sound, Source, Tone};
 pub use problem::{Code, Problem};
+pub use queue::{Announce, Callback, CallbackKey, MAX_QUEUES, Queue, QueueResource, QueuedCall};
 pub use recording::{
     Record, RecordAccepted, RecordAction, RecordOptions, RecordStep, Recording, RecordingEnd,
     RecordingFormat, RecordingStatus,
@@ -72,6 +75,7 @@ pub use route::RouteAnswer;
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use stir::{Attestation, Stir, TrunkAttest, Verify, Verstat};
 pub use time::Timestamp;
+pub use timeline::{CallTimeline, TimelineEntry, TimelineEvent, TimelineItem, TimelinePlay};
 pub use trace::{CallTrace, TraceDirection, TraceMessage};
 pub use trunk::{
     CallerIdChoice, GatewaySettings, Identity, NumberFormatSettings, RedirectTo, ReliableProvisionals,

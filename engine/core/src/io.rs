@@ -131,6 +131,8 @@ pub enum MediaCommand {
     Run(Program<Playlist>),
     /// Stop the prompt.
     StopPlay,
+    /// Forget the keys that were pressed and that nothing has gathered.
+    ForgetKeys,
     /// A key that the peer pressed and told of by SIP. The leg tells whether it counts, as an event.
     Press {
         /// Which.

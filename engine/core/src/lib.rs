@@ -62,7 +62,7 @@
 //! - A call for a trunk whose first registration is under way waits in the queue; for one that is down it fails as
 //!   `network-error`, for one that is rejected as `blocked`, without an INVITE.
 //! - The API may play and gather when no flow runs or the flow stands at `park`, `pause`, `bridge` or `amd`; otherwise 409.
-//! - A call is bridged when it is parked, by the API or at a `park` step; otherwise 409. One that is taken out of a bridge is
+//! - A call is bridged when it is parked, by the API or at a `park` step, or waits in a queue; otherwise 409. One that is taken out of a bridge is
 //!   not hung up. A bridge that somebody has been in ends when nobody waits in it any more. Only who came to a bridge that has met two talkers is told `call.bridged`.
 //! - `call.gather.ended` is told once per gather, after its retries.
 //! - A drain ends queued calls at once and the rest at its deadline, both as `limit-reached` if unanswered.
@@ -85,6 +85,7 @@ mod io;
 mod keypress;
 mod number;
 mod prompt;
+mod queue;
 mod registrar;
 mod route;
 mod settings;
@@ -101,7 +102,7 @@ pub use config::{
     RouteMatch, TrunkConfig, Webhook,
 };
 pub use dial::from_api as codec_from_api;
-pub use engine::{Engine, TimerKind};
+pub use engine::{Engine, QueueLoad, TimerKind};
 pub use io::{BridgePlan, CallEvent, DoorNews, Input, MediaCommand, MediaInput, NoAnswer, Output, Refusal};
 pub use number::{NumberError, NumberFormat};
 pub use prompt::{Audio, Playlist, PromptId};

@@ -20,6 +20,10 @@ pub enum CallTimer {
     Offer,
     /// A `pause` step of the flow, or its wait for a beep.
     Pause,
+    /// The longest wait in a queue.
+    Wait,
+    /// The next announcement in a queue.
+    Announce,
     /// The next digit that is sent by INFO.
     Dial,
     /// The longest wait for the peer's confirmation and the last media statistics of a call that ends.
@@ -27,13 +31,15 @@ pub enum CallTimer {
 }
 
 impl CallTimer {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Queue,
         Self::Ring,
         Self::Failover,
         Self::Duration,
         Self::Offer,
         Self::Pause,
+        Self::Wait,
+        Self::Announce,
         Self::Dial,
         Self::Release,
     ];

@@ -24,6 +24,7 @@ use crate::flows::FlowStore;
 use crate::http::Client;
 use crate::journal::{self, Journal, JournalError, StoredAnswer};
 use crate::prompts::{PromptError, PromptStore};
+use crate::queues::QueueStore;
 use crate::task::Task;
 use crate::trace;
 use crate::trunks::TrunkStore;
@@ -129,6 +130,7 @@ pub(crate) struct Shared {
     pub(crate) events: EventHub,
     pub(crate) prompts: PromptStore,
     pub(crate) flows: FlowStore,
+    pub(crate) queues: QueueStore,
     pub(crate) changing_endpoints: Changing,
     pub(crate) trunks: TrunkStore,
     pub(crate) webhooks: Webhooks,
@@ -314,7 +316,7 @@ impl Engine {
 
     /// Whether the URLs among `sounds` may be asked for, as far as that can be told now: a name's address cannot. Those with
     /// variables in them are judged when they are played.
-    fn check_urls<'a>(
+    pub(crate) fn check_urls<'a>(
         &self,
         pointer: &str,
         sounds: impl Iterator<Item = (String, &'a Sound)>,

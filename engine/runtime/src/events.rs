@@ -3,10 +3,10 @@
 //! A subscriber holds only a place in the ring. One that falls behind by more than the ring is told how many events
 //! it lost and goes on at the oldest; nobody ever waits for it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use control_api_types::{Cursor, Event};
+use control_api_types::{CallId, Cursor, Event};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -43,12 +43,42 @@ struct Ring {
     events: VecDeque<Arc<Event>>,
     /// The cursor of the newest event, kept or not.
     newest: Cursor,
+    /// The cursors of those that are about a call, by call; only calls that have any.
+    by_call: HashMap<CallId, VecDeque<Cursor>>,
 }
 
 impl Ring {
     /// The cursor before the oldest event kept.
     fn floor(&self) -> Cursor {
         Cursor(self.newest.0 - self.events.len() as u64)
+    }
+
+    fn push(&mut self, event: Arc<Event>) {
+        if self.events.len() == RING {
+            self.pop();
+        }
+        if let Some(call) = &event.call_id {
+            self.by_call.entry(call.clone()).or_default().push_back(event.cursor);
+        }
+        self.events.push_back(event);
+    }
+
+    fn pop(&mut self) {
+        let Some(oldest) = self.events.pop_front() else { return };
+        if let Some(call) = &oldest.call_id
+            && let Some(cursors) = self.by_call.get_mut(call)
+        {
+            // It is its call's oldest as well.
+            cursors.pop_front();
+            if cursors.is_empty() {
+                self.by_call.remove(call);
+            }
+        }
+    }
+
+    fn get(&self, cursor: Cursor) -> Option<&Arc<Event>> {
+        let behind = cursor.0.checked_sub(self.floor().0 + 1)?;
+        self.events.get(usize::try_from(behind).ok()?)
     }
 }
 
@@ -57,7 +87,7 @@ impl EventHub {
     pub(crate) fn new(started_unix_ms: u64) -> EventHub {
         let newest = Cursor(started_unix_ms.saturating_mul(PER_MS));
         EventHub {
-            ring: Arc::new(Mutex::new(Ring { events: VecDeque::new(), newest })),
+            ring: Arc::new(Mutex::new(Ring { events: VecDeque::new(), newest, by_call: HashMap::new() })),
             newest: watch::Sender::new(newest),
         }
     }
@@ -67,15 +97,21 @@ impl EventHub {
         let (newest, event) = {
             let mut ring = self.ring.lock();
             ring.newest.0 += 1;
-            let event = Arc::new(build(ring.newest));
-            if ring.events.len() == RING {
-                ring.events.pop_front();
-            }
-            ring.events.push_back(Arc::clone(&event));
-            (ring.newest, event)
+            let newest = ring.newest;
+            let event = Arc::new(build(newest));
+            ring.push(Arc::clone(&event));
+            (newest, event)
         };
         self.newest.send_replace(newest);
         event
+    }
+
+    /// The latest events of a call that are kept, at most so many, in order.
+    pub(crate) fn of_call(&self, call: &CallId, most: usize) -> Vec<Arc<Event>> {
+        let ring = self.ring.lock();
+        let Some(cursors) = ring.by_call.get(call) else { return Vec::new() };
+        let late = cursors.len().saturating_sub(most);
+        cursors.iter().skip(late).filter_map(|cursor| ring.get(*cursor).cloned()).collect()
     }
 
     /// Reads on after `cursor`, or from now.
@@ -133,6 +169,10 @@ mod tests {
     use control_api_types::{EventData, Timestamp};
 
     fn publish(hub: &EventHub, count: u64) {
+        publish_of(hub, count, None);
+    }
+
+    fn publish_of(hub: &EventHub, count: u64, call_id: Option<CallId>) {
         hub.publish(|cursor| Event {
             id: String::new(),
             cursor,
@@ -140,7 +180,7 @@ mod tests {
             data: EventData::EventsDropped { count },
             occurred_at: Timestamp::from_unix_ms(0),
             node: "n".into(),
-            call_id: None,
+            call_id,
             client_state: None,
         });
     }
@@ -181,6 +221,32 @@ mod tests {
         }
         assert_eq!(read(&mut slow), Some(Err(7)));
         assert_eq!(read(&mut slow), Some(Ok(7)));
+    }
+
+    #[test]
+    fn the_events_of_a_call_are_found_as_long_as_they_are_kept() {
+        let hub = EventHub::new(1);
+        let [a, b] = ["a", "b"].map(|id| CallId::new(id).unwrap());
+        let counts = |call: &CallId, most| {
+            let count = |event: Arc<Event>| {
+                let EventData::EventsDropped { count } = event.data else { panic!("{event:?}") };
+                count
+            };
+            hub.of_call(call, most).into_iter().map(count).collect::<Vec<_>>()
+        };
+        for n in 0..6 {
+            publish_of(&hub, n, Some(if n % 2 == 0 { a.clone() } else { b.clone() }));
+        }
+        assert_eq!((counts(&a, 9), counts(&b, 2)), (vec![0, 2, 4], vec![3, 5]));
+        for n in 6..RING as u64 + 3 {
+            publish(&hub, n);
+        }
+        assert_eq!((counts(&a, 9), counts(&b, 9)), (vec![4], vec![3, 5]));
+        for n in 0..3 {
+            publish(&hub, n);
+        }
+        assert_eq!((counts(&a, 9), counts(&b, 9)), (vec![], vec![]));
+        assert!(hub.ring.lock().by_call.is_empty(), "nothing is left of them");
     }
 
     #[tokio::test]

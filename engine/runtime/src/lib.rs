@@ -17,12 +17,14 @@ mod journal;
 mod metrics;
 mod prompts;
 mod quality;
+mod queues;
 mod recordings;
 mod sounds;
 mod start;
 mod task;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod trace;
 mod trunks;
 mod webhooks;

@@ -79,6 +79,7 @@ impl Task {
     pub(crate) fn metrics(&self, now: Instant) -> String {
         let mut text = Text::default();
         self.call_metrics(&mut text);
+        self.queue_metrics(now, &mut text);
         self.trunk_metrics(now, &mut text);
         self.registrar_metrics(&mut text);
         self.sip_metrics(&mut text);
@@ -99,6 +100,21 @@ impl Task {
         }
         text.counter("carillon_panics_total", "Panics contained; each ended one call.", self.state.panics);
         text.gauge("carillon_draining", "1 while no new calls are taken.", u8::from(self.core.is_draining()));
+    }
+
+    fn queue_metrics(&self, now: Instant, text: &mut Text) {
+        let loads: Vec<_> =
+            self.core.queue_names().map(|name| (name, self.core.queue_load(now, name))).collect();
+        let name = "carillon_queue_calls";
+        text.family(name, "gauge", "Calls that wait in a queue.");
+        for (queue, load) in &loads {
+            text.sample(name, &[("queue", queue)], load.waiting);
+        }
+        let name = "carillon_queue_longest_wait_seconds";
+        text.family(name, "gauge", "How long the first in a queue has waited; 0 when nobody does.");
+        for (queue, load) in &loads {
+            text.sample(name, &[("queue", queue)], load.longest.unwrap_or_default().as_secs_f64());
+        }
     }
 
     fn trunk_metrics(&self, now: Instant, text: &mut Text) {

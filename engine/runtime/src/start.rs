@@ -21,6 +21,7 @@ use crate::flows::FlowStore;
 use crate::http::{Certificates, Client, Questions};
 use crate::journal::{EndedCall, Journal, JournalError};
 use crate::prompts::{PromptError, PromptStore};
+use crate::queues::QueueStore;
 use crate::recordings;
 use crate::sounds::Sounds;
 use crate::task::{Sources, State, Task};
@@ -100,6 +101,7 @@ impl Engine {
         webhooks.earlier_calls_are_over();
         let prompts = PromptStore::open(&config.media_dir, journal.clone())?;
         let flows = FlowStore::open(journal.clone())?;
+        let queues = QueueStore::open(journal.clone())?;
         let served = config.sip_listen.iter().map(|listener| listener.transport).collect();
         let trunks = TrunkStore::open(journal.clone(), config.trunks, served, config.stir.clone())?;
         let mut trunk_configs = Vec::new();
@@ -166,10 +168,18 @@ impl Engine {
         for prompt in prompts.list() {
             core.put_prompt(&prompt);
         }
-        for flow in flows.all() {
-            if let Err(faults) = core.put_flow(&flow.name, flow.flow) {
-                tracing::error!(flow = flow.name, ?faults, "stored flow not usable: put it again");
+        for (name, kept) in queues.all() {
+            if let Err(faults) = core.check_queue(&name, &kept.queue) {
+                tracing::warn!(queue = name, ?faults, "a stored queue plays what is not there any more");
             }
+            core.put_queue(&name, kept.queue);
+        }
+        for flow in flows.all() {
+            // As before the start: what was deleted since the flow was put is missed when a call comes to it.
+            if let Err(faults) = core.check_flow(&flow.flow) {
+                tracing::warn!(flow = flow.name, ?faults, "a stored flow uses what is not there any more");
+            }
+            core.restore_flow(&flow.name, flow.flow);
         }
 
         let (commands, command_queue) = mpsc::channel(COMMANDS);
@@ -231,6 +241,7 @@ impl Engine {
                 events,
                 prompts,
                 flows,
+                queues,
                 changing_endpoints: Arc::default(),
                 trunks,
                 webhooks,

@@ -423,6 +423,7 @@ impl Task {
                 Some(steps) => return self.play(now, leg, steps),
                 None => self.media.command(leg, media_io::Command::StopPlay),
             },
+            MediaCommand::ForgetKeys => self.media.command(leg, media_io::Command::ForgetKeys),
             MediaCommand::Press { digit, duration_ms } => {
                 self.media.command(leg, media_io::Command::Press { digit, duration_ms })
             }

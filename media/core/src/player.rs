@@ -22,7 +22,12 @@ pub(crate) struct Player {
 impl Player {
     pub(crate) fn new(play: Play) -> Self {
         let Play { id, playlist, plays, offset_ms, barge_in } = play;
+        let whole: usize = playlist.prompts().iter().map(|prompt| prompt.eighths()).sum();
         let (mut index, mut at) = (0, offset_ms as usize * 8);
+        // What has no end has been played round and round up to there.
+        if plays == 0 && whole > 0 {
+            at %= whole;
+        }
         while let Some(prompt) = playlist.prompts().get(index).filter(|prompt| at >= prompt.eighths()) {
             at -= prompt.eighths();
             index += 1;
@@ -153,6 +158,16 @@ mod tests {
             b"01234567",
             "an offset past the end skips a playing"
         );
+    }
+
+    #[test]
+    fn an_offset_goes_round_in_what_has_no_end() {
+        let letters: &[&[u8]] = &[b"01234567", b"abcdefghABCDEFGH"];
+        for (offset_ms, first) in [(0, b"0123"), (1, b"abcd"), (3, b"0123"), (4, b"abcd"), (3002, b"ABCD")] {
+            let mut frame = [0; 4];
+            assert_eq!(list(letters, 0, offset_ms).fill(Codec::Pcma, &mut frame), Some(4));
+            assert_eq!(&frame, first, "{offset_ms}");
+        }
     }
 
     #[test]

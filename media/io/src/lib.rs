@@ -70,6 +70,8 @@ pub enum Command {
     Run(Program),
     /// Stops the prompt.
     StopPlay,
+    /// Forgets the keys that no collect has taken.
+    ForgetKeys,
     /// A key that the peer pressed, as signalling tells.
     Press {
         /// Which.

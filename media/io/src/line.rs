@@ -158,6 +158,13 @@ impl<S: Socket> Line<S> {
         }
     }
 
+    pub(crate) fn forget_keys(&mut self, counters: &Counters) {
+        match &mut self.state {
+            State::Running(running) => running.leg.forget_keys(),
+            State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
+        }
+    }
+
     pub(crate) fn dial(&mut self, dialler: Box<Dialler>, counters: &Counters) {
         match &mut self.state {
             State::Running(running) => running.leg.dial(dialler),

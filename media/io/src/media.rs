@@ -284,6 +284,7 @@ impl Media {
             }
             Command::Run(program) => Order::Run { slot, program },
             Command::StopPlay => Order::StopPlay { slot },
+            Command::ForgetKeys => Order::ForgetKeys { slot },
             Command::Press { digit, duration_ms } => Order::Press { slot, digit, duration_ms },
             Command::Dial(dial) => {
                 // A leg that has no codec yet will not dial.

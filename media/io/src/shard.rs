@@ -92,6 +92,9 @@ pub(crate) enum Order<S> {
     StopPlay {
         slot: u32,
     },
+    ForgetKeys {
+        slot: u32,
+    },
     Press {
         slot: u32,
         digit: Digit,
@@ -353,6 +356,9 @@ impl<S: Socket> Shard<S> {
                 }
                 Order::StopPlay { slot } => {
                     self.guarded(slot, |line, _, counters| line.stop_play(now, counters));
+                }
+                Order::ForgetKeys { slot } => {
+                    self.guarded(slot, |line, _, counters| line.forget_keys(counters));
                 }
                 Order::Press { slot, digit, duration_ms } => {
                     self.guarded(slot, |line, _, counters| line.press(now, digit, duration_ms, counters));

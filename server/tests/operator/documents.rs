@@ -16,6 +16,7 @@ const CONTRACT: &[&str] = &[
     "DELETE /v1/endpoints/{name}",
     "DELETE /v1/flows/{name}",
     "DELETE /v1/prompts/{id}",
+    "DELETE /v1/queues/{name}",
     "DELETE /v1/recordings/{id}",
     "DELETE /v1/trunks/{name}",
     "DELETE /v1/webhooks/{id}",
@@ -28,6 +29,7 @@ const CONTRACT: &[&str] = &[
     "GET /v1/calls",
     "GET /v1/calls/{id}",
     "GET /v1/calls/{id}/events",
+    "GET /v1/calls/{id}/timeline",
     "GET /v1/calls/{id}/trace",
     "GET /v1/calls/{id}/trace.pcap",
     "GET /v1/cdrs",
@@ -44,6 +46,9 @@ const CONTRACT: &[&str] = &[
     "GET /v1/prompts",
     "GET /v1/prompts/{id}",
     "GET /v1/prompts/{id}/audio",
+    "GET /v1/queues",
+    "GET /v1/queues/{name}",
+    "GET /v1/queues/{name}/calls",
     "GET /v1/recordings",
     "GET /v1/recordings/{id}",
     "GET /v1/recordings/{id}/audio",
@@ -81,6 +86,7 @@ const CONTRACT: &[&str] = &[
     "POST /v1/webhooks",
     "PUT /v1/endpoints/{name}",
     "PUT /v1/flows/{name}",
+    "PUT /v1/queues/{name}",
     "PUT /v1/trunks/{name}",
 ];
 

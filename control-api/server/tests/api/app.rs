@@ -88,9 +88,15 @@ pub(crate) struct Settings {
     pub(crate) metrics_open: bool,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self { rate: Rate::default(), metrics_open: false }
+    }
+}
+
 impl TestApp {
     pub(crate) async fn start() -> Self {
-        Self::start_with(Settings { rate: Rate::default(), metrics_open: false }, Folder::new()).await
+        Self::start_with(Settings::default(), Folder::new()).await
     }
 
     /// Starts on what an earlier one left in its folder.

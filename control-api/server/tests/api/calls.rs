@@ -50,7 +50,7 @@ impl Pair {
         Self { near: TestApp::start().await, far: TestApp::start().await }
     }
 
-    fn request(&self) -> CreateCall {
+    pub(crate) fn request(&self) -> CreateCall {
         CreateCall {
             client_state: Some("mine".into()),
             ..CreateCall::to(format!("sip:bob@{}", self.far.sip))

@@ -9,4 +9,6 @@ mod events;
 mod http;
 mod idempotency;
 mod library;
+mod queues;
+mod timeline;
 mod trunks;

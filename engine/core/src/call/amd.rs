@@ -90,14 +90,14 @@ impl LiveCall {
         }
     }
 
-    fn awaits(&mut self, what: Awaits) {
+    pub(super) fn awaits(&mut self, what: Awaits) {
         if let State::Connected(Activity::Flow { awaits, .. }) = &mut self.state {
             *awaits = what;
         }
     }
 
     /// What the flow waits for.
-    fn awaited(&self) -> Option<Awaits> {
+    pub(super) fn awaited(&self) -> Option<Awaits> {
         match self.activity()? {
             Activity::Flow { awaits, .. } => Some(*awaits),
             Activity::Parked => None,
@@ -108,8 +108,10 @@ impl LiveCall {
     pub(super) fn wait_over(&mut self, ctx: &mut Context<'_>) {
         let outcome = match self.awaited() {
             Some(Awaits::Beep) => Outcome::Answered(AmdResult::Machine),
-            Some(Awaits::Nothing | Awaits::Program(_) | Awaits::Verdict { .. } | Awaits::Answer(_))
-            | None => Outcome::Done,
+            Some(Awaits::Nothing | Awaits::Program(_) | Awaits::Verdict { .. } | Awaits::Answer(_)) => {
+                Outcome::Done
+            }
+            Some(Awaits::Queue | Awaits::Notice(_)) | None => Outcome::Done,
         };
         self.step_over(ctx, outcome);
     }

@@ -76,7 +76,7 @@ pub(super) fn usable(ctx: &Context<'_>, flow: FlowRef) -> Result<Arc<Flow>, NoAn
         FlowRef::Name(name) => ctx.flows.get(&name).cloned().ok_or(NoAnswer::UnknownFlow),
         FlowRef::Inline(flow) => {
             let mut faults = Faults::default();
-            flow::check(&flow, "/flow", ctx.prompts, &mut faults);
+            flow::check(&flow, "/flow", ctx.prompts, ctx.queues, &mut faults);
             faults.into_result(Some(flow)).map_err(|_| NoAnswer::FaultyFlow)
         }
     }

@@ -57,9 +57,10 @@ impl LiveCall {
     pub(crate) fn may_be_bridged(&self) -> Result<(), Refusal> {
         match self.activity() {
             Some(Activity::Parked) => Ok(()),
-            Some(Activity::Flow { run, .. }) if run.is_parked() => Ok(()),
+            Some(Activity::Flow { run, .. }) if run.is_parked() || self.is_enqueued() => Ok(()),
             Some(Activity::Flow { .. }) => {
-                Err(self.wrong_state("its flow is busy; a call is bridged when it is parked"))
+                Err(self
+                    .wrong_state("its flow is busy; a call is bridged when it is parked or waits in a queue"))
             }
             None => Err(self.wrong_state("only an answered call can be bridged")),
         }
@@ -110,7 +111,8 @@ impl LiveCall {
     }
 
     /// It is in a bridge, if only to wait for others.
-    pub(crate) fn joins(&mut self, bridge: &str) {
+    pub(crate) fn joins(&mut self, ctx: &mut Context<'_>, bridge: &str) {
+        self.picked(ctx);
         self.record.bridge_id = Some(bridge.to_owned());
     }
 

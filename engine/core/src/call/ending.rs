@@ -57,6 +57,8 @@ impl LiveCall {
             CallTimer::Failover => self.fail_over(ctx),
             CallTimer::Offer => self.offer_again(ctx),
             CallTimer::Pause => self.wait_over(ctx),
+            CallTimer::Wait => self.wait_timed_out(ctx),
+            CallTimer::Announce => self.announce(ctx),
             CallTimer::Dial => self.dial_on(ctx),
             CallTimer::Release => {
                 self.sessions_over(ctx);
@@ -143,6 +145,8 @@ impl LiveCall {
         self.record.ended_at = Some(ctx.timestamp());
         self.record.ended_by = Some(by);
         self.tell_unbridged(ctx);
+        // The CDR names the queue that it has waited in to its end.
+        self.leave_queue(ctx);
         self.state = State::Ending(evidence);
         self.close_media(ctx);
         let silence = self.marks.tried.filter(|_| evidence == Evidence::RingTimeout).map(|at| at + SILENCE);

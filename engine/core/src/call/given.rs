@@ -25,6 +25,7 @@ impl LiveCall {
         // What the flow before plays, gathers, records or waits for is nothing to this one. An end of it that is on its way
         // already finds a newer program in its place.
         ctx.timers.cancel(self.leg, CallTimer::Pause);
+        self.picked(ctx);
         self.wish = None;
         if self.recordings.abandon_step() {
             ctx.media(self.leg, MediaCommand::StopRecording(Track::Step, RecordingEnd::Stopped));

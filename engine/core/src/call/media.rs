@@ -86,6 +86,10 @@ pub(super) enum Awaits {
     Beep,
     /// The answer of a web server to this question.
     Answer(u64),
+    /// Somebody who picks it from a queue, or its patience.
+    Queue,
+    /// The end of this program, which tells the caller that he will be called back.
+    Notice(u64),
 }
 
 /// The programs that were started and have not told their end.
@@ -195,6 +199,7 @@ impl LiveCall {
                 };
                 let duration_ms = u32::from(duration_ms);
                 self.emit(ctx, EventData::CallDtmf { digit: digit.as_char(), method, duration_ms });
+                self.queue_key(ctx, digit.as_char());
             }
             MediaEvent::DialEnded { id, reason, sent } => {
                 self.dial_ended(ctx, id, usize::from(sent), reason == DialEnd::Completed);
@@ -217,6 +222,7 @@ impl LiveCall {
                 let played_ms = u64::from(played_ms);
                 let play_id = play_id(id);
                 self.play_over(ctx, id, EventData::CallPlayEnded { play_id, reason, played_ms, error: None });
+                self.queue_played(ctx, id, played_ms);
             }
             MediaEvent::CollectEnded { id, reason, .. } if self.recordings.collects(id) => {
                 self.recording_collect_ended(ctx, id, reason);
@@ -274,7 +280,10 @@ impl LiveCall {
                     self.gather_again(ctx, id, Gather { play: None, ..gather }, owner);
                 }
             }
-            (_, _) => self.play_over(ctx, id, unplayed(id, why)),
+            (_, _) => {
+                self.play_over(ctx, id, unplayed(id, why));
+                self.queue_played(ctx, id, 0);
+            }
         }
     }
 
@@ -404,6 +413,13 @@ impl LiveCall {
         Some(id)
     }
 
+    /// Plays for the step that the flow is at; `None` when something of it does not exist.
+    pub(super) fn launch_for_step(&mut self, ctx: &mut Context<'_>, play: Play) -> Option<u64> {
+        let State::Connected(Activity::Flow { run, .. }) = &self.state else { return None };
+        let owner = Owner::Step(run.at().to_owned());
+        self.launch(ctx, Some(play), None, owner)
+    }
+
     // Commands of the API.
 
     pub(crate) fn play(&mut self, ctx: &mut Context<'_>, play: Play) -> Result<PlayId, Refusal> {
@@ -444,6 +460,9 @@ impl LiveCall {
             Some(Activity::Flow { run, .. }) if !run.leaves_media_free() => Err(self.wrong_state(
                 "its flow plays or gathers; only at a park, pause, bridge or amd step the API may",
             )),
+            Some(Activity::Flow { awaits: Awaits::Queue | Awaits::Notice(_), .. }) => {
+                Err(self.wrong_state("its queue plays to it; take it out first, into a bridge"))
+            }
             Some(Activity::Flow { .. } | Activity::Parked) => Ok(()),
         }
     }
@@ -564,6 +583,12 @@ impl LiveCall {
                 Next::Transfer(to) => {
                     self.wish = Some(Wish::Transfer(to));
                     return;
+                }
+                Next::Enqueue { queue, data } => {
+                    let Some(outcome) = self.enqueue(ctx, &queue, data) else { return };
+                    let Some(step) = self.resume(ctx.now, outcome) else { return };
+                    (events, next) = step;
+                    continue;
                 }
                 Next::Pause(time) => {
                     ctx.timers.set(self.leg, CallTimer::Pause, ctx.now + time);

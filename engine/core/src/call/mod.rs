@@ -21,6 +21,7 @@ mod exchange;
 mod given;
 mod hunt;
 mod media;
+mod queued;
 mod recording;
 mod screening;
 mod setup;
@@ -71,6 +72,7 @@ use crate::disposition::{Evidence, final_status};
 use crate::io::{CallEvent, MediaCommand, Output, Refusal};
 use crate::keypress::Keypress;
 use crate::prompt::Prompts;
+use crate::queue::Queues;
 use crate::registrar::Registrar;
 use crate::stir::{Assertion, Identities};
 use crate::timers::{CallTimer, Timers};
@@ -100,6 +102,7 @@ pub(crate) struct Context<'a> {
     pub(crate) random: &'a mut ChaCha20Rng,
     pub(crate) flows: &'a BTreeMap<String, Arc<Flow>>,
     pub(crate) prompts: &'a Prompts,
+    pub(crate) queues: &'a mut Queues,
     pub(crate) identities: &'a mut Identities,
     pub(crate) rtp_timeout: RtpTimeout,
 }
@@ -495,6 +498,7 @@ pub(crate) fn record(
         codec: None,
         srtp: None,
         bridge_id: None,
+        queue: None,
         muted: None,
         held: false,
         recording_ids: Vec::new(),

@@ -26,7 +26,8 @@ impl Engine {
         }
         self.is_free(leg)?;
         self.is_free(other)?;
-        self.pair(now, [(leg, *on_end), (other, *with_on_end)], *dtmf);
+        let ends = [(leg, self.on_end(leg, *on_end)), (other, self.on_end(other, *with_on_end))];
+        self.pair(now, ends, *dtmf);
         self.settle(now);
         Ok(())
     }
@@ -55,7 +56,7 @@ impl Engine {
         }
         self.bridges.make(id.clone(), request, self.timestamp(now));
         for leg in legs {
-            self.join(now, &id, leg, Part::talk(OnEnd::Hangup));
+            self.join(now, &id, leg, Part::talk(self.on_end(leg, None)));
         }
         self.arrange(now, &id);
         // As it was made: what follows may end it at once.
@@ -79,6 +80,8 @@ impl Engine {
         if role == Role::Whisper {
             whispers_to_somebody(bridge, leg, &whisper_to)?;
         }
+        let there = bridge.parties.iter().find(|party| party.leg == leg).map(|party| party.part.on_end);
+        let on_end = self.on_end(leg, on_end.or(there));
         let part = Part { role, on_end, whisper_to };
         if is_there {
             self.play_part(now, id, leg, part);
@@ -216,7 +219,8 @@ impl Engine {
                     return Err("a call cannot be bridged with itself".to_owned());
                 }
                 self.is_free(other).map_err(|refusal| refusal.to_string())?;
-                self.pair(now, [(leg, OnEnd::Continue), (other, OnEnd::Hangup)], BridgeDtmf::Relay);
+                let ends = [(leg, OnEnd::Continue), (other, self.on_end(other, None))];
+                self.pair(now, ends, BridgeDtmf::Relay);
             }
             Partner::Bridge(id) => {
                 let bridge = self.bridges.get(id).ok_or_else(|| format!("there is no bridge {id:?}"))?;
@@ -242,6 +246,13 @@ impl Engine {
         self.arrange(now, &id);
     }
 
+    /// What becomes of a call when its bridge ends: what was asked for; otherwise one that waits in a queue goes on by its
+    /// flow, which knows of the end, and any other is hung up.
+    fn on_end(&self, leg: LegId, asked: Option<OnEnd>) -> OnEnd {
+        let waits = self.calls.get(&leg).is_some_and(|call| call.is_enqueued());
+        asked.unwrap_or(if waits { OnEnd::Continue } else { OnEnd::Hangup })
+    }
+
     fn new_bridge_id(&mut self, now: Instant) -> String {
         id::ulid(self.clock.unix_ms(now), &mut self.random).to_string()
     }
@@ -264,7 +275,7 @@ impl Engine {
         let (call_id, sound) = (record.id.clone(), call.sound());
         let party = Party { leg, call: call_id, part, agent, sound, told: false, music: false };
         self.bridges.join(id, party);
-        self.with_call(now, leg, |call, _| call.joins(id));
+        self.with_call(now, leg, |call, ctx| call.joins(ctx, id));
     }
 
     /// A call that is in the bridge plays this part from now on.

@@ -123,7 +123,7 @@ impl Engine {
                 flow
             }
             FlowRef::Inline(flow) => {
-                flow::check(flow, "/flow", &self.prompts, faults);
+                flow::check(flow, "/flow", &self.prompts, &self.queues, faults);
                 Some(Arc::clone(flow))
             }
         }

@@ -7,6 +7,7 @@ mod drain;
 mod endpoints;
 mod expected;
 mod inbound;
+mod queues;
 mod resources;
 mod transfers;
 
@@ -29,6 +30,7 @@ use sip_core::{
 
 use self::dials::Dials;
 use self::expected::Expectations;
+pub use self::queues::QueueLoad;
 use crate::admission::{Admit, Capacity, Gate, Queue};
 use crate::bridge::Bridges;
 use crate::call::{Context, LiveCall, Offer, Plan, Questions, record};
@@ -41,6 +43,7 @@ use crate::id;
 use crate::io::{Input, MediaInput, Output, Refusal};
 use crate::keypress::Keypress;
 use crate::prompt::Prompts;
+use crate::queue::Queues;
 use crate::registrar::{NameTaken, Registrar, RegistrarCounts};
 use crate::route::{Verdict, route};
 use crate::stir::{Identities, StirConfig};
@@ -78,6 +81,7 @@ pub struct Engine {
     registrar: Registrar,
     flows: BTreeMap<String, Arc<Flow>>,
     prompts: Prompts,
+    queues: Queues,
     identities: Identities,
 
     limits: Limits,
@@ -152,6 +156,7 @@ impl Engine {
             registrar,
             flows: BTreeMap::new(),
             prompts: Prompts::default(),
+            queues: Queues::default(),
             identities: Identities::new(stir),
             gate: Gate::new(capacity(&limits)),
             rtp_timeout,
@@ -371,6 +376,7 @@ impl Engine {
             random: &mut self.random,
             flows: &self.flows,
             prompts: &self.prompts,
+            queues: &mut self.queues,
             identities: &mut self.identities,
             rtp_timeout: self.rtp_timeout,
         };

@@ -45,6 +45,11 @@ impl Engine {
 
     // Flows and prompts.
 
+    /// Keeps a flow under `name` as it was kept before, though something that it uses may have been deleted since.
+    pub fn restore_flow(&mut self, name: &str, flow: Arc<Flow>) {
+        self.flows.insert(name.to_owned(), flow);
+    }
+
     /// Checks a flow and keeps it under `name`. Calls that run the version before go on with that.
     pub fn put_flow(&mut self, name: &str, flow: Arc<Flow>) -> Result<(), Vec<Fault>> {
         self.check_flow(&flow)?;
@@ -55,7 +60,7 @@ impl Engine {
     /// Whether the flow could be put.
     pub fn check_flow(&self, flow: &Flow) -> Result<(), Vec<Fault>> {
         let mut faults = Faults::default();
-        flow::check(flow, "", &self.prompts, &mut faults);
+        flow::check(flow, "", &self.prompts, &self.queues, &mut faults);
         faults.into_result(Some(()))
     }
 

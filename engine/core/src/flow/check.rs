@@ -3,12 +3,20 @@
 use control_api_types::flow::{Flow, Verb};
 use control_api_types::{Faults, Sound, Variable};
 
+use serde_json::Value;
+
 use crate::prompt::Prompts;
+use crate::queue::Queues;
 use crate::variables::{self, escape};
 
 /// Notes every prompt that is not there and every brace without meaning, with its pointer below `pointer`.
-pub(crate) fn check(flow: &Flow, pointer: &str, prompts: &Prompts, faults: &mut Faults) {
-    for (at, sound) in flow.sounds() {
+pub(crate) fn check_sounds<'a>(
+    sounds: impl Iterator<Item = (String, &'a Sound)>,
+    pointer: &str,
+    prompts: &Prompts,
+    faults: &mut Faults,
+) {
+    for (at, sound) in sounds {
         let at = format!("{pointer}{at}");
         let (member, text) = match sound {
             Sound::Prompt { prompt } => ("prompt", prompt.as_str()),
@@ -21,6 +29,11 @@ pub(crate) fn check(flow: &Flow, pointer: &str, prompts: &Prompts, faults: &mut 
             faults.push(format!("{at}/{member}"), bad);
         }
     }
+}
+
+/// Notes what is not there of all that a flow uses, and every brace without meaning.
+pub(crate) fn check(flow: &Flow, pointer: &str, prompts: &Prompts, queues: &Queues, faults: &mut Faults) {
+    check_sounds(flow.sounds(), pointer, prompts, faults);
     for (name, step) in &flow.steps {
         let at = format!("{pointer}/steps/{}", escape(name));
         match &step.verb {
@@ -33,13 +46,7 @@ pub(crate) fn check(flow: &Flow, pointer: &str, prompts: &Prompts, faults: &mut 
                     }
                 }
             }
-            Verb::Notify { data } => {
-                variables::strings(data, &format!("{at}/data"), &mut |at, text| {
-                    if let Err(bad) = variables::check(text) {
-                        faults.push(at, bad);
-                    }
-                });
-            }
+            Verb::Notify { data } => check_strings(data, &format!("{at}/data"), faults),
             Verb::Bridge { call_id, bridge_id } => {
                 for (member, text) in [("call_id", call_id), ("bridge_id", bridge_id)] {
                     if let Some(Err(bad)) = text.as_deref().map(variables::check) {
@@ -73,6 +80,20 @@ pub(crate) fn check(flow: &Flow, pointer: &str, prompts: &Prompts, faults: &mut 
                     faults.push(format!("{at}/url"), bad);
                 }
             }
+            Verb::Enqueue { queue, data } => {
+                if variables::is_literal(queue) {
+                    if !queues.has(queue) {
+                        faults.push(
+                            format!("{at}/queue"),
+                            format_args!("there is no queue {queue:?}: put it first"),
+                        );
+                    }
+                } else if let Err(bad) = variables::check(queue) {
+                    faults.push(format!("{at}/queue"), bad);
+                }
+                let data = data.iter();
+                data.for_each(|data| check_strings(data, &format!("{at}/data"), faults));
+            }
             Verb::Dtmf(dtmf) => {
                 if let Err(bad) = variables::check(&dtmf.digits) {
                     faults.push(format!("{at}/digits"), bad);
@@ -83,6 +104,14 @@ pub(crate) fn check(flow: &Flow, pointer: &str, prompts: &Prompts, faults: &mut 
             Verb::Amd { .. } => {}
         }
     }
+}
+
+fn check_strings(data: &Value, at: &str, faults: &mut Faults) {
+    variables::strings(data, at, &mut |at, text| {
+        if let Err(bad) = variables::check(text) {
+            faults.push(at, bad);
+        }
+    });
 }
 
 #[cfg(test)]
@@ -102,13 +131,16 @@ mod tests {
             "h": {"verb": "dtmf", "digits": "{no no}"},
             "i": {"verb": "dial", "to": ["{a b}", {"to": "sip:x", "trunk": "{"}, "{ok}"], "from": "{c d}"},
             "j": {"verb": "transfer", "to": "sip:{"},
+            "l": {"verb": "enqueue", "queue": "sales", "data": "{no no}"},
+            "m": {"verb": "enqueue", "queue": "{sales}"},
+            "n": {"verb": "enqueue", "queue": "{no no}"},
             "f": {"verb": "notify", "data": {"list": ["{ok}", "{no no}"]}},
             "g": {"verb": "play", "playlist": [
                 {"prompt": "gone"}, {"tone": "busy"}, {"tone": "busy", "country": "xx"}, {"url": "https://a/{b"}]},
         }}))
         .unwrap();
         let mut faults = Faults::default();
-        check(&flow, "/flow", &Prompts::default(), &mut faults);
+        check(&flow, "/flow", &Prompts::default(), &Queues::default(), &mut faults);
         let faults = faults.into_result(Some(())).unwrap_err();
         let at: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
         assert_eq!(
@@ -127,6 +159,9 @@ mod tests {
                 "/flow/steps/i/to/1",
                 "/flow/steps/i/from",
                 "/flow/steps/j/to",
+                "/flow/steps/l/queue",
+                "/flow/steps/l/data",
+                "/flow/steps/n/queue",
             ]
         );
     }

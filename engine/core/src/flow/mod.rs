@@ -3,5 +3,5 @@
 mod check;
 mod run;
 
-pub(crate) use check::check;
-pub(crate) use run::{Diversion, Next, Run};
+pub(crate) use check::{check, check_sounds};
+pub(crate) use run::{Diversion, Next, Run, insert};

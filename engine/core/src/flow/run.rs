@@ -8,6 +8,7 @@ use control_api_types::{
     AmdParameters, Call, DialStep, DialTarget, Dtmf, EventData, Gather, HangupReason, Play, RecordStep,
     Sound, Variable,
 };
+use serde_json::Value;
 
 use crate::call::Partner;
 use crate::variables;
@@ -67,6 +68,13 @@ pub(crate) enum Next {
         url: String,
         /// How long to wait for the answer.
         timeout: Duration,
+    },
+    /// Wait in a queue.
+    Enqueue {
+        /// Its name.
+        queue: String,
+        /// What is told of the call beside it.
+        data: Option<Value>,
     },
     /// The flow is over.
     Hangup(HangupReason),
@@ -149,6 +157,7 @@ impl Run {
         match self.step().map(|step| &step.verb) {
             Some(Verb::Park { .. } | Verb::Pause { .. }) | None => true,
             Some(Verb::Amd { .. } | Verb::Bridge { .. } | Verb::Dial(_) | Verb::Transfer { .. }) => true,
+            Some(Verb::Enqueue { .. }) => true,
             Some(Verb::Play(_) | Verb::Gather(_) | Verb::Set { .. } | Verb::Branch { .. }) => false,
             Some(Verb::Dtmf(_) | Verb::Record(_) | Verb::Notify { .. } | Verb::Hangup { .. }) => false,
             Some(Verb::Webhook(_)) => false,
@@ -168,14 +177,16 @@ impl Run {
                 None
             }
             Verb::Set { .. } | Verb::Branch { .. } | Verb::Dtmf(_) | Verb::Record(_) => None,
-            Verb::Dial(_) | Verb::Transfer { .. } => None,
+            Verb::Dial(_) | Verb::Transfer { .. } | Verb::Enqueue { .. } => None,
             Verb::Notify { .. } | Verb::Webhook(_) | Verb::Hangup { .. } => None,
         }
     }
 
-    /// Whether it waits for the end of a bridge.
+    /// Whether the end of a bridge is the end of its step.
     pub(crate) fn is_bridging(&self) -> bool {
-        self.step().is_some_and(|step| matches!(step.verb, Verb::Bridge { .. } | Verb::Dial(_)))
+        self.step().is_some_and(|step| {
+            matches!(step.verb, Verb::Bridge { .. } | Verb::Dial(_) | Verb::Enqueue { .. })
+        })
     }
 
     /// Whether it calls others, or is bridged with one of them.
@@ -246,6 +257,11 @@ impl Run {
                     let timeout = Duration::from_millis(u64::from(webhook.timeout_ms));
                     return Next::Ask { url, timeout };
                 }
+                Verb::Enqueue { queue, data } => {
+                    let queue = variables::render(queue, call).into_owned();
+                    let data = data.as_ref().map(|data| variables::render_value(data, call));
+                    return Next::Enqueue { queue, data };
+                }
                 Verb::Hangup { reason } => return Next::Hangup(reason.unwrap_or(HangupReason::Normal)),
                 Verb::Set { variables } => {
                     // All values are taken before any is set, so that their order does not matter.
@@ -295,7 +311,8 @@ impl Run {
     }
 }
 
-fn insert(play: &Play, call: &Call) -> Play {
+/// A play with the variables of its texts inserted.
+pub(crate) fn insert(play: &Play, call: &Call) -> Play {
     let source = play.source.map(|sound| match sound {
         Sound::Prompt { prompt } => Sound::Prompt { prompt: variables::render(prompt, call).into_owned() },
         Sound::Url { url } => Sound::Url { url: variables::render(url, call).into_owned() },
@@ -326,7 +343,7 @@ fn value_of(value: &Variable, call: &Call) -> Variable {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

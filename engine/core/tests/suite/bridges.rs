@@ -28,33 +28,33 @@ fn parked(calls: &[&str]) -> World {
 }
 
 impl World {
-    fn bridge(&mut self, id: &str, body: Value) -> Result<(), Refusal> {
+    pub(crate) fn bridge(&mut self, id: &str, body: Value) -> Result<(), Refusal> {
         let id = self.id(id);
         let result = self.engine.bridge(self.now, &id, &BridgeCall::from_json(&body).unwrap());
         self.pump();
         result
     }
 
-    fn create_bridge(&mut self, body: Value) -> Result<Bridge, Refusal> {
+    pub(crate) fn create_bridge(&mut self, body: Value) -> Result<Bridge, Refusal> {
         let result = self.engine.create_bridge(self.now, CreateBridge::from_json(&body).unwrap());
         self.pump();
         result
     }
 
-    fn join(&mut self, bridge: &str, body: Value) -> Result<Bridge, Refusal> {
+    pub(crate) fn join(&mut self, bridge: &str, body: Value) -> Result<Bridge, Refusal> {
         let result = self.engine.join_bridge(self.now, bridge, JoinBridge::from_json(&body).unwrap());
         self.pump();
         result
     }
 
-    fn leave(&mut self, bridge: &str, call: &str) -> Result<bool, Refusal> {
+    pub(crate) fn leave(&mut self, bridge: &str, call: &str) -> Result<bool, Refusal> {
         let call = self.id(call);
         let result = self.engine.leave_bridge(self.now, bridge, &call);
         self.pump();
         result
     }
 
-    fn hang_up(&mut self, id: &str) {
+    pub(crate) fn hang_up(&mut self, id: &str) {
         let id = self.id(id);
         self.engine.hangup(self.now, &id, HangupReason::Normal).unwrap();
         self.pump();
@@ -182,7 +182,7 @@ fn who_ends_or_waits_for_something_is_not_bridged() {
     refused(world.bridge("nobody", json!({"with": "a"})), "not found");
     refused(world.bridge("a", json!({"with": "a"})), "a call cannot be bridged with itself");
     refused(world.bridge("a", json!({"with": "ringing"})), "only an answered call can be bridged");
-    let need = "its flow is busy; a call is bridged when it is parked";
+    let need = "its flow is busy; a call is bridged when it is parked or waits in a queue";
     refused(world.bridge("busy", json!({"with": "a"})), need);
     world.bridge("a", json!({"with": "b"})).unwrap();
     let need = "it is in a bridge already; take it out first";

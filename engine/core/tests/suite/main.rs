@@ -16,6 +16,7 @@ mod given;
 mod inbound;
 mod limits;
 mod outbound;
+mod queues;
 mod random;
 mod recordings;
 mod redirects;

@@ -109,6 +109,8 @@ pub(crate) struct MediaShell {
     pub(crate) dials: Vec<(u64, char, DialBy)>,
     /// Programs that were started.
     pub(crate) runs: u32,
+    /// Where the plays that were started began.
+    pub(crate) offsets: Vec<u32>,
     opened: u16,
     digits: u16,
 }
@@ -214,6 +216,7 @@ impl World {
                 pauses: Vec::new(),
                 dials: Vec::new(),
                 runs: 0,
+                offsets: Vec::new(),
                 opened: 0,
                 digits: 0,
             },
@@ -544,6 +547,7 @@ impl World {
                     };
                     Some(Arc::new(Prompt::in_codecs(Codec::ALL.map(encoded).to_vec())))
                 };
+                shell.offsets.extend(program.play.as_ref().map(|play| play.offset_ms));
                 let program = program.try_map(|playlist| {
                     playlist.sounds.iter().map(sound).collect::<Option<media_core::Playlist>>().ok_or(())
                 });
@@ -574,6 +578,9 @@ impl World {
                 let port = shell.ports.get_mut(&leg).unwrap();
                 port.leg.as_mut().unwrap().stop_play(now);
                 self.media_events(leg);
+            }
+            MediaCommand::ForgetKeys => {
+                shell.ports.get_mut(&leg).unwrap().leg.as_mut().unwrap().forget_keys();
             }
             MediaCommand::Press { digit, duration_ms } => {
                 let port = shell.ports.get_mut(&leg).unwrap();
@@ -805,6 +812,13 @@ fn line(data: &EventData) -> String {
         EventData::CallRoleChanged { role, on_end, whisper_to, .. } => {
             let heard_by: String = whisper_to.iter().map(|call| format!(" {call}")).collect();
             format!("role {role} {on_end}{heard_by}")
+        }
+        EventData::CallEnqueued { queue, position, data } => {
+            let data = data.as_ref().map(|data| format!(" {data}")).unwrap_or_default();
+            format!("enqueued {queue} {position}{data}")
+        }
+        EventData::CallCallbackRequested { queue, key, waited_ms } => {
+            format!("callback {queue} {key} after {waited_ms}")
         }
         EventData::CallMuted { direction } => format!("muted {direction}"),
         EventData::CallUnmuted {} => "unmuted".to_owned(),

@@ -93,6 +93,14 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
     CREATE INDEX deliveries_by_webhook ON deliveries (webhook);
 ",
+    "
+    CREATE TABLE queues (
+        name        TEXT PRIMARY KEY,
+        version     INTEGER NOT NULL,
+        updated_at  INTEGER NOT NULL,   -- unix ms
+        queue       TEXT NOT NULL       -- the settings as JSON
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {

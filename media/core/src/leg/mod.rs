@@ -230,6 +230,11 @@ impl Leg {
         self.runner.pressed(now, digit, duration_ms, Method::Info, &mut self.events);
     }
 
+    /// What has been pressed and was not collected answers no question that comes after.
+    pub fn forget_keys(&mut self) {
+        self.runner.forget_typed();
+    }
+
     /// The next event, in order, until `None`.
     pub fn poll_event(&mut self) -> Option<MediaEvent> {
         self.events.pop()
