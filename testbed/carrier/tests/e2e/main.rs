@@ -15,6 +15,7 @@ mod loss;
 mod pesq;
 mod pki;
 mod proxy;
+mod queues;
 mod quirks;
 mod relay;
 mod sipp;
