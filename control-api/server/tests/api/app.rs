@@ -83,15 +83,10 @@ impl Answer {
 }
 
 /// Settings that a test may change.
+#[derive(Default)]
 pub(crate) struct Settings {
     pub(crate) rate: Rate,
     pub(crate) metrics_open: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { rate: Rate::default(), metrics_open: false }
-    }
 }
 
 impl TestApp {
