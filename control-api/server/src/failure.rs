@@ -82,7 +82,7 @@ impl From<Error> for Failure {
             Error::Prompt(error) => Self::from(error),
             Error::Record(error @ RecordError::NoSpace { .. }) => Self::new(Code::NoSpace, error.to_string()),
             Error::Record(error) => Self::internal(&error),
-            error @ Error::Random => Self::internal(&error),
+            Error::Random => Self::internal(&Error::Random),
             Error::Recording | Error::TooMany { .. } => Self::new(Code::WrongState, detail),
             Error::IdTaken | Error::NameTaken => Self::new(Code::InUse, detail),
             Error::BadCursor => Self::from(vec![Fault { pointer: "?cursor".to_owned(), detail }]),

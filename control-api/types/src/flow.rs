@@ -275,7 +275,7 @@ impl Verb {
             Self::Play(_) | Self::Gather(_) | Self::Record(_) | Self::Dtmf(_) | Self::Pause { .. } => None,
             Self::Park { .. } | Self::Set { .. } | Self::Branch { .. } | Self::Notify { .. } => None,
             Self::Amd { .. } | Self::Bridge { .. } | Self::Dial(_) | Self::Transfer { .. } => None,
-            Self::Hangup { .. } => None,
+            Self::Enqueue { .. } | Self::Hangup { .. } => None,
         }
     }
 }
