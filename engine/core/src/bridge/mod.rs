@@ -201,6 +201,20 @@ impl Bridge {
         }
     }
 
+    /// What the call of `leg` is in it for.
+    pub(crate) fn part(&self, leg: LegId) -> Option<&Part> {
+        self.parties.iter().find(|party| party.leg == leg).map(|party| &party.part)
+    }
+
+    /// The only other one who talks with the one of `leg`; none of several.
+    pub(crate) fn partner(&self, leg: LegId) -> Option<&Party> {
+        let mut others = self.parties.iter().filter(|party| party.leg != leg && party.part.role.talks());
+        let partner = others.next().filter(|_| others.next().is_none());
+        partner.filter(|_| {
+            self.has_met() && self.parties.iter().any(|party| party.leg == leg && party.part.role.talks())
+        })
+    }
+
     /// Whether two talkers have met in it.
     pub(crate) fn has_met(&self) -> bool {
         self.stage == Stage::Met

@@ -1,7 +1,7 @@
 //! A call that others are called for, and a call that was made for another: its branch.
 
-use control_api_types::DialEnd;
 use control_api_types::flow::{Outcome, VerbName};
+use control_api_types::{DialEnd, Play};
 
 use super::media::Owner;
 use super::*;
@@ -40,6 +40,12 @@ impl LiveCall {
             None => return,
         };
         self.heard_meanwhile = self.launch(ctx, Some(play), None, owner);
+    }
+
+    /// The same, for a call that is not at such a step.
+    pub(crate) fn hear_meanwhile(&mut self, ctx: &mut Context<'_>, play: Option<Play>) {
+        self.meanwhile = play;
+        self.play_meanwhile(ctx);
     }
 
     /// Stops it, unless something else plays by now.

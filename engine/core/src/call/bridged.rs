@@ -15,8 +15,8 @@ pub(super) struct InBridge {
     music: Option<(u64, String)>,
 }
 
-/// What a flow wants for its call that only the engine can do.
-#[derive(Debug, Clone, PartialEq)]
+/// What a call's flow or its far side wants that only the engine can do.
+#[derive(Debug, Clone)]
 pub(crate) enum Wish {
     /// To be bridged.
     Bridge(Partner),
@@ -24,6 +24,8 @@ pub(crate) enum Wish {
     Dial(Box<DialStep>),
     /// To be sent to this one.
     Transfer(String),
+    /// The far side hands over whom it talks to (REFER).
+    HandOver(Box<HandOver>),
 }
 
 /// With whom a flow wants its call bridged.
@@ -160,6 +162,13 @@ impl LiveCall {
                 false => self.in_bridge.music = Some((music, prompt)),
             }
         }
+    }
+
+    /// It is out of its bridge, and goes on as the engine says next.
+    pub(crate) fn set_aside(&mut self, ctx: &mut Context<'_>) {
+        self.tell_unbridged(ctx);
+        self.stop_music(ctx);
+        self.record.bridge_id = None;
     }
 
     /// It is on its own again, and goes on as was agreed.

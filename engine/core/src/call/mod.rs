@@ -64,6 +64,7 @@ use self::media::{Activity, Media, Programs};
 use self::recording::Recordings;
 pub(crate) use self::screening::Questions;
 use self::screening::Screening;
+pub(crate) use self::transfer::HandOver;
 use self::transfer::Transfer;
 use crate::cdr;
 use crate::clock::Clock;
@@ -382,11 +383,7 @@ impl LiveCall {
             SessionEvent::OfferAnswered { body } => self.offer_answered(ctx, body),
             SessionEvent::OfferRefused { status } => self.offer_refused(ctx, status),
             SessionEvent::OfferWithdrawn => self.offer_withdrawn(),
-            // Nobody is transferred by the far end.
-            SessionEvent::Referred(referred) => {
-                // An error means that it is void already.
-                let _ = ctx.endpoint.refuse_refer(ctx.now, id, referred.refer, 603);
-            }
+            SessionEvent::Referred(referred) => self.referred(ctx, id, referred.refer, referred.to),
             SessionEvent::Info { content_type, body } => {
                 // Other branches of the hunt may say what they like.
                 if self.exchange_with(id).is_some()

@@ -13,7 +13,62 @@ pub(super) struct Transfer {
     told: Option<u16>,
 }
 
+/// How long who has handed over his call may take to hang up himself: a phone does when it is told that it has succeeded.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The far side wants the one it talks to, to talk to somebody else.
+#[derive(Debug, Clone)]
+pub(crate) struct HandOver {
+    pub(crate) session: SessionId,
+    pub(crate) refer: ReferId,
+    pub(crate) to: ReferTo,
+}
+
 impl LiveCall {
+    /// The far side sends a REFER. It is for the engine to say what comes of it, but a carrier's customers send nobody
+    /// anywhere.
+    pub(super) fn referred(
+        &mut self,
+        ctx: &mut Context<'_>,
+        session: SessionId,
+        refer: ReferId,
+        to: ReferTo,
+    ) {
+        match (&self.state, &self.record.endpoint) {
+            (State::Connected(_), Some(_)) if self.wish.is_none() => {
+                self.wish = Some(Wish::HandOver(Box::new(HandOver { session, refer, to })));
+            }
+            (_, _) => {
+                // An error means that it is void already.
+                let _ = ctx.endpoint.refuse_refer(ctx.now, session, refer, 603);
+            }
+        }
+    }
+
+    /// Tells the far side how its transfer goes.
+    pub(crate) fn tell_transferor(
+        &mut self,
+        ctx: &mut Context<'_>,
+        session: SessionId,
+        refer: ReferId,
+        status: u16,
+    ) {
+        // An error means that it does not want to know.
+        let _ = ctx.endpoint.refer_progress(ctx.now, session, refer, status, "");
+        if self.is_conversing() {
+            self.emit(ctx, EventData::CallTransferProgress { sip_status: status });
+        }
+    }
+
+    /// It has handed its call over, and is of no use any more: RFC 5589 section 6.1 has the transferor hang up.
+    pub(crate) fn takes_leave(&mut self, ctx: &mut Context<'_>) {
+        if self.is_conversing() {
+            self.wish = None;
+            self.state = State::Connected(Activity::Parked);
+            ctx.timers.set(self.leg, CallTimer::Duration, ctx.now + FAREWELL);
+        }
+    }
+
     /// Asks the peer to call somebody, perhaps in our place in another call.
     pub(crate) fn transfer(&mut self, ctx: &mut Context<'_>, to: ReferTo) -> Result<(), Refusal> {
         let (State::Connected(_), Some(session)) = (&self.state, self.session()) else {

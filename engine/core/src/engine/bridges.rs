@@ -199,6 +199,7 @@ impl Engine {
         match wish {
             Wish::Dial(step) => self.dial(now, leg, &step),
             Wish::Transfer(to) => self.transfer_by_flow(now, leg, to),
+            Wish::HandOver(asked) => self.hand_over(now, leg, *asked),
             Wish::Bridge(partner) => {
                 if let Err(why) = self.meet(now, leg, &partner) {
                     self.with_call(now, leg, |call, ctx| call.bridge_refused(ctx, why));
@@ -362,6 +363,9 @@ impl Engine {
     fn is_free(&self, leg: LegId) -> Result<(), Refusal> {
         let call = self.calls.get(&leg).ok_or(Refusal::NotFound)?;
         call.may_be_bridged()?;
+        if self.dials.is_caller(leg) {
+            return Err(call.wrong_state("it is being transferred"));
+        }
         match self.bridges.of(leg) {
             None => Ok(()),
             Some(_) => Err(call.wrong_state("it is in a bridge already; take it out first")),

@@ -6,6 +6,8 @@
 //!                  └──▶ failed                  └ the caller ends: all are called off
 //! ```
 //!
+//! The same happens to a call that is transferred by whom it talks to; where nobody answers it goes back to him.
+//!
 //! Each is an outbound call like any other, with its own id, events and CDR, and under the rules of those that the API
 //! places: trunk, number format, pacing, queue. What it is for is kept here, and so a call that has met its caller is in a
 //! bridge and nothing more.
@@ -14,8 +16,10 @@ use control_api_types::flow::VerbName;
 use control_api_types::{DialEnd, DialStep, EarlyMedia, OnEnd};
 use media_core::{BridgeId, Keys, Member, MemberSet};
 
+use sip_core::ReferId;
+
 use super::*;
-use crate::call::{CallOff, Standing};
+use crate::call::{CallOff, Parting, Standing};
 use crate::io::BridgePlan;
 
 /// Who is called for whom.
@@ -36,6 +40,32 @@ struct Dialling {
     early_media: EarlyMedia,
     /// Which is.
     early: Option<Early>,
+    /// Whose wish it is.
+    by: By,
+}
+
+/// Why others are called.
+#[derive(Debug, Clone, Copy)]
+enum By {
+    /// The caller is at a `dial` step.
+    Step,
+    /// Whom he talked to has transferred him.
+    Transfer(Transferring),
+}
+
+/// A transfer by the far side of a call that the caller was bridged with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Transferring {
+    pub(super) transferor: LegId,
+    /// Where that is told how it goes.
+    pub(super) session: SessionId,
+    pub(super) refer: ReferId,
+    /// What becomes of the transferor when a bridge with him ends,
+    pub(super) part: OnEnd,
+    /// and of the caller when one with anybody does.
+    pub(super) back: OnEnd,
+    /// The transferor knows that it rings.
+    pub(super) rung: bool,
 }
 
 /// A branch that the caller hears before it is answered.
@@ -82,6 +112,22 @@ impl Dials {
 impl Engine {
     /// A call's flow wants others to be called.
     pub(super) fn dial(&mut self, now: Instant, caller: LegId, step: &DialStep) {
+        self.call_for(now, caller, step, By::Step);
+    }
+
+    /// Whom a call was bridged with has transferred it.
+    pub(super) fn dial_on_transfer(
+        &mut self,
+        now: Instant,
+        caller: LegId,
+        step: &DialStep,
+        transfer: Transferring,
+    ) {
+        self.with_call(now, caller, |call, ctx| call.hear_meanwhile(ctx, step.play.clone()));
+        self.call_for(now, caller, step, By::Transfer(transfer));
+    }
+
+    fn call_for(&mut self, now: Instant, caller: LegId, step: &DialStep, by: By) {
         let Some(call) = self.calls.get(&caller) else { return };
         let (id, far_side) = (call.record().id.clone(), call.far_side().to_owned());
         let mut branches = BTreeMap::new();
@@ -103,10 +149,10 @@ impl Engine {
             }
         }
         if branches.is_empty() {
-            return self.with_call(now, caller, |call, ctx| call.unreached(ctx, DialEnd::Failed));
+            return self.nobody_reached(now, caller, DialEnd::Failed, by);
         }
         let early_media = step.early_media;
-        let dialling = Dialling { caller: id, branches, best: DialEnd::Failed, early_media, early: None };
+        let dialling = Dialling { caller: id, branches, best: DialEnd::Failed, early_media, early: None, by };
         self.dials.begin(caller, dialling);
     }
 
@@ -140,6 +186,11 @@ impl Engine {
             let why = CallOff::CallerGone(dialling.caller.clone());
             self.with_call(now, branch, |call, ctx| call.call_off(ctx, why));
         }
+        if let By::Transfer(transfer) = dialling.by {
+            // RFC 3261 §21.4.25: what was asked for was taken back.
+            self.tell_transferor(now, transfer, 487);
+            self.with_call(now, transfer.transferor, LiveCall::takes_leave);
+        }
     }
 
     fn branch_stirs(&mut self, now: Instant, caller: LegId, branch: LegId) {
@@ -157,8 +208,9 @@ impl Engine {
                     self.outputs.push_back(Output::Bridge { bridge, plan: None });
                 }
                 if is_last {
+                    let by = dialling.by;
                     self.dials.end(caller);
-                    self.with_call(now, caller, |call, ctx| call.unreached(ctx, best));
+                    self.nobody_reached(now, caller, best, by);
                 } else if heard.is_some() {
                     self.with_call(now, caller, LiveCall::play_meanwhile);
                 }
@@ -176,7 +228,46 @@ impl Engine {
                 let plan = Some(BridgePlan { members, keys: Keys::Consumed });
                 self.outputs.push_back(Output::Bridge { bridge, plan });
             }
-            Some(Standing::Trying { .. }) | None => {}
+            Some(Standing::Trying { .. }) => {
+                let rings = self.calls.get(&branch).is_some_and(|call| call.record().ringing_at.is_some());
+                if let By::Transfer(transfer) = &mut dialling.by
+                    && rings
+                    && !std::mem::replace(&mut transfer.rung, true)
+                {
+                    let transfer = *transfer;
+                    self.tell_transferor(now, transfer, 180);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn tell_transferor(&mut self, now: Instant, transfer: Transferring, status: u16) {
+        let Transferring { transferor, session, refer, .. } = transfer;
+        self.with_call(now, transferor, |call, ctx| call.tell_transferor(ctx, session, refer, status));
+    }
+
+    /// Nobody has answered. A caller who was transferred goes back to where he came from, if that is still there.
+    fn nobody_reached(&mut self, now: Instant, caller: LegId, end: DialEnd, by: By) {
+        let transfer = match by {
+            By::Step => return self.with_call(now, caller, |call, ctx| call.unreached(ctx, end)),
+            By::Transfer(transfer) => transfer,
+        };
+        self.with_call(now, caller, LiveCall::hush);
+        let status = match end {
+            DialEnd::Busy => 486,
+            DialEnd::NoAnswer => 480,
+            DialEnd::Failed => 503,
+        };
+        self.tell_transferor(now, transfer, status);
+        let Transferring { transferor, part, back, .. } = transfer;
+        let is_there = self.calls.get(&transferor).is_some_and(|call| call.is_conversing())
+            && self.bridges.of(transferor).is_none();
+        match is_there {
+            true => self.pair(now, [(caller, back), (transferor, part)], BridgeDtmf::Relay),
+            false => self.with_call(now, caller, |call, ctx| {
+                call.unbridged(ctx, back, Parting::of(EndedBy::Engine));
+            }),
         }
     }
 
@@ -188,7 +279,15 @@ impl Engine {
         for other in dialling.branches.into_keys().filter(|other| *other != branch) {
             self.with_call(now, other, |call, ctx| call.call_off(ctx, CallOff::Elsewhere));
         }
-        self.pair(now, [(caller, OnEnd::Continue), (branch, OnEnd::Hangup)], BridgeDtmf::Relay);
+        let on_end = match dialling.by {
+            By::Step => OnEnd::Continue,
+            By::Transfer(transfer) => transfer.back,
+        };
+        self.pair(now, [(caller, on_end), (branch, OnEnd::Hangup)], BridgeDtmf::Relay);
+        if let By::Transfer(transfer) = dialling.by {
+            self.tell_transferor(now, transfer, 200);
+            self.with_call(now, transfer.transferor, LiveCall::takes_leave);
+        }
     }
 
     fn unhear(&mut self, dialling: &Dialling) {

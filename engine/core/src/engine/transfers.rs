@@ -1,11 +1,17 @@
 //! Transfers by the API: whom the peer of a call is asked to call.
 
 use control_api_types::flow::VerbName;
-use control_api_types::{Transfer, TransferEnd, TransferMode};
-use sip_core::{NameAddr, ReferTo, Uri};
+use control_api_types::{
+    DialStep, DialTarget, EarlyMedia, OnEnd, Sound, Tone, Transfer, TransferEnd, TransferMode,
+};
+use sip_core::{NameAddr, ReferTo, Replaces, Uri};
 
-use super::dials::in_words;
+use super::dials::{Transferring, in_words};
 use super::*;
+use crate::call::{HandOver, Parting};
+
+/// How long one rings whom somebody is transferred to, in seconds.
+const TRANSFER_RINGS: u32 = 30;
 
 impl Engine {
     /// Has the peer of an answered call call somebody else. `call.transfer.progress` tells how that goes; the call ends when
@@ -17,6 +23,90 @@ impl Engine {
             TransferMode::Attended => self.attended(leg, transfer)?,
         };
         self.command(now, id, |call, ctx| call.transfer(ctx, to))
+    }
+
+    /// An endpoint hands over the one it talks to: to another endpoint, or to whom it talks to in another call of its own.
+    pub(super) fn hand_over(&mut self, now: Instant, leg: LegId, asked: HandOver) {
+        let HandOver { session, refer, ref to } = asked;
+        let handed_over = match &to.replaces {
+            Some(replaces) => self.hand_to_call(now, leg, &asked, replaces),
+            None => self.hand_to_endpoint(now, leg, &asked),
+        };
+        if handed_over.is_none() {
+            // 603 says nothing of the dialog: 404 and 481 would end it at phones that keep to RFC 5057 section 5.1. An error
+            // means that the REFER is void already.
+            let _ = self.endpoint.refuse_refer(now, session, refer, 603);
+        }
+    }
+
+    /// Attended: the agent has another call, and those whom it talks to in the two are brought together.
+    fn hand_to_call(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        asked: &HandOver,
+        replaces: &Replaces,
+    ) -> Option<()> {
+        let (bridge, caller, back) = self.partner(leg)?;
+        let session = self.endpoint.replaced(replaces)?;
+        let other = *self.sessions.get(&session).filter(|other| **other != leg)?;
+        // The dialogs of others are nobody's business.
+        let agent = |leg| self.calls.get(leg).and_then(|call: &_| call.record().endpoint.as_deref());
+        if agent(&other) != agent(&leg) {
+            return None;
+        }
+        let (other_bridge, callee, its_back) = self.partner(other).filter(|(_, callee, _)| *callee != leg)?;
+        self.endpoint.accept_refer(now, asked.session, asked.refer).ok()?;
+        self.dissolve(now, &bridge, &[leg, caller]);
+        self.dissolve(now, &other_bridge, &[other, callee]);
+        self.pair(now, [(caller, back), (callee, its_back)], BridgeDtmf::Relay);
+        self.with_call(now, leg, |call, ctx| {
+            call.tell_transferor(ctx, asked.session, asked.refer, 200);
+            call.takes_leave(ctx);
+        });
+        self.with_call(now, other, LiveCall::takes_leave);
+        Some(())
+    }
+
+    /// Blind: another endpoint is called. Whom else an agent may call at whose expense is not for a phone to say.
+    fn hand_to_endpoint(&mut self, now: Instant, leg: LegId, asked: &HandOver) -> Option<()> {
+        let (bridge, caller, back) = self.partner(leg)?;
+        let part = self.bridges.get(&bridge)?.part(leg)?.on_end;
+        let to = format!("endpoint:{}", self.registrar.owner(asked.to.address.uri())?.name);
+        let ringback = Play::of(Sound::Tone { tone: Tone::Ringback, country: None });
+        let step = DialStep {
+            to: vec![DialTarget { to, trunk: None }],
+            trunk: None,
+            from: None,
+            timeout_s: TRANSFER_RINGS,
+            early_media: EarlyMedia::Ignore,
+            play: Some(Play { plays: 0, ..ringback }),
+        };
+        self.endpoint.accept_refer(now, asked.session, asked.refer).ok()?;
+        self.dissolve(now, &bridge, &[leg, caller]);
+        let HandOver { session, refer, .. } = *asked;
+        let transfer = Transferring { transferor: leg, session, refer, part, back, rung: false };
+        self.dial_on_transfer(now, caller, &step, transfer);
+        Some(())
+    }
+
+    /// With whom a call talks, in which bridge, and what is to become of him when that ends.
+    fn partner(&self, leg: LegId) -> Option<(String, LegId, OnEnd)> {
+        let id = self.bridges.of(leg)?;
+        let partner = self.bridges.get(id)?.partner(leg)?;
+        Some((id.to_owned(), partner.leg, partner.part.on_end))
+    }
+
+    /// Ends a bridge. Those of `spared` go on as is said next, others as was agreed.
+    fn dissolve(&mut self, now: Instant, id: &str, spared: &[LegId]) {
+        let Some(bridge) = self.bridges.end(id) else { return };
+        self.outputs.push_back(Output::Bridge { bridge: bridge.number, plan: None });
+        for party in bridge.parties {
+            self.with_call(now, party.leg, |call, ctx| match spared.contains(&party.leg) {
+                true => call.set_aside(ctx),
+                false => call.unbridged(ctx, party.part.on_end, Parting::of(EndedBy::Engine)),
+            });
+        }
     }
 
     /// A call's flow wants its far side to be sent to somebody.

@@ -9,8 +9,8 @@ use media_core::sdp::LocalSrtp;
 use media_core::{Codec, Direction, LocalMedia, Ptime, sdp};
 use sip_core::digest::Credentials;
 use sip_core::{
-    Body, ByteString, Endpoint, EndpointConfig, Event, Hangup, Invite, Listener, Message, Output, ReferId,
-    ReferTo, Reliable, Replaces, SessionEvent, SessionId, Transmit, Transport,
+    Body, ByteString, Endpoint, EndpointConfig, Event, Hangup, Invite, Listener, Message, Output, Refer,
+    ReferId, ReferProgress, ReferTo, Reliable, Replaces, SessionEvent, SessionId, Transmit, Transport, Uri,
 };
 
 /// What a customer does, at a time after the INVITE reached him.
@@ -36,6 +36,8 @@ pub(crate) enum Act {
     Info(&'static str, &'static str),
     /// Tells what has come of a transfer.
     Notify(ReferId, u16),
+    /// Wants the engine's side to call this URI.
+    Refer(&'static str),
     /// Offers anew in mid-call.
     Offer(Change),
     Hangup,
@@ -160,6 +162,8 @@ pub(crate) struct Carrier {
     /// What is done about transfers, and whom customers were asked to call.
     pub(crate) transfers: Transfers,
     pub(crate) referred: Vec<ReferTo>,
+    /// What came of the transfers that its customers wanted.
+    pub(crate) progress: Vec<ReferProgress>,
     /// How its INFOs were answered.
     pub(crate) infos: Vec<u16>,
     /// What the engine's INFOs said, and when.
@@ -223,6 +227,7 @@ impl Carrier {
             offers: Vec::new(),
             transfers: Transfers::Refused(603),
             referred: Vec::new(),
+            progress: Vec::new(),
             infos: Vec::new(),
             told: Vec::new(),
             srtp: None,
@@ -483,7 +488,7 @@ impl Carrier {
             SessionEvent::Info { body, .. } => {
                 self.told.push((now, String::from_utf8(body.to_vec()).unwrap()));
             }
-            SessionEvent::ReferProgress { .. } => {}
+            SessionEvent::ReferProgress { progress, .. } => self.progress.push(progress),
             SessionEvent::OfferRefused { status } => self.offers.push(status.to_string()),
             SessionEvent::Failed(failure) => {
                 self.cancels += u32::from(failure.cause == sip_core::FailureCause::Cancelled);
@@ -575,6 +580,10 @@ impl Carrier {
             }
             Act::Notify(refer, status) => {
                 let _ = endpoint.refer_progress(now, session, refer, status, "");
+            }
+            Act::Refer(uri) => {
+                let to = ReferTo::new(uri.parse::<Uri>().unwrap());
+                endpoint.refer(now, session, Refer::new(to)).unwrap();
             }
             Act::Offer(change) => {
                 let offer = customer.change(change);

@@ -47,7 +47,7 @@ fn world(phones: &[(&str, Script)]) -> World {
     world
 }
 
-fn udp(remote: &str) -> Hop {
+pub(crate) fn udp(remote: &str) -> Hop {
     Hop { transport: Transport::Udp, local: ENGINE.parse().unwrap(), remote: remote.parse().unwrap() }
 }
 
@@ -57,13 +57,24 @@ fn register(world: &mut World, hop: Hop, number: u32, lines: &str) -> u16 {
 }
 
 fn register_as(world: &mut World, hop: Hop, number: u32, password: &str, lines: &str) -> u16 {
+    register_user(world, hop, number, ("alice", password), lines)
+}
+
+/// Registers a user with this password.
+pub(crate) fn register_user(
+    world: &mut World,
+    hop: Hop,
+    number: u32,
+    (user, password): (&str, &str),
+    lines: &str,
+) -> u16 {
     let mut status = 0;
     let mut authorization = String::new();
     for cseq in [2 * number, 2 * number + 1] {
         let protocol = hop.transport.via_token();
         let text = format!(
             "REGISTER sip:192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/{protocol} {};branch=z9hG4bK{protocol}{number}.{cseq}\r\n\
-             From: <sip:alice@192.0.2.1>;tag=1\r\nTo: <sip:alice@192.0.2.1>\r\nCall-ID: {}\r\n\
+             From: <sip:{user}@192.0.2.1>;tag=1\r\nTo: <sip:{user}@192.0.2.1>\r\nCall-ID: {}\r\n\
              CSeq: {cseq} REGISTER\r\n{authorization}{lines}\r\nContent-Length: 0\r\n\r\n",
             hop.remote, hop.remote
         );
@@ -80,7 +91,7 @@ fn register_as(world: &mut World, hop: Hop, number: u32, password: &str, lines: 
         };
         let exchange =
             Exchange { method: &Method::Register, uri: "sip:192.0.2.1", body: b"", cnonce: "c", nc: 1 };
-        let credentials = Credentials::new("alice", password);
+        let credentials = Credentials::new(user, password);
         authorization = format!("Authorization: {}\r\n", answer(&challenge, &credentials, &exchange));
     }
     status

@@ -20,6 +20,7 @@ mod queues;
 mod random;
 mod recordings;
 mod redirects;
+mod referrals;
 mod registration;
 mod srtp;
 mod stir;

@@ -27,7 +27,7 @@ use crate::session::{
 use crate::transaction::{Asker, Report, ServerId, TimerKey, TransactionLayer, User};
 use crate::transport::Destination;
 use crate::watch::{WatchId, Watches};
-use crate::{ByteString, Name, ReferTo};
+use crate::{ByteString, Name, ReferTo, Replaces};
 
 /// A SIP user agent without sockets, clock or threads: transactions, dialogs, INVITE sessions and registrations.
 ///
@@ -293,6 +293,12 @@ impl Endpoint {
     /// attended transfer.
     pub fn refer_to(&self, id: SessionId) -> Option<ReferTo> {
         self.sessions.refer_to(id)
+    }
+
+    /// The call whose dialog a Replaces names, as that of a REFER does which hands one call of a peer's to another of its
+    /// calls (RFC 5589 section 7).
+    pub fn replaced(&self, replaces: &Replaces) -> Option<SessionId> {
+        self.sessions.replaced(replaces)
     }
 
     /// Inbound: refuses with 300 to 699 and these header fields (a challenge, a Retry-After, a Contact).

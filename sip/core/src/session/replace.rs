@@ -17,10 +17,7 @@ impl Sessions {
         };
         // "If no match is found, the UAS rejects the INVITE and returns a 481 Call/Transaction Does Not Exist response."
         const NO_MATCH: (u16, &str) = (481, "");
-        let session = self.of_dialog(&replaces.to_tag, &replaces.call_id).ok_or(NO_MATCH)?;
-        if !session.has_peer(&replaces.from_tag) {
-            return Err(NO_MATCH);
-        }
+        let session = self.named_by(&replaces).ok_or(NO_MATCH)?;
         match session.state {
             // Of early-only and a confirmed dialog: "If the flag is present, the UA rejects the request with a 486 Busy
             // response."
@@ -33,6 +30,16 @@ impl Sessions {
             // request with a 603 Declined response."
             State::Over => Err((603, "")),
         }
+    }
+
+    /// The call that a Replaces names: its to-tag is ours, its from-tag the peer's (RFC 3891 section 3).
+    pub(crate) fn replaced(&self, replaces: &Replaces) -> Option<SessionId> {
+        self.named_by(replaces).map(|session| session.id)
+    }
+
+    fn named_by(&self, replaces: &Replaces) -> Option<&Session> {
+        let session = self.of_dialog(&replaces.to_tag, &replaces.call_id)?;
+        session.has_peer(&replaces.from_tag).then_some(session)
     }
 
     /// How somebody is told to take our place in an answered call: at the Contact of its peer, which knows the dialog (RFC
