@@ -54,7 +54,7 @@ impl World {
     fn of(&self, endpoint: &str) -> String {
         let live = self.engine.calls().filter(|call| call.endpoint.as_deref() == Some(endpoint)).last();
         let ended = || self.stories.values().filter_map(|story| story.ended.as_ref());
-        let ended = || ended().filter(|call| call.endpoint.as_deref() == Some(endpoint)).next_back();
+        let ended = || ended().rfind(|call| call.endpoint.as_deref() == Some(endpoint));
         live.or_else(ended).unwrap_or_else(|| panic!("no call with {endpoint}")).id.to_string()
     }
 
