@@ -34,6 +34,7 @@ const PLACES: &[(&str, Place)] = &[
     ("sip-core", Place::Layer(1)),
     ("sip-stir", Place::Layer(1)),
     ("media-core", Place::Layer(1)),
+    ("speech-core", Place::Layer(1)),
     ("control-api-types", Place::Layer(1)),
     ("carrier", Place::Carrier),
     ("netem", Place::Equipment),

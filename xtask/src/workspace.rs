@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Node, NodeDep, P
 
 /// The crates that are plain values driven by `(now, input)`.
 pub(crate) const SANS_IO: &[&str] =
-    &["sip-core", "sip-stir", "media-core", "engine-core", "control-api-types"];
+    &["sip-core", "sip-stir", "media-core", "speech-core", "engine-core", "control-api-types"];
 
 /// A crate of this workspace.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use control_api_types::{Code, Fault, Problem};
-use engine_runtime::{Error, PromptError, RecordError, Refusal};
+use engine_runtime::{Error, PromptError, RecordError, Refusal, SpeechError};
 use std::{any::Any, time::Duration};
 
 /// Back-off while the node drains: another node, or this one after its restart.
@@ -84,6 +84,11 @@ impl From<Error> for Failure {
             Error::Record(error) => Self::internal(&error),
             Error::Random => Self::internal(&Error::Random),
             Error::Recording | Error::TooMany { .. } => Self::new(Code::WrongState, detail),
+            Error::Speech(SpeechError::Busy) => Self::new(Code::Overloaded, detail).retry_after(OVERLOADED),
+            Error::Speech(SpeechError::TooLong) => {
+                Self::from(vec![Fault { pointer: "/say/text".to_owned(), detail }])
+            }
+            Error::Speech(_) => Self::new(Code::NoSpeech, detail).retry_after(OVERLOADED),
             Error::IdTaken | Error::NameTaken => Self::new(Code::InUse, detail),
             Error::BadCursor => Self::from(vec![Fault { pointer: "?cursor".to_owned(), detail }]),
             Error::Overloaded => Self::new(Code::Overloaded, detail).retry_after(OVERLOADED),

@@ -3,25 +3,31 @@
 use crate::{
     app::App,
     failure::Failure,
-    params::{Element, Params, new_name, page_by_name},
+    params::{Element, Params, json, new_name, page_by_name},
+    route::MAX_JSON,
 };
 use axum::{
     Json,
-    body::Bytes,
+    body::{Bytes, to_bytes},
     extract::{FromRequest, Multipart, Request, State, multipart::MultipartError},
-    http::{HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use control_api_types::{Code, Codec, Fault, Page, Prompt};
+use control_api_types::{Code, Codec, CreatePrompt, Fault, Page, Prompt};
 
 /// Largest audio file: half an hour of stereo WAV at 8 kHz, or two hours of MP3.
 pub(crate) const MAX_FILE: usize = 32 * 1024 * 1024;
 
 pub(crate) async fn upload(State(app): State<App>, request: Request) -> Result<Response, Failure> {
+    if is_json(request.headers()) {
+        return say(&app, request).await;
+    }
     let form = Multipart::from_request(request, &()).await.map_err(|error| {
         Failure::new(
             Code::UnsupportedMediaType,
-            format!("send multipart/form-data with name and file: {error}"),
+            format!(
+                "send multipart/form-data with name and file, or application/json with name and say: {error}"
+            ),
         )
     })?;
     let Form { name, file } = read(form).await?;
@@ -33,8 +39,27 @@ pub(crate) async fn upload(State(app): State<App>, request: Request) -> Result<R
     }
     let (Some(name), Some(file)) = (name, file) else { return Err(faults.into()) };
     let prompt = app.engine.add_prompt(new_name("prompt", &name)?, file).await?;
+    Ok(created(prompt))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json")
+}
+
+/// A prompt that is said here.
+async fn say(app: &App, request: Request) -> Result<Response, Failure> {
+    let body = to_bytes(request.into_body(), MAX_JSON).await.map_err(|_| {
+        Failure::new(Code::TooLarge, format!("a body of JSON is at most {} KiB", MAX_JSON >> 10))
+    })?;
+    let CreatePrompt { name, say } = CreatePrompt::from_json(&json(&body)?)?;
+    Ok(created(app.engine.say_prompt(new_name("prompt", &name)?, &say).await?))
+}
+
+fn created(prompt: Prompt) -> Response {
     let location = format!("/v1/prompts/{}", prompt.name);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(prompt)).into_response())
+    (StatusCode::CREATED, [(header::LOCATION, location)], Json(prompt)).into_response()
 }
 
 #[derive(Default)]

@@ -137,8 +137,8 @@ impl Route {
         self.request("application/json", content, required)
     }
 
-    /// Its body is a form with a file.
-    pub(crate) fn form(mut self, max_body: usize) -> Self {
+    /// Its body is a form with a file, or a `T` in JSON.
+    pub(crate) fn form_or_body<T: ToSchema>(mut self, max_body: usize) -> Self {
         let file =
             ObjectBuilder::new().schema_type(Type::String).content_media_type("application/octet-stream");
         let form = ObjectBuilder::new()
@@ -146,10 +146,14 @@ impl Route {
             .property("file", file)
             .required("name")
             .required("file");
-        let content = ContentBuilder::new().schema(Some(Schema::from(form))).build();
+        let form = ContentBuilder::new().schema(Some(Schema::from(form))).build();
+        let json = ContentBuilder::new().schema(Some(self.reference::<T>())).build();
         self.max_body = max_body;
         self.codes.extend([Code::Unparsable, Code::Validation, Code::TooLarge, Code::UnsupportedMediaType]);
-        self.request("multipart/form-data", content, Required::True)
+        let body =
+            RequestBodyBuilder::new().content("multipart/form-data", form).content("application/json", json);
+        self.operation = self.operation.request_body(Some(body.required(Some(Required::True)).build()));
+        self
     }
 
     fn request(mut self, kind: &str, content: utoipa::openapi::Content, required: Required) -> Self {

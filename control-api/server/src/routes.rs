@@ -8,10 +8,10 @@ use crate::{
 };
 use control_api_types::{
     Bridge, BridgeCall, Call, CallStatus, CallTimeline, CallTrace, Code, Codec, CreateBridge, CreateCall,
-    CreateWebhook, Drain, Dtmf, Endpoint, Event, FlowResource, FlowSummary, Gather, GiveFlow, HangupReason,
-    Health, JoinBridge, Limits, LimitsPatch, Mute, Node, Play, PlayStarted, Prompt, PutEndpoint, Queue,
-    QueueResource, QueuedCall, Readiness, Record, RecordAccepted, Recording, Reject, Reloaded, Scope,
-    Transfer, Trunk, TrunkSettings, Webhook, flow::Flow,
+    CreatePrompt, CreateWebhook, Drain, Dtmf, Endpoint, Event, FlowResource, FlowSummary, Gather, GiveFlow,
+    HangupReason, Health, JoinBridge, Limits, LimitsPatch, Mute, Node, Play, PlayStarted, Prompt,
+    PutEndpoint, Queue, QueueResource, QueuedCall, Readiness, Record, RecordAccepted, Recording, Reject,
+    Reloaded, Scope, Transfer, Trunk, TrunkSettings, Webhook, flow::Flow,
 };
 use utoipa::openapi::Schema;
 
@@ -270,10 +270,10 @@ fn library_routes() -> Vec<Route> {
     let codec = word(Codec::ALL.iter().map(|codec| codec.as_str()).chain(["original"]));
     vec![
         Route::post("/v1/prompts", CONTROL, prompts::upload)
-            .says("Prompts", "uploadPrompt", "Stores audio under a name (MP3, WAV, FLAC, or Ogg with Vorbis or Opus)")
-            .form(prompts::MAX_FILE + crate::route::MAX_JSON)
+            .says("Prompts", "uploadPrompt", "Stores audio under a name (MP3, WAV, FLAC, or Ogg with Vorbis or Opus), or what is said")
+            .form_or_body::<CreatePrompt>(prompts::MAX_FILE + crate::route::MAX_JSON)
             .answers::<Prompt>(201, "Stored; or the same audio was stored under this name before.")
-            .problems(&[Code::BadAudio, Code::InUse]),
+            .problems(&[Code::BadAudio, Code::InUse, Code::Overloaded, Code::NoSpeech]),
         Route::get("/v1/prompts", READ, prompts::list)
             .says("Prompts", "listPrompts", "Lists prompts by name")
             .query(&page(&[]))

@@ -1,8 +1,8 @@
 //! Flows: what a call does by itself, as a graph of named steps.
 
 use crate::{
-    AmdParameters, AmdResult, DialEnd, DialStep, Dtmf, Fault, Gather, HangupReason, Play, RecordStep, Sound,
-    TransferEnd, Variable, Variables, WebhookStep,
+    AmdParameters, AmdResult, DialEnd, DialStep, Dtmf, Fault, Gather, HangupReason, Play, RecordStep, Say,
+    Sound, TransferEnd, Variable, Variables, WebhookStep,
     action::{dial_fault, is_digit},
     call::words,
     dial::read_transfer_to,
@@ -117,6 +117,8 @@ impl Step {
 pub enum Verb {
     /// Plays a prompt to its end.
     Play(Play),
+    /// Says a text to its end.
+    Say(Say),
     /// Collects digits.
     Gather(Gather),
     /// Records the call until one of the ends it names. `{step.recording_id}`, `{step.duration_ms}` and `{step.reason}` tell
@@ -211,6 +213,8 @@ words! {
     VerbName {
         /// [`Verb::Play`].
         Play = "play",
+        /// [`Verb::Say`].
+        Say = "say",
         /// [`Verb::Gather`].
         Gather = "gather",
         /// [`Verb::Record`].
@@ -250,6 +254,7 @@ impl Verb {
     pub const fn name(&self) -> VerbName {
         match self {
             Self::Play(_) => VerbName::Play,
+            Self::Say(_) => VerbName::Say,
             Self::Gather(_) => VerbName::Gather,
             Self::Record(_) => VerbName::Record,
             Self::Dtmf(_) => VerbName::Dtmf,
@@ -275,7 +280,7 @@ impl Verb {
             Self::Play(_) | Self::Gather(_) | Self::Record(_) | Self::Dtmf(_) | Self::Pause { .. } => None,
             Self::Park { .. } | Self::Set { .. } | Self::Branch { .. } | Self::Notify { .. } => None,
             Self::Amd { .. } | Self::Bridge { .. } | Self::Dial(_) | Self::Transfer { .. } => None,
-            Self::Enqueue { .. } | Self::Hangup { .. } => None,
+            Self::Enqueue { .. } | Self::Hangup { .. } | Self::Say(_) => None,
         }
     }
 }
@@ -446,6 +451,8 @@ impl Flow {
                 Verb::Gather(gather) => (gather.play.as_ref(), "/play"),
                 Verb::Park { play } => (play.as_ref(), "/play"),
                 Verb::Record(_) | Verb::Pause { .. } | Verb::Set { .. } | Verb::Branch { .. } => (None, ""),
+                // What it says is no sound among others: [`Flow::says`].
+                Verb::Say(_) => (None, ""),
                 Verb::Dtmf(_) | Verb::Notify { .. } | Verb::Amd { .. } => (None, ""),
                 Verb::Dial(dial) => (dial.play.as_ref(), "/play"),
                 Verb::Bridge { .. } | Verb::Transfer { .. } | Verb::Webhook(_) => (None, ""),
@@ -454,6 +461,24 @@ impl Flow {
             let at = format!("{}{member}", join("/steps", name));
             play.into_iter().flat_map(move |play| play.source.sounds_at(&at).collect::<Vec<_>>())
         })
+    }
+}
+
+impl Flow {
+    /// What the steps say, with the pointer of each object of it: in what they play, and by `say`.
+    pub fn says(&self) -> impl Iterator<Item = (String, &Say)> {
+        let played = self.sounds().filter_map(|(at, sound)| match sound {
+            Sound::Say { say } => Some((format!("{at}/say"), say)),
+            Sound::Prompt { .. } | Sound::Url { .. } | Sound::Tone { .. } => None,
+        });
+        let said = self.steps.iter().filter_map(|(name, step)| match &step.verb {
+            Verb::Say(say) => Some((join("/steps", name), say)),
+            Verb::Play(_) | Verb::Gather(_) | Verb::Record(_) | Verb::Dtmf(_) | Verb::Pause { .. } => None,
+            Verb::Park { .. } | Verb::Set { .. } | Verb::Branch { .. } | Verb::Notify { .. } => None,
+            Verb::Amd { .. } | Verb::Bridge { .. } | Verb::Hangup { .. } => None,
+            Verb::Dial(_) | Verb::Transfer { .. } | Verb::Webhook(_) | Verb::Enqueue { .. } => None,
+        });
+        played.chain(said)
     }
 }
 
@@ -520,6 +545,7 @@ fn read_step(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Step> 
     let verb = read_verb(name, &mut fields);
     let goes_on = match name {
         VerbName::Play | VerbName::Record | VerbName::Pause | VerbName::Set | VerbName::Notify => true,
+        VerbName::Say => true,
         VerbName::Gather | VerbName::Dtmf | VerbName::Branch | VerbName::Bridge | VerbName::Amd => true,
         VerbName::Dial | VerbName::Transfer | VerbName::Webhook | VerbName::Enqueue => true,
         VerbName::Park | VerbName::Hangup => false,
@@ -529,6 +555,7 @@ fn read_step(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Step> 
         VerbName::Gather | VerbName::Dtmf | VerbName::Branch | VerbName::Bridge | VerbName::Amd => true,
         VerbName::Dial | VerbName::Transfer | VerbName::Enqueue => true,
         VerbName::Play | VerbName::Record | VerbName::Pause | VerbName::Set | VerbName::Notify => false,
+        VerbName::Say => false,
         VerbName::Webhook | VerbName::Park | VerbName::Hangup => false,
     };
     let on = if has_outcomes { fields.nested("on", read_on) } else { None }.unwrap_or_default();
@@ -603,6 +630,7 @@ fn read_on(value: &Value, pointer: &str, faults: &mut Faults) -> Option<BTreeMap
 fn read_verb(name: VerbName, fields: &mut Fields<'_>) -> Option<Verb> {
     Some(match name {
         VerbName::Play => Verb::Play(Play::read_fields(fields)?),
+        VerbName::Say => Verb::Say(Say::read_fields(fields)?),
         VerbName::Gather => Verb::Gather(Gather::read_fields(fields)?),
         VerbName::Record => Verb::Record(RecordStep::read_fields(fields)?),
         VerbName::Dtmf => {

@@ -36,6 +36,7 @@ mod queue;
 mod recording;
 mod resource;
 mod route;
+mod say;
 mod scope;
 mod stir;
 mod time;
@@ -72,6 +73,7 @@ pub use resource::{
     NodeCalls, NodeMedia, Page, Prompt, Readiness, Reloaded, Trunk, TrunkOrigin, TrunkState,
 };
 pub use route::RouteAnswer;
+pub use say::{CreatePrompt, Say};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use stir::{Attestation, Stir, TrunkAttest, Verify, Verstat};
 pub use time::Timestamp;

@@ -1,7 +1,7 @@
-//! What is played on a call: prompts, tones, audio from the web, and lists of these.
+//! What is played on a call: prompts, spoken texts, tones, audio from the web, and lists of these.
 
 use crate::{
-    Fault, PlayId,
+    Fault, PlayId, Say,
     call::words,
     fault::{self, Faults, Fields},
 };
@@ -65,6 +65,11 @@ pub enum Sound {
         /// Its id or name.
         #[schema(min_length = 1, max_length = 64)]
         prompt: String,
+    },
+    /// A text, said by a synthesiser.
+    Say {
+        /// What and how.
+        say: Say,
     },
     /// A file on a web server.
     Url {
@@ -198,7 +203,7 @@ fn read_playlist(value: &Value, pointer: &str, faults: &mut Faults) -> Option<Ve
 
 impl Sound {
     /// The members of which one is there.
-    const MEMBERS: [&str; 3] = ["prompt", "url", "tone"];
+    const MEMBERS: [&str; 4] = ["prompt", "url", "say", "tone"];
 
     /// `beside`: other members that would do in its place.
     fn read_fields(fields: &mut Fields<'_>, beside: &[&'static str]) -> Option<Self> {
@@ -206,6 +211,7 @@ impl Sound {
         // Whatever is wrong, these are known here.
         let prompt = fields.str("prompt", 1..=64).map(str::to_owned);
         let url = fields.str("url", 1..=MAX_URL).map(str::to_owned);
+        let say = fields.nested("say", Say::read);
         let tone = fields.word("tone", Tone::ALL);
         for name in beside {
             fields.value(name);
@@ -229,11 +235,12 @@ impl Sound {
                 return None;
             }
         }
-        match (prompt, url, tone) {
+        match (prompt, url, say, tone) {
             (Some(prompt), ..) => Some(Self::Prompt { prompt }),
-            (_, Some(url), _) => Some(Self::Url { url }),
-            (_, _, Some(tone)) => Some(Self::Tone { tone, country }),
-            (None, None, None) => None,
+            (_, Some(url), ..) => Some(Self::Url { url }),
+            (_, _, Some(say), _) => Some(Self::Say { say }),
+            (.., Some(tone)) => Some(Self::Tone { tone, country }),
+            (None, None, None, None) => None,
         }
     }
 }

@@ -43,6 +43,8 @@ words! {
         Draining = "draining",
         /// The engine cannot keep up.
         Overloaded = "overloaded",
+        /// No synthesiser could say the text.
+        NoSpeech = "no-speech",
         /// The disk has too little room.
         NoSpace = "no-space",
         /// A fault of the engine.
@@ -67,7 +69,7 @@ impl Code {
             Self::Validation | Self::KeyReused | Self::BadAudio => 422,
             Self::RateLimited => 429,
             Self::Internal => 500,
-            Self::QueueFull | Self::Draining | Self::Overloaded => 503,
+            Self::QueueFull | Self::Draining | Self::Overloaded | Self::NoSpeech => 503,
             Self::NoSpace => 507,
         }
     }
@@ -94,6 +96,7 @@ impl Code {
             Self::QueueFull => "The call queue is full",
             Self::Draining => "The node is draining",
             Self::Overloaded => "The engine is overloaded",
+            Self::NoSpeech => "The text could not be spoken",
             Self::NoSpace => "There is too little room on the disk",
             Self::Internal => "The engine is at fault",
         }
@@ -106,7 +109,7 @@ impl Code {
             Self::InProgress | Self::RateLimited | Self::QueueFull | Self::Draining | Self::Overloaded => {
                 true
             }
-            Self::NoSpace => true,
+            Self::NoSpeech | Self::NoSpace => true,
             Self::Unparsable
             | Self::Unauthorized
             | Self::Forbidden

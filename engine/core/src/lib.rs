@@ -88,6 +88,7 @@ mod prompt;
 mod queue;
 mod registrar;
 mod route;
+mod say;
 mod settings;
 mod stir;
 mod timers;
@@ -107,5 +108,6 @@ pub use io::{BridgePlan, CallEvent, DoorNews, Input, MediaCommand, MediaInput, N
 pub use number::{NumberError, NumberFormat};
 pub use prompt::{Audio, Playlist, PromptId};
 pub use registrar::{Account, NameTaken, RegistrarCounts};
+pub use say::{Utterance, utterance};
 pub use stir::{Signing, StirConfig};
 pub use timers::CallTimer;

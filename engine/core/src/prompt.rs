@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use control_api_types::{Faults, Play, Prompt, Sound, Tone};
+use control_api_types::{Call, Faults, Play, Prompt, Say, Sound, Tone};
 use media_core::tone::{self, Signal};
+use speech_core::Voices;
+
+use crate::say::{self, Utterance};
 
 /// The id of an uploaded prompt.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +31,8 @@ pub enum Audio {
     Url(Arc<str>),
     /// A tone.
     Tone(&'static Signal),
+    /// What a voice says.
+    Say(Arc<Utterance>),
 }
 
 /// Prompts by id and by name. Audio uploaded under several names is one prompt with all of them.
@@ -35,6 +40,7 @@ pub enum Audio {
 pub(crate) struct Prompts {
     names: BTreeMap<PromptId, BTreeSet<String>>,
     ids: BTreeMap<String, PromptId>,
+    pub(crate) voices: Voices,
 }
 
 impl Prompts {
@@ -58,15 +64,30 @@ impl Prompts {
         true
     }
 
-    /// What a request or a step plays; `None` when something of it is not there.
-    pub(crate) fn playlist(&self, play: &Play) -> Option<Playlist> {
+    /// What a request or a step plays, with the variables of its call in what is said; or why nothing can be played.
+    pub(crate) fn playlist(&self, play: &Play, call: &Call) -> Result<Playlist, String> {
         let audio = |sound: &Sound| match sound {
-            Sound::Prompt { prompt } => self.find(prompt).map(Audio::Prompt),
-            Sound::Url { url } => Some(Audio::Url(url.as_str().into())),
-            Sound::Tone { tone, country } => signal(*tone, country.as_deref()).map(Audio::Tone),
+            Sound::Prompt { prompt } => {
+                let deleted = || "a prompt of it has been deleted".to_owned();
+                self.find(prompt).map(|id| Some(Audio::Prompt(id))).ok_or_else(deleted)
+            }
+            Sound::Url { url } => Ok(Some(Audio::Url(url.as_str().into()))),
+            Sound::Tone { tone, country } => Ok(signal(*tone, country.as_deref()).map(Audio::Tone)),
+            Sound::Say { say } => {
+                Ok(say::in_call(say, call, &self.voices)?.map(|said| Audio::Say(Arc::new(said))))
+            }
         };
-        let sounds = play.source.sounds().iter().map(audio).collect::<Option<_>>()?;
-        Some(Playlist { sounds, volume_db: play.volume_db })
+        let sounds = play.source.sounds().iter().map(audio).collect::<Result<Vec<_>, _>>()?;
+        let sounds: Vec<_> = sounds.into_iter().flatten().collect();
+        if sounds.is_empty() {
+            return Err("there is nothing to say: its text is empty with these variables".to_owned());
+        }
+        Ok(Playlist { sounds, volume_db: play.volume_db })
+    }
+
+    /// Notes what of a text, whose object is at `at`, cannot be said.
+    pub(crate) fn check_say(&self, say: &Say, at: &str, faults: &mut Faults) {
+        say::check(say, at, &self.voices, faults);
     }
 
     /// Notes it when a sound, whose object is at `at`, is not there.
@@ -81,6 +102,7 @@ impl Prompts {
                     format!("the tones of {country:?} are not known; leave it out, or take one of: {known}");
                 faults.push(format!("{at}/country"), detail);
             }
+            Sound::Say { say } => self.check_say(say, &format!("{at}/say"), faults),
             Sound::Prompt { .. } | Sound::Url { .. } | Sound::Tone { .. } => {}
         }
     }

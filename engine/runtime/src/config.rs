@@ -13,6 +13,7 @@ use sip_core::guard::GuardConfig;
 
 use crate::recordings::RecordingSettings;
 use crate::sounds::SoundConfig;
+use crate::speech::SpeechConfig;
 use crate::trace::TraceConfig;
 use crate::webhooks::WebhookConfig;
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub webhooks: WebhookConfig,
     /// Bounds of what is played besides uploaded prompts.
     pub sounds: SoundConfig,
+    /// Who speaks.
+    pub speech: SpeechConfig,
     /// Phones and browsers that register here.
     pub registrar: RegistrarConfig,
     /// The journal's file.

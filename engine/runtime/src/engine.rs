@@ -9,8 +9,8 @@ use control_api_types::flow::{Flow, Verb};
 use control_api_types::{
     Bridge, BridgeCall, Call, CallId, CallStatus, CallTrace, Codec, CreateBridge, CreateCall, Cursor, Drain,
     Dtmf, Fault, Faults, FlowRef, FlowResource, FlowSummary, Gather, GiveFlow, HangupReason, JoinBridge,
-    Limits, LimitsPatch, MuteDirection, Node, Page, Play, PlayId, Prompt, Sound, Timestamp, Transfer, Trunk,
-    TrunkSettings,
+    Limits, LimitsPatch, MuteDirection, Node, Page, Play, PlayId, Prompt, Say, Sound, Timestamp, Transfer,
+    Trunk, TrunkSettings,
 };
 use engine_core::{Refusal, TrunkConfig};
 use media_io::record::{RecordConfig, RecordError};
@@ -25,6 +25,7 @@ use crate::http::Client;
 use crate::journal::{self, Journal, JournalError, StoredAnswer};
 use crate::prompts::{PromptError, PromptStore};
 use crate::queues::QueueStore;
+use crate::speech::{Speech, SpeechError};
 use crate::task::Task;
 use crate::trace;
 use crate::trunks::TrunkStore;
@@ -51,6 +52,9 @@ pub enum Error {
     /// A prompt could not be taken.
     #[error(transparent)]
     Prompt(#[from] PromptError),
+    /// A text could not be said.
+    #[error(transparent)]
+    Speech(#[from] SpeechError),
     /// The call's id was used before, by a request with another body.
     #[error("a call with this id and another body exists")]
     IdTaken,
@@ -136,6 +140,7 @@ pub(crate) struct Shared {
     pub(crate) webhooks: Webhooks,
     /// Tells which URLs may be asked for.
     pub(crate) web: Client,
+    pub(crate) speech: Arc<Speech>,
     /// How recordings are written.
     pub(crate) recordings: RecordConfig,
     /// Most calls that there are ports for.
@@ -464,6 +469,14 @@ impl Engine {
         let known = prompt.clone();
         self.ask(move |task, _| task.core.put_prompt(&known)).await?;
         Ok(prompt)
+    }
+
+    /// Says a text once and for all, under a name.
+    pub async fn say_prompt(&self, name: String, say: &Say) -> Result<Prompt, Error> {
+        let speech = &self.shared.speech;
+        let utterance = engine_core::utterance(say, "/say", speech.voices()).map_err(Refusal::Validation)?;
+        let file = speech.say(&utterance).await?;
+        self.add_prompt(name, file).await
     }
 
     /// Every prompt, by name.

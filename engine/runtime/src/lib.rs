@@ -20,6 +20,7 @@ mod quality;
 mod queues;
 mod recordings;
 mod sounds;
+mod speech;
 mod start;
 mod task;
 #[cfg(test)]
@@ -40,6 +41,8 @@ pub use media_prompts;
 pub use prompts::PromptError;
 pub use recordings::{RecordingQuery, RecordingSettings};
 pub use sounds::SoundConfig;
+pub use speech::{OpenaiConfig, SpeechConfig, SpeechError, Synthesiser, VoiceConfig};
+pub use speech_core;
 pub use start::StartError;
 pub use trace::{HepConfig, HepSecret, TraceConfig};
 pub use webhooks::WebhookConfig;

@@ -212,6 +212,13 @@ impl Task {
         text.gauge("carillon_sounds_memory_bytes", "Encoded audio kept besides uploaded prompts.", memory);
         text.gauge("carillon_sounds_disk_bytes", "Files of web servers kept on disk.", disk);
         text.gauge("carillon_sounds_waiting", "Calls that wait for what they are to play.", waiting);
+        let spoken = self.speech.figures();
+        let name = "carillon_speech_texts_total";
+        text.family(name, "counter", "Texts to be said, by where they came from.");
+        text.sample(name, &[("result", "made")], spoken.made);
+        text.sample(name, &[("result", "kept")], spoken.kept);
+        text.sample(name, &[("result", "failed")], spoken.failed);
+        text.gauge("carillon_speech_disk_bytes", "Made speech kept on disk.", spoken.bytes);
         for Histogram { name, help, buckets, sum } in self.state.quality.named() {
             let name = format!("carillon_call_{name}");
             text.family(&name, "histogram", help);

@@ -24,6 +24,7 @@ use crate::prompts::{PromptError, PromptStore};
 use crate::queues::QueueStore;
 use crate::recordings;
 use crate::sounds::Sounds;
+use crate::speech::Speech;
 use crate::task::{Sources, State, Task};
 use crate::trace::{Hep, Trace};
 use crate::trunks::TrunkStore;
@@ -42,6 +43,9 @@ pub enum StartError {
     /// The folder for audio of web servers could not be made or read.
     #[error("cannot use the folder web in media_dir: {0}")]
     Sounds(std::io::Error),
+    /// The folder for speech could not be made or read.
+    #[error("cannot use the folder speech in media_dir: {0}")]
+    Speech(std::io::Error),
     /// The folder of recordings cannot be used.
     #[error("cannot use the folder of recordings {}: {source}", folder.display())]
     Recordings {
@@ -165,6 +169,9 @@ impl Engine {
         let mut core = engine_core::Engine::new(Instant::now(), core_config, seed)?;
         transports.set_seal(core.seal());
         endpoints::restore(&journal, &mut core)?;
+        let speech = Speech::open(config.speech, Client::new(&config.http, false)?, &config.media_dir);
+        let speech = Arc::new(speech.await.map_err(StartError::Speech)?);
+        core.set_voices(speech.voices().clone());
         for prompt in prompts.list() {
             core.put_prompt(&prompt);
         }
@@ -187,9 +194,15 @@ impl Engine {
         let (answer, answers) = mpsc::channel(ANSWERS);
         let certificates = Certificates::new(Client::new(&config.http, true)?, answer.clone());
         let web = Client::new(&config.http, true)?;
-        let sounds =
-            Sounds::open(prompts.clone(), web.clone(), &config.media_dir, &config.sounds, answer.clone())
-                .map_err(StartError::Sounds)?;
+        let sounds = Sounds::open(
+            prompts.clone(),
+            web.clone(),
+            Arc::clone(&speech),
+            &config.media_dir,
+            &config.sounds,
+            answer.clone(),
+        )
+        .map_err(StartError::Sounds)?;
         let questions = Questions::new(Client::new(&config.http, false)?, answer, webhooks.secret());
         let (drained_tell, drained) = watch::channel(false);
         let (stopped_tell, stopped) = watch::channel(false);
@@ -200,6 +213,7 @@ impl Engine {
             journal: journal.clone(),
             events: events.clone(),
             sounds,
+            speech: Arc::clone(&speech),
             recorders,
             trace: Trace::new(&config.trace),
             hep: config.trace.hep.map(Hep::start),
@@ -246,6 +260,7 @@ impl Engine {
                 trunks,
                 webhooks,
                 web,
+                speech,
                 recordings: record_config,
                 room,
                 tls_files,

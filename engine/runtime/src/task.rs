@@ -24,6 +24,7 @@ use crate::journal::{EndedCall, Journal, JournalError};
 use crate::quality::Quality;
 use crate::recordings;
 use crate::sounds::{Loaded, Sounds, Step};
+use crate::speech::Speech;
 use crate::trace::{Captured, Hep, Trace};
 use crate::webhooks::Webhooks;
 
@@ -101,6 +102,7 @@ pub(crate) struct Task {
     pub(crate) journal: Journal,
     pub(crate) events: EventHub,
     pub(crate) sounds: Sounds,
+    pub(crate) speech: Arc<Speech>,
     pub(crate) recorders: Recorders,
     pub(crate) trace: Trace,
     pub(crate) hep: Option<Hep>,

@@ -52,6 +52,7 @@ impl Bench {
             http: Default::default(),
             webhooks: Default::default(),
             sounds: Default::default(),
+            speech: Default::default(),
             registrar: Default::default(),
             database: folder.join("carillon.db"),
             media_dir: folder.clone(),

@@ -15,7 +15,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::fault::SpanFault;
-use super::{endpoints, file, listen, stir, trunks, webhooks};
+use super::{endpoints, file, listen, speech, stir, trunks, webhooks};
 
 /// The configuration, checked.
 #[derive(Debug)]
@@ -58,6 +58,7 @@ pub(super) fn check(
     let limits = limits(&file.limits, &mut faults);
     let http = stir::http(&file.http, folder, &mut faults);
     let webhooks = webhooks::webhooks(&file.webhooks, folder, &mut faults);
+    let speech = speech::speech(&file.speech, &http, folder, &mut faults);
     let stir = stir::stir(&file.stir, &http, folder, &mut faults);
     stir::needs_anchors(&file.stir, file.stir.verify.as_ref(), &mut faults);
     let around = trunks::Around {
@@ -90,6 +91,7 @@ pub(super) fn check(
         http,
         webhooks,
         sounds,
+        speech,
         registrar,
         database: folder.join(database(&file.storage.database_url, &mut faults)),
         media_dir: folder.join(&file.storage.media_dir),

@@ -30,6 +30,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) webhooks: Webhooks,
     #[serde(default)]
+    pub(super) speech: Speech,
+    #[serde(default)]
     /// Read by [`super::trunks`].
     #[expect(dead_code, reason = "known here, so that unknown sections are told from it")]
     trunks: Vec<BTreeMap<String, IgnoredAny>>,
@@ -329,6 +331,47 @@ pub(super) struct Webhooks {
     pub(super) retry_s: Option<Spanned<Vec<Spanned<u32>>>>,
     pub(super) max_pending: Option<Spanned<u32>>,
     pub(super) max_pending_mb: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Speech {
+    /// The program; empty: none.
+    pub(super) espeak: PathBuf,
+    /// Texts that are made at a time: a tenth of a second of one core each.
+    pub(super) workers: Spanned<u32>,
+    /// Texts that wait for that.
+    pub(super) queue: Spanned<u32>,
+    pub(super) timeout_s: Spanned<u32>,
+    /// Made speech on disk.
+    pub(super) cache_mb: u32,
+    pub(super) voices: Vec<Voice>,
+}
+
+impl Default for Speech {
+    fn default() -> Speech {
+        Speech {
+            espeak: "espeak-ng".into(),
+            workers: Spanned::new(0..0, 2),
+            queue: Spanned::new(0..0, 256),
+            timeout_s: Spanned::new(0..0, 10),
+            cache_mb: 1024,
+            voices: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Voice {
+    pub(super) name: Spanned<String>,
+    pub(super) languages: Spanned<Vec<Spanned<String>>>,
+    /// Without it a voice of espeak-ng.
+    pub(super) url: Option<Spanned<String>>,
+    pub(super) model: Option<Spanned<String>>,
+    /// Its name there.
+    pub(super) voice: Option<Spanned<String>>,
+    pub(super) key_file: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -10,6 +10,7 @@ mod environment;
 mod fault;
 mod file;
 mod listen;
+mod speech;
 mod stir;
 mod trunks;
 mod webhooks;

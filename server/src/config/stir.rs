@@ -107,6 +107,16 @@ pub(super) fn http(http: &file::Http, folder: &Path, faults: &mut Checks) -> Htt
     }
 }
 
+/// Whether a URL may be asked for by its scheme; where it leads is known when it is asked.
+pub(super) fn check_url(what: &str, url: &Spanned<String>, http: &HttpConfig, faults: &mut Checks) {
+    let is_url = |scheme| url.get_ref().strip_prefix(scheme).is_some_and(|rest: &str| !rest.is_empty());
+    if is_url("http://") && !http.allow_plain {
+        faults.fault(url, format!("{what}: http:// needs allow_plain = true in [http]"));
+    } else if !is_url("https://") && !is_url("http://") {
+        faults.fault(url, format!("{what} {:?}: expected a URL such as https://host/path", url.get_ref()));
+    }
+}
+
 pub(super) fn webhook(
     url: Spanned<String>,
     timeout_ms: Option<&Spanned<u32>>,
@@ -114,12 +124,7 @@ pub(super) fn webhook(
     http: &HttpConfig,
     faults: &mut Checks,
 ) -> Webhook {
-    let is_url = |scheme| url.get_ref().strip_prefix(scheme).is_some_and(|rest: &str| !rest.is_empty());
-    if is_url("http://") && !http.allow_plain {
-        faults.fault(&url, "webhook: http:// needs allow_plain = true in [http]");
-    } else if !is_url("https://") && !is_url("http://") {
-        faults.fault(&url, format!("webhook {:?}: expected a URL such as https://host/path", url.get_ref()));
-    }
+    check_url("webhook", &url, http, faults);
     if let Some(ms) = timeout_ms {
         faults.require(ms, (100..=30_000).contains(ms.get_ref()), "timeout_ms must be 100 to 30000");
     }

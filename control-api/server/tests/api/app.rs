@@ -193,6 +193,7 @@ fn config(folder: &Folder, sip: SocketAddr) -> Config {
         http: Default::default(),
         webhooks: Default::default(),
         sounds: Default::default(),
+        speech: Default::default(),
         registrar: Default::default(),
         database: folder.0.join("carillon.db"),
         media_dir: folder.0.clone(),

@@ -393,11 +393,15 @@ impl LiveCall {
         owner: Owner,
     ) -> Option<u64> {
         let id = self.next_program();
-        let found = play.as_ref().map(|play| ctx.prompts.playlist(play));
-        if let Some(None) = found {
-            self.emit(ctx, unplayed(id, "a prompt of it has been deleted"));
-        }
-        let play = play.zip(found.flatten());
+        let found = play.as_ref().map(|play| ctx.prompts.playlist(play, &self.record));
+        let found = match found.transpose() {
+            Ok(found) => found,
+            Err(why) => {
+                self.emit(ctx, unplayed(id, &why));
+                None
+            }
+        };
+        let play = play.zip(found);
         if play.is_none() && gather.is_none() {
             return None;
         }

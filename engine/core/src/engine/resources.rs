@@ -1,7 +1,9 @@
 //! Trunks as the API shows them, flows and prompts.
 
 use super::*;
+
 use crate::trunk::Trunk;
+use speech_core::Voices;
 
 impl Engine {
     /// Signs and verifies by these settings from now on. Calls whose certificate is being fetched are judged by them too.
@@ -77,6 +79,11 @@ impl Engine {
     /// Every stored flow by name.
     pub fn flows(&self) -> impl Iterator<Item = (&str, &Arc<Flow>)> {
         self.flows.iter().map(|(name, flow)| (name.as_str(), flow))
+    }
+
+    /// These voices are there from now on; what is asked of others from now on is refused.
+    pub fn set_voices(&mut self, voices: Voices) {
+        self.prompts.voices = voices;
     }
 
     /// Makes a prompt known by its id and name; the same audio may have several.

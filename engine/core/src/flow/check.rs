@@ -19,6 +19,10 @@ pub(crate) fn check_sounds<'a>(
     for (at, sound) in sounds {
         let at = format!("{pointer}{at}");
         let (member, text) = match sound {
+            Sound::Say { say } => {
+                prompts.check_say(say, &format!("{at}/say"), faults);
+                continue;
+            }
             Sound::Prompt { prompt } => ("prompt", prompt.as_str()),
             Sound::Url { url } => ("url", url.as_str()),
             Sound::Tone { .. } => ("tone", ""),
@@ -101,6 +105,7 @@ pub(crate) fn check(flow: &Flow, pointer: &str, prompts: &Prompts, queues: &Queu
             }
             Verb::Play(_) | Verb::Gather(_) | Verb::Pause { .. } | Verb::Park { .. } => {}
             Verb::Record(_) | Verb::Branch { .. } | Verb::Hangup { .. } => {}
+            Verb::Say(say) => prompts.check_say(say, &at, faults),
             Verb::Amd { .. } => {}
         }
     }

@@ -158,6 +158,7 @@ impl Run {
             Some(Verb::Park { .. } | Verb::Pause { .. }) | None => true,
             Some(Verb::Amd { .. } | Verb::Bridge { .. } | Verb::Dial(_) | Verb::Transfer { .. }) => true,
             Some(Verb::Enqueue { .. }) => true,
+            Some(Verb::Say(_)) => false,
             Some(Verb::Play(_) | Verb::Gather(_) | Verb::Set { .. } | Verb::Branch { .. }) => false,
             Some(Verb::Dtmf(_) | Verb::Record(_) | Verb::Notify { .. } | Verb::Hangup { .. }) => false,
             Some(Verb::Webhook(_)) => false,
@@ -178,7 +179,7 @@ impl Run {
             }
             Verb::Set { .. } | Verb::Branch { .. } | Verb::Dtmf(_) | Verb::Record(_) => None,
             Verb::Dial(_) | Verb::Transfer { .. } | Verb::Enqueue { .. } => None,
-            Verb::Notify { .. } | Verb::Webhook(_) | Verb::Hangup { .. } => None,
+            Verb::Notify { .. } | Verb::Webhook(_) | Verb::Hangup { .. } | Verb::Say(_) => None,
         }
     }
 
@@ -227,6 +228,7 @@ impl Run {
             emit(EventData::CallFlowStep { step: name.clone(), verb: step.verb.name() });
             let done = match &step.verb {
                 Verb::Play(play) => return Next::Play(insert(play, call)),
+                Verb::Say(say) => return Next::Play(Play::of(Sound::Say { say: say.clone() })),
                 Verb::Gather(gather) => {
                     let play = gather.play.as_ref().map(|play| insert(play, call));
                     return Next::Gather(Gather { play, ..gather.clone() });
@@ -316,7 +318,8 @@ pub(crate) fn insert(play: &Play, call: &Call) -> Play {
     let source = play.source.map(|sound| match sound {
         Sound::Prompt { prompt } => Sound::Prompt { prompt: variables::render(prompt, call).into_owned() },
         Sound::Url { url } => Sound::Url { url: variables::render(url, call).into_owned() },
-        Sound::Tone { .. } => sound.clone(),
+        // A text has marks of its own, and is put together when it is said.
+        Sound::Say { .. } | Sound::Tone { .. } => sound.clone(),
     });
     Play { source, ..play.clone() }
 }

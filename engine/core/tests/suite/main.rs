@@ -22,6 +22,7 @@ mod recordings;
 mod redirects;
 mod referrals;
 mod registration;
+mod speech;
 mod srtp;
 mod stir;
 mod takeover;

@@ -29,6 +29,7 @@ use sip_core::{Destination, Destinations, EndpointConfig, Listener, Message, Tar
 use sip_stir::{Chain, NoChain};
 
 use crate::carrier::{Carrier, Errand, Script};
+use crate::speech::{self, Speech};
 
 pub(crate) const ENGINE: &str = "192.0.2.1:5060";
 pub(crate) const CARRIER: &str = "192.0.2.2:5060";
@@ -107,6 +108,7 @@ pub(crate) struct MediaShell {
     pub(crate) pauses: Vec<bool>,
     /// The first key of what legs were told to send, and how.
     pub(crate) dials: Vec<(u64, char, DialBy)>,
+    pub(crate) speech: Speech,
     /// Programs that were started.
     pub(crate) runs: u32,
     /// Where the plays that were started began.
@@ -215,6 +217,7 @@ impl World {
                 tapes: Vec::new(),
                 pauses: Vec::new(),
                 dials: Vec::new(),
+                speech: Speech::default(),
                 runs: 0,
                 offsets: Vec::new(),
                 opened: 0,
@@ -239,6 +242,7 @@ impl World {
         };
         world.put_prompt("hello", 1_000);
         world.put_prompt("music", 5_000);
+        world.engine.set_voices(speech::voices());
         world
     }
 
@@ -533,11 +537,12 @@ impl World {
             MediaCommand::Run(program) => {
                 shell.runs += 1;
                 let play = program.play.as_ref().map(|play| play.id);
-                let sound = |audio: &Audio| {
+                let mut sound = |audio: &Audio| {
                     let ms = match audio {
                         Audio::Prompt(id) => *shell.prompts.get(&*id.0)?,
                         Audio::Url(url) => *shell.prompts.get(&**url)?,
                         Audio::Tone(signal) => signal.period().as_millis() as u32,
+                        Audio::Say(said) => shell.speech.say(said),
                     };
                     let encoded = |codec: Codec| {
                         Encoded::new(
@@ -549,7 +554,7 @@ impl World {
                 };
                 shell.offsets.extend(program.play.as_ref().map(|play| play.offset_ms));
                 let program = program.try_map(|playlist| {
-                    playlist.sounds.iter().map(sound).collect::<Option<media_core::Playlist>>().ok_or(())
+                    playlist.sounds.iter().map(&mut sound).collect::<Option<media_core::Playlist>>().ok_or(())
                 });
                 match program {
                     Ok(program) => {
@@ -839,6 +844,7 @@ fn line(data: &EventData) -> String {
                 Sound::Prompt { prompt } => prompt.clone(),
                 Sound::Url { url } => url.clone(),
                 Sound::Tone { tone, country } => format!("{tone}/{}", country.as_deref().unwrap_or("itu")),
+                Sound::Say { say } => format!("{}:{:?}", say.language, say.text),
             });
             format!("plays {play_id} {}", sounds.collect::<Vec<_>>().join(" "))
         }

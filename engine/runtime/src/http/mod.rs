@@ -182,6 +182,19 @@ impl Client {
         Reply::read(response, limit).await
     }
 
+    /// Posts `body` for what its server makes of it.
+    pub(crate) async fn exchange(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        body: Vec<u8>,
+        limit: usize,
+    ) -> Result<Reply, Failure> {
+        let url = self.check(url)?;
+        let response = self.client.post(url).headers(headers).body(body).send().await.map_err(failure)?;
+        Reply::read(response, limit).await
+    }
+
     /// Whether a URL may be asked for, as far as it tells by itself.
     pub(crate) fn check(&self, url: &str) -> Result<Url, Refused> {
         let url = Url::parse(url).map_err(|_| Refused::Scheme)?;

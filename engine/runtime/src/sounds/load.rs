@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_core::Audio;
+use engine_core::{Audio, Utterance};
 use media_core::tone::Signal;
 use media_core::{Codec, Prompt};
 use parking_lot::Mutex;
@@ -14,6 +14,7 @@ use super::SoundConfig;
 use super::cache::{Key, Lifetime, Outcome, Ready};
 use super::web::{File, Web};
 use crate::prompts::PromptStore;
+use crate::speech::Speech;
 
 /// Most files that are fetched, held and decoded at a time: their octets are in memory meanwhile. Others wait their turn.
 const FILES: usize = 16;
@@ -27,6 +28,7 @@ const DECODING: Duration = Duration::from_secs(30);
 pub(super) struct Loader {
     pub(super) prompts: PromptStore,
     web: Web,
+    speech: Arc<Speech>,
     turns: Semaphore,
     /// By host, those that are being asked.
     of_host: Mutex<BTreeMap<String, Arc<Semaphore>>>,
@@ -35,9 +37,9 @@ pub(super) struct Loader {
 }
 
 impl Loader {
-    pub(super) fn new(prompts: PromptStore, web: Web, config: &SoundConfig) -> Self {
+    pub(super) fn new(prompts: PromptStore, web: Web, speech: Arc<Speech>, config: &SoundConfig) -> Self {
         let (turns, of_host) = (Semaphore::new(FILES), Mutex::default());
-        Self { prompts, web, turns, of_host, patience: config.url_timeout + DECODING }
+        Self { prompts, web, speech, turns, of_host, patience: config.url_timeout + DECODING }
     }
 
     /// What is played of an uploaded prompt.
@@ -56,6 +58,7 @@ impl Loader {
             match &key.audio {
                 Audio::Tone(signal) => self.tone(signal, key.volume_db).await,
                 Audio::Prompt(id) => self.prompt(&id.0, key.volume_db).await,
+                Audio::Say(utterance) => self.say(utterance, key.volume_db).await,
                 Audio::Url(url) => self.url(url, key.volume_db, before).await,
             }
         };
@@ -86,6 +89,13 @@ impl Loader {
         let original = self.prompts.original(id).await.map_err(|error| error.to_string())?;
         let prepared = self.prompts.prepare(original, volume_db).await.map_err(|error| error.to_string())?;
         Ok((Ready { prompt: prepared.prompt, content: Some(prepared.sha256) }, Lifetime::Always))
+    }
+
+    async fn say(&self, utterance: &Utterance, volume_db: i8) -> Result<(Ready, Lifetime), String> {
+        let file = self.speech.say(utterance).await.map_err(|error| error.to_string())?;
+        let _turn = self.turns.acquire().await;
+        let prepared = self.prompts.prepare(file, volume_db).await.map_err(|error| error.to_string())?;
+        Ok((Ready { prompt: prepared.prompt, content: None }, Lifetime::Always))
     }
 
     async fn url(

@@ -1,7 +1,7 @@
 //! What programs play: finds it, or has it made ready while the call goes on in silence.
 //!
 //! Uploaded prompts as loud as they are lie ready in their store. Everything else (tones, prompts at another volume, audio of
-//! web servers) is made when it is first asked for, once for all who ask meanwhile, and then kept in memory within bounds.
+//! web servers, speech) is made when it is first asked for, once for all who ask meanwhile, and then kept in memory within bounds.
 //! A program whose sounds are not all there waits; what ran on its leg before ends at once.
 
 mod cache;
@@ -27,6 +27,7 @@ use self::waiting::{Room, keys, unplayable};
 use self::web::Web;
 use crate::http::Client;
 use crate::prompts::PromptStore;
+use crate::speech::Speech;
 use crate::task::Answer;
 
 /// Bounds of what is played besides uploaded prompts.
@@ -81,13 +82,14 @@ impl Sounds {
     pub(crate) fn open(
         prompts: PromptStore,
         client: Client,
+        speech: Arc<Speech>,
         media_dir: &Path,
         config: &SoundConfig,
         tell: mpsc::Sender<Answer>,
     ) -> std::io::Result<Self> {
         let web = Web::open(client, &media_dir.join("web"), config)?;
         Ok(Self {
-            loader: Arc::new(Loader::new(prompts, web, config)),
+            loader: Arc::new(Loader::new(prompts, web, speech, config)),
             tell,
             cache: Cache::new(config.memory_bytes),
             room: Room::default(),

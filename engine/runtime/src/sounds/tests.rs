@@ -137,7 +137,8 @@ fn open(folder: &Path, config: &SoundConfig) -> (Sounds, mpsc::Receiver<Answer>)
     let http = HttpConfig { allow_private: vec!["127.0.0.1".parse().unwrap()], allow_plain: true, ca: None };
     let (tell, answers) = mpsc::channel(16);
     let client = Client::new(&http, true).unwrap();
-    (Sounds::open(prompts, client, folder, config, tell).unwrap(), answers)
+    let speech = Arc::new(Speech::of_nobody(client.clone(), folder));
+    (Sounds::open(prompts, client, speech, folder, config, tell).unwrap(), answers)
 }
 
 /// Of `thanks.mp3`.
