@@ -30,6 +30,7 @@ const PLACES: &[(&str, Place)] = &[
     ("media-io", Place::Layer(3)),
     ("control-api-client", Place::Layer(3)),
     ("engine-core", Place::Layer(2)),
+    ("media-dtls", Place::Layer(2)),
     ("media-prompts", Place::Layer(2)),
     ("sip-core", Place::Layer(1)),
     ("sip-stir", Place::Layer(1)),

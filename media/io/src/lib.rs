@@ -21,11 +21,14 @@
 //! leg hears one other in the same codec, it sends what comes from that one as it comes, with its own numbers. Otherwise the
 //! bridge has a place in the wheel: once a period it pulls what everybody says, mixes, and sends to each what he hears.
 //!
+//! **Handshakes.** Checks of ICE are answered where they come in. What belongs to a DTLS handshake goes, from whom ICE has found,
+//! over a bounded ring to whoever takes it out ([`Media::parcels`]), and what that has to say comes back as commands.
+//!
 //! **Faults.** Errors of sockets are counted ([`ShardStats`]), not logged and not fatal. A panic while one
 //! leg is handled (the sink's included) closes that leg only: it is reported as [`LegEvent::Closed`] without
 //! having been asked to.
 //!
-//! **Not here:** choosing the local address, prompts from files, SRTP. Linux 5.11 or newer is
+//! **Not here:** choosing the local address, prompts from files, DTLS. Linux 5.11 or newer is
 //! needed.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -34,6 +37,7 @@ mod bridge;
 mod bridges;
 pub mod cost;
 mod crossing;
+mod handshake;
 mod line;
 mod media;
 mod ports;
@@ -49,8 +53,11 @@ use std::sync::Arc;
 use media_core::classify::Parameters;
 use media_core::dtmf::Dial;
 use media_core::record::{Tape, Track};
-use media_core::{Digit, Ear, Keys, LegConfig, LegId, MediaEvent, MediaStats, Member, Negotiated, Program};
+use media_core::{
+    Digit, Ear, Keys, LegConfig, LegId, MediaEvent, MediaStats, Member, Negotiated, Program, srtp,
+};
 
+pub use handshake::{Parcels, Wake};
 pub use media::{Error, Media, MediaConfig, Observer, Stats};
 pub use stats::{LATENESS_BOUNDS_US, Lateness, ShardStats};
 pub use thread::Scheduling;
@@ -81,6 +88,10 @@ pub enum Command {
     },
     /// Sends keys in the media. Only after [`Command::Start`].
     Dial(Dial),
+    /// Sends a datagram of a DTLS handshake to the peer.
+    Handshake(Box<[u8]>),
+    /// The handshake is over: these are the keys.
+    Secure(Box<srtp::Keys>),
     /// What the peer says is decoded from now on, for whoever listens. Made by the owner, so that the shard does not allocate.
     Listen(Box<Ear>),
     /// Nobody listens any more.

@@ -6,14 +6,16 @@ use std::time::Instant;
 
 use media_core::classify::Classifier;
 use media_core::dtmf::Dialler;
+use media_core::ice::Kind;
 use media_core::record::{Deck, Track};
+use media_core::srtp::Keys;
 use media_core::{Digit, Ear, Feed, Heard, Leg, LegId, MediaStats, Negotiated, Program, Ptime};
 use rustix::io::Errno;
 
 use crate::cost;
 use crate::shard::Hearing;
 use crate::socket::{Pair, Socket};
-use crate::stats::Counters;
+use crate::stats::{Counter, Counters};
 use crate::{LegEvent, Sink};
 
 /// The turns of a leg that rests are so many ticks apart, or a few less, and in ticks that this divides, so that they wake the
@@ -82,6 +84,17 @@ pub(crate) enum Delivery {
     Deferred,
     /// All are delivered, the last one too: the line is over.
     Over,
+}
+
+/// What a datagram that was received is to others.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// Nothing.
+    Done,
+    /// A bridge may send it on.
+    Heard(Heard),
+    /// It is of a handshake, and so many octets long.
+    Handshake(usize),
 }
 
 /// Which socket of a line.
@@ -175,6 +188,25 @@ impl<S: Socket> Line<S> {
     pub(crate) fn press(&mut self, now: Instant, digit: Digit, duration_ms: u16, counters: &Counters) {
         match &mut self.state {
             State::Running(running) => running.leg.press(now, digit, duration_ms),
+            State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
+        }
+    }
+
+    /// Sends a datagram of a handshake.
+    pub(crate) fn shake_hands(&mut self, datagram: &[u8], counters: &Counters) {
+        match &mut self.state {
+            State::Running(running) => match running.leg.rtp_remote() {
+                Some(to) => running.send_apart(datagram, to, &counters.handshakes_sent, counters),
+                // ICE has found nobody yet; it is repeated.
+                None => counters.send_unreachable.add(1),
+            },
+            State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
+        }
+    }
+
+    pub(crate) fn secure(&mut self, keys: &Keys, counters: &Counters) {
+        match &mut self.state {
+            State::Running(running) => running.leg.secure(keys),
             State::Bound(_) | State::Closed { .. } => counters.commands_ignored.add(1),
         }
     }
@@ -333,25 +365,25 @@ impl<S: Socket> Line<S> {
         Some(running.ptime)
     }
 
-    /// Takes one datagram from a socket that is ready. Returns what there is in it for a bridge.
+    /// Takes one datagram from a socket that is ready. Returns what there is in it for others.
     pub(crate) fn receive(
         &mut self,
         now: Instant,
         port: Port,
         buffer: &mut [u8],
         counters: &Counters,
-    ) -> Option<Heard> {
-        let sockets = self.sockets()?;
+    ) -> Received {
+        let Some(sockets) = self.sockets() else { return Received::Done };
         let received = match port {
             Port::Rtp => sockets.rtp.receive(buffer),
             Port::Rtcp => sockets.rtcp.receive(buffer),
         };
         let (length, from) = match received {
             Ok(received) => received,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::Done,
             Err(_) => {
                 counters.receive_errors.add(1);
-                return None;
+                return Received::Done;
             }
         };
         match port {
@@ -363,19 +395,29 @@ impl<S: Socket> Line<S> {
         }
         let State::Running(running) = &mut self.state else {
             counters.early.add(1);
-            return None;
+            return Received::Done;
         };
         match port {
-            Port::Rtp => {
-                let heard = running.leg.receive_rtp(now, from, &mut buffer[..length]);
-                if running.peer == Peer::Expected && running.leg.peer_is_settled(now) {
-                    running.connect(counters);
+            Port::Rtp => match running.leg.kind(&buffer[..length]) {
+                Kind::Stun => {
+                    if let Some(answer) = running.leg.answer_check(now, from, buffer, length) {
+                        running.send_apart(&buffer[..answer], from, &counters.checks_answered, counters);
+                    }
+                    Received::Done
                 }
-                heard
-            }
+                Kind::Dtls if running.leg.admits_handshake(now, from) => Received::Handshake(length),
+                Kind::Dtls => Received::Done,
+                Kind::Media => {
+                    let heard = running.leg.receive_rtp(now, from, &mut buffer[..length]);
+                    if running.peer == Peer::Expected && running.leg.peer_is_settled(now) {
+                        running.connect(counters);
+                    }
+                    heard.map_or(Received::Done, Received::Heard)
+                }
+            },
             Port::Rtcp => {
                 running.leg.receive_rtcp(now, from, &mut buffer[..length]);
-                None
+                Received::Done
             }
         }
     }
@@ -447,6 +489,14 @@ impl<S: Socket> Running<S> {
                 counters.rtp_packets_sent.add(1);
                 counters.rtp_octets_sent.add(packet.len() as u64);
             }
+            Err(error) => count_lost(&error, counters),
+        }
+    }
+
+    /// Sends what is neither RTP nor RTCP over the RTP socket.
+    fn send_apart(&self, datagram: &[u8], to: SocketAddr, sent: &Counter, counters: &Counters) {
+        match retry_refused(|| self.sockets.rtp.send_to(datagram, to), counters) {
+            Ok(()) => sent.add(1),
             Err(error) => count_lost(&error, counters),
         }
     }

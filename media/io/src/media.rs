@@ -20,6 +20,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::bridges::{Bridged, Wanted};
 use crate::cost;
+use crate::handshake::{Parcel, Parcels, Wake, ring};
 use crate::ports::PortPool;
 use crate::shard::{Hearing, Order, Released, Shard, Wiring};
 use crate::socket::{Pair, bind_pair, mark_as_voice};
@@ -125,6 +126,7 @@ pub struct Media {
     /// The same for all threads.
     scheduling: Scheduling,
     observer: Observer,
+    parcels: Option<Parcels>,
 }
 
 /// Where a leg lives.
@@ -204,10 +206,15 @@ impl Media {
         let mut shards = Vec::with_capacity(count);
         let mut counters = Vec::with_capacity(count);
         let mut scheduling = Scheduling::Usual;
+        let mut rings = Vec::with_capacity(count);
+        let shaker = Arc::new(Wake::new()?);
         for number in 0..count {
             let core = config.pin.then(|| cores[number % cores.len()]);
+            let (parcels, taken) = ring();
+            rings.push(taken);
+            let hands = (parcels, Arc::clone(&shaker));
             let (handle, counter, scheduled) =
-                Handle::start(number, slots, core, config.realtime, Arc::clone(&sink))?;
+                Handle::start(number, slots, core, config.realtime, Arc::clone(&sink), hands)?;
             scheduling = scheduled;
             shards.push(handle);
             counters.push(counter);
@@ -222,6 +229,7 @@ impl Media {
             shards,
             scheduling,
             observer,
+            parcels: Some(Parcels::new(rings, shaker)),
         })
     }
 
@@ -285,6 +293,8 @@ impl Media {
             Command::Run(program) => Order::Run { slot, program },
             Command::StopPlay => Order::StopPlay { slot },
             Command::ForgetKeys => Order::ForgetKeys { slot },
+            Command::Handshake(datagram) => Order::Handshake { slot, datagram },
+            Command::Secure(keys) => Order::Secure { slot, keys },
             Command::Press { digit, duration_ms } => Order::Press { slot, digit, duration_ms },
             Command::Dial(dial) => {
                 // A leg that has no codec yet will not dial.
@@ -319,6 +329,11 @@ impl Media {
         };
         handle.push(order);
         Ok(())
+    }
+
+    /// The datagrams of handshakes, for whoever shakes hands: given once.
+    pub fn parcels(&mut self) -> Option<Parcels> {
+        self.parcels.take()
     }
 
     /// The counters now.
@@ -415,6 +430,7 @@ impl Handle {
         core: Option<usize>,
         realtime: bool,
         sink: Sink,
+        (parcels, shaker): (HeapProd<Parcel>, Arc<Wake>),
     ) -> io::Result<(Handle, Arc<Counters>, Scheduling)> {
         // Beside the commands there is a place for the close of every leg.
         let (orders, orders_out) = HeapRb::new(COMMANDS + slots).split();
@@ -429,6 +445,8 @@ impl Handle {
             stopping: Arc::clone(&stopping),
             counters: Arc::clone(&counters),
             sink,
+            parcels,
+            shaker,
         };
         let shard = Shard::new(slots, wiring)?;
         let (ready, started) = mpsc::sync_channel(1);

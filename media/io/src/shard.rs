@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use media_core::classify::Classifier;
 use media_core::dtmf::{Dialler, Listener};
 use media_core::record::{Deck, Track};
+use media_core::srtp::Keys;
 use media_core::{Digit, Ear, EarConfig, Feed, Heard, Leg, LegId, Mixer, Negotiated, Program, Ptime};
 use ringbuf::traits::{Consumer, Observer, Producer};
 use ringbuf::{HeapCons, HeapProd};
@@ -18,7 +19,8 @@ use rustix::event::{Timespec, epoll};
 use crate::Sink;
 use crate::bridge::Bridge;
 use crate::crossing::{Arrival, Arrived, Departure};
-use crate::line::{Delivery, Line, Port, note};
+use crate::handshake::{Parcel, Wake};
+use crate::line::{Delivery, Line, Port, Received, note};
 use crate::socket::{Pair, Socket};
 use crate::stats::Counters;
 use crate::wheel::Wheel;
@@ -104,6 +106,14 @@ pub(crate) enum Order<S> {
         slot: u32,
         dialler: Box<Dialler>,
     },
+    Handshake {
+        slot: u32,
+        datagram: Box<[u8]>,
+    },
+    Secure {
+        slot: u32,
+        keys: Box<Keys>,
+    },
     Listen {
         slot: u32,
         ear: Box<Ear>,
@@ -169,6 +179,9 @@ pub(crate) struct Wiring<S> {
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) sink: Sink,
+    /// Datagrams of handshakes, and who is to be woken for them.
+    pub(crate) parcels: HeapProd<Parcel>,
+    pub(crate) shaker: Arc<Wake>,
 }
 
 pub(crate) struct Shard<S> {
@@ -315,11 +328,25 @@ impl<S: Socket> Shard<S> {
         }
         let (slot, port) = from_token(token);
         let handled = self.guarded(slot, |line, buffer, counters| {
-            let heard = line.receive(now, port, buffer, counters);
-            line.bridge.zip(heard)
+            let received = line.receive(now, port, buffer, counters);
+            (line.id, line.bridge, received)
         });
-        if let Some((bridge, heard)) = handled.flatten() {
-            self.relay(now, slot, bridge, &heard);
+        match handled {
+            Some((_, Some(bridge), Received::Heard(heard))) => self.relay(now, slot, bridge, &heard),
+            Some((leg, _, Received::Handshake(length))) => self.hand_on(leg, length),
+            Some((_, _, Received::Heard(_) | Received::Done)) | None => {}
+        }
+    }
+
+    /// Hands the datagram in the buffer to whoever shakes hands.
+    fn hand_on(&mut self, leg: LegId, length: usize) {
+        let Wiring { parcels, shaker, counters, .. } = &mut self.wiring;
+        let parcel = Parcel::new(leg, &self.buffer[..length]);
+        if parcel.is_some_and(|parcel| parcels.try_push(parcel).is_ok()) {
+            counters.handshakes_received.add(1);
+            shaker.wake();
+        } else {
+            counters.handshakes_dropped.add(1);
         }
     }
 
@@ -365,6 +392,12 @@ impl<S: Socket> Shard<S> {
                 }
                 Order::Dial { slot, dialler } => {
                     self.guarded(slot, |line, _, counters| line.dial(dialler, counters));
+                }
+                Order::Handshake { slot, datagram } => {
+                    self.guarded(slot, |line, _, counters| line.shake_hands(&datagram, counters));
+                }
+                Order::Secure { slot, keys } => {
+                    self.guarded(slot, |line, _, counters| line.secure(&keys, counters));
                 }
                 Order::Listen { slot, ear } => {
                     self.guarded(slot, |line, _, counters| line.listen(ear, counters));

@@ -83,6 +83,14 @@ counters! {
     rtp_octets_received,
     /// Datagrams received on RTCP ports.
     rtcp_packets_received,
+    /// Checks of ICE answered.
+    checks_answered,
+    /// Datagrams of handshakes sent.
+    handshakes_sent,
+    /// Datagrams of handshakes received and handed on.
+    handshakes_received,
+    /// Datagrams of handshakes for which there was no room: the peer sends them again.
+    handshakes_dropped,
     /// Datagrams from another address than the peer's, summed up when a leg closes. Once the peer is heard
     /// the kernel drops them uncounted.
     strangers,

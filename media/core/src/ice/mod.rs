@@ -170,9 +170,10 @@ impl Agent {
         self.valid.iter().flatten().any(|(address, at)| *address == from && lately(*at))
     }
 
-    /// Where the peer wants to be sent to.
-    pub(crate) fn selected(&self) -> Option<SocketAddr> {
-        self.selected
+    /// Where the peer wants to be sent to. RFC 8445, 12.1: before it has chosen, any valid pair will do: here the last.
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        let last = || self.valid.iter().flatten().max_by_key(|(_, at)| *at).map(|(address, _)| *address);
+        self.selected.or_else(last)
     }
 
     /// For how long nobody has checked, if that is too long: the peer is gone.

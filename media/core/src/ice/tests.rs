@@ -50,11 +50,12 @@ fn a_check_makes_a_pair_valid_and_use_candidate_selects_it() {
     assert!(!agent.admits(now, addr(near)));
     let told = answer(&mut agent, now, near, &check(&agreed, &[])).unwrap();
     assert_eq!(told[..2], [1, 1], "success");
-    assert_eq!((agent.admits(now, addr(near)), agent.selected()), (true, None));
+    assert_eq!((agent.admits(now, addr(near)), agent.remote()), (true, Some(addr(near))));
+    assert_eq!(agent.selected, None);
     assert!(!agent.admits(now, addr("192.0.2.1:4001")));
     for from in [near, far, near] {
         answer(&mut agent, now, from, &check(&agreed, &[(USE_CANDIDATE, &[])])).unwrap();
-        assert_eq!(agent.selected(), Some(addr(from)));
+        assert_eq!(agent.remote(), Some(addr(from)));
     }
     assert!(agent.admits(now, addr(far)));
 }
@@ -74,7 +75,7 @@ fn who_does_not_know_the_password_or_the_names_is_not_answered() {
     let mut indication = check(&agreed, &[]);
     indication[1] = 0x11;
     assert_eq!(answer(&mut agent, now, "192.0.2.1:4000", &indication), None);
-    assert_eq!((agent.admits(now, addr("192.0.2.1:4000")), agent.selected()), (false, None));
+    assert_eq!((agent.admits(now, addr("192.0.2.1:4000")), agent.remote()), (false, None));
 }
 
 #[test]
@@ -117,9 +118,9 @@ fn a_restart_takes_new_credentials_and_keeps_the_way_until_another_is_chosen() {
     let second = agreed(2, "again");
     agent.goes_on(&second);
     assert_eq!(answer(&mut agent, now, "192.0.2.1:4000", &check(&first, &[])), None);
-    assert_eq!(agent.selected(), Some(addr("192.0.2.1:4000")));
+    assert_eq!(agent.remote(), Some(addr("192.0.2.1:4000")));
     answer(&mut agent, now, "192.0.2.9:4000", &check(&second, &[(USE_CANDIDATE, &[])])).unwrap();
-    assert_eq!(agent.selected(), Some(addr("192.0.2.9:4000")));
+    assert_eq!(agent.remote(), Some(addr("192.0.2.9:4000")));
 }
 
 #[test]
@@ -170,6 +171,6 @@ proptest! {
         let at = at.index(datagram.len());
         if cut { datagram.truncate(at) } else { datagram[at] ^= flip }
         prop_assert_eq!(answer(&mut agent, crate::epoch(), "192.0.2.1:4000", &datagram), None);
-        prop_assert_eq!(agent.selected(), None);
+        prop_assert_eq!(agent.remote(), None);
     }
 }

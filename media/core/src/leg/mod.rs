@@ -253,7 +253,7 @@ impl Leg {
     pub fn rtp_remote(&self) -> Option<SocketAddr> {
         let session = self.session()?;
         match &self.ice {
-            Some(agent) => agent.selected(),
+            Some(agent) => agent.remote(),
             None => Some(session.rtp.addr()),
         }
     }

@@ -1,11 +1,12 @@
-//! SRTP and SRTCP (RFC 3711; AES-GCM by RFC 7714), in place in the caller's buffer, with keys that come in SDP (RFC 4568).
+//! SRTP and SRTCP (RFC 3711; AES-GCM by RFC 7714), in place in the caller's buffer, with keys that come in SDP (RFC 4568) or
+//! of a DTLS handshake (RFC 5764).
 //!
 //! A [`Protector`] serves one sender under one master key, an [`Unprotector`] whoever sends to us under one. Neither
 //! allocates for a packet. Key material is overwritten when it is dropped, and no `Debug` shows it.
 //!
 //! Covered: key derivation at rate zero, one master key a direction, rollover counters for several sources, replay windows
 //! of 128 packets. Not covered: MKI, key derivation rates, unencrypted or unauthenticated streams, encrypted header
-//! extensions, SRTP over DTLS.
+//! extensions, the handshake of DTLS.
 
 mod cipher;
 mod protect;
@@ -72,7 +73,7 @@ impl Suite {
     }
 
     /// Octets of a master key.
-    const fn key_len(self) -> usize {
+    pub const fn key_len(self) -> usize {
         match self {
             Self::AeadAes256Gcm => 32,
             Self::AeadAes128Gcm | Self::AesCm128HmacSha1_80 | Self::AesCm128HmacSha1_32 => 16,
@@ -80,7 +81,7 @@ impl Suite {
     }
 
     /// Octets of a salt, of the master and the session alike.
-    const fn salt_len(self) -> usize {
+    pub const fn salt_len(self) -> usize {
         match self {
             Self::AeadAes256Gcm | Self::AeadAes128Gcm => GCM_SALT_LEN,
             Self::AesCm128HmacSha1_80 | Self::AesCm128HmacSha1_32 => CM_SALT_LEN,
