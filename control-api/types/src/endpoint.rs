@@ -27,6 +27,16 @@ words! {
     }
 }
 
+words! {
+    /// How an endpoint's media comes.
+    EndpointMedia {
+        /// As that of a browser (WebRTC): ICE, and SRTP with keys of a DTLS handshake.
+        Webrtc = "webrtc",
+        /// As that of a phone: RTP, or SRTP with keys in SDP.
+        Rtp = "rtp",
+    }
+}
+
 /// Where an endpoint can be reached.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EndpointContact {
@@ -68,6 +78,9 @@ pub struct Endpoint {
     /// Whether its media is encrypted.
     #[serde(default = "srtp_off", skip_serializing_if = "Srtp::is_off")]
     pub srtp: Srtp,
+    /// How its media comes; without one as a browser's where it registers by WebSocket, and where it offers so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media: Option<EndpointMedia>,
     /// The only transports that it may register by; empty: any.
     pub transports: Vec<SipTransport>,
     /// Whether the configuration file has it: it is changed there, and not by the API.
@@ -110,6 +123,9 @@ pub struct PutEndpoint {
     #[serde(skip_serializing_if = "Srtp::is_off")]
     #[schema(required = false, default = "off")]
     pub srtp: Srtp,
+    /// How its media comes; without one as a browser's where it registers by WebSocket, and where it offers so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media: Option<EndpointMedia>,
     /// The only transports that it may register by; without them any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub transports: Vec<SipTransport>,
@@ -126,6 +142,7 @@ impl PutEndpoint {
             max_contacts: 10,
             codecs: None,
             srtp: Srtp::Off,
+            media: None,
             transports: Vec::new(),
         }
     }
@@ -154,9 +171,10 @@ impl PutEndpoint {
         let max_contacts = fields.u32_in("max_contacts", 1..=100).unwrap_or(10);
         let codecs = fields.nested("codecs", read_codecs);
         let srtp = fields.word("srtp", Srtp::ALL).unwrap_or(Srtp::Off);
+        let media = fields.word("media", EndpointMedia::ALL);
         let transports = fields.nested("transports", read_transports).unwrap_or_default();
         fields.finish();
-        Some(Self { name, username, password, caller_id, max_contacts, codecs, srtp, transports })
+        Some(Self { name, username, password, caller_id, max_contacts, codecs, srtp, media, transports })
     }
 }
 

@@ -56,7 +56,7 @@ pub use bridge::{
 pub use call::{Call, CallStatus, Codec, Direction, Disposition, EndedBy, MediaSummary};
 pub use create::{CreateCall, EarlyMedia, FlowRef, MAX_DIGITS};
 pub use dial::{DialEnd, DialStep, DialTarget, DialTo, DialToOne, GiveFlow, MAX_TARGETS, TransferEnd};
-pub use endpoint::{Endpoint, EndpointContact, PutEndpoint, SipTransport};
+pub use endpoint::{Endpoint, EndpointContact, EndpointMedia, PutEndpoint, SipTransport};
 pub use event::{EndpointGone, Event, EventData};
 pub use fault::{Fault, Faults, Fields};
 pub use filter::{EventTypes, NoSuchType};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use control_api_types::event::DtmfMethod;
 use control_api_types::{Identity, Limits, RedirectTo, Srtp, TrunkAttest, Verify};
+use media_core::sdp::Fingerprint;
 use media_core::{Codec, RtpTimeout};
 use sip_core::digest::{Credentials, Hash};
 use sip_core::{EndpointConfig, Host, Network, Reliable, Target};
@@ -37,6 +38,9 @@ pub struct EngineConfig {
     pub stir: StirConfig,
     /// How long the peer of an answered call may send nothing before the call is ended.
     pub rtp_timeout: RtpTimeout,
+    /// Of the certificate that the media shell shows in handshakes with browsers; `None`: there are none, and browsers are
+    /// refused.
+    pub fingerprint: Option<Fingerprint>,
     /// Longest inbound call after its answer; an outbound one brings its own.
     pub inbound_max_duration: Duration,
 }

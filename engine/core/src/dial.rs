@@ -7,7 +7,7 @@ use media_core::Codec;
 use sip_core::{Host, NameAddr, Reliable, Target, Transport, Uri};
 use sip_stir::{Number, Party, origid};
 
-use crate::call::{self, Branch, Group, Search, Template};
+use crate::call::{self, Branch, BranchMedia, Group, Search, Template};
 use crate::config::TrunkConfig;
 use crate::number;
 use crate::registrar::Account;
@@ -245,7 +245,7 @@ fn direct(uri: &Uri, target: Target) -> Group {
         credentials: None,
         gateway: None,
         is_foreign: false,
-        insists_on_srtp: false,
+        media: BranchMedia::Usual,
     };
     Group { branches: vec![branch], search: Search::Gateways }
 }

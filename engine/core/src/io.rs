@@ -9,6 +9,7 @@ use control_api_types::{
 };
 use media_core::dtmf::Dial;
 use media_core::record::{self, Track};
+use media_core::srtp::Suite;
 use media_core::{
     BridgeId, Digit, Keys, LegConfig, LegId, MediaEvent, MediaStats, Member, Negotiated, Program,
 };
@@ -106,6 +107,13 @@ pub enum MediaInput {
         play: u64,
         /// Why, for a person to read.
         why: Arc<str>,
+    },
+    /// The handshake with a browser is over: its media runs, encrypted by this.
+    Secured(Suite),
+    /// There will be no handshake, for this reason: the call ends.
+    Unsecured {
+        /// For a person to read.
+        why: String,
     },
     /// A recording is over.
     Recorded(Box<Recording>),

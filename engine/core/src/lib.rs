@@ -24,6 +24,7 @@
 //!     limits: Limits { max_calls: 100, max_cps: 10, max_queued: 10, queue_timeout_s: 60, drain_timeout_s: 60 },
 //!     stir: StirConfig::default(),
 //!     rtp_timeout: Default::default(),
+//!     fingerprint: None,
 //!     inbound_max_duration: EngineConfig::INBOUND_MAX_DURATION,
 //! };
 //! let mut engine = Engine::new(now, config, [7; 32])?; // the seed comes from the operating system

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use control_api_types::{Endpoint, PutEndpoint, Srtp};
+use control_api_types::{Endpoint, EndpointMedia, PutEndpoint, Srtp};
 use engine_core::{Account, Refusal};
 use media_core::Codec;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,9 @@ struct Kept {
     /// As the API says it; absent: off.
     #[serde(default)]
     srtp: Option<String>,
+    /// As the API says it.
+    #[serde(default)]
+    media: Option<String>,
     transports: Vec<String>,
 }
 
@@ -43,6 +46,7 @@ impl Kept {
             max_contacts: account.max_contacts,
             codecs: account.codecs.iter().map(|codec| codec.name().to_owned()).collect(),
             srtp: Some(account.srtp.as_str().to_owned()),
+            media: account.media.map(|media| media.as_str().to_owned()),
             transports: account.transports.iter().map(|transport| transport.name().to_owned()).collect(),
         }
     }
@@ -57,6 +61,10 @@ impl Kept {
             max_contacts: self.max_contacts,
             codecs: self.codecs.iter().map(|name| Codec::from_name(name)).collect::<Option<_>>()?,
             srtp: self.srtp.as_deref().map_or(Some(Srtp::Off), Srtp::from_word)?,
+            media: match self.media.as_deref() {
+                Some(word) => Some(EndpointMedia::from_word(word)?),
+                None => None,
+            },
             transports: self
                 .transports
                 .iter()

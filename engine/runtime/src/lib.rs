@@ -12,6 +12,7 @@ mod endpoints;
 mod engine;
 mod events;
 mod flows;
+mod handshakes;
 mod http;
 mod journal;
 mod metrics;

@@ -18,6 +18,7 @@ use crate::endpoints;
 use crate::engine::{COMMANDS, Engine, Shared, now};
 use crate::events::EventHub;
 use crate::flows::FlowStore;
+use crate::handshakes::Shaker;
 use crate::http::{Certificates, Client, Questions};
 use crate::journal::{EndedCall, Journal, JournalError};
 use crate::prompts::{PromptError, PromptStore};
@@ -66,6 +67,12 @@ pub enum StartError {
     /// The HTTP client could not be made.
     #[error("cannot make an HTTP client (check ca_file in [http] and the system's certificates): {0}")]
     Http(#[from] reqwest::Error),
+    /// The certificate for browsers could not be made.
+    #[error("cannot make a certificate for DTLS: {0}")]
+    Certificate(#[from] media_dtls::CertificateError),
+    /// Handshakes with browsers cannot be made.
+    #[error(transparent)]
+    Handshakes(#[from] media_dtls::Failure),
     /// The system gave no random numbers.
     #[error("no random numbers from the system: {0}")]
     Random(#[from] getrandom::Error),
@@ -136,7 +143,7 @@ impl Engine {
         transports.set_guard(Guard::new(Instant::now(), config.guard, guard_secret));
         let (media_sink, media_events) = mpsc::channel(MEDIA_EVENTS);
         let room = config.media.max_legs;
-        let media = media_io::Media::start(config.media, move |leg, event| {
+        let mut media = media_io::Media::start(config.media, move |leg, event| {
             media_sink.try_send((leg, event)).is_ok()
         })?;
         match media.scheduling() {
@@ -147,6 +154,8 @@ impl Engine {
                  CAP_SYS_NICE or an RLIMIT_RTPRIO of 10, or set [media] realtime = false"
             ),
         }
+
+        let identity = media_dtls::Identity::generate()?;
 
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
@@ -164,6 +173,7 @@ impl Engine {
             limits: config.limits,
             stir: config.stir,
             rtp_timeout: config.rtp_timeout,
+            fingerprint: Some(identity.fingerprint()),
             inbound_max_duration: config.inbound_max_duration,
         };
         let mut core = engine_core::Engine::new(Instant::now(), core_config, seed)?;
@@ -203,7 +213,10 @@ impl Engine {
             answer.clone(),
         )
         .map_err(StartError::Sounds)?;
-        let questions = Questions::new(Client::new(&config.http, false)?, answer, webhooks.secret());
+        let questions = Questions::new(Client::new(&config.http, false)?, answer.clone(), webhooks.secret());
+        let handshakes = media_dtls::Handshakes::new(identity)?;
+        let parcels = media.parcels().ok_or_else(|| std::io::Error::other("no datagrams of handshakes"))?;
+        let shaker = Shaker::start(handshakes, parcels, answer)?;
         let (drained_tell, drained) = watch::channel(false);
         let (stopped_tell, stopped) = watch::channel(false);
         let task = Task {
@@ -215,6 +228,7 @@ impl Engine {
             sounds,
             speech: Arc::clone(&speech),
             recorders,
+            shaker,
             trace: Trace::new(&config.trace),
             hep: config.trace.hep.map(Hep::start),
             node,

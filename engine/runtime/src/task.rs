@@ -19,6 +19,7 @@ use ulid::Ulid;
 
 use crate::engine::{Command, Error};
 use crate::events::EventHub;
+use crate::handshakes::{Of, Shaker};
 use crate::http::{Certificates, Fetched, Questions};
 use crate::journal::{EndedCall, Journal, JournalError};
 use crate::quality::Quality;
@@ -59,6 +60,8 @@ pub(crate) enum Answer {
     Step(LegId, u64, Result<StepAnswer, NoAnswer>),
     /// Something to play.
     Sound(Box<Loaded>),
+    /// What a handshake with a browser wants done.
+    Handshake(Of, media_dtls::Output),
 }
 
 /// An ended call on its way through the journal to its event.
@@ -104,6 +107,7 @@ pub(crate) struct Task {
     pub(crate) sounds: Sounds,
     pub(crate) speech: Arc<Speech>,
     pub(crate) recorders: Recorders,
+    pub(crate) shaker: Shaker,
     pub(crate) trace: Trace,
     pub(crate) hep: Option<Hep>,
     pub(crate) node: Arc<str>,
@@ -225,6 +229,7 @@ impl Task {
                     LegEvent::Closed(stats) => {
                         let steps = self.sounds.close(leg);
                         self.play(now, leg, steps);
+                        self.shaker.ends(leg);
                         MediaInput::Closed(stats)
                     }
                 };
@@ -243,6 +248,7 @@ impl Task {
                     self.play(now, leg, [step]);
                 }
             }
+            Woken::Answer(Answer::Handshake(of, output)) => self.handshake(now, of, output),
             Woken::Answer(Answer::Route(leg, answer)) => {
                 self.input(now, Input::RouteAnswered { leg, answer });
             }
@@ -411,6 +417,10 @@ impl Task {
                 return self.input(now, Input::Media { leg, input });
             }
             MediaCommand::Start { config, negotiated } => {
+                if let Err(error) = self.shaker.starts(leg, negotiated.webrtc()) {
+                    tracing::warn!(%error, "a call with a browser ends");
+                    return self.input(now, Input::Media { leg, input: MediaInput::Lost });
+                }
                 self.media.command(leg, media_io::Command::Start { config, negotiated })
             }
             MediaCommand::Run(program) => {
@@ -438,10 +448,41 @@ impl Task {
             MediaCommand::Close => {
                 let steps = self.sounds.close(leg);
                 self.play(now, leg, steps);
+                self.shaker.ends(leg);
                 self.media.command(leg, media_io::Command::Close)
             }
         };
         self.commanded(now, leg, done);
+    }
+
+    /// Does what a handshake with a browser wants done.
+    fn handshake(&mut self, now: Instant, of: Of, output: media_dtls::Output) {
+        // What a leg wants whose descriptions have changed since, or that is over, is nobody's any more.
+        if !self.shaker.awaits(of) {
+            return;
+        }
+        let Of { leg, .. } = of;
+        match output {
+            media_dtls::Output::Send(datagram) => {
+                if let Err(error) = self.media.command(leg, media_io::Command::Handshake(datagram)) {
+                    // Like one that is lost on the way: it is sent again.
+                    tracing::debug!(%error, "a datagram of a DTLS handshake is not sent");
+                }
+            }
+            media_dtls::Output::Secured(keys) => {
+                let suite = keys.suite();
+                let done = self.media.command(leg, media_io::Command::Secure(keys));
+                if done.is_ok() {
+                    self.input(now, Input::Media { leg, input: MediaInput::Secured(suite) });
+                }
+                self.commanded(now, leg, done);
+            }
+            media_dtls::Output::Failed(failure) => {
+                tracing::warn!(%failure, "a browser's media gets no keys; its call ends");
+                let why = failure.to_string();
+                self.input(now, Input::Media { leg, input: MediaInput::Unsecured { why } });
+            }
+        }
     }
 
     /// Does what the sounds of a leg's program want done.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use control_api_types::Srtp;
+use control_api_types::{EndpointMedia, Srtp};
 use engine_core::{Account, RegistrarConfig};
 use media_core::Codec;
 use sip_core::digest::{Ha1, Hash};
@@ -93,6 +93,12 @@ fn account(endpoint: file::Endpoint, realm: &str, folder: &Path, faults: &mut Ch
         }
         None => Srtp::Off,
     };
+    let media = endpoint.media.as_ref().and_then(|word| {
+        let known = EndpointMedia::ALL.iter().copied().find(|media| media.as_str() == word.get_ref());
+        let words = EndpointMedia::ALL.iter().map(|media| media.as_str()).collect::<Vec<_>>().join(", ");
+        faults.require(word, known.is_some(), &format!("{what}: media is one of {words}"));
+        known
+    });
     let transports = endpoint.transports.iter().filter_map(|entry| transport(&what, entry, faults)).collect();
     let password =
         match password(&what, endpoint.password.as_ref(), endpoint.password_file.as_ref(), folder, faults) {
@@ -110,6 +116,7 @@ fn account(endpoint: file::Endpoint, realm: &str, folder: &Path, faults: &mut Ch
         max_contacts,
         codecs,
         srtp,
+        media,
         transports,
         configured: true,
         ..Account::new(name, realm, "")

@@ -385,6 +385,7 @@ pub(super) struct Endpoint {
     pub(super) max_contacts: Option<Spanned<u32>>,
     pub(super) codecs: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) srtp: Option<Spanned<String>>,
+    pub(super) media: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) transports: Vec<Spanned<String>>,
 }

@@ -1,7 +1,6 @@
 //! Offers and answers of a call that is answered, or has early media (RFC 3264): hold and resume by either side, changes
 //! of codec and address. What was agreed stays in force until something else is.
 
-use media_core::ice::Credentials;
 use media_core::sdp::LocalSdes;
 
 use super::*;

@@ -40,8 +40,18 @@ pub(crate) struct Branch {
     pub(crate) gateway: Option<GatewayName>,
     /// Whether a redirection has led to a host that nobody here has chosen.
     pub(crate) is_foreign: bool,
-    /// Whether it has refused an offer of SRTP beside plain RTP, so that SRTP alone is offered.
-    pub(crate) insists_on_srtp: bool,
+    pub(crate) media: BranchMedia,
+}
+
+/// What a branch is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BranchMedia {
+    /// What the call offers.
+    Usual,
+    /// SRTP alone: it has refused an offer of SRTP beside plain RTP.
+    SrtpAlone,
+    /// DTLS-SRTP and ICE: it is a browser.
+    WebRtc,
 }
 
 impl Branch {
@@ -250,13 +260,13 @@ impl Hunt {
     /// One branch has refused what we have offered, SRTP beside plain RTP. The same with SRTP alone, to try at once, unless
     /// it was that already or somebody has been disturbed.
     pub(crate) fn insist(&mut self, session: SessionId, refusal: Failure) -> Option<Branch> {
-        let of_srtp = |sent: &Sent| sent.branch.insists_on_srtp;
-        if !self.may_go_on() || self.under_way.get(&session).is_none_or(of_srtp) {
+        let is_told = |sent: &Sent| sent.branch.media != BranchMedia::Usual;
+        if !self.may_go_on() || self.under_way.get(&session).is_none_or(is_told) {
             return None;
         }
         let Sent { branch, sip_call_id } = self.under_way.remove(&session)?;
         self.note(Lost { loss: Loss::Failed(refusal), gateway: branch.gateway.clone(), sip_call_id });
-        Some(Branch { insists_on_srtp: true, ..branch })
+        Some(Branch { media: BranchMedia::SrtpAlone, ..branch })
     }
 
     pub(crate) fn branch(&self, session: SessionId) -> Option<&Branch> {
@@ -383,7 +393,7 @@ mod tests {
             credentials: None,
             gateway: None,
             is_foreign: false,
-            insists_on_srtp: false,
+            media: BranchMedia::Usual,
         }
     }
 
@@ -569,7 +579,7 @@ mod tests {
     fn who_refuses_srtp_beside_plain_rtp_is_offered_it_alone_once() {
         let mut trial = Trial::new(Search::Gateways, &[1]);
         let again = trial.hunt.insist(SessionId(1), status(488)).unwrap();
-        assert!(again.insists_on_srtp);
+        assert_eq!(again.media, BranchMedia::SrtpAlone);
         trial.hunt.sent(SessionId(2), again, Some("2".into()));
         assert!(trial.hunt.insist(SessionId(2), status(488)).is_none());
         // What the second refusal says less of, the first has said.

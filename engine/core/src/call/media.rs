@@ -149,6 +149,8 @@ impl LiveCall {
             MediaInput::Event(event) => self.on_media_event(ctx, event),
             MediaInput::Unplayable { play, why } => self.unplayable(ctx, play, &why),
             MediaInput::Recorded(recording) => self.recorded(ctx, *recording),
+            MediaInput::Secured(suite) => self.record.srtp = Some(suite.name().to_owned()),
+            MediaInput::Unsecured { why } => self.unsecured(ctx, why),
             // If it was the command to close, the release timer ends the wait for its answer.
             MediaInput::Lost => self.media_failed(ctx),
             MediaInput::Closed(stats) => {
@@ -158,6 +160,27 @@ impl LiveCall {
                 self.finish_if_released(ctx);
             }
         }
+    }
+
+    /// A browser's media has no keys, and will have none.
+    fn unsecured(&mut self, ctx: &mut Context<'_>, why: String) {
+        let evidence = match self.state {
+            State::Connected(_) => Evidence::Answered,
+            State::Inviting(_) => Evidence::Incompatible,
+            State::Accepting(_)
+            | State::Queued(_)
+            | State::Opening(_)
+            | State::Screening(_)
+            | State::Offered(_)
+            | State::Answering(_)
+            | State::Ending(_)
+            | State::Over => return,
+        };
+        // ITU-T Q.850: 41 is "temporary failure".
+        let reason = Reason { protocol: ReasonProtocol::Q850, cause: 41, text: Some(why.clone()) };
+        self.record.sip_reason = Some(why);
+        self.release_sessions(ctx, None, Some(reason));
+        self.end(ctx, evidence, EndedBy::Engine);
     }
 
     /// The leg is of no use any more: a call that does not end yet ends now, and not in silence.

@@ -40,7 +40,8 @@ use control_api_types::{
     AmdParameters, Call, CallId, CallStatus, EarlyMedia, EndedBy, EventData, HangupReason, Play,
     RecordOptions, RecordingEnd, Srtp, Timestamp,
 };
-use media_core::sdp::{Keying, LocalSrtp, SrtpPolicy};
+use media_core::ice::Credentials;
+use media_core::sdp::{Fingerprint, Keying, LocalDtls, LocalSrtp, SrtpPolicy};
 use media_core::{
     Codec, Direction, LegConfig, LegId, LocalMedia, MediaTime, Negotiated, NtpClock, Ptime, RtpTimeout,
     SdpError, SeqNo, Ssrc, sdp,
@@ -58,7 +59,7 @@ use self::bridged::InBridge;
 pub(crate) use self::bridged::{Parting, Partner, Wish};
 use self::dialling::Dialling;
 use self::exchange::Exchange;
-pub(crate) use self::hunt::{Branch, Group, Search, Template, fails_over, tells_caller};
+pub(crate) use self::hunt::{Branch, BranchMedia, Group, Search, Template, fails_over, tells_caller};
 use self::hunt::{Hunt, Loss, Lost, Verdict};
 use self::media::{Activity, Media, Programs};
 use self::recording::Recordings;
@@ -106,6 +107,7 @@ pub(crate) struct Context<'a> {
     pub(crate) queues: &'a mut Queues,
     pub(crate) identities: &'a mut Identities,
     pub(crate) rtp_timeout: RtpTimeout,
+    pub(crate) fingerprint: Option<Fingerprint>,
 }
 
 impl Context<'_> {
@@ -229,6 +231,8 @@ pub(crate) struct Offer {
     pub(crate) sdp: Option<Bytes>,
     pub(crate) codecs: Vec<Codec>,
     pub(crate) srtp: Srtp,
+    /// Whether it is a browser's, and so answered with ICE and DTLS.
+    pub(crate) webrtc: bool,
     /// Whether a route answers it; otherwise the API does.
     pub(crate) answer: bool,
     /// What has to be found out first.
@@ -242,6 +246,8 @@ struct Inviting {
     /// The offer, the same in every branch: only one of them is answered. `None`: the callee offers.
     offer: Option<Body>,
     local: LocalMedia,
+    /// What branches that are browsers are offered in place of [`LocalMedia::srtp`].
+    dtls: Option<LocalDtls>,
     failover: Duration,
     early_media: EarlyMedia,
     early: Option<Early>,

@@ -148,6 +148,10 @@ impl LiveCall {
     fn present(&mut self, ctx: &mut Context<'_>, offer: Box<Offer>) {
         self.emit_initiated(ctx);
         let answer = offer.answer;
+        // It would wait for an answer that cannot be given.
+        if !answer && let Some(error) = setup::unusable(ctx, &offer) {
+            return self.give_up(ctx, error);
+        }
         self.state = State::Offered(offer);
         if answer {
             // Both are right: the call was just offered.

@@ -104,10 +104,15 @@ impl LiveCall {
             from: _,
         } = dial;
         let local = local_media(ctx, self.media_address(ctx, addr), codecs, self.dtmf_method(ctx), srtp);
+        let mut branches = ways.iter().flat_map(|group| &group.branches);
+        let dtls = match branches.any(|branch| branch.media == BranchMedia::WebRtc) {
+            true => local_dtls(ctx),
+            false => None,
+        };
         let offer = (!late_offer).then(|| Body::sdp(sdp::offer(&local)));
         let hunt = Hunt::new(ways, redirects);
         let inviting =
-            Inviting { hunt, template, offer, local, failover, early_media, early: None, assertion };
+            Inviting { hunt, template, offer, local, dtls, failover, early_media, early: None, assertion };
         self.state = State::Inviting(Box::new(inviting));
         // It spans the whole hunt.
         ctx.timers.set(self.leg, CallTimer::Ring, ctx.now + ring_timeout);
@@ -149,7 +154,7 @@ impl LiveCall {
     /// Sends the INVITE of one branch.
     fn send(&mut self, ctx: &mut Context<'_>, branch: Branch) {
         let State::Inviting(inviting) = &mut self.state else { return };
-        let (_, offer) = inviting.told(branch.insists_on_srtp);
+        let (_, offer) = inviting.told(branch.media);
         let mut invite = branch.invite(&inviting.template, offer);
         // Each branch anew: another call is not believed with the same token, nor any after a minute. It has the caller's
         // number, which is not for hosts that nobody here has chosen.
@@ -425,7 +430,10 @@ impl LiveCall {
     /// Answers an inbound call, now that the port is known.
     pub(super) fn accept_offer(&mut self, ctx: &mut Context<'_>, offer: Offer, addr: SocketAddr) {
         let dtmf = self.dtmf_method(ctx);
-        let local = local_media(ctx, self.media_address(ctx, addr), offer.codecs, dtmf, offer.srtp);
+        let mut local = local_media(ctx, self.media_address(ctx, addr), offer.codecs, dtmf, offer.srtp);
+        if offer.webrtc {
+            local.srtp = local_dtls(ctx).map(LocalSrtp::Dtls);
+        }
         let Some(session) = self.session() else {
             // The session's end has ended the call before.
             return self.end(ctx, Evidence::Internal, EndedBy::Engine);
@@ -479,7 +487,7 @@ impl LiveCall {
     }
 
     /// Ends an inbound call that cannot be talked over.
-    fn give_up(&mut self, ctx: &mut Context<'_>, error: SdpError) {
+    pub(super) fn give_up(&mut self, ctx: &mut Context<'_>, error: SdpError) {
         self.record.sip_reason = Some(error.to_string());
         let reason = Reason { protocol: ReasonProtocol::Sip, cause: 488, text: None };
         self.release_sessions(ctx, Some(488), Some(reason));
@@ -512,8 +520,12 @@ impl LiveCall {
     pub(super) fn start_media(&mut self, ctx: &mut Context<'_>, negotiated: Negotiated) {
         self.media = Media::Running;
         self.record.codec = Some(to_api(negotiated.codec));
-        let keys = negotiated.srtp.as_ref().and_then(Keying::described);
-        self.record.srtp = keys.map(|keys| keys.suite().name().to_owned());
+        self.record.srtp = match &negotiated.srtp {
+            None => None,
+            Some(Keying::Sdes(keys)) => Some(keys.suite().name().to_owned()),
+            // What the handshake says, of which there is one for a call at most times.
+            Some(Keying::Dtls(_)) => self.record.srtp.take(),
+        };
         let config = LegConfig {
             // RFC 3550 §5.1: "The initial value of the sequence number SHOULD be random (unpredictable)"; so are the
             // timestamp's and the SSRC.
@@ -588,18 +600,21 @@ impl Inviting {
     }
 
     /// Our media as a branch is told of them, and the offer if we make one.
-    fn told(&self, insists_on_srtp: bool) -> (LocalMedia, Option<Body>) {
+    fn told(&self, media: BranchMedia) -> (LocalMedia, Option<Body>) {
         let mut local = self.local.clone();
-        match &mut local.srtp {
-            Some(LocalSrtp::Sdes(sdes)) if insists_on_srtp => sdes.policy = SrtpPolicy::Required,
-            Some(_) | None => return (local, self.offer.clone()),
+        match (media, &mut local.srtp, &self.dtls) {
+            (BranchMedia::SrtpAlone, Some(LocalSrtp::Sdes(sdes)), _) => sdes.policy = SrtpPolicy::Required,
+            (BranchMedia::WebRtc, srtp, Some(dtls)) => *srtp = Some(LocalSrtp::Dtls(dtls.clone())),
+            (BranchMedia::Usual | BranchMedia::SrtpAlone | BranchMedia::WebRtc, _, _) => {
+                return (local, self.offer.clone());
+            }
         }
         let offer = self.offer.as_ref().map(|_| Body::sdp(sdp::offer(&local)));
         (local, offer)
     }
 
     fn told_to(&self, session: SessionId) -> (LocalMedia, Option<Body>) {
-        self.told(self.hunt.branch(session).is_some_and(|branch| branch.insists_on_srtp))
+        self.told(self.hunt.branch(session).map_or(BranchMedia::Usual, |branch| branch.media))
     }
 }
 
@@ -646,4 +661,26 @@ pub(super) fn local_srtp(ctx: &mut Context<'_>, srtp: Srtp) -> Option<LocalSrtp>
         Srtp::Required => SrtpPolicy::Required,
     };
     Some(LocalSrtp::new(policy, |octets| ctx.random.fill_bytes(octets)))
+}
+
+/// Our side of a browser's media, if we have a certificate.
+fn local_dtls(ctx: &mut Context<'_>) -> Option<LocalDtls> {
+    let fingerprint = ctx.fingerprint?;
+    let ice = Credentials::generate(|octets| ctx.random.fill_bytes(octets));
+    Some(LocalDtls { ice, fingerprint, role: None })
+}
+
+/// Why an inbound offer cannot be answered, whatever our port will be.
+pub(super) fn unusable(ctx: &mut Context<'_>, offer: &Offer) -> Option<SdpError> {
+    let body = offer.sdp.as_ref()?;
+    let nowhere = SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), 0);
+    let mut local = local_media(ctx, nowhere, offer.codecs.clone(), DtmfMethod::Rfc4733, offer.srtp);
+    if offer.webrtc {
+        local.srtp = local_dtls(ctx).map(LocalSrtp::Dtls);
+    }
+    match sdp::answer(body, &local) {
+        // Of which family our address is shows when the port is open.
+        Ok(_) | Err(SdpError::AddressFamily { .. }) => None,
+        Err(error) => Some(error),
+    }
 }

@@ -84,6 +84,7 @@ impl Engine {
                 None => Codec::DEFAULT.to_vec(),
             },
             srtp: put.srtp,
+            media: put.media,
             transports: put.transports.iter().copied().map(transport_from_api).collect(),
             configured: false,
         };
@@ -155,6 +156,7 @@ impl Engine {
             max_contacts: u32::try_from(account.max_contacts).unwrap_or(u32::MAX),
             codecs: account.codecs.iter().copied().map(dial::to_api).collect(),
             srtp: account.srtp,
+            media: account.media,
             transports: account.transports.iter().copied().map(transport_to_api).collect(),
             configured: account.configured,
             contacts: contacts.iter().map(|binding| binding.view(&self.clock)).collect(),

@@ -1,5 +1,9 @@
 //! Inbound calls: which route takes them, or why they are refused.
 
+use control_api_types::EndpointMedia;
+use media_core::sdp;
+use sip_core::Transport;
+
 use super::*;
 use crate::number::number_of;
 use crate::registrar::Reply;
@@ -155,6 +159,15 @@ impl Engine {
             (None, Some(account)) => (account.codecs.clone(), account.srtp),
             (None, None) => (Codec::DEFAULT.to_vec(), Srtp::Off),
         };
+        let sdp = request.sdp();
+        let webrtc = account.is_some_and(|account| match account.media {
+            Some(EndpointMedia::Webrtc) => true,
+            Some(EndpointMedia::Rtp) => false,
+            None => match &sdp {
+                Some(sdp) => sdp::is_webrtc(sdp),
+                None => matches!(hop.transport, Transport::Ws | Transport::Wss),
+            },
+        });
         // Only a trunk's calls have passed somebody who signs.
         let identity = its.and_then(|trunk| self.identities.read(trunk.config.verify, at.unix_ms(), request));
         let questions = Questions { identity, webhook };
@@ -168,7 +181,7 @@ impl Engine {
             trunk.gate.enter_unpaced();
         }
         // Without one it wants our offer in the 200.
-        let offer = Offer { sdp: request.sdp(), codecs, srtp, answer, questions };
+        let offer = Offer { sdp, codecs, srtp, webrtc, answer, questions };
         let plan = Plan { flow, record: None, max_duration: self.inbound_max_duration, amd: None };
         let (leg, mut ctx) = self.new_leg(now);
         let live = LiveCall::inbound(&mut ctx, leg, call, trunk, session, offer, plan);

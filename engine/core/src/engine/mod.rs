@@ -20,6 +20,7 @@ use control_api_types::{
     BridgeDtmf, Call, CallId, CreateCall, Direction, Dtmf, EndedBy, EventData, Fault, Faults, FlowRef,
     Gather, HangupReason, Limits, NodeCalls, Play, PlayId, Prompt, Srtp, Timestamp,
 };
+use media_core::sdp::Fingerprint;
 use media_core::{Codec, LegId, MediaEvent, RtpTimeout};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -86,6 +87,8 @@ pub struct Engine {
 
     limits: Limits,
     rtp_timeout: RtpTimeout,
+    /// Of the certificate of handshakes with browsers.
+    fingerprint: Option<Fingerprint>,
     inbound_max_duration: Duration,
     gate: Gate,
     queue: Queue,
@@ -127,7 +130,7 @@ impl Engine {
     /// SSRCs and ids come from it.
     pub fn new(now: Instant, config: EngineConfig, seed: [u8; 32]) -> Result<Self, ConfigError> {
         let EngineConfig { node, clock, sip, trunks, routes, registrar, limits, stir, .. } = config;
-        let EngineConfig { rtp_timeout, inbound_max_duration, .. } = config;
+        let EngineConfig { rtp_timeout, fingerprint, inbound_max_duration, .. } = config;
         let info_types = Keypress::TYPES.map(str::to_owned).to_vec();
         let sip = EndpointConfig { info_types, ..sip };
         let advertised = sip.listeners.first().ok_or(ConfigError::NoListener)?.advertised;
@@ -160,6 +163,7 @@ impl Engine {
             identities: Identities::new(stir),
             gate: Gate::new(capacity(&limits)),
             rtp_timeout,
+            fingerprint,
             inbound_max_duration,
             limits,
             queue: Queue::default(),
@@ -379,6 +383,7 @@ impl Engine {
             queues: &mut self.queues,
             identities: &mut self.identities,
             rtp_timeout: self.rtp_timeout,
+            fingerprint: self.fingerprint,
         };
         (&mut self.calls, ctx)
     }

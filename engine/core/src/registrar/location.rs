@@ -70,6 +70,15 @@ impl Binding {
         })
     }
 
+    /// Whether the phone itself is connected by WebSocket (RFC 7118 §5), as browsers are, here or at a proxy before us.
+    pub(crate) fn is_by_websocket(&self) -> bool {
+        let named = self.contact.param("transport").and_then(Transport::from_token);
+        [Some(self.source.transport), named]
+            .into_iter()
+            .flatten()
+            .any(|transport| matches!(transport, Transport::Ws | Transport::Wss))
+    }
+
     fn stream(&self) -> Option<(Transport, SocketAddr)> {
         let Hop { transport, remote, .. } = self.source;
         (self.way == Way::Flow && transport.is_reliable()).then_some((transport, remote))

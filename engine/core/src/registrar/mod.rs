@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use control_api_types::{EndpointContact, SipTransport, Srtp, Timestamp};
+use control_api_types::{EndpointContact, EndpointMedia, SipTransport, Srtp, Timestamp};
 use media_core::Codec;
 use sip_core::digest::{Authorization, Ha1, Verdict, Verifier};
 use sip_core::{Hop, Host, Message, Method, Name, NameAddr, Transport, Uri};
@@ -18,7 +18,7 @@ use sip_core::{Hop, Host, Message, Method, Name, NameAddr, Transport, Uri};
 pub(crate) use self::location::{Binding, Change};
 use self::location::{Location, Refused};
 use self::request::{Fault, MIN_LIFETIME};
-use crate::call::{Branch, Group, Search};
+use crate::call::{Branch, BranchMedia, Group, Search};
 use crate::clock::Clock;
 
 /// Within this time a client sends a sign of life over its stream (RFC 5626 §4.4: "Flow-Timer").
@@ -39,8 +39,10 @@ pub struct Account {
     pub max_contacts: usize,
     /// Codecs offered to it and accepted from it, most preferred first.
     pub codecs: Vec<Codec>,
-    /// Whether its media is encrypted.
+    /// Whether its media is encrypted, unless it is a browser's.
     pub srtp: Srtp,
+    /// Whether its media is a browser's; `None`: where it registers by WebSocket, and where it offers so.
+    pub media: Option<EndpointMedia>,
     /// The only transports that it may register and call by; empty: any.
     pub transports: Vec<Transport>,
     /// Whether the configuration has it: commands do not change it.
@@ -62,6 +64,7 @@ impl Account {
             max_contacts: Self::MAX_CONTACTS,
             codecs: Codec::DEFAULT.to_vec(),
             srtp: Srtp::Off,
+            media: None,
             transports: Vec::new(),
             configured: false,
         }
@@ -291,6 +294,12 @@ impl Registrar {
 
     /// Where to ring an endpoint at `aor`, its contacts in groups by preference.
     pub(crate) fn ways(&self, now: Instant, name: &str, aor: &Uri) -> Vec<Group> {
+        let kind = self.accounts.get(name).and_then(|account| account.media);
+        let is_browser = |binding: &Binding| match kind {
+            Some(EndpointMedia::Webrtc) => true,
+            Some(EndpointMedia::Rtp) => false,
+            None => binding.is_by_websocket(),
+        };
         let branch = |binding: &Binding| {
             Some(Branch {
                 request_uri: binding.contact.clone(),
@@ -301,7 +310,7 @@ impl Registrar {
                 credentials: None,
                 gateway: None,
                 is_foreign: false,
-                insists_on_srtp: false,
+                media: if is_browser(binding) { BranchMedia::WebRtc } else { BranchMedia::Usual },
             })
         };
         let groups = self.location.groups(now, name).into_iter();

@@ -25,7 +25,7 @@ pub(crate) use self::set::{TrunkId, Trunks};
 pub(crate) use self::statistics::Outcome;
 use self::statistics::Statistics;
 use crate::admission::Gate;
-use crate::call::{Branch, Group, Search};
+use crate::call::{Branch, BranchMedia, Group, Search};
 use crate::clock::Clock;
 use crate::config::{ConfigError, TrunkConfig};
 use crate::dial::Called;
@@ -215,7 +215,7 @@ impl Trunk {
                 credentials: self.config.credentials.clone(),
                 gateway: Some(gateway.name.clone()),
                 is_foreign: false,
-                insists_on_srtp: false,
+                media: BranchMedia::Usual,
             };
             Group { branches: vec![branch], search: Search::Gateways }
         };

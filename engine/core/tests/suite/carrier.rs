@@ -294,9 +294,9 @@ impl Carrier {
                     },
                     route: Vec::new(),
                     headers: self.headers.clone(),
-                    body: Some(Body::sdp(body.unwrap_or_else(|| {
-                        sdp::offer(&LocalMedia { srtp: self.srtp.clone(), ..local(media) })
-                    })))
+                    body: Some(Body::sdp(
+                        body.unwrap_or_else(|| sdp::offer(&with(self.srtp.clone(), media))),
+                    ))
                     .filter(|b| !b.bytes.is_empty()),
                     reliable: Reliable::Supported,
                     replaces: self.replaces.take(),
@@ -616,7 +616,7 @@ impl Customer {
     }
 
     fn side(&self) -> LocalMedia {
-        LocalMedia { srtp: self.srtp.clone(), ..local(self.media) }
+        with(self.srtp.clone(), self.media)
     }
 
     fn change(&mut self, change: Change) -> Option<Body> {
@@ -648,6 +648,12 @@ impl Customer {
         self.engine = Some((negotiated.remote, negotiated.telephone_event.map_or(0, |event| event.pt_send)));
         Body::sdp(answer)
     }
+}
+
+/// Browsers multiplex RTCP, others here do not.
+fn with(srtp: Option<LocalSrtp>, addr: SocketAddr) -> LocalMedia {
+    let rtcp_mux = matches!(srtp, Some(LocalSrtp::Dtls(_)));
+    LocalMedia { srtp, rtcp_mux, ..local(addr) }
 }
 
 fn local(addr: SocketAddr) -> LocalMedia {

@@ -13,12 +13,12 @@ use crate::world::{ENGINE, World};
 
 const REALM: &str = "carillon";
 /// Where the phones of alice are.
-const DESK: &str = "192.0.2.21:5060";
-const SOFT: &str = "192.0.2.22:5060";
+pub(crate) const DESK: &str = "192.0.2.21:5060";
+pub(crate) const SOFT: &str = "192.0.2.22:5060";
 const HOME: &str = "192.0.2.23:5060";
 
 /// A world with the endpoints `alice` and `bob`, whose password is `secret`, and phones that act by these scripts.
-fn world(phones: &[(&str, Script)]) -> World {
+pub(crate) fn world(phones: &[(&str, Script)]) -> World {
     let route = |endpoint: Option<&str>, called: &str, action| Route {
         matches: RouteMatch {
             endpoint: endpoint.map(Into::into),
@@ -52,7 +52,7 @@ pub(crate) fn udp(remote: &str) -> Hop {
 }
 
 /// Registers alice by hand from an address where nobody else is; the answer's status.
-fn register(world: &mut World, hop: Hop, number: u32, lines: &str) -> u16 {
+pub(crate) fn register(world: &mut World, hop: Hop, number: u32, lines: &str) -> u16 {
     register_as(world, hop, number, "secret", lines)
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn register_user(
 const OFFICE: &str = "192.0.2.20:5060";
 
 /// Registers alice at these contacts, each with its parameters.
-fn at(world: &mut World, contacts: &[(&str, &str)]) {
+pub(crate) fn at(world: &mut World, contacts: &[(&str, &str)]) {
     let lines: Vec<_> =
         contacts.iter().map(|(address, params)| format!("Contact: <sip:alice@{address}>{params}")).collect();
     assert_eq!(register(world, udp(OFFICE), 1, &lines.join("\r\n")), 200);
@@ -318,7 +318,11 @@ fn a_path_is_the_way_to_a_phone() {
 }
 
 /// Somebody calls `number` from the first phone; the answer, and the story if there is one.
-fn call(world: &mut World, number: &str, caller: Option<(&str, &str, &str)>) -> (u16, Option<String>) {
+pub(crate) fn call(
+    world: &mut World,
+    number: &str,
+    caller: Option<(&str, &str, &str)>,
+) -> (u16, Option<String>) {
     let before: Vec<_> = world.stories.keys().cloned().collect();
     let now = world.now;
     let phone = &mut world.phones[0];

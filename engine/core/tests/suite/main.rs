@@ -3,6 +3,7 @@
 
 mod amd;
 mod bridges;
+mod browser;
 mod carrier;
 mod dials;
 mod dtmf;

@@ -77,6 +77,7 @@ impl Day {
             limits: limits(),
             stir: StirConfig::default(),
             rtp_timeout: Default::default(),
+            fingerprint: None,
             inbound_max_duration: EngineConfig::INBOUND_MAX_DURATION,
         };
         let link = Impairments { delay: DELAY, ..Impairments::NONE };

@@ -139,7 +139,8 @@ fn an_inbound_call_is_answered_as_its_trunk_says_or_refused_with_488() {
         let session = world.carrier.call(world.now, ENGINE.parse().unwrap(), "200", None, &[(2000, Hangup)]);
         world.run_for(50);
         let id = world.stories.keys().next().unwrap().clone();
-        world.engine.answer(world.now, &id.to_string().parse().unwrap()).unwrap();
+        let answered = world.engine.answer(world.now, &id.to_string().parse().unwrap());
+        assert_eq!(answered.is_ok(), outcome == 200, "what cannot be answered is refused at once");
         world.run_for(500);
         assert_eq!(world.media.srtp(1).is_some(), secure, "{trunks:?} {customers:?}");
         assert_eq!(world.carrier.outcomes[&session], outcome, "{trunks:?} {customers:?}");

@@ -18,6 +18,7 @@ use media_core::classify::Classifier;
 use media_core::dtmf::{DialBy, Dialler};
 use media_core::record::Track;
 use media_core::rtp::Header;
+use media_core::sdp::Fingerprint;
 use media_core::{
     Codec, Digit, Ear, EarConfig, Encoded, Leg, LegId, MediaEvent, MediaTime, Negotiated, Prompt, SeqNo,
     Ssrc, g711,
@@ -197,6 +198,7 @@ impl World {
             limits: limits(),
             stir: StirConfig::default(),
             rtp_timeout: Default::default(),
+            fingerprint: Some(Fingerprint([0xF1; 32])),
             inbound_max_duration: EngineConfig::INBOUND_MAX_DURATION,
         };
         configure(&mut config);
@@ -775,6 +777,11 @@ impl MediaShell {
     /// The keys of SRTP, if it is.
     pub(crate) fn srtp(&self, leg: u64) -> Option<media_core::srtp::Keys> {
         self.ports.get(&LegId(leg))?.negotiated.as_ref()?.srtp.as_ref()?.described().cloned()
+    }
+
+    /// What is agreed with a browser.
+    pub(crate) fn webrtc(&self, leg: u64) -> Option<media_core::sdp::WebRtc> {
+        self.ports.get(&LegId(leg))?.negotiated.as_ref()?.webrtc().cloned()
     }
 
     /// Forgets a prompt that the engine still knows.
