@@ -1,4 +1,4 @@
-//! Runs Chromium (Debian `chromium`) without a window, with a microphone that hums, in a profile of its own.
+//! Runs Chromium (Debian `chromium`) without a window, with a file in place of a microphone, in a profile of its own.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -16,9 +16,10 @@ pub struct Chromium {
 
 impl Chromium {
     /// Opens a page. A certificate that the system does not trust is trusted when the SHA-256 of its public key, in
-    /// Base64, is `fingerprint`, and no other one.
-    pub fn open(url: &str, fingerprint: &str) -> Result<Self, Error> {
+    /// Base64, is `fingerprint`, and no other one. What its microphone hears is the WAV file `says`, over and over.
+    pub fn open(url: &str, fingerprint: &str, says: &[u8]) -> Result<Self, Error> {
         let run = process::run_folder("chromium")?;
+        std::fs::write(run.join("says.wav"), says)?;
         let output = std::fs::File::create(run.join("output.log"))?;
         let mut command = Command::new("chromium");
         command
@@ -34,7 +35,11 @@ impl Chromium {
                 "--disable-sync",
                 "--use-fake-device-for-media-stream",
                 "--use-fake-ui-for-media-stream",
+                // Its media runs over loopback here, which pages of others must not reach.
+                "--allow-loopback-in-peer-connection",
+                "--autoplay-policy=no-user-gesture-required",
             ])
+            .arg(format!("--use-file-for-fake-audio-capture={}", run.join("says.wav").display()))
             .arg(format!("--user-data-dir={}", run.join("profile").display()))
             .arg(format!("--ignore-certificate-errors-spki-list={fingerprint}"))
             .arg(url)
