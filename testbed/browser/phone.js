@@ -84,7 +84,8 @@ async function listen(seconds) {
     frequencies.push(loudest());
   }
   const { inbound, codec } = await counted();
-  const past = (name) => inbound[name] - before.inbound[name];
+  // Before the first packet there is nothing to count from.
+  const past = (name) => inbound[name] - (before.inbound?.[name] ?? 0);
   frequencies.sort((a, b) => a - b);
   tell('heard', JSON.stringify({
     packets: past('packetsReceived'),
@@ -110,5 +111,9 @@ phone.start();
 for (;;) {
   // Waits until the test has something to be done.
   const [act, argument] = (await (await fetch('/act')).text()).split(' ');
-  await acts[act](argument);
+  try {
+    await acts[act](argument);
+  } catch (error) {
+    tell('fault', act, error);
+  }
 }
