@@ -20,7 +20,8 @@ packages=(
     bind9                   # DNS zones from a name server nobody here wrote
     valgrind                # counts instructions
     tshark                  # reads our capture files
-    python3 python3-venv python3-dev   # the PESQ check runs in a virtual environment
+    python3 python3-venv python3-dev   # the checks of PESQ and of number words run in virtual environments
+    g++ pkg-config libicu-dev          # PyICU is compiled: number words from somebody else
 )
 
 missing=()

@@ -62,6 +62,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     findings.disk(config);
     findings.names(config);
     findings.codecs();
+    findings.speech(config);
     for finding in &findings.0 {
         println!("{finding}");
     }
@@ -105,6 +106,24 @@ impl Findings {
                 format!("{}: {error} (is it an address of this machine?)", media.ip),
             );
         }
+    }
+
+    fn speech(&mut self, config: &Config) {
+        let Some(program) = &config.engine.speech.espeak else { return };
+        let listed = std::process::Command::new(program).arg("--voices").output();
+        let (verdict, detail) = match listed {
+            Ok(output) if output.status.success() => {
+                let voices = String::from_utf8_lossy(&output.stdout).lines().skip(1).count();
+                (Verdict::Fine, format!("{} has {voices} voices", program.display()))
+            }
+            Ok(output) => (Verdict::Worth, format!("{} --voices: {}", program.display(), output.status)),
+            Err(error) => {
+                let mend =
+                    "install espeak-ng, or set espeak = \"\" in [speech]; nothing can be said without it";
+                (Verdict::Worth, format!("{}: {error} ({mend})", program.display()))
+            }
+        };
+        self.add("speech", verdict, detail);
     }
 
     fn certificates(&mut self, config: &Config) {

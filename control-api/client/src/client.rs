@@ -2,10 +2,10 @@
 
 use crate::{ClientError, EventFilter, Events};
 use control_api_types::{
-    BridgeCall, Call, CallId, CallStatus, CallTimeline, CallTrace, CreateCall, Drain, Dtmf, Endpoint,
-    FlowSummary, Gather, GiveFlow, HangupReason, Limits, Node, Page, Play, PlayId, PlayStarted, Prompt,
-    PutEndpoint, Queue, QueueResource, QueuedCall, Readiness, Record, RecordAccepted, Recording, RecordingId,
-    Reject, Timestamp, Transfer, Trunk, flow::Flow,
+    BridgeCall, Call, CallId, CallStatus, CallTimeline, CallTrace, CreateCall, CreatePrompt, Drain, Dtmf,
+    Endpoint, FlowSummary, Gather, GiveFlow, HangupReason, Limits, Node, Page, Play, PlayId, PlayStarted,
+    Prompt, PutEndpoint, Queue, QueueResource, QueuedCall, Readiness, Record, RecordAccepted, Recording,
+    RecordingId, Reject, Timestamp, Transfer, Trunk, flow::Flow,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode, multipart};
 use serde::{Serialize, de::DeserializeOwned};
@@ -158,6 +158,11 @@ impl Client {
         let part = multipart::Part::bytes(file).file_name(name.to_owned());
         let form = multipart::Form::new().text("name", name.to_owned()).part("file", part);
         self.send(self.request(Method::POST, &["v1", "prompts"])?.multipart(form)).await
+    }
+
+    /// Has a text said once and for all, under a name.
+    pub async fn say_prompt(&self, prompt: &CreatePrompt) -> Result<Prompt, ClientError> {
+        self.send(self.request(Method::POST, &["v1", "prompts"])?.json(prompt)).await
     }
 
     /// Every prompt, by name.

@@ -451,7 +451,7 @@ impl Flow {
                 Verb::Gather(gather) => (gather.play.as_ref(), "/play"),
                 Verb::Park { play } => (play.as_ref(), "/play"),
                 Verb::Record(_) | Verb::Pause { .. } | Verb::Set { .. } | Verb::Branch { .. } => (None, ""),
-                // What it says is no sound among others: [`Flow::says`].
+                // What it says is checked by itself.
                 Verb::Say(_) => (None, ""),
                 Verb::Dtmf(_) | Verb::Notify { .. } | Verb::Amd { .. } => (None, ""),
                 Verb::Dial(dial) => (dial.play.as_ref(), "/play"),
@@ -461,24 +461,6 @@ impl Flow {
             let at = format!("{}{member}", join("/steps", name));
             play.into_iter().flat_map(move |play| play.source.sounds_at(&at).collect::<Vec<_>>())
         })
-    }
-}
-
-impl Flow {
-    /// What the steps say, with the pointer of each object of it: in what they play, and by `say`.
-    pub fn says(&self) -> impl Iterator<Item = (String, &Say)> {
-        let played = self.sounds().filter_map(|(at, sound)| match sound {
-            Sound::Say { say } => Some((format!("{at}/say"), say)),
-            Sound::Prompt { .. } | Sound::Url { .. } | Sound::Tone { .. } => None,
-        });
-        let said = self.steps.iter().filter_map(|(name, step)| match &step.verb {
-            Verb::Say(say) => Some((join("/steps", name), say)),
-            Verb::Play(_) | Verb::Gather(_) | Verb::Record(_) | Verb::Dtmf(_) | Verb::Pause { .. } => None,
-            Verb::Park { .. } | Verb::Set { .. } | Verb::Branch { .. } | Verb::Notify { .. } => None,
-            Verb::Amd { .. } | Verb::Bridge { .. } | Verb::Hangup { .. } => None,
-            Verb::Dial(_) | Verb::Transfer { .. } | Verb::Webhook(_) | Verb::Enqueue { .. } => None,
-        });
-        played.chain(said)
     }
 }
 

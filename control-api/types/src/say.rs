@@ -14,7 +14,6 @@ const USUAL: u16 = 100;
 
 /// Something to be said by a synthesiser.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Say {
     /// The text. `{name}` inserts a variable of the call; `{stop:1s}` is a pause; `{digits:…}`, `{letters:…}`, `{date:…}` and
     /// `{currency:…}` read what they hold, which may be a variable; `{{` is a brace. A text that begins with `<speak>` is SSML:

@@ -1,7 +1,7 @@
 //! Request bodies: what is accepted, and the pointer and words of each fault.
 
 use control_api_types::{
-    Codec, CreateCall, Dtmf, Fault, FlowRef, Gather, HangupReason, Play, Sound, Source, Tone, Transfer,
+    Codec, CreateCall, Dtmf, Fault, FlowRef, Gather, HangupReason, Play, Say, Sound, Source, Tone, Transfer,
     TransferMode,
     flow::{Flow, Outcome, Test, Verb},
 };
@@ -124,6 +124,16 @@ fn everything_that_can_be_played() {
     for (body, play) in [
         (json!({"url": "https://a.example/{lang}.ogg"}), Play::of(url("https://a.example/{lang}.ogg"))),
         (json!({"url": "{music}"}), Play::of(url("{music}"))),
+        (
+            json!({"say": {"text": "Hi {name}", "language": "en"}}),
+            Play::of(Sound::Say { say: Say::of("Hi {name}", "en") }),
+        ),
+        (
+            json!({"say": {"text": "a", "language": "{lang}", "voice": "ana", "rate": 200}}),
+            Play::of(Sound::Say {
+                say: Say { voice: Some("ana".into()), rate: 200, ..Say::of("a", "{lang}") },
+            }),
+        ),
         (json!({"tone": "ringback", "country": "id"}), Play::of(tone(Tone::Ringback, Some("id")))),
         (
             json!({"tone": "sit", "volume_db": -6}),
@@ -140,8 +150,23 @@ fn everything_that_can_be_played() {
         assert_eq!(serde_json::from_value::<Source>(written).unwrap(), play.source);
     }
     for (body, faults) in [
-        (json!({}), &[("/prompt", "another of: prompt, url, tone, playlist")][..]),
-        (json!({"say": {"text": "hi"}}), &[("/prompt", "required"), ("/say", "allowed")]),
+        (json!({}), &[("/prompt", "another of: prompt, url, say, tone, playlist")][..]),
+        (json!({"say": {"text": "hi"}}), &[("/say/language", "required")]),
+        (
+            json!({"say": {"text": "", "language": 1, "voice": "", "rate": 49, "x": 1}}),
+            &[
+                ("/say/text", "1 to 4096"),
+                ("/say/language", "a string"),
+                ("/say/voice", "1 to 64"),
+                ("/say/rate", "from 50 to 200, not 49"),
+                ("/say/x", "allowed"),
+            ],
+        ),
+        (json!({"say": "hi"}), &[("/say", "an object")]),
+        (
+            json!({"say": {"text": "hi", "language": "en"}, "url": "https://a"}),
+            &[("/say", "cannot stand beside url")],
+        ),
         (json!({"prompt": "a", "tone": "busy"}), &[("/tone", "cannot stand beside prompt")]),
         (json!({"prompt": "a", "country": "id"}), &[("/country", "allowed")]),
         (json!({"tone": "ring"}), &[("/tone", "must be one of: dial, ringback, busy")]),

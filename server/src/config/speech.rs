@@ -25,7 +25,7 @@ pub(super) fn speech(
     faults.require(queue, (1..=10_000).contains(queue.get_ref()), "queue must be 1 to 10000");
     faults.require(timeout_s, (1..=60).contains(timeout_s.get_ref()), "timeout_s must be 1 to 60");
     SpeechConfig {
-        espeak: Some(espeak).filter(|program| !program.as_os_str().is_empty()).map(PathBuf::clone),
+        espeak: Some(espeak).filter(|program| !program.as_os_str().is_empty()).cloned(),
         workers: *workers.get_ref() as usize,
         queue: *queue.get_ref() as usize,
         timeout: Duration::from_secs(u64::from(*timeout_s.get_ref())),

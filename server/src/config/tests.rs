@@ -591,3 +591,63 @@ fn signing_verifying_and_asking_is_refused_where_it_is_wrong() {
         assert_eq!(in_folder("faults", &text).unwrap_err(), [told], "{text}");
     }
 }
+
+#[test]
+fn voices_are_read_in_each_of_their_languages() {
+    let config = check(
+        r#"
+        [http]
+        allow_plain = true
+        [speech]
+        espeak = "/usr/bin/espeak-ng"
+        workers = 4
+        queue = 10
+        timeout_s = 5
+        cache_mb = 1
+        [[speech.voices]]
+        name = "anna"
+        languages = ["en", "ID"]
+        url = "http://speech.example/v1"
+        model = "m"
+        voice = "alloy"
+        [[speech.voices]]
+        name = "rita"
+        languages = ["en-gb"]
+        voice = "en-gb-scotland"
+        "#,
+        &[],
+    );
+    let speech = config.unwrap().engine.speech;
+    assert_eq!(
+        (speech.workers, speech.queue, speech.timeout.as_secs(), speech.cache_bytes),
+        (4, 10, 5, 1 << 20)
+    );
+    let voices: Vec<_> = speech.voices.iter().map(|its| (&*its.voice.name, &*its.voice.language)).collect();
+    assert_eq!(voices, [("anna", "en"), ("anna", "id"), ("rita", "en-gb")]);
+    assert_eq!(
+        format!("{:?}", speech.voices[1].synthesiser),
+        "Openai(Openai(http://speech.example/v1, m, alloy))"
+    );
+    assert_eq!(format!("{:?}", speech.voices[2].synthesiser), "Espeak(\"en-gb-scotland\")");
+    assert_eq!(check("[speech]\nespeak = \"\"", &[]).unwrap().engine.speech.espeak, None);
+}
+
+#[test]
+fn a_voice_that_cannot_speak_is_told() {
+    for (keys, expected) in [
+        ("name = \"-w\"\nlanguages = [\"en\"]", "2: a voice's name is 1 to 64 letters"),
+        ("name = \"a\"\nlanguages = []", "3: languages names at least one"),
+        ("name = \"a\"\nlanguages = [\"e n\"]", "3: a language is a tag"),
+        ("name = \"a\"\nlanguages = [\"en\"]\nvoice = \"--help\"", "4: a voice's name"),
+        ("name = \"a\"\nlanguages = [\"en\"]\nkey_file = \"k\"", "4: key_file needs url"),
+        ("name = \"a\"\nlanguages = [\"en\"]\nurl = \"http://x\"", "4: url: http:// needs allow_plain"),
+        (
+            "name = \"a\"\nlanguages = [\"en\"]\nurl = \"https://x\"\nkey_file = \"none\"",
+            "5: key_file /etc/none",
+        ),
+    ] {
+        let told = fault(&format!("[[speech.voices]]\n{keys}"));
+        assert!(told.starts_with(expected), "{keys}: {told}");
+    }
+    assert!(fault("[speech]\nworkers = 0").contains("workers must be 1 to 64"));
+}
