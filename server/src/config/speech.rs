@@ -1,6 +1,6 @@
 //! `[speech]`: who speaks.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
