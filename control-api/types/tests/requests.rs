@@ -274,6 +274,14 @@ fn faults_of_a_flow_point_at_the_step() {
         (json!({"verb": "gather", "max": 2, "on": {"1#": "b"}}), "/steps/a/on/1#", "# is a terminator"),
         (json!({"verb": "gather", "max": 2, "on": {"x/y": "b"}}), "/steps/a/on/x~1y", "digits"),
         (json!({"verb": "gather", "max": 2, "on": {"1": 2}}), "/steps/a/on/1", "name of a step"),
+        (json!({"verb": "enqueue"}), "/steps/a/queue", "is required"),
+        (json!({"verb": "enqueue", "queue": 1}), "/steps/a/queue", "must be a string"),
+        (json!({"verb": "enqueue", "queue": "q", "data": "y".repeat(4096)}), "/steps/a/data", "4096 bytes"),
+        (
+            json!({"verb": "enqueue", "queue": "q", "on": {"failed": "b"}}),
+            "/steps/a/on/failed",
+            "ended, callback, timeout and closed",
+        ),
         (json!({"verb": "branch", "cases": []}), "/steps/a/cases", "1 to 100"),
         (
             json!({"verb": "branch", "cases": [{"if": {"var": "x", "op": "exists"}, "then": "c"}]}),

@@ -12,6 +12,7 @@ mod flood;
 mod identity;
 mod inbound;
 mod limits;
+mod load;
 mod phone;
 mod python;
 mod recordings;
