@@ -23,7 +23,8 @@ const AGENT: u32 = 620;
 const TALK: Duration = Duration::from_secs(3);
 /// Before that the key for a callback does nothing.
 const MIN_WAIT: Duration = Duration::from_secs(3);
-const MAX_WAIT: Duration = Duration::from_secs(12);
+/// Long enough that the first caller waits while the others come, whatever the machine has to do.
+const MAX_WAIT: Duration = Duration::from_secs(20);
 
 /// Every caller waits, and notes how that ended.
 fn waits() -> Flow {
@@ -131,6 +132,7 @@ async fn one_asks_for_a_callback_one_is_bridged_and_one_waits_in_vain() {
     lab.reached(&vain, "call.play.started").await;
     let (mut alice, asks) = phone(&mut lab, "alice", CUSTOMER, "waits", 2).await;
     lab.reached(&asks, "call.play.started").await;
+    assert_eq!(waiting(&lab).await, [vain.clone(), asks.clone()]);
 
     // The right key too early, and a wrong one: nothing happens.
     tell(&mut alice, "sndcode", "1").await;
@@ -138,11 +140,10 @@ async fn one_asks_for_a_callback_one_is_bridged_and_one_waits_in_vain() {
     tell(&mut alice, "sndcode", "2").await;
     lab.reached_again(&asks, "call.dtmf", 2).await;
     waited(&lab, &asks, MIN_WAIT + Duration::from_secs(1)).await;
-    assert_eq!(waiting(&lab).await, [vain.clone(), asks.clone()]);
     // Late enough, a wrong one still does nothing, and the right one does.
     tell(&mut alice, "sndcode", "0").await;
     lab.reached_again(&asks, "call.dtmf", 3).await;
-    assert_eq!(waiting(&lab).await, [vain.clone(), asks.clone()]);
+    assert!(waiting(&lab).await.contains(&asks));
     tell(&mut alice, "sndcode", "1").await;
     alice.until("CALL_CLOSED").await.unwrap_or_else(|error| panic!("{error}"));
     let story = lab.story(&asks).await;
@@ -221,7 +222,7 @@ async fn one_asks_for_a_callback_one_is_bridged_and_one_waits_in_vain() {
     assert_eq!(story.kinds(), arrived_and(&timeout));
     assert_eq!(notes(&story), ["timeout"]);
     assert_eq!(story.cdr.ended_by, Some(EndedBy::Engine));
-    assert!(story.cdr.media.unwrap().packets_sent >= 550, "twelve seconds of music");
+    assert!(story.cdr.media.unwrap().packets_sent >= 950, "twenty seconds of music");
     passed(customer).await;
     for phone in [alice, bob, agent] {
         phone.quit().await.unwrap();
