@@ -12,7 +12,6 @@ mod flood;
 mod identity;
 mod inbound;
 mod limits;
-mod load;
 mod phone;
 mod python;
 mod recordings;

@@ -9,7 +9,7 @@ use super::*;
 use crate::flow;
 use crate::queue::Waiting;
 
-/// What is set while an announcement's texts are rendered.
+/// The variable that an announcement tells the place by.
 const POSITION: &str = "position";
 
 impl LiveCall {
@@ -109,17 +109,19 @@ impl LiveCall {
         if !may {
             return;
         }
-        let play = match ctx.queues.place(self.leg).filter(|_| announce.position) {
-            Some(place) => {
-                let mut known = self.record.clone();
-                known.variables.insert(POSITION.to_owned(), Variable::Number(place.into()));
-                flow::insert(&announce.play, &known)
-            }
-            None => flow::insert(&announce.play, &self.record),
-        };
-        if let Some(program) = self.launch_for_step(ctx, play)
-            && let Some(waiting) = ctx.queues.of_mut(self.leg)
-        {
+        // What is said is put together with the variables that the call has when it is launched.
+        let place = ctx.queues.place(self.leg).filter(|_| announce.position);
+        let hidden = place
+            .map(|place| self.record.variables.insert(POSITION.to_owned(), Variable::Number(place.into())));
+        let play = flow::insert(&announce.play, &self.record);
+        let program = self.launch_for_step(ctx, play);
+        match hidden {
+            // The call has one of its own.
+            Some(Some(own)) => drop(self.record.variables.insert(POSITION.to_owned(), own)),
+            Some(None) => drop(self.record.variables.remove(POSITION)),
+            None => {}
+        }
+        if let (Some(program), Some(waiting)) = (program, ctx.queues.of_mut(self.leg)) {
             waiting.hears_announcement(program);
         }
     }
