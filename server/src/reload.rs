@@ -1,10 +1,14 @@
 //! Reading the configuration file again while calls are up.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use control_api_server::Tokens;
-use control_api_types::{Fault, Reloaded};
+use control_api_server::{Tls, Tokens};
+use control_api_types::{Fault, Reloaded, Secret};
 use engine_runtime::{Engine, Error, HepSecret, Refusal, Reload};
+use rustls::ServerConfig;
+use sip_io::{ServerTls, TlsError};
+use tokio::sync::watch;
 
 use crate::config::{self, Config};
 
@@ -14,12 +18,37 @@ pub(crate) struct Reloader {
     /// What a restart is needed for, as it was at the start.
     fixed: Fixed,
     tokens: Tokens,
+    tls: Option<ApiTls>,
     engine: Engine,
 }
 
+/// Certificate and key of the API: their files are read again, other files need a restart.
+pub(crate) struct ApiTls {
+    files: ServerTls,
+    shown: watch::Sender<Arc<ServerConfig>>,
+}
+
+impl ApiTls {
+    pub(crate) fn open(files: ServerTls) -> Result<ApiTls, TlsError> {
+        let shown = watch::Sender::new(files.load()?);
+        Ok(ApiTls { files, shown })
+    }
+
+    /// For the server.
+    pub(crate) fn shown(&self) -> Tls {
+        self.shown.subscribe()
+    }
+}
+
 impl Reloader {
-    pub(crate) fn new(path: PathBuf, fixed: Fixed, tokens: Tokens, engine: Engine) -> Reloader {
-        Reloader { path, fixed, tokens, engine }
+    pub(crate) fn new(
+        path: PathBuf,
+        fixed: Fixed,
+        tokens: Tokens,
+        tls: Option<ApiTls>,
+        engine: Engine,
+    ) -> Reloader {
+        Reloader { path, fixed, tokens, tls, engine }
     }
 
     /// Takes what the file says now: all of it, or nothing if anything in it is wrong.
@@ -59,7 +88,11 @@ impl Reloader {
         // Everything is looked at before anything is taken.
         self.engine.check_reload(&reload).await.map_err(refused)?;
         self.tokens.check().map_err(|error| other(&error))?;
+        let tls = self.tls.as_ref().map(|tls| tls.files.load()).transpose().map_err(|error| other(&error))?;
         self.engine.reload_certificates().await.map_err(|error| other(&error))?;
+        if let (Some(ApiTls { shown, .. }), Some(config)) = (&self.tls, tls) {
+            shown.send_replace(config);
+        }
         self.tokens.reload().map_err(|error| other(&error))?;
         self.engine.reload(reload).await.map_err(refused)?;
         Ok(Reloaded { trunks, routes, needs_restart })
@@ -76,7 +109,7 @@ fn other(error: &dyn std::error::Error) -> Vec<Fault> {
 }
 
 /// Sections that are taken at the start only, as text to be compared.
-pub(crate) struct Fixed([(&'static str, String); 6]);
+pub(crate) struct Fixed([(&'static str, String); 7]);
 
 impl Fixed {
     pub(crate) fn of(api: &config::Api, engine: &engine_runtime::Config) -> Fixed {
@@ -84,6 +117,9 @@ impl Fixed {
         // Secrets do not tell themselves.
         let HepSecret(hep) = engine.trace.hep.iter().find_map(|hep| hep.password.clone()).unwrap_or_default();
         let sip = (sip, &engine.name_servers, &engine.trace, hep);
+        let webhooks = &engine.webhooks;
+        let Secret(signs) = webhooks.secret.clone().unwrap_or(Secret(String::new()));
+        let webhooks = (format!("{webhooks:?}"), signs);
         let registrar = (&engine.registrar.realm, &engine.registrar.domain);
         let sip = (sip, registrar);
         Fixed([
@@ -91,6 +127,7 @@ impl Fixed {
             ("[sip]", format!("{sip:?}")),
             ("[media]", format!("{:?}", (&engine.media, engine.media_public_ip))),
             ("[http]", format!("{:?}", engine.http)),
+            ("[webhooks]", format!("{webhooks:?}")),
             ("[storage]", format!("{:?}", (&engine.database, &engine.media_dir, &engine.recordings))),
             ("[limits] cdr_retention_days", format!("{:?}", engine.cdr_retention)),
         ])

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
-use crate::reload::{Fixed, Reloader};
+use crate::reload::{ApiTls, Fixed, Reloader};
 
 /// The variable with a token of every scope, for the first start and for tests.
 const ADMIN_TOKEN: &str = "CARILLON_ADMIN_TOKEN";
@@ -42,8 +42,9 @@ async fn run(config: Config, path: &Path) -> anyhow::Result<()> {
         "there is no token, so nobody could use the API: run\n  carillon token new --config FILE --name NAME \
          --scopes read,control,originate,admin\nor set {ADMIN_TOKEN}"
     );
-    if !config.api.listen.ip().is_loopback() {
-        tracing::warn!(listen = %config.api.listen, "the API is served beyond this machine without TLS");
+    if !config.api.listen.ip().is_loopback() && config.api.tls.is_none() {
+        let listen = config.api.listen;
+        tracing::warn!(%listen, "the API is served beyond this machine without TLS (tls_cert and tls_key in [api])");
     }
     if !config.engine.sip_tls.verify {
         tracing::warn!("verify = false in [sip.tls]: whoever answers for a trunk over TLS is believed");
@@ -76,8 +77,14 @@ async fn run(config: Config, path: &Path) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), api = %listener.local_addr()?, "carillon is up");
 
     let (reloads, mut orders) = Reloads::channel();
-    let api = ApiConfig { tokens: tokens.clone(), metrics_open: config.api.metrics_open, reloads };
-    let reloader = Reloader::new(path.to_owned(), fixed, tokens, engine.clone());
+    let tls = match config.api.tls {
+        Some(files) => Some(ApiTls::open(files)?),
+        None => None,
+    };
+    let shown = tls.as_ref().map(ApiTls::shown);
+    let api =
+        ApiConfig { tokens: tokens.clone(), metrics_open: config.api.metrics_open, reloads, tls: shown };
+    let reloader = Reloader::new(path.to_owned(), fixed, tokens, tls, engine.clone());
     let (close, closed) = tokio::sync::oneshot::channel::<()>();
     let served = tokio::spawn(control_api_server::serve(listener, engine.clone(), api, async {
         // Either it is told, or this function is gone: both mean that serving ends.

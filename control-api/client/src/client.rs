@@ -356,7 +356,7 @@ impl Client {
         Ok(self.http.request(method, url).bearer_auth(&self.token))
     }
 
-    async fn act<T: DeserializeOwned>(
+    pub(crate) async fn act<T: DeserializeOwned>(
         &self,
         id: &CallId,
         action: &[&str],
@@ -371,12 +371,12 @@ impl Client {
         .await
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ClientError> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ClientError> {
         self.send(self.request(Method::GET, path)?).await
     }
 
     /// Every item of a list, page after page.
-    async fn all<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Vec<T>, ClientError> {
+    pub(crate) async fn all<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Vec<T>, ClientError> {
         let mut items = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
@@ -392,12 +392,12 @@ impl Client {
         }
     }
 
-    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
+    pub(crate) async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
         let response = accept(request.send().await?).await?;
         Ok(serde_json::from_slice(&response.bytes().await?)?)
     }
 
-    async fn done(&self, request: RequestBuilder) -> Result<(), ClientError> {
+    pub(crate) async fn done(&self, request: RequestBuilder) -> Result<(), ClientError> {
         accept(request.send().await?).await.map(drop)
     }
 }

@@ -25,6 +25,7 @@
 mod client;
 mod error;
 mod events;
+mod resources;
 mod sse;
 
 pub use client::{CallFilter, CdrFilter, Client};

@@ -1,6 +1,7 @@
 //! What every handler works with, and the gate in front of it.
 
 use crate::{
+    connections::Tls,
     failure::Failure,
     idempotency::{self, InFlight},
     tokens::{Token, Tokens},
@@ -13,7 +14,11 @@ use axum::{
 };
 use control_api_types::{CallId, Code, Fault, Reloaded, Scope};
 use engine_runtime::Engine;
-use std::sync::Arc;
+use parking_lot::Mutex;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Settings of the API.
@@ -25,6 +30,8 @@ pub struct ApiConfig {
     pub metrics_open: bool,
     /// Who reads the configuration file again on demand.
     pub reloads: Reloads,
+    /// What clients are shown; without it the API is served without TLS.
+    pub tls: Option<Tls>,
 }
 
 /// Asks whoever owns the configuration file to read it again.
@@ -57,9 +64,41 @@ pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) tokens: Tokens,
     pub(crate) in_flight: InFlight,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) reloads: Reloads,
     /// Set when the server stops: streams end, which otherwise never would.
     pub(crate) stopping: Arc<watch::Sender<bool>>,
+}
+
+/// Refused requests a second that the audit log has: whoever has no token cannot fill a disk with lines.
+const REFUSALS: u32 = 20;
+
+/// Counts refused requests.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(Mutex<Refused>);
+
+#[derive(Debug, Default)]
+struct Refused {
+    /// When this second began; `None`: nothing was refused yet.
+    since: Option<Instant>,
+    logged: u32,
+    unlogged: u64,
+}
+
+impl Refusals {
+    /// Whether one more may be logged, and how many before it were not.
+    fn note(&self, now: Instant) -> Option<u64> {
+        let mut refused = self.0.lock();
+        if refused.since.is_none_or(|since| now.saturating_duration_since(since) >= Duration::from_secs(1)) {
+            (refused.since, refused.logged) = (Some(now), 0);
+        }
+        if refused.logged >= REFUSALS {
+            refused.unlogged += 1;
+            return None;
+        }
+        refused.logged += 1;
+        Some(std::mem::take(&mut refused.unlogged))
+    }
 }
 
 /// Who may use a route.
@@ -103,7 +142,15 @@ pub(crate) async fn gate(
     let token = match admit(&app, access, &request) {
         Ok(Some(token)) => token,
         Ok(None) => return next.run(request).await,
-        Err(failure) => return failure.into_response(),
+        Err((failure, token)) => {
+            let response = failure.into_response();
+            if let Some(unlogged) = app.refusals.note(Instant::now()) {
+                let token = token.as_ref().map_or("", |token| &token.name);
+                let (method, status) = (request.method(), response.status().as_u16());
+                tracing::info!(target: "audit", token, %method, path = path.as_str(), status, unlogged, "refused");
+            }
+            return response;
+        }
     };
     let method = request.method().clone();
     let id = request.uri().path().split('/').nth(3).and_then(|id| CallId::new(id).ok());
@@ -117,30 +164,34 @@ pub(crate) async fn gate(
     response
 }
 
+/// Why a request is refused, and whose it is, if that is known.
+type Refusal = (Failure, Option<Arc<Token>>);
+
 /// The token of a request, if the route wants one, when it may use the route now.
-fn admit(app: &App, access: Access, request: &Request) -> Result<Option<Arc<Token>>, Failure> {
+fn admit(app: &App, access: Access, request: &Request) -> Result<Option<Arc<Token>>, Refusal> {
     let (scope, query_counts) = match access {
         Access::Open => return Ok(None),
         Access::Token(scope) => (scope, false),
         Access::Stream(scope) => (scope, true),
     };
     let Some(secret) = secret(request, query_counts) else {
-        return Err(Failure::new(Code::Unauthorized, "send Authorization: Bearer SECRET"));
+        return Err((Failure::new(Code::Unauthorized, "send Authorization: Bearer SECRET"), None));
     };
     let Some(token) = app.tokens.authenticate(&secret) else {
-        return Err(Failure::new(
-            Code::Unauthorized,
-            "this token is not known (carillon token new makes one)",
-        ));
+        let detail = "this token is not known (carillon token new makes one)";
+        return Err((Failure::new(Code::Unauthorized, detail), None));
     };
     if !token.scopes.contains(scope) {
         let detail = format!("the token {:?} lacks the scope {scope}", token.name);
-        return Err(Failure::new(Code::Forbidden, detail));
+        return Err((Failure::new(Code::Forbidden, detail), Some(token)));
     }
-    app.tokens.spend(&token).map_err(|wait| {
-        Failure::new(Code::RateLimited, "this token makes more requests than it may").retry_after(wait)
-    })?;
-    Ok(Some(token))
+    match app.tokens.spend(&token) {
+        Ok(()) => Ok(Some(token)),
+        Err(wait) => {
+            let failure = Failure::new(Code::RateLimited, "this token makes more requests than it may");
+            Err((failure.retry_after(wait), Some(token)))
+        }
+    }
 }
 
 /// The secret that a request brings.

@@ -106,7 +106,9 @@ async fn once(
     let body = axum::body::to_bytes(body, MAX_ANSWER).await.map_err(|_| {
         Failure::new(Code::Internal, "the answer could not be kept; the request was carried out")
     })?;
-    let answer = StoredAnswer { body_hash, status: status.as_u16(), body: body.to_vec() };
+    let location =
+        parts.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let answer = StoredAnswer { body_hash, status: status.as_u16(), location, body: body.to_vec() };
     app.engine.remember(&token.id, key, answer).await?;
     Ok(Response::from_parts(parts, Body::from(body)))
 }
@@ -122,6 +124,9 @@ fn replay(stored: StoredAnswer) -> Response {
     let mut response = (status, stored.body).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    if let Some(location) = stored.location.and_then(|location| HeaderValue::from_str(&location).ok()) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
     response
 }
 
@@ -159,7 +164,8 @@ pub(crate) async fn reserve_call_id(
     if let Some(kept) = kept.and_then(|kept| String::from_utf8(kept.body).ok()) {
         return Ok(kept);
     }
-    let answer = StoredAnswer { body_hash: [0; 32], status: 0, body: fresh.clone().into_bytes() };
+    let answer =
+        StoredAnswer { body_hash: [0; 32], status: 0, location: None, body: fresh.clone().into_bytes() };
     app.engine.remember(&token.id, &reservation, answer).await?;
     Ok(fresh)
 }

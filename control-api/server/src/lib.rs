@@ -11,6 +11,7 @@
 mod app;
 mod bridges;
 mod calls;
+mod connections;
 mod docs;
 mod endpoints;
 mod events;
@@ -31,6 +32,7 @@ mod trunks;
 mod webhooks;
 
 pub use app::{ApiConfig, ReloadOrder, Reloads};
+pub use connections::Tls;
 pub use rate::Rate;
 pub use serve::{router, serve};
 pub use tokens::{TokenError, Tokens, add_token};

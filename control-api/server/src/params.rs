@@ -40,7 +40,10 @@ impl<'a> Params<'a> {
 
     /// The parameter `name` read as a `T`.
     pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Option<T> {
-        match self.text(name)?.parse() {
+        self.known.push(name);
+        // What is there and empty is no value of any type.
+        let (_, value) = self.pairs.iter().rev().find(|(key, _)| key == name)?;
+        match value.parse() {
             Ok(value) => Some(value),
             Err(error) => {
                 self.fault(name, error.to_string());

@@ -80,11 +80,16 @@ impl Route {
                 route.operation =
                     route.operation.security(SecurityRequirement::new("token", [scope.as_str()]));
                 route.codes.extend([Code::Unauthorized, Code::Forbidden, Code::RateLimited]);
+                // Whoever asks an engine that stops, or has more to do than it can take in.
+                route.codes.extend([Code::Draining, Code::Overloaded]);
             }
         }
         if matches!(route.method, HttpMethod::Post) && access != Access::Open {
-            route = route
-                .header("Idempotency-Key", "The same key and body within 24 hours replay the first answer.");
+            route = route.header(
+                "Idempotency-Key",
+                key(),
+                "The same key and body within 24 hours replay the first answer.",
+            );
             route.codes.extend([Code::Validation, Code::InProgress, Code::KeyReused]);
         }
         route
@@ -114,9 +119,9 @@ impl Route {
     }
 
     /// A header it takes.
-    pub(crate) fn header(mut self, name: &str, meaning: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, schema: Schema, meaning: &str) -> Self {
         let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header);
-        let parameter = parameter.required(Required::False).schema(Some(text()));
+        let parameter = parameter.required(Required::False).schema(Some(schema));
         self.operation = self.operation.parameter(parameter.description(Some(meaning)));
         self
     }
@@ -184,7 +189,8 @@ impl Route {
 
     /// Answers with something else than JSON: with one of these types.
     pub(crate) fn answers_as(self, status: u16, meaning: &str, kinds: &[&str]) -> Self {
-        let contents: Vec<_> = kinds.iter().map(|kind| (*kind, text().into())).collect();
+        let schema = |kind: &str| if kind.ends_with("json") { json_object() } else { text() };
+        let contents: Vec<_> = kinds.iter().map(|kind| (*kind, schema(kind).into())).collect();
         self.response(status, meaning, &contents)
     }
 
@@ -240,6 +246,16 @@ impl Route {
 /// A string.
 pub(crate) fn text() -> Schema {
     ObjectBuilder::new().schema_type(Type::String).into()
+}
+
+/// What may be an `Idempotency-Key`.
+fn key() -> Schema {
+    ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[!-~]([ -~]{0,253}[!-~])?$")).into()
+}
+
+/// An object of whatever shape.
+fn json_object() -> Schema {
+    ObjectBuilder::new().schema_type(Type::Object).into()
 }
 
 /// A whole number.

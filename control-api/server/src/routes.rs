@@ -383,7 +383,7 @@ fn recording_routes() -> Vec<Route> {
             .answers::<Recording>(200, "The recording."),
         Route::get("/v1/recordings/{id}/audio", READ, recordings::audio)
             .says("Recordings", "getRecordingAudio", "The file of a recording that has ended")
-            .header("Range", "One range of bytes.")
+            .header("Range", text(), "One range of bytes.")
             .answers_as(200, "The file: audio/wav, or audio/ogg with Opus.", &["audio/wav", "audio/ogg"])
             .answers_as(206, "The range of it.", &["audio/wav", "audio/ogg"])
             .answers_empty(416, "Nothing of the range is there.")
@@ -409,15 +409,15 @@ fn event_routes() -> Vec<Route> {
             .says("Events", "events", "Streams events: a WebSocket if asked to upgrade, otherwise SSE")
             .more(events::DESCRIPTION)
             .query(&all)
-            .header("Last-Event-ID", resume)
+            .header("Last-Event-ID", text(), resume)
             .mentions::<Event>()
             .answers_as(200, "SSE: data is an Event, id its cursor, event its type.", &["text/event-stream"])
             .answers_empty(101, "WebSocket: each text message is an Event or the reply to a command.")
-            .problems(&[Code::CursorExpired]),
+            .problems(&[Code::CursorExpired, Code::Unparsable]),
         Route::get("/v1/calls/{id}/events", STREAM, events::of_call)
             .says("Events", "callEvents", "Streams the events of one call as SSE, up to its end")
             .query(&filters)
-            .header("Last-Event-ID", resume)
+            .header("Last-Event-ID", text(), resume)
             .mentions::<Event>()
             .answers_as(200, "SSE: data is an Event, id its cursor, event its type.", &["text/event-stream"])
             .problems(&[Code::CursorExpired]),

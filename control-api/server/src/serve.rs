@@ -2,21 +2,17 @@
 
 use crate::{
     app::{ApiConfig, App, gate},
+    connections::Connections,
     events::Commands,
     failure::{panicked, unknown_method, unknown_path},
     idempotency::InFlight,
     routes,
 };
-use axum::{
-    Extension, Router, extract::DefaultBodyLimit, middleware::from_fn_with_state, serve::ListenerExt,
-};
+use axum::{Extension, Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
 use engine_runtime::Engine;
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, sync::Arc};
 use tokio::{net::TcpListener, sync::watch};
 use tower_http::catch_panic::CatchPanicLayer;
-
-/// How long open requests may take to end once the server stops.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The API over `engine`.
 pub fn router(engine: Engine, config: ApiConfig) -> Router {
@@ -28,6 +24,7 @@ fn app(engine: Engine, config: &ApiConfig) -> App {
         engine,
         tokens: config.tokens.clone(),
         in_flight: InFlight::default(),
+        refusals: Arc::default(),
         reloads: config.reloads.clone(),
         stopping: Arc::new(watch::Sender::new(false)),
     }
@@ -62,26 +59,13 @@ pub async fn serve(
 ) -> io::Result<()> {
     let app = app(engine, &config);
     let stopping = Arc::clone(&app.stopping);
-    let mut stopped = stopping.subscribe();
-    let router = router_of(app, &config);
-    // An event that waits for the acknowledgement of the one before (Nagle) comes up to 40 ms late.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY not set");
-        }
-    });
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+    let connections = Connections::new(router_of(app, &config), config.tls.clone());
+    let shutdown = async move {
         shutdown.await;
         stopping.send_replace(true);
-    });
-    let too_late = async move {
-        // The sender lives as long as the server.
-        let _ = stopped.wait_for(|stopping| *stopping).await;
-        tokio::time::sleep(STOP_TIMEOUT).await;
     };
     tokio::select! {
-        result = async { server.await } => result,
-        () = too_late => Ok(()),
+        () = connections.serve(listener, shutdown) => Ok(()),
         () = config.tokens.watch() => Ok(()),
     }
 }

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 
 /// Events kept for replay (control API contract).
 const RING: usize = 100_000;
+/// Octets of them as JSON: usual events have some 400. Where they are large, there are fewer.
+const RING_OCTETS: usize = 256 << 20;
 
 /// The cursor is older than the ring, from another run, or not one of ours: resync from `/v1/cdrs` and `/v1/calls`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +42,9 @@ pub(crate) struct EventHub {
 
 #[derive(Debug)]
 struct Ring {
-    events: VecDeque<Arc<Event>>,
+    /// Each with its octets.
+    events: VecDeque<(Arc<Event>, usize)>,
+    octets: usize,
     /// The cursor of the newest event, kept or not.
     newest: Cursor,
     /// The cursors of those that are about a call, by call; only calls that have any.
@@ -54,17 +58,21 @@ impl Ring {
     }
 
     fn push(&mut self, event: Arc<Event>) {
-        if self.events.len() == RING {
+        let octets = octets(&event);
+        self.octets += octets;
+        // The newest is kept, however large.
+        while self.events.len() == RING || (self.octets > RING_OCTETS && !self.events.is_empty()) {
             self.pop();
         }
         if let Some(call) = &event.call_id {
             self.by_call.entry(call.clone()).or_default().push_back(event.cursor);
         }
-        self.events.push_back(event);
+        self.events.push_back((event, octets));
     }
 
     fn pop(&mut self) {
-        let Some(oldest) = self.events.pop_front() else { return };
+        let Some((oldest, octets)) = self.events.pop_front() else { return };
+        self.octets -= octets;
         if let Some(call) = &oldest.call_id
             && let Some(cursors) = self.by_call.get_mut(call)
         {
@@ -78,7 +86,7 @@ impl Ring {
 
     fn get(&self, cursor: Cursor) -> Option<&Arc<Event>> {
         let behind = cursor.0.checked_sub(self.floor().0 + 1)?;
-        self.events.get(usize::try_from(behind).ok()?)
+        self.events.get(usize::try_from(behind).ok()?).map(|(event, _)| event)
     }
 }
 
@@ -87,7 +95,12 @@ impl EventHub {
     pub(crate) fn new(started_unix_ms: u64) -> EventHub {
         let newest = Cursor(started_unix_ms.saturating_mul(PER_MS));
         EventHub {
-            ring: Arc::new(Mutex::new(Ring { events: VecDeque::new(), newest, by_call: HashMap::new() })),
+            ring: Arc::new(Mutex::new(Ring {
+                events: VecDeque::new(),
+                octets: 0,
+                newest,
+                by_call: HashMap::new(),
+            })),
             newest: watch::Sender::new(newest),
         }
     }
@@ -125,6 +138,24 @@ impl EventHub {
     }
 }
 
+/// The length of an event as JSON.
+fn octets(event: &Event) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Counting cannot fail, and an event that does not serialise is read by nobody.
+    drop(serde_json::to_writer(&mut count, event));
+    count.0
+}
+
 /// One reader of the event stream.
 #[derive(Debug)]
 pub struct Subscription {
@@ -157,7 +188,7 @@ impl Subscription {
             self.last = floor;
             return Some(Delivery::Dropped(lost));
         }
-        let event = ring.events.get(usize::try_from(self.last.0 - floor.0).ok()?)?;
+        let (event, _) = ring.events.get(usize::try_from(self.last.0 - floor.0).ok()?)?;
         self.last.0 += 1;
         Some(Delivery::Event(Arc::clone(event)))
     }
@@ -247,6 +278,28 @@ mod tests {
         }
         assert_eq!((counts(&a, 9), counts(&b, 9)), (vec![], vec![]));
         assert!(hub.ring.lock().by_call.is_empty(), "nothing is left of them");
+    }
+
+    #[test]
+    fn large_events_make_the_ring_shorter() {
+        let hub = EventHub::new(1);
+        let mut slow = hub.subscribe(None).unwrap();
+        let text: std::sync::Arc<str> = "x".repeat(1 << 20).into();
+        for _ in 0..300 {
+            hub.publish(|cursor| Event {
+                id: String::new(),
+                cursor,
+                seq: None,
+                data: EventData::EngineDraining {},
+                occurred_at: Timestamp::from_unix_ms(0),
+                node: "n".into(),
+                call_id: None,
+                client_state: Some(std::sync::Arc::clone(&text)),
+            });
+        }
+        let Some(Delivery::Dropped(lost)) = slow.try_next() else { panic!("it has fallen behind") };
+        assert!((45..60).contains(&lost), "{lost}: a mebibyte each, and 256 are kept");
+        assert_eq!(std::iter::from_fn(|| slow.try_next()).count() as u64, 300 - lost);
     }
 
     #[tokio::test]

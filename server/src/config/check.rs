@@ -11,6 +11,7 @@ use engine_runtime::{HepConfig, HepSecret, HttpConfig, SoundConfig, TraceConfig}
 use media_core::{Codec, RtpTimeout};
 use sip_core::Network;
 use sip_core::guard::{GuardConfig, Rate};
+use sip_io::ServerTls;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -31,6 +32,8 @@ pub(crate) struct Api {
     pub(crate) token_file: PathBuf,
     pub(crate) metrics_open: bool,
     pub(crate) rate_limit: u32,
+    /// What clients are shown.
+    pub(crate) tls: Option<ServerTls>,
 }
 
 /// Turns the file into the configuration, with its trunks as TOML has them; relative paths are beside the file, in `folder`.
@@ -47,6 +50,7 @@ pub(super) fn check(
         token_file: folder.join(&file.api.token_file),
         metrics_open: file.api.metrics_open,
         rate_limit: at_least_one(&file.api.rate_limit, "rate_limit", &mut faults),
+        tls: listen::api_tls(&file.api, folder, &mut faults),
     };
     let sip_listen = listen::listeners(&file.sip, folder, &mut faults);
     let sip_tls = listen::client_tls(&file.sip.tls, folder, &mut faults);

@@ -47,6 +47,8 @@ pub(super) struct Api {
     pub(super) listen: Spanned<String>,
     pub(super) token_file: PathBuf,
     pub(super) metrics_open: bool,
+    pub(super) tls_cert: Option<Spanned<PathBuf>>,
+    pub(super) tls_key: Option<Spanned<PathBuf>>,
     /// HTTP requests a second and token; a control plane that places 3,000 calls a second still fits.
     pub(super) rate_limit: Spanned<u32>,
 }
@@ -57,6 +59,8 @@ impl Default for Api {
             listen: spanned("127.0.0.1:8080"),
             token_file: "tokens.toml".into(),
             metrics_open: false,
+            tls_cert: None,
+            tls_key: None,
             rate_limit: Spanned::new(0..0, 4000),
         }
     }

@@ -104,6 +104,24 @@ fn server_tls(
     Some(tls)
 }
 
+/// What clients of the API are shown.
+pub(super) fn api_tls(api: &file::Api, folder: &Path, faults: &mut Checks) -> Option<ServerTls> {
+    match (&api.tls_cert, &api.tls_key) {
+        (None, None) => None,
+        (Some(cert), Some(key)) => {
+            let tls = ServerTls { identity: identity(cert, key, folder), client_ca: None };
+            if let Err(error) = tls.check() {
+                blame(&error, [Some(cert), Some(key), None], cert, folder, faults);
+            }
+            Some(tls)
+        }
+        (Some(one), None) | (None, Some(one)) => {
+            faults.fault(one, "tls_cert and tls_key go together");
+            None
+        }
+    }
+}
+
 /// What we are to the servers of trunks.
 pub(super) fn client_tls(tls: &file::Tls, folder: &Path, faults: &mut Checks) -> ClientTls {
     let identity = match (&tls.cert, &tls.key) {

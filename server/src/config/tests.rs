@@ -651,3 +651,20 @@ fn a_voice_that_cannot_speak_is_told() {
     }
     assert!(fault("[speech]\nworkers = 0").contains("workers must be 1 to 64"));
 }
+
+#[test]
+fn webhooks_and_tls_of_the_api_say_what_is_wrong() {
+    for (line, reason) in [
+        ("secret = \"x\"", "secret must be whsec_ and 24 to 64 bytes in base64"),
+        ("timeout_s = 0", "timeout_s must be 1 to 60"),
+        ("retry_s = []", "retry_s takes 1 to 20 pauses of 1 to 86400 seconds"),
+        ("max_pending = 1", "max_pending must be 10 to 10000000"),
+    ] {
+        assert_eq!(fault(&format!("[webhooks]\n{line}\n")), format!("2: {reason}"));
+    }
+    let engine = check("[webhooks]\nretry_s = [1, 2]\nmax_pending_mb = 1\n", &[]).unwrap().engine;
+    assert_eq!((engine.webhooks.retries.len(), engine.webhooks.max_pending_bytes), (2, 1 << 20));
+    assert_eq!(fault("[api]\ntls_cert = \"c.pem\"\n"), "2: tls_cert and tls_key go together");
+    let missing = fault("[api]\ntls_cert = \"/nowhere/c.pem\"\ntls_key = \"/nowhere/c.key\"\n");
+    assert!(missing.starts_with("2: ") && missing.contains("/nowhere/c.pem"), "{missing}");
+}

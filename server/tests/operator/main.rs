@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod command_line;
+mod described;
 mod documents;
 mod endpoints;
 mod events;

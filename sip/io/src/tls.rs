@@ -184,7 +184,11 @@ impl ServerTls {
         self.load().map(drop)
     }
 
-    pub(crate) fn load(&self) -> Result<Arc<ServerConfig>, TlsError> {
+    /// What the files say, for a listener of one's own.
+    ///
+    /// # Errors
+    /// As [`ServerTls::check`].
+    pub fn load(&self) -> Result<Arc<ServerConfig>, TlsError> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Provider)?;

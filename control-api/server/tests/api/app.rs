@@ -104,7 +104,7 @@ impl TestApp {
         let (stop, stopped) = oneshot::channel();
         // Nobody answers: the file is the program's business.
         let (reloads, _) = Reloads::channel();
-        let config = ApiConfig { tokens, metrics_open: settings.metrics_open, reloads };
+        let config = ApiConfig { tokens, metrics_open: settings.metrics_open, reloads, tls: None };
         let shutdown = async { stopped.await.unwrap_or_default() };
         let server = tokio::spawn(serve(listener, engine.clone(), config, shutdown));
         Self { base, sip, folder, engine, http: reqwest::Client::new(), stop, server }

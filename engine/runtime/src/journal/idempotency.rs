@@ -14,6 +14,8 @@ pub struct StoredAnswer {
     pub body_hash: [u8; 32],
     /// HTTP status of the answer.
     pub status: u16,
+    /// Its `Location`.
+    pub location: Option<String>,
     /// Body of the answer.
     pub body: Vec<u8>,
 }
@@ -29,11 +31,22 @@ impl Journal {
     ) -> Result<(), JournalError> {
         self.write(move |db| {
             db.prepare_cached(
-                "INSERT INTO answers (token, key, body_hash, status, body, stored_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (token, key) DO UPDATE SET body_hash = ?3, status = ?4, body = ?5, stored_at = ?6
+                "INSERT INTO answers (token, key, body_hash, status, body, stored_at, location)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?8)
+                 ON CONFLICT (token, key) DO UPDATE
+                 SET body_hash = ?3, status = ?4, body = ?5, stored_at = ?6, location = ?8
                  WHERE stored_at <= ?6 - ?7",
             )?
-            .execute(params![token, key, answer.body_hash, answer.status, answer.body, now_ms, KEPT_MS])
+            .execute(params![
+                token,
+                key,
+                answer.body_hash,
+                answer.status,
+                answer.body,
+                now_ms,
+                KEPT_MS,
+                answer.location
+            ])
         })
         .await
         .map(drop)
@@ -49,10 +62,15 @@ impl Journal {
         self.read(move |db| {
             let row = db
                 .prepare_cached(
-                    "SELECT body_hash, status, body FROM answers WHERE token = ?1 AND key = ?2 AND stored_at > ?3",
+                    "SELECT body_hash, status, body, location FROM answers WHERE token = ?1 AND key = ?2 AND stored_at > ?3",
                 )?
                 .query_row(params![token, key, now_ms.saturating_sub(KEPT_MS)], |row| {
-                    Ok(StoredAnswer { body_hash: row.get(0)?, status: row.get(1)?, body: row.get(2)? })
+                    Ok(StoredAnswer {
+                        body_hash: row.get(0)?,
+                        status: row.get(1)?,
+                        body: row.get(2)?,
+                        location: row.get(3)?,
+                    })
                 })
                 .optional()?;
             Ok(row)

@@ -101,6 +101,9 @@ const MIGRATIONS: &[&str] = &[
         queue       TEXT NOT NULL       -- the settings as JSON
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    ALTER TABLE answers ADD COLUMN location TEXT;
+",
 ];
 
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {

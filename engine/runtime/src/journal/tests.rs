@@ -118,7 +118,12 @@ async fn an_answer_is_replayed_for_a_day_and_stays_with_its_token() {
     const DAY: u64 = 24 * 3600 * 1000;
     let folder = Folder::new("answers");
     let journal = folder.open();
-    let answer = |status| StoredAnswer { body_hash: [1; 32], status, body: b"{}".to_vec() };
+    let answer = |status| StoredAnswer {
+        body_hash: [1; 32],
+        status,
+        location: Some("/v1/calls/a".into()),
+        body: b"{}".to_vec(),
+    };
     let recall = |token: &str, at| journal.recall(token.to_owned(), "k".into(), at);
     journal.remember("t".into(), "k".into(), answer(202), 1000).await.unwrap();
     journal.remember("t".into(), "k".into(), answer(500), 2000).await.unwrap();
