@@ -9,6 +9,7 @@ mod described;
 mod documents;
 mod endpoints;
 mod events;
+mod examples;
 mod flood;
 mod identity;
 mod inbound;
