@@ -15,7 +15,7 @@ packages=(
     asterisk-prompt-{it-menardi-wav,es-co,fr-armelle} asterisk-moh-opsound-wav   # other recorded voices, and music on hold
     espeak-ng flite festival   # voices of people and machines that answer
     festvox-{kdlpc8k,italp16k,itapc16k,ru,ca-ona-hts}
-    festvox-{czech-dita,czech-krb,czech-machac,suopuhe-lj,suopuhe-mv}
+    festvox-{czech-dita,czech-krb,czech-machac,czech-ph,suopuhe-lj,suopuhe-mv}
     sox multimon-ng         # tones that nobody here made, and a detector of them that nobody here wrote
     bind9                   # DNS zones from a name server nobody here wrote
     valgrind                # counts instructions

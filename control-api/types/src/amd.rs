@@ -71,13 +71,13 @@ pub struct AmdParameters {
     #[schema(required = false, default = 4000, minimum = 1000, maximum = 30_000)]
     pub limit_ms: u32,
     /// A greeting this long without a long pause is a machine's, ms.
-    #[schema(required = false, default = 3400, minimum = 1000, maximum = 10_000)]
+    #[schema(required = false, default = 3500, minimum = 1000, maximum = 10_000)]
     pub machine_greeting_ms: u32,
     /// A pause this long after a word or two is a human's, ms.
-    #[schema(required = false, default = 750, minimum = 200, maximum = 3000)]
+    #[schema(required = false, default = 850, minimum = 200, maximum = 3000)]
     pub pause_ms: u32,
     /// A pause this long after a whole sentence is a human's, ms.
-    #[schema(required = false, default = 1250, minimum = 200, maximum = 3000)]
+    #[schema(required = false, default = 1350, minimum = 200, maximum = 3000)]
     pub sentence_pause_ms: u32,
     /// A greeting is a whole sentence from this length on, ms.
     #[schema(required = false, default = 850, minimum = 200, maximum = 3000)]
@@ -103,9 +103,9 @@ impl Default for AmdParameters {
     fn default() -> Self {
         Self {
             limit_ms: 4000,
-            machine_greeting_ms: 3400,
-            pause_ms: 750,
-            sentence_pause_ms: 1250,
+            machine_greeting_ms: 3500,
+            pause_ms: 850,
+            sentence_pause_ms: 1350,
             sentence_ms: 850,
             above_floor_db: 9,
             silence_db: -46,

@@ -1,14 +1,20 @@
-//! What the development part is made of: everything that parameters may be chosen by.
+//! What the development part is made of, with [what was held out once](crate::once_held_out).
 
 use crate::material::Engine::{Espeak, Flite, Recorded};
 use crate::material::Manner::{Company, Hello, Hesitant, Recording, Sentence};
-use crate::material::{Material, Speaker, Text, speaker, text};
+use crate::material::{Codec, Material, Music, Noise, Speaker, Text, speaker, text};
 
 pub(crate) const MATERIAL: Material = Material {
     seed: "development",
     speakers: SPEAKERS,
     texts: TEXTS,
-    music: &["macroform-cold_day", "macroform-robot_dity", "manolo_camp-morning_coffee"],
+    music: &[
+        Music::File("macroform-cold_day"),
+        Music::File("macroform-robot_dity"),
+        Music::File("manolo_camp-morning_coffee"),
+    ],
+    noises: [Noise::White, Noise::Pink],
+    codecs: &[Codec::ALaw, Codec::MuLaw, Codec::ALaw, Codec::MuLaw, Codec::G722],
 };
 
 const SPEAKERS: &[Speaker] = &[

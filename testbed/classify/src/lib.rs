@@ -15,6 +15,7 @@ mod development;
 mod held_out;
 mod material;
 mod measure;
+mod once_held_out;
 mod random;
 mod recipe;
 mod sound;

@@ -2,12 +2,10 @@
 
 use media_core::classify::{Evidence, Sit};
 
-use crate::material::{Engine, Manner, Material, Speaker, Text};
+use crate::material::{Engine, Manner, Material, Noise, Speaker, Text};
 use crate::random::Random;
-use crate::sound::{
-    Background, Codec, Delivery, add_background, at_level, music, say, silence, tone, transmit,
-};
-use crate::{development, held_out};
+use crate::sound::{Background, Delivery, add_background, at_level, music, say, silence, tone, transmit};
+use crate::{development, held_out, once_held_out};
 
 /// The part of the corpus that parameters are chosen on, and the one that they are judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,16 +17,11 @@ pub enum Part {
 }
 
 impl Part {
-    fn material(self) -> &'static Material {
+    pub(crate) fn materials(self) -> &'static [Material] {
         match self {
-            Self::Development => &development::MATERIAL,
-            Self::HeldOut => &held_out::MATERIAL,
+            Self::Development => &[development::MATERIAL, once_held_out::MATERIAL],
+            Self::HeldOut => &[held_out::MATERIAL],
         }
-    }
-
-    fn music(self, random: &mut Random) -> &'static str {
-        let all: &[&'static str] = self.material().music;
-        all[random.between(0, all.len() as u32 - 1) as usize]
     }
 }
 
@@ -92,7 +85,7 @@ pub struct Recipe {
     pub name: String,
     /// What it is.
     pub kind: Kind,
-    part: Part,
+    material: &'static Material,
     voice: Option<(Speaker, Text)>,
 }
 
@@ -117,9 +110,9 @@ pub struct Item {
 
 /// All of `part`, in a fixed order: of each kind so many, the speakers by turns.
 pub fn recipes(part: Part) -> Vec<Recipe> {
-    let material = part.material();
     let mut recipes = Vec::new();
-    for (kind, count, _) in Kind::ALL {
+    let kinds = |material| Kind::ALL.map(|(kind, count, _)| (material, kind, count));
+    for (material, kind, count) in part.materials().iter().flat_map(kinds) {
         let voices = kind.manner().map(|manner| (manner, material.speakers_of(manner)));
         for n in 0..count {
             let name = format!("{}, {kind:?} {n}", material.seed);
@@ -128,7 +121,7 @@ pub fn recipes(part: Part) -> Vec<Recipe> {
                 let texts: Vec<Text> = material.texts_of(speaker, *manner).collect();
                 (speaker, *Random::of(&format!("{name}, text")).pick(&texts))
             });
-            recipes.push(Recipe { name, kind, part, voice });
+            recipes.push(Recipe { name, kind, material, voice });
         }
     }
     recipes
@@ -279,7 +272,7 @@ impl Recipe {
     ) -> anyhow::Result<()> {
         sound.extend(silence(random.between(150, 1300)));
         if random.one_in(15) {
-            let hold = music(self.part.music(random))?;
+            let hold = music(*random.pick(self.material.music))?;
             let length = random.between(2000, 8000) as usize * 8;
             let start = random.between(0, (hold.len() - length) as u32) as usize;
             sound.extend(at_level(hold[start..start + length].to_vec(), level));
@@ -315,12 +308,13 @@ impl Recipe {
         Ok(())
     }
 
-    /// Any recorded prompt of the part.
+    /// Any recorded prompt, or any greeting of a machine where there is none.
     fn recording(&self, random: &mut Random) -> anyhow::Result<Vec<f32>> {
-        let material = self.part.material();
-        let mut readers = material.speakers_of(Manner::Recording);
-        readers.retain(|speaker| speaker.engine == Engine::Recorded);
-        let reader = *random.pick(&readers);
+        let material = self.material;
+        let readers = material.speakers_of(Manner::Recording);
+        let (recorded, made): (Vec<Speaker>, Vec<Speaker>) =
+            readers.into_iter().partition(|speaker| speaker.engine == Engine::Recorded);
+        let reader = *random.pick(if recorded.is_empty() { &made } else { &recorded });
         let texts: Vec<Text> = material.texts_of(reader, Manner::Recording).collect();
         greeting(reader, *random.pick(&texts), random)
     }
@@ -337,20 +331,20 @@ impl Recipe {
         let kinds = if self.voice.is_some() { 9 } else { 7 };
         let background = match random.between(0, kinds) {
             0..=2 => Background::None,
-            3..=4 => Background::White,
-            5..=7 => Background::Pink,
+            3..=4 => Background::Steady(self.material.noises[0]),
+            5..=7 => Background::Steady(self.material.noises[1]),
             8 => {
                 let others = [self.recording(random)?, self.recording(random)?, self.recording(random)?];
                 let longest = others.iter().map(Vec::len).max().unwrap_or(0);
                 let all = (0..longest).map(|n| others.iter().map(|other| other[n % other.len()]).sum());
                 Background::Sound(all.collect())
             }
-            _ => Background::Sound(music(self.part.music(random))?),
+            _ => Background::Sound(music(*random.pick(self.material.music))?),
         };
         // Voices and music behind a voice are a nuisance when they are 16 dB below.
         let below = match background {
             Background::Sound(_) => random.decibels(16, 36),
-            Background::None | Background::White | Background::Pink => random.decibels(12, 45),
+            Background::None | Background::Steady(_) => random.decibels(12, 45),
         };
         let comfort = random.one_in(4).then(|| random.decibels(-65, -50));
         add_background(&mut sound, &background, level - below, comfort, random);
@@ -363,17 +357,19 @@ impl Recipe {
         sound.splice(0..0, silence(delay));
         item.beep_ms = item.beep_ms.map(|ms| ms + delay);
         let loss = *random.pick(&[0, 0, 0, 1, 3]);
-        let codec = *random.pick(&[Codec::ALaw, Codec::MuLaw, Codec::ALaw, Codec::MuLaw, Codec::G722]);
+        let codec = *random.pick(self.material.codecs);
         let what = match background {
             Background::None => "no noise",
-            Background::White => "white noise",
-            Background::Pink => "pink noise",
+            Background::Steady(Noise::White) => "white noise",
+            Background::Steady(Noise::Pink) => "pink noise",
+            Background::Steady(Noise::Brown) => "a car",
+            Background::Steady(Noise::Fan) => "a fan",
             Background::Sound(_) => "voices or music",
         };
         item.name +=
             &format!(", at {level:.0} dB with {what} {below:.0} dB below, comfort noise at {comfort:.0?} dB");
         item.name += &format!(", {late} samples lost at first, {codec:?}, {loss} % loss");
-        item.pcm = transmit(&sound, codec, loss, random);
+        item.pcm = transmit(&sound, codec, loss, random)?;
         Ok(())
     }
 }

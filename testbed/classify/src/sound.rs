@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, bail, ensure};
-use media_core::{Resampler, g711, g722};
+use media_core::{Decoder, Encoder, Resampler, g711, g722};
 
-use crate::material::{Engine, Speaker};
+use crate::material::{Codec, Engine, Music, Noise, Speaker};
 use crate::random::Random;
 
 pub(crate) const RATE: u32 = 8000;
@@ -67,10 +67,37 @@ pub(crate) fn say(speaker: Speaker, words: &str, delivery: Delivery) -> anyhow::
 }
 
 /// Music on hold, from its beginning.
-pub(crate) fn music(name: &str) -> anyhow::Result<Vec<f32>> {
-    let wav = recording(&format!("{MUSIC}/{name}"))?;
-    let (rate, samples) = parse(&wav).with_context(|| name.to_owned())?;
-    Ok(to_8k(&samples, rate))
+pub(crate) fn music(music: Music) -> anyhow::Result<Vec<f32>> {
+    match music {
+        Music::File(name) => {
+            let wav = recording(&format!("{MUSIC}/{name}"))?;
+            let (rate, samples) = parse(&wav).with_context(|| name.to_owned())?;
+            Ok(to_8k(&samples, rate))
+        }
+        Music::Strings { hertz, tempo } => Ok(strings(hertz as f32, tempo)),
+    }
+}
+
+/// Half a minute of broken chords (I, vi, IV, V) on plucked strings: Karplus and Strong, "Digital synthesis of plucked-string
+/// and drum timbres", 1983.
+fn strings(hertz: f32, tempo: u32) -> Vec<f32> {
+    const CHORDS: [[i32; 6]; 4] =
+        [[0, 7, 12, 16, 12, 7], [-3, 4, 9, 12, 9, 4], [5, 12, 17, 21, 17, 12], [7, 14, 19, 23, 19, 14]];
+    let mut random = Random::of(&format!("strings of {hertz} Hz"));
+    let step = (RATE * 60 / tempo) as usize;
+    let mut sound = vec![0.0; RATE as usize * 30];
+    for (n, start) in (0..sound.len()).step_by(step).enumerate() {
+        let pitch = hertz * 2f32.powf(CHORDS[n / 6 % 4][n % 6] as f32 / 12.0);
+        let mut string: Vec<f32> =
+            (0..(RATE as f32 / pitch) as usize).map(|_| random.unit() * 2.0 - 1.0).collect();
+        let length = string.len();
+        for (at, sample) in sound[start..].iter_mut().take(6 * step).enumerate() {
+            let (this, next) = (string[at % length], string[(at + 1) % length]);
+            *sample += this * 4000.0;
+            string[at % length] = 0.498 * (this + next);
+        }
+    }
+    sound
 }
 
 /// One of Asterisk's files, which are WAV or GSM full rate.
@@ -94,19 +121,12 @@ fn festival(speaker: Speaker, words: &str) -> anyhow::Result<Vec<u8>> {
     if let Some(wav) = SAID.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
         return Ok(wav.clone());
     }
-    let mut child = Command::new("text2wave")
-        .args(["-eval", &format!("(voice_{})", speaker.name), "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("text2wave (is festival installed?)")?;
-    // Dropped at the end of the statement, so that the text ends.
-    child.stdin.take().context("no standard input")?.write_all(words.as_bytes())?;
-    let output = child.wait_with_output()?;
-    ensure!(output.status.success(), "{speaker:?}: {}", String::from_utf8_lossy(&output.stderr));
-    SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(key, output.stdout.clone());
-    Ok(output.stdout)
+    let wav = filter(
+        Command::new("text2wave").args(["-eval", &format!("(voice_{})", speaker.name), "-"]),
+        words.as_bytes(),
+    )?;
+    SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(key, wav.clone());
+    Ok(wav)
 }
 
 fn output(command: &mut Command) -> anyhow::Result<Vec<u8>> {
@@ -220,9 +240,7 @@ pub(crate) fn tone(ms: u32, tones: &[f32], db: f32) -> Vec<f32> {
 pub(crate) enum Background {
     /// Digital silence.
     None,
-    White,
-    /// Falls with 3 dB an octave, like rooms and streets.
-    Pink,
+    Steady(Noise),
     /// Other people, or music: over and over.
     Sound(Vec<f32>),
 }
@@ -242,13 +260,24 @@ pub(crate) fn add_background(
             let white = random.unit() * 2.0 - 1.0;
             match background {
                 Background::None => 0.0,
-                Background::White => white,
-                Background::Pink => {
+                Background::Steady(Noise::White) => white,
+                Background::Steady(Noise::Pink) => {
                     // Three poles that follow -3 dB an octave within a decibel over the telephone band.
                     rows[0] = 0.99765 * rows[0] + white * 0.0990460;
                     rows[1] = 0.96300 * rows[1] + white * 0.2965164;
                     rows[2] = 0.57000 * rows[2] + white * 1.0526913;
                     rows.iter().sum::<f32>() + white * 0.1848
+                }
+                Background::Steady(Noise::Brown) => {
+                    // A pole at 20 Hz: below it nothing goes on growing.
+                    rows[0] = 0.984 * rows[0] + white;
+                    rows[0]
+                }
+                Background::Steady(Noise::Fan) => {
+                    rows[0] = 0.9 * rows[0] + white;
+                    let turn = std::f32::consts::TAU * 120.0 * n as f32 / RATE as f32;
+                    let blades: f32 = (1..=4).map(|k| (k as f32 * turn).sin() / k as f32).sum();
+                    rows[0] + 0.6 * blades
                 }
                 Background::Sound(sound) => sound[n % sound.len()],
             }
@@ -267,16 +296,13 @@ pub(crate) fn add_background(
     }
 }
 
-/// What the far end's codec makes of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Codec {
-    ALaw,
-    MuLaw,
-    G722,
-}
-
 /// What is left of it after the codec, with frames lost and concealed by the frame before, fading.
-pub(crate) fn transmit(samples: &[f32], codec: Codec, loss_percent: u32, random: &mut Random) -> Vec<i16> {
+pub(crate) fn transmit(
+    samples: &[f32],
+    codec: Codec,
+    loss_percent: u32,
+    random: &mut Random,
+) -> anyhow::Result<Vec<i16>> {
     let linear: Vec<i16> = samples.iter().map(|sample| sample.clamp(-32_768.0, 32_767.0) as i16).collect();
     let mut out = match codec {
         Codec::ALaw => {
@@ -286,6 +312,10 @@ pub(crate) fn transmit(samples: &[f32], codec: Codec, loss_percent: u32, random:
             linear.into_iter().map(|sample| g711::decode_ulaw(g711::encode_ulaw(sample))).collect()
         }
         Codec::G722 => by_g722(&linear),
+        Codec::Opus => by_opus(&linear),
+        Codec::Gsm => {
+            by_gsm(&linear)?.into_iter().map(|sample| g711::decode_alaw(g711::encode_alaw(sample))).collect()
+        }
     };
     for frame in 1..out.len() / 160 {
         if random.between(1, 100) <= loss_percent {
@@ -294,7 +324,7 @@ pub(crate) fn transmit(samples: &[f32], codec: Codec, loss_percent: u32, random:
             }
         }
     }
-    out
+    Ok(out)
 }
 
 /// A gateway makes it wideband, the engine narrow again. Up and down again delays by 6 ms, which nobody is told.
@@ -311,4 +341,60 @@ fn by_g722(narrow: &[i16]) -> Vec<i16> {
     let length = down.process(&wide[..length], &mut out);
     out.truncate(length);
     out
+}
+
+/// At 24 kbit/s, from a narrowband line; delays by 6.5 ms and more, which nobody is told.
+fn by_opus(narrow: &[i16]) -> Vec<i16> {
+    let (Some(mut up), Some(mut down)) = (Resampler::new(8000, 48_000), Resampler::new(48_000, 8000)) else {
+        return Vec::new();
+    };
+    let (mut encoder, mut decoder) =
+        (Encoder::new(media_core::Codec::Opus), Decoder::new(media_core::Codec::Opus));
+    let (mut wide, mut packet, mut heard, mut frame) = ([0; 960], [0; 640], [0; 960], [0; 160]);
+    let mut out = Vec::with_capacity(narrow.len());
+    for chunk in narrow.chunks_exact(160) {
+        let length = up.process(chunk, &mut wide);
+        let octets = encoder.encode(&wide[..length], &mut packet);
+        let count = decoder.decode(&packet[..octets], &mut heard);
+        let length = down.process(&heard[..count], &mut frame);
+        out.extend_from_slice(&frame[..length]);
+    }
+    out
+}
+
+/// By the codec of sox, which is that of Jutta Degener and Carsten Bormann.
+fn by_gsm(linear: &[i16]) -> anyhow::Result<Vec<i16>> {
+    const RAW: [&str; 9] = ["-t", "raw", "-r", "8000", "-e", "signed", "-b", "16", "-L"];
+    const GSM: [&str; 4] = ["-t", "gsm", "-r", "8000"];
+    let mut samples = Vec::with_capacity(linear.len() * 2);
+    samples.extend(linear.iter().flat_map(|sample| sample.to_le_bytes()));
+    let coded =
+        filter(Command::new("sox").arg("-D").args(RAW).args(["-c", "1", "-"]).args(GSM).arg("-"), &samples)?;
+    let decoded = filter(Command::new("sox").arg("-D").args(GSM).arg("-").args(RAW).arg("-"), &coded)?;
+    Ok(decoded
+        .chunks_exact(2)
+        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
+        .take(linear.len())
+        .collect())
+}
+
+/// What a program makes of what it is given.
+fn filter(command: &mut Command, input: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("{command:?} (is it installed?)"))?;
+    let mut to = child.stdin.take().context("no standard input")?;
+    let (written, output) = std::thread::scope(|scope| {
+        // Both at once, for neither pipe holds all of it; dropping the end of it ends the input.
+        let writer = scope.spawn(move || to.write_all(input));
+        let output = child.wait_with_output();
+        (writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), output)
+    });
+    let output = output?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    written?;
+    Ok(output.stdout)
 }

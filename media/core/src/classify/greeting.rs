@@ -9,8 +9,8 @@ const SPEECH_MS: u32 = 80;
 const WORD_MS: u32 = 100;
 /// Silence this long ends a run; stops within words ("hello, Peter") are shorter.
 const RUN_GAP_MS: u32 = 100;
-/// What is this much weaker than the loudest of a greeting (-22 dB) is no part of it: a room, other people, music.
-const BEHIND: f32 = 0.0063;
+/// What is this much weaker than the loudest of a greeting (-20 dB) is no part of it: a room, other people, music.
+const BEHIND: f32 = 0.01;
 /// What never was louder than noise by this much (4 dB) was noise.
 const NOISE: f32 = 2.5;
 /// And where something this much louder follows (15 dB), what came before was that, and the greeting begins only now.
@@ -113,6 +113,11 @@ impl Greeting {
         self.voiced_ms += run.last_ms - run.start_ms;
         let start = self.span.map_or(run.start_ms, |(start, _)| start);
         self.span = Some((start, run.last_ms));
+    }
+
+    /// Whether it goes on without a pause.
+    pub(super) fn is_speaking(&self) -> bool {
+        self.run.is_some_and(|run| run.speech)
     }
 
     /// When it began.

@@ -52,8 +52,11 @@ const BEEP_DRIFT_DB: f32 = 3.5;
 const SHORT_BEEP_MS: u32 = 250;
 const SHORT_BEEP_DRIFT_HZ: f32 = 1.0;
 const SHORT_BEEP_DRIFT_DB: f32 = 1.5;
-/// A beep that is to be a verdict, before any greeting, is longer than any vowel of a short answer.
-const VERDICT_BEEP_MS: u32 = 300;
+/// No vowel is longer: from this length on a tone is none of the voice before it, and a beep before any greeting may be a
+/// verdict.
+const LONGER_THAN_VOWELS_MS: u32 = 300;
+/// Where nobody speaks, a tone this long is no voice's beginning.
+const TONE_MS: u32 = 100;
 /// A tone whose last 10 ms are this much weaker than its last 32 ms is over.
 const FADED: f32 = 0.1;
 /// The silence that ends a beep; the next of the special information tones follows within 60 ms.
@@ -194,8 +197,9 @@ impl Analyser {
         if !(tonal && sounding.is_some()) {
             self.level.learn();
         }
+        let no_voice = if self.heard.greeting.is_speaking() { LONGER_THAN_VOWELS_MS } else { TONE_MS };
         let established =
-            sounding.filter(|tone| tone.ms() >= 100 && (tone.is_call_progress() || is_steady(tone)));
+            sounding.filter(|tone| tone.ms() >= no_voice && (tone.is_call_progress() || is_steady(tone)));
         self.heard.greeting.hop(
             self.now_ms,
             match (sound, tonal, established) {
@@ -254,7 +258,7 @@ impl Analyser {
         if sounding.is_some_and(|tone| tone.is_call_progress() && tone.ms() >= RINGBACK_MS) {
             self.heard.rang_ms = Some(self.now_ms);
         }
-        if self.beeped(sounding).is_some_and(|tone| tone.ms() >= VERDICT_BEEP_MS) {
+        if self.beeped(sounding).is_some_and(|tone| tone.ms() >= LONGER_THAN_VOWELS_MS) {
             return self.decide(Answerer::Machine, Evidence::Beep);
         }
         let length = self.heard.greeting.ms();

@@ -33,9 +33,9 @@ impl Parameters {
     /// See each member.
     pub const DEFAULT: Self = Self {
         limit_ms: 4000,
-        machine_greeting_ms: 3400,
-        pause_ms: 750,
-        sentence_pause_ms: 1250,
+        machine_greeting_ms: 3500,
+        pause_ms: 850,
+        sentence_pause_ms: 1350,
         sentence_ms: 850,
         above_floor_db: 9.0,
         silence_db: -46.0,
