@@ -4,6 +4,7 @@
 //! A program that is missing is a failure that says how to get it, never a test that is passed over.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod amd;
 mod audio;
 mod baresip;
 mod bridges;
