@@ -41,7 +41,7 @@ fn a_human_is_spoken_to_at_once() {
         r#"initiated
            answered PCMA
            step who amd
-           amd human short-greeting 1710
+           amd human short-greeting 1820
            step person play
            plays p-1 hello
            played p-1 completed
@@ -50,7 +50,7 @@ fn a_human_is_spoken_to_at_once() {
     );
     let report = AmdReport {
         result: Some(AmdResult::Human),
-        ms: Some(1710),
+        ms: Some(1820),
         evidence: Some(AmdEvidence::ShortGreeting),
         ..AmdReport::default()
     };
@@ -68,7 +68,7 @@ fn a_message_is_left_after_the_beep() {
         r#"initiated
            answered PCMA
            step who amd
-           amd machine long-greeting 3940
+           amd machine long-greeting 4050
            beep 6340 390 1000
            step message play
            plays p-1 music
@@ -82,7 +82,7 @@ fn a_message_is_left_after_the_beep() {
         r#"initiated
            answered PCMA
            step who amd
-           amd machine long-greeting 2610
+           amd machine long-greeting 2540
            step message play
            plays p-1 music
            beep 6340 390 1000
@@ -103,7 +103,7 @@ fn a_beep_that_does_not_come_is_not_waited_for_longer_than_asked() {
         r#"initiated
            answered PCMA
            step who amd
-           amd machine long-greeting 3940
+           amd machine long-greeting 4050
            step message play
            plays p-1 music
            played p-1 completed
@@ -124,7 +124,7 @@ fn a_beep_is_waited_for_no_longer_than_it_is_listened_for() {
         r#"initiated
            answered PCMA
            step who amd
-           amd machine long-greeting 3940
+           amd machine long-greeting 4050
            step message play
            plays p-1 music
            played p-1 completed
@@ -198,7 +198,7 @@ fn what_rang_before_the_answer_does_not_count_as_the_answer() {
            early-media
            answered PCMA
            step who amd
-           amd human short-greeting 1590
+           amd human short-greeting 1700
            step person play
            plays p-1 hello
            played p-1 completed
