@@ -192,11 +192,12 @@ struct Verdict {
 
 impl Verdict {
     fn of(story: &Story) -> Self {
-        let told = story.events.iter().find_map(|event| match event.data {
-            EventData::CallAmd { result, ms, evidence, initial_silence_ms, greeting_ms } => {
-                Some(Self { result, evidence, ms, initial_silence_ms, greeting_ms })
-            }
-            _ => None,
+        let told = story.events.iter().find_map(|event| {
+            let EventData::CallAmd { result, ms, evidence, initial_silence_ms, greeting_ms } = event.data
+            else {
+                return None;
+            };
+            Some(Self { result, evidence, ms, initial_silence_ms, greeting_ms })
         });
         told.unwrap_or_else(|| panic!("nobody told who answered: {:?}", story.kinds()))
     }
@@ -245,9 +246,9 @@ async fn a_machine_gets_its_message_after_the_beep() {
     let since = verdict.ms - verdict.initial_silence_ms.unwrap();
     assert!(verdict.greeting_ms >= 3_500 && since - verdict.greeting_ms <= 30, "{verdict:?}");
     assert!(verdict.greeting_ms < 4_300, "{verdict:?}");
-    let beep = story.events.iter().find_map(|event| match event.data {
-        EventData::CallAmdBeep { ms, duration_ms, hz } => Some((ms, duration_ms, hz)),
-        _ => None,
+    let beep = story.events.iter().find_map(|event| {
+        let EventData::CallAmdBeep { ms, duration_ms, hz } = event.data else { return None };
+        Some((ms, duration_ms, hz))
     });
     let (ms, duration_ms, hz) = beep.unwrap_or_else(|| panic!("no beep: {:?}", story.kinds()));
     assert!(hz.abs_diff(BEEP_HZ as u32) <= 3 && duration_ms.abs_diff(BEEP_MS as u32) <= 30, "{beep:?}");
