@@ -16,7 +16,8 @@ const THEIRS: Fingerprint = Fingerprint([0xB0; 32]);
 
 fn browser() -> LocalSrtp {
     let ice = Credentials::generate(|octets| octets.fill(7));
-    LocalSrtp::Dtls(LocalDtls { ice, fingerprint: THEIRS, role: None })
+    // Browsers begin the handshake.
+    LocalSrtp::Dtls(LocalDtls { ice, fingerprint: THEIRS, role: Some(DtlsRole::Active) })
 }
 
 /// A world in which alice's media is so, and whose first phone is a browser.
