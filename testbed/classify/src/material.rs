@@ -156,7 +156,7 @@ mod tests {
         ];
         for (what, names) in told {
             let [development, held_out] = [Part::Development, Part::HeldOut]
-                .map(|part| part.materials().iter().flat_map(|material| names(material)).collect());
+                .map(|part| part.materials().iter().flat_map(names).collect());
             disjoint(what, development, held_out);
         }
     }
