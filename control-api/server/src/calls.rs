@@ -221,8 +221,14 @@ pub(crate) async fn flow(
 ) -> Result<Response, Failure> {
     let id = call_id(&id)?;
     let given = GiveFlow::from_json(&body)?;
-    if let FlowRef::Inline(flow) = &given.flow {
-        may_call_out(&token, flow)?;
+    // Also one that is stored: whoever gives it rules the variables that say whom it calls.
+    match &given.flow {
+        FlowRef::Inline(flow) => may_call_out(&token, flow)?,
+        FlowRef::Name(name) => {
+            if let Some(stored) = app.engine.flow(name) {
+                may_call_out(&token, &stored.flow)?;
+            }
+        }
     }
     let call = app.engine.give_flow(&id, given).await?;
     Ok(accepted(&id, Json(call)))

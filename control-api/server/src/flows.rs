@@ -19,7 +19,8 @@ use control_api_types::{Code, FlowResource, FlowSummary, Page, Scope, flow::Flow
 pub(crate) fn may_call_out(token: &Token, flow: &Flow) -> Result<(), Failure> {
     if flow.calls_out() && !token.scopes.contains(Scope::Originate) {
         let detail = format!(
-            "the token {:?} lacks the scope originate, and the flow has a step dial or transfer",
+            "the token {:?} lacks the scope originate, and the flow has a step dial, transfer or webhook, which may \
+             place calls",
             token.name
         );
         return Err(Failure::new(Code::Forbidden, detail));

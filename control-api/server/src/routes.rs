@@ -141,8 +141,8 @@ fn call_routes() -> Vec<Route> {
             .says("Calls", "giveCallFlow", "Gives an answered call a flow")
             .more(
                 "In the place of the one that it has, from whichever step: what that one plays, gathers, records or dials \
-                 ends. Not in a bridge: take the call out first. An inline flow with a step dial or transfer wants the scope \
-                 originate, too.",
+                 ends. Not in a bridge: take the call out first. One with a step dial, transfer or webhook wants the \
+                 scope originate, too.",
             )
             .body::<GiveFlow>()
             .answers::<Call>(202, "It has begun.")
@@ -290,7 +290,7 @@ fn library_routes() -> Vec<Route> {
             .answers_empty(204, "Forgotten."),
         Route::put("/v1/flows/{name}", CONTROL, flows::put)
             .says("Flows", "putFlow", "Stores a flow; running calls keep the version they started with")
-            .more("One with a step dial or transfer wants the scope originate, too.")
+            .more("One with a step dial, transfer or webhook wants the scope originate, too.")
             .body::<Flow>()
             .answers::<FlowSummary>(200, "Stored."),
         Route::get("/v1/flows", READ, flows::list)

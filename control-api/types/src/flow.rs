@@ -437,10 +437,11 @@ impl Flow {
         Some(Self { start: start?, steps: steps? })
     }
 
-    /// Whether it makes calls, or has others make them.
+    /// Whether it makes calls, has others make them, or asks somebody who may answer a flow that does.
     #[must_use]
     pub fn calls_out(&self) -> bool {
-        self.steps.values().any(|step| matches!(step.verb, Verb::Dial(_) | Verb::Transfer { .. }))
+        let calls = |verb: &Verb| matches!(verb, Verb::Dial(_) | Verb::Transfer { .. } | Verb::Webhook(_));
+        self.steps.values().any(|step| calls(&step.verb))
     }
 
     /// What the steps play, with the pointer of each sound, so that the engine can check that it is to be had.

@@ -19,11 +19,15 @@ async fn a_token_that_may_not_place_calls_may_not_have_a_flow_do_it() {
     for step in [
         json!({"verb": "dial", "to": "endpoint:anna"}),
         json!({"verb": "transfer", "to": "sip:anna@192.0.2.1"}),
+        json!({"verb": "webhook", "url": "http://127.0.0.1:9/flow"}),
     ] {
         put(&control, flow(step.clone())).await.problem(403, "forbidden");
         put(&both, flow(step.clone())).await.ok(200);
         let given = app.anonymous(Method::POST, "/v1/calls/none/flow").bearer_auth(&control);
         app.send(given.json(&json!({"flow": flow(step)}))).await.problem(403, "forbidden");
+        // By its name, too.
+        let given = app.anonymous(Method::POST, "/v1/calls/none/flow").bearer_auth(&control);
+        app.send(given.json(&json!({"flow": "x"}))).await.problem(403, "forbidden");
     }
     put(&control, flow(json!({"verb": "park"}))).await.ok(200);
     let given = app.anonymous(Method::POST, "/v1/calls/none/flow").bearer_auth(&control);
