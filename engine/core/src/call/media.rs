@@ -459,6 +459,10 @@ impl LiveCall {
         if !self.is_conversing() {
             return Err(self.wrong_state("only an answered call plays"));
         }
+        // Nothing would begin the music again.
+        if let Some(Awaits::Queue | Awaits::Notice(_)) = self.awaited() {
+            return Err(self.wrong_state("its queue plays to it; take it out first, into a bridge"));
+        }
         ctx.media(self.leg, MediaCommand::StopPlay);
         Ok(())
     }

@@ -55,6 +55,8 @@ impl LiveCall {
     pub(crate) fn picked(&mut self, ctx: &mut Context<'_>) {
         if self.leave_queue(ctx).is_some() {
             self.record.queue = None;
+            // A room in which nobody is yet has music of its own, or none.
+            ctx.media(self.leg, MediaCommand::StopPlay);
             ctx.media(self.leg, MediaCommand::ForgetKeys);
         }
     }

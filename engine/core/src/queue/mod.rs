@@ -169,7 +169,7 @@ impl Waiting {
         self.heard = Heard::Music(program);
     }
 
-    /// Music has been interrupted by this program. `false`: an announcement is heard already.
+    /// Whether an announcement may interrupt what is heard: not another one.
     pub(crate) fn may_announce(&self) -> bool {
         matches!(self.heard, Heard::Music(_))
     }

@@ -210,6 +210,30 @@ fn announcements_tell_the_place_and_the_music_goes_on_where_it_was() {
 }
 
 #[test]
+fn the_place_may_be_said() {
+    let mut world = with_queue(json!({
+        "hold_music": "music", "max_wait_s": 12,
+        "announce": {"every_s": 5, "position": true,
+            "play": {"say": {"text": "{customer}, you are number {position}", "language": "en"}}},
+    }));
+    world.waits("Ana", PATIENT);
+    world.waits("Bob", &[(100, Answer(Good)), (8_000, Hangup)]);
+    world.run();
+    let mut said = world.media.speech.said.clone();
+    said.sort();
+    assert_eq!(
+        said,
+        [
+            "ana en-us 100: Ana, you are number 1",
+            "ana en-us 100: Ana, you are number 1",
+            "ana en-us 100: Bob, you are number 2",
+        ]
+    );
+    let variables = &world.cdr("Ana").variables;
+    assert_eq!(variables.keys().collect::<Vec<_>>(), ["customer"], "nothing is left of it");
+}
+
+#[test]
 fn an_announcement_that_is_longer_than_its_interval_is_not_cut_off_by_the_next() {
     let mut world = with_queue(json!({
         "hold_music": "music", "max_wait_s": 21, "announce": {"every_s": 5, "play": "long"},
@@ -314,6 +338,9 @@ fn a_room_takes_the_caller_out_of_the_queue_though_nobody_is_in_it() {
     world.run_for(1_000);
     world.create_bridge(json!({"id": "room", "calls": ["c"]})).unwrap();
     assert!(world.is_empty());
+    world.run_for(1_000);
+    let story = &world.stories[&world.id("c")].lines;
+    assert_eq!(story.last().unwrap(), "played p-1 stopped", "the music of the queue is over: {story:?}");
     world.run_for(70_000);
     let story = &world.stories[&world.id("c")].lines;
     assert_eq!(story.last().unwrap(), "dtmf 1 100", "neither patience nor key counts: {story:?}");
@@ -416,6 +443,8 @@ fn the_api_does_not_play_over_the_queue_and_what_is_gone_is_silence() {
     let id = world.id("c");
     let play = world.engine.play(world.now, &id, Play::once("hello"));
     assert!(matches!(play, Err(Refusal::WrongState { .. })), "{play:?}");
+    let stop = world.engine.stop_play(world.now, &id);
+    assert!(matches!(stop, Err(Refusal::WrongState { .. })), "{stop:?}");
     let gather = Gather::from_json(&json!({"max": 1})).unwrap();
     assert!(matches!(world.engine.gather(world.now, &id, gather), Err(Refusal::WrongState { .. })));
     world.run_for(10_000);
@@ -468,7 +497,7 @@ fn what_a_queue_plays_has_to_be_there() {
     assert_eq!(pointers, ["/hold_music/playlist/1/prompt", "/callback/notice/url"]);
 }
 
-/// A thousand wait, and leave from everywhere: places stay whole.
+/// Hundreds wait, and leave from everywhere: places stay whole.
 #[test]
 fn a_long_queue_keeps_its_order() {
     let mut world = with_queue(json!({"hold_music": "music", "max_wait_s": 3600}));
