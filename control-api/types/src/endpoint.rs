@@ -81,6 +81,9 @@ pub struct Endpoint {
     /// How its media comes; without one as a browser's where it registers by WebSocket, and where it offers so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media: Option<EndpointMedia>,
+    /// Whether its phone is asked to answer by itself (`Call-Info: …;answer-after=0`, `Alert-Info: …;info=alert-autoanswer`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto_answer: bool,
     /// The only transports that it may register by; empty: any.
     pub transports: Vec<SipTransport>,
     /// Whether the configuration file has it: it is changed there, and not by the API.
@@ -126,6 +129,10 @@ pub struct PutEndpoint {
     /// How its media comes; without one as a browser's where it registers by WebSocket, and where it offers so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media: Option<EndpointMedia>,
+    /// Whether its phone is asked to answer by itself (`Call-Info: …;answer-after=0`, `Alert-Info: …;info=alert-autoanswer`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false, default = false)]
+    pub auto_answer: bool,
     /// The only transports that it may register by; without them any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub transports: Vec<SipTransport>,
@@ -143,6 +150,7 @@ impl PutEndpoint {
             codecs: None,
             srtp: Srtp::Off,
             media: None,
+            auto_answer: false,
             transports: Vec::new(),
         }
     }
@@ -172,9 +180,21 @@ impl PutEndpoint {
         let codecs = fields.nested("codecs", read_codecs);
         let srtp = fields.word("srtp", Srtp::ALL).unwrap_or(Srtp::Off);
         let media = fields.word("media", EndpointMedia::ALL);
+        let auto_answer = fields.bool("auto_answer").unwrap_or(false);
         let transports = fields.nested("transports", read_transports).unwrap_or_default();
         fields.finish();
-        Some(Self { name, username, password, caller_id, max_contacts, codecs, srtp, media, transports })
+        Some(Self {
+            name,
+            username,
+            password,
+            caller_id,
+            max_contacts,
+            codecs,
+            srtp,
+            media,
+            auto_answer,
+            transports,
+        })
     }
 }
 

@@ -106,6 +106,13 @@ pub(crate) fn plan(create: &CreateCall, via: Via<'_>, local: &Host, faults: &mut
         (Called::Number(_) | Called::Uri(_), _) => Vec::new(),
     };
     let Caller { text, from, mut headers } = caller?;
+    if let Via::Endpoint(account) = via
+        && account.auto_answer
+    {
+        // Nothing is standardised: most phones know one of the two.
+        headers.push(("Call-Info".to_owned(), format!("<sip:{local}>;answer-after=0")));
+        headers.push(("Alert-Info".to_owned(), format!("<http://{local}>;info=alert-autoanswer")));
+    }
     let asked: Vec<_> = create.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     // What the request says comes before what is said of every call, and that before what is written unasked.
     for (name, value) in trunk.iter().flat_map(|trunk| &trunk.config.headers) {

@@ -30,6 +30,8 @@ struct Kept {
     /// As the API says it.
     #[serde(default)]
     media: Option<String>,
+    #[serde(default)]
+    auto_answer: bool,
     transports: Vec<String>,
 }
 
@@ -47,6 +49,7 @@ impl Kept {
             codecs: account.codecs.iter().map(|codec| codec.name().to_owned()).collect(),
             srtp: Some(account.srtp.as_str().to_owned()),
             media: account.media.map(|media| media.as_str().to_owned()),
+            auto_answer: account.auto_answer,
             transports: account.transports.iter().map(|transport| transport.name().to_owned()).collect(),
         }
     }
@@ -65,6 +68,7 @@ impl Kept {
                 Some(word) => Some(EndpointMedia::from_word(word)?),
                 None => None,
             },
+            auto_answer: self.auto_answer,
             transports: self
                 .transports
                 .iter()

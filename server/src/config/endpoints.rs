@@ -117,6 +117,7 @@ fn account(endpoint: file::Endpoint, realm: &str, folder: &Path, faults: &mut Ch
         codecs,
         srtp,
         media,
+        auto_answer: endpoint.auto_answer,
         transports,
         configured: true,
         ..Account::new(name, realm, "")

@@ -391,6 +391,8 @@ pub(super) struct Endpoint {
     pub(super) srtp: Option<Spanned<String>>,
     pub(super) media: Option<Spanned<String>>,
     #[serde(default)]
+    pub(super) auto_answer: bool,
+    #[serde(default)]
     pub(super) transports: Vec<Spanned<String>>,
 }
 

@@ -380,7 +380,7 @@ fn endpoints_that_are_wrong_are_refused_where_they_stand() {
         (
             with("expires = 60"),
             "4: unknown field `expires`, expected one of `name`, `username`, `password`, `password_file`, `caller_id`, \
-             `max_contacts`, `codecs`, `srtp`, `media`, `transports`",
+             `max_contacts`, `codecs`, `srtp`, `media`, `auto_answer`, `transports`",
         ),
         (
             with("[[routes]]\npark = true\nmatch = { endpoint = \"bob\" }"),

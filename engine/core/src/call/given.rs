@@ -27,6 +27,7 @@ impl LiveCall {
         ctx.timers.cancel(self.leg, CallTimer::Pause);
         self.picked(ctx);
         self.wish = None;
+        self.leave_queue(ctx);
         if self.recordings.abandon_step() {
             ctx.media(self.leg, MediaCommand::StopRecording(Track::Step, RecordingEnd::Stopped));
         }

@@ -85,6 +85,7 @@ impl Engine {
             },
             srtp: put.srtp,
             media: put.media,
+            auto_answer: put.auto_answer,
             transports: put.transports.iter().copied().map(transport_from_api).collect(),
             configured: false,
         };
@@ -157,6 +158,7 @@ impl Engine {
             codecs: account.codecs.iter().copied().map(dial::to_api).collect(),
             srtp: account.srtp,
             media: account.media,
+            auto_answer: account.auto_answer,
             transports: account.transports.iter().copied().map(transport_to_api).collect(),
             configured: account.configured,
             contacts: contacts.iter().map(|binding| binding.view(&self.clock)).collect(),

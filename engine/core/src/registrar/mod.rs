@@ -43,6 +43,8 @@ pub struct Account {
     pub srtp: Srtp,
     /// Whether its media is a browser's; `None`: where it registers by WebSocket, and where it offers so.
     pub media: Option<EndpointMedia>,
+    /// Whether its phone is asked to answer by itself.
+    pub auto_answer: bool,
     /// The only transports that it may register and call by; empty: any.
     pub transports: Vec<Transport>,
     /// Whether the configuration has it: commands do not change it.
@@ -65,6 +67,7 @@ impl Account {
             codecs: Codec::DEFAULT.to_vec(),
             srtp: Srtp::Off,
             media: None,
+            auto_answer: false,
             transports: Vec::new(),
             configured: false,
         }

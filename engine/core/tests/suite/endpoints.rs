@@ -476,3 +476,27 @@ fn endpoints_are_managed_while_they_are_used() {
     assert_eq!(world.engine.delete_endpoint(now, "carol"), Ok(()));
     assert_eq!(world.engine.delete_endpoint(now, "carol"), Err(Refusal::NotFound));
 }
+
+#[test]
+fn a_phone_is_asked_to_answer_by_itself_where_its_endpoint_says_so() {
+    let mut world = world(&[(DESK, &[(100, Answer(Answer::Good)), (1_000, Hangup)])]);
+    at(&mut world, &[(DESK, "")]);
+    let told = |world: &World, call: usize| {
+        let header = |name| world.phones[0].requests[call].rows().find(|(row, _)| row.as_str() == name);
+        ["Call-Info", "Alert-Info"].map(|name| header(name).map(|(_, value)| value.to_string()))
+    };
+    world.originate("a", json!({"to": "endpoint:alice"})).unwrap();
+    world.run();
+    assert_eq!(told(&world, 0), [None, None]);
+    let alice = Account { auto_answer: true, ..Account::new("alice", REALM, "secret") };
+    world.engine.put_account(world.now, alice).unwrap();
+    world.originate("b", json!({"to": "endpoint:alice"})).unwrap();
+    world.run();
+    let both = ["<sip:192.0.2.1>;answer-after=0", "<http://192.0.2.1>;info=alert-autoanswer"];
+    assert_eq!(told(&world, 1), both.map(|value| Some(value.to_owned())));
+    let own = json!({"Alert-Info": "<urn:alert:service:normal>"});
+    world.originate("c", json!({"to": "endpoint:alice", "headers": own})).unwrap();
+    world.run();
+    let [_, alert] = told(&world, 2);
+    assert_eq!(alert.as_deref(), Some("<urn:alert:service:normal>"), "what the request says comes first");
+}

@@ -1,6 +1,6 @@
 //! Calls that are given a flow in the middle.
 
-use control_api_types::{BridgeCall, Call, GiveFlow, HangupReason};
+use control_api_types::{BridgeCall, Call, GiveFlow, HangupReason, Queue};
 use engine_core::Refusal;
 use serde_json::{Value, json};
 
@@ -89,6 +89,23 @@ fn whatever_the_flow_before_does_ends() {
         let length = cdr.ended_at.unwrap().unix_ms() - cdr.answered_at.unwrap().unix_ms();
         assert!((4_600..4_800).contains(&length), "{verb}: {length} ms, the new flow has its whole time");
     }
+}
+
+#[test]
+fn who_waits_in_a_queue_leaves_it_for_the_flow() {
+    let mut world = World::new();
+    let queue = json!({"hold_music": "music", "max_wait_s": 5});
+    world.engine.put_queue("sales", std::sync::Arc::new(Queue::from_json(&queue).unwrap()));
+    let wait = json!({"verb": "enqueue", "queue": "sales"});
+    world.call("a", ANSWERED, json!({"flow": only(wait)}));
+    world.run_for(1_000);
+    assert_eq!(world.engine.queued_calls(world.now, "sales").count(), 1);
+    world.give("a", json!({"flow": only(json!({"verb": "pause", "ms": 8_000}))})).unwrap();
+    assert_eq!(world.engine.queued_calls(world.now, "sales").count(), 0);
+    world.run();
+    let cdr = world.cdr("a");
+    let length = cdr.ended_at.unwrap().unix_ms() - cdr.answered_at.unwrap().unix_ms();
+    assert!((8_700..9_000).contains(&length), "{length} ms: the longest wait of the queue ends nothing");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod baresip;
 mod bridges;
 mod browser;
 mod churn;
+mod dials;
 mod kamailio;
 mod lab;
 mod loss;
