@@ -7,6 +7,7 @@
 //! It knows nothing of HTTP (see the control API's server) nor of campaigns.
 #![forbid(unsafe_code)]
 
+mod bridging;
 mod config;
 mod endpoints;
 mod engine;

@@ -17,6 +17,7 @@ use sip_io::{Inbox, Transports};
 use tokio::sync::{mpsc, oneshot, watch};
 use ulid::Ulid;
 
+use crate::bridging::Bridging;
 use crate::engine::{Command, Error};
 use crate::events::EventHub;
 use crate::handshakes::{Of, Shaker};
@@ -152,6 +153,8 @@ pub(crate) struct State {
     /// What it would not take; bounded like calls and recordings.
     unwritten: VecDeque<Unwritten>,
     retry_unwritten: Option<Instant>,
+    /// Bridges that the media threads have not been told of.
+    bridging: Bridging,
     pub(crate) panics: u64,
     draining_since: Option<Timestamp>,
     life: Life,
@@ -210,7 +213,7 @@ impl Task {
             Life::Running => None,
             Life::Stopping { until } | Life::Leaving { until } => Some(until),
         };
-        [core, self.state.retry_unwritten, life].into_iter().flatten().min()
+        [core, self.state.retry_unwritten, self.state.bridging.due(), life].into_iter().flatten().min()
     }
 
     fn handle(&mut self, now: Instant, woken: Woken) {
@@ -299,6 +302,9 @@ impl Task {
             self.core.stop_waiting(now);
             self.state.life = Life::Leaving { until: now + FAREWELL };
         }
+        if self.state.bridging.due().is_some_and(|at| at <= now) {
+            self.offer_bridges(now);
+        }
         if self.state.retry_unwritten.is_some_and(|at| at <= now) {
             self.state.retry_unwritten = None;
             for unwritten in std::mem::take(&mut self.state.unwritten) {
@@ -381,17 +387,20 @@ impl Task {
     }
 
     fn bridge(&mut self, now: Instant, bridge: BridgeId, plan: Option<BridgePlan>) {
-        let done = match plan {
+        self.state.bridging.want(now, bridge, plan);
+        self.offer_bridges(now);
+    }
+
+    /// Tells the media threads what bridges are to be, as far as they take it.
+    fn offer_bridges(&mut self, now: Instant) {
+        let media = &mut self.media;
+        let failed = self.state.bridging.offer(now, |bridge, plan| match plan {
             Some(BridgePlan { members, keys }) => {
-                self.media.bridge(bridge, media_io::BridgeConfig { members, keys })
+                media.bridge(bridge, media_io::BridgeConfig { members: members.clone(), keys: *keys })
             }
-            // A bridge that could not be made is not there.
-            None => match self.media.unbridge(bridge) {
-                Ok(()) | Err(media_io::Error::NotBridged(_)) => Ok(()),
-                Err(error) => Err(error),
-            },
-        };
-        if let Err(error) = done {
+            None => media.unbridge(bridge),
+        });
+        for (bridge, error) in failed {
             let shown = self.core.bridge_by_number(bridge);
             let calls: Vec<&str> =
                 shown.iter().flat_map(|it| &it.calls).map(|it| it.call_id.as_str()).collect();
