@@ -82,7 +82,7 @@ fn a_flow_speaks_the_language_and_the_variables_of_its_call() {
         [
             "ana en-us 100: English, one",
             "siti id 100: Indonesia, dua",
-            "siti id 80: Ana|[500 ms]|Dua ribu lima ratus rupiah, enam belas Januari dua ribu dua puluh enam",
+            "siti id 80: Ana|[500 ms]|dua ribu lima ratus rupiah, enam belas Januari dua ribu dua puluh enam",
             "bob en-gb 100: Bye",
         ]
     );
