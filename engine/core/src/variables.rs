@@ -88,6 +88,31 @@ pub(crate) fn is_literal(text: &str) -> bool {
 
 /// `text` with its variables inserted. A brace that [`check`] refuses stays as it is.
 pub(crate) fn render<'a>(text: &'a str, call: &Call) -> Cow<'a, str> {
+    render_as(text, call, |rendered, value| rendered.push_str(value))
+}
+
+/// The same of a URL: who calls, and what is pressed, chooses no path, query or host. What the text begins with may be a whole
+/// URL and stays as it is; all other variables are percent-encoded but for what RFC 3986 section 2.3 leaves unreserved.
+pub(crate) fn render_url<'a>(text: &'a str, call: &Call) -> Cow<'a, str> {
+    render_as(text, call, |rendered, value| {
+        if rendered.is_empty() {
+            return rendered.push_str(value);
+        }
+        for byte in value.bytes() {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    rendered.push(byte.into())
+                }
+                _ => {
+                    let digit = |value: u8| char::from(b"0123456789ABCDEF"[usize::from(value)]);
+                    rendered.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+                }
+            }
+        }
+    })
+}
+
+fn render_as<'a>(text: &'a str, call: &Call, put: impl Fn(&mut String, &str)) -> Cow<'a, str> {
     if is_literal(text) {
         return Cow::Borrowed(text);
     }
@@ -99,7 +124,7 @@ pub(crate) fn render<'a>(text: &'a str, call: &Call) -> Cow<'a, str> {
                     Piece::Text(literal) => rendered.push_str(literal),
                     Piece::Variable(name) => {
                         if let Some(value) = lookup(call, name) {
-                            rendered.push_str(&value.to_string());
+                            put(&mut rendered, &value.to_string());
                         }
                     }
                 }

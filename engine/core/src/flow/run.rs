@@ -255,7 +255,7 @@ impl Run {
                 Verb::Dial(dial) => return Next::Dial(Box::new(insert_into(dial, call))),
                 Verb::Transfer { to } => return Next::Transfer(variables::render(to, call).into_owned()),
                 Verb::Webhook(webhook) => {
-                    let url = variables::render(&webhook.url, call).into_owned();
+                    let url = variables::render_url(&webhook.url, call).into_owned();
                     let timeout = Duration::from_millis(u64::from(webhook.timeout_ms));
                     return Next::Ask { url, timeout };
                 }
@@ -317,7 +317,7 @@ impl Run {
 pub(crate) fn insert(play: &Play, call: &Call) -> Play {
     let source = play.source.map(|sound| match sound {
         Sound::Prompt { prompt } => Sound::Prompt { prompt: variables::render(prompt, call).into_owned() },
-        Sound::Url { url } => Sound::Url { url: variables::render(url, call).into_owned() },
+        Sound::Url { url } => Sound::Url { url: variables::render_url(url, call).into_owned() },
         // A text has marks of its own, and is put together when it is said.
         Sound::Say { .. } | Sound::Tone { .. } => sound.clone(),
     });

@@ -114,7 +114,7 @@ fn a_caller_may_give_up_before_the_answer() {
 /// A parked caller's flow asks at `ask`; `next` and `on_error` lead elsewhere.
 fn asking() -> Value {
     json!({"start": "ask", "steps": {
-        "ask": {"verb": "webhook", "url": "https://h.example/{to}", "timeout_ms": 500, "on_error": "sorry", "next": "tell"},
+        "ask": {"verb": "webhook", "url": "https://h.example/{to}?n={from}", "timeout_ms": 500, "on_error": "sorry", "next": "tell"},
         "tell": {"verb": "notify", "data": {"tier": "{tier}"}, "next": "bye"},
         "vip": {"verb": "set", "variables": {"seen": "vip"}, "next": "tell"},
         "sorry": {"verb": "notify", "data": {"why": "{ask.error}"}, "next": "bye"},
@@ -132,7 +132,7 @@ fn steps_after(answered: Result<Value, NoAnswer>) -> Vec<String> {
     world.carrier.call(world.now, ENGINE.parse().unwrap(), "100", None, &[]);
     world.run_for(100);
     let (leg, question, url, call) = world.step_questions.pop().expect("the step asks");
-    assert_eq!((url.as_str(), call.from.as_str()), ("https://h.example/100", "+62811"));
+    assert_eq!((url.as_str(), call.from.as_str()), ("https://h.example/100?n=%2B62811", "+62811"));
     let answer = answered.map(|body| StepAnswer::from_json(&body).unwrap());
     // Another question's answer changes nothing.
     let stale = Input::StepAnswered { leg, question: question + 1, answer: Ok(StepAnswer::default()) };

@@ -61,7 +61,8 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (rules, lookups) = (self.rules.clone(), Arc::clone(&self.lookups));
         Box::pin(async move {
-            let permit = lookups.try_acquire_owned().map_err(|_| Refused::Busy)?;
+            // Whoever asks has a time limit of his own.
+            let permit = lookups.acquire_owned().await?;
             // A task of its own, so that the permit is held for as long as the thread is, whoever stops waiting.
             let lookup = tokio::spawn(async move {
                 let found = tokio::net::lookup_host((name.as_str(), 0)).await.map(Vec::from_iter);

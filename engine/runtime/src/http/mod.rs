@@ -38,8 +38,8 @@ pub struct HttpConfig {
 /// Redirects that are followed. RFC 9110 section 15.4 leaves the number to the client.
 const REDIRECTS: usize = 3;
 
-/// Names that are resolved at once. `getaddrinfo` cannot be taken back: each occupies a thread until it returns.
-const LOOKUPS: usize = 32;
+/// Names that are resolved at once; others wait. `getaddrinfo` cannot be taken back: each occupies a thread until it returns.
+const LOOKUPS: usize = 128;
 
 /// Octets read of an answer that nobody is interested in.
 const UNREAD: usize = 16 * 1024;
@@ -75,9 +75,6 @@ pub(crate) enum Refused {
         "the address is not of the public internet (allow_private in [http] names networks that may be reached)"
     )]
     Address,
-    /// Too many names are being resolved.
-    #[error("too many names are being resolved")]
-    Busy,
     /// One redirect after another.
     #[error("more than {REDIRECTS} redirects")]
     Redirects,

@@ -212,11 +212,11 @@ impl Webhooks {
                 let report = report(count, event);
                 if let Ok(json) = serde_json::to_string(&report) {
                     // It takes a place; its few octets are not counted.
-                    self.write(&receiver, call, report.id, json.into(), 0, true, event.occurred_at);
+                    self.write(&receiver, call, report.id, json.into(), 0, Some(count), event.occurred_at);
                 }
             }
             let (id, octets) = (event.id.clone(), json.len());
-            self.write(&receiver, call, id, Arc::clone(&json), octets, false, event.occurred_at);
+            self.write(&receiver, call, id, Arc::clone(&json), octets, None, event.occurred_at);
         }
     }
 
@@ -228,7 +228,7 @@ impl Webhooks {
         event_id: String,
         event: Arc<str>,
         octets: usize,
-        is_report: bool,
+        report: Option<u64>,
         at: Timestamp,
     ) {
         let webhook = match receiver {
@@ -247,20 +247,21 @@ impl Webhooks {
                 match result {
                     Ok(place) => {
                         let waiting = Waiting { place, octets, created_at_ms };
-                        let taken = webhooks.0.outbox.lock().written(&receiver, &lane, waiting, is_report);
+                        let taken =
+                            webhooks.0.outbox.lock().written(&receiver, &lane, waiting, report.is_some());
                         match taken {
                             true => webhooks.0.wake.notify_one(),
                             false => webhooks.forget(&[place]),
                         }
                     }
-                    Err(error) => webhooks.unwritten(&receiver, &lane, octets, is_report, &error),
+                    Err(error) => webhooks.unwritten(&receiver, &lane, octets, report, &error),
                 }
             }),
         };
         if let Err(error) = submitted {
             let (webhooks, receiver, lane) = lost;
             webhooks.0.unwritten.fetch_sub(1, Ordering::Relaxed);
-            webhooks.unwritten(&receiver, &lane, octets, is_report, &error);
+            webhooks.unwritten(&receiver, &lane, octets, report, &error);
         }
     }
 
@@ -269,11 +270,11 @@ impl Webhooks {
         receiver: &Receiver,
         lane: &outbox::Lane,
         octets: usize,
-        is_report: bool,
+        report: Option<u64>,
         error: &JournalError,
     ) {
         tracing::debug!(%error, "an event for a webhook has no place in the journal");
-        let over = self.0.outbox.lock().lost(receiver, lane, octets, is_report);
+        let over = self.0.outbox.lock().lost(receiver, lane, octets, report);
         if let Some(call) = over {
             self.forget_call(&call);
         }

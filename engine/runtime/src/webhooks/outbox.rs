@@ -349,23 +349,25 @@ impl Outbox {
         true
     }
 
-    /// The journal has not taken it. The call, if that was the last of it: its `webhook_url` is needed no more.
+    /// The journal has not taken it: an event, or the report of so many lost before it, which are still to be told. The call,
+    /// if that was the last of it: its `webhook_url` is needed no more.
     pub(super) fn lost(
         &mut self,
         receiver: &Receiver,
         lane: &Lane,
         octets: usize,
-        is_report: bool,
+        report: Option<u64>,
     ) -> Option<CallId> {
         let state = self.receivers.get_mut(receiver)?;
         state.release(octets);
-        state.figures.dropped += 1;
+        let untold = report.unwrap_or(1);
+        state.figures.dropped += u64::from(report.is_none());
         match &mut state.to {
-            To::Webhook { lost, .. } => *lost += 1,
+            To::Webhook { lost, .. } => *lost += untold,
             To::Calls(calls) => {
                 if let Some(call) = lane.as_ref().and_then(|call| calls.get_mut(call)) {
-                    call.lost += 1;
-                    call.unwritten -= usize::from(!is_report);
+                    call.lost += untold;
+                    call.unwritten -= usize::from(report.is_none());
                 }
             }
         }

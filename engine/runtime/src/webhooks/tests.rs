@@ -150,6 +150,23 @@ fn what_has_no_room_is_counted_until_there_is_some_and_then_told() {
 }
 
 #[test]
+fn a_report_that_the_journal_refuses_is_told_later_with_all_that_was_lost() {
+    let mut outbox = outbox();
+    let lane = Some(call("a"));
+    for event in 0..1_000 {
+        let wanted = outbox.offer("call.ringing", lane.as_ref(), 100);
+        let untold = (event > 0).then_some(event);
+        assert_eq!(wanted, [Wanted { receiver: w(), lost: untold }]);
+        if untold.is_some() {
+            outbox.lost(&w(), &lane, 0, untold);
+        }
+        outbox.lost(&w(), &lane, 100, None);
+    }
+    let (_, figures) = outbox.figures("w").unwrap();
+    assert_eq!((figures.dropped, figures.pending), (1_000, 0));
+}
+
+#[test]
 fn a_calls_own_url_hears_that_call_and_is_forgotten_after_it() {
     let mut outbox = Outbox::new(rules());
     outbox.add_call(call("a"), "https://h.example".into(), target());
