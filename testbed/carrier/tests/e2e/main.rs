@@ -21,6 +21,7 @@ mod queues;
 mod quirks;
 mod relay;
 mod sipp;
+mod speech;
 mod srtp;
 mod table;
 mod wire;
