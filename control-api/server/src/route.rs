@@ -10,7 +10,7 @@ use utoipa::{
         ContentBuilder, HttpMethod, Ref, RefOr, Required, ResponseBuilder, Schema,
         path::{Operation, OperationBuilder, ParameterBuilder, ParameterIn},
         request_body::RequestBodyBuilder,
-        schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type},
+        schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType, Type},
         security::SecurityRequirement,
     },
 };
@@ -150,7 +150,8 @@ impl Route {
             .property("name", text())
             .property("file", file)
             .required("name")
-            .required("file");
+            .required("file")
+            .additional_properties(Some(AdditionalProperties::FreeForm(false)));
         let form = ContentBuilder::new().schema(Some(Schema::from(form))).build();
         let json = ContentBuilder::new().schema(Some(self.reference::<T>())).build();
         self.max_body = max_body;

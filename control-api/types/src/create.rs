@@ -304,7 +304,7 @@ pub(crate) fn read_codecs(value: &Value, pointer: &str, faults: &mut Faults) -> 
             None
         }
     };
-    fault::list(value, pointer, 1..=8, "codecs", read, faults)
+    fault::list(value, pointer, 1..=8, &format!("codecs of {known}"), read, faults)
 }
 
 pub(crate) fn read_headers(

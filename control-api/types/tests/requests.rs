@@ -251,7 +251,7 @@ fn faults_of_a_flow_point_at_the_step() {
         (
             json!({"verb": "fly", "to": "x"}),
             "/steps/a/verb",
-            "known: play, gather, record, dtmf, pause, park, set, branch, notify",
+            "known: play, say, gather, record, dtmf, pause, park, set, branch, notify",
         ),
         (json!({"prompt": "x"}), "/steps/a/verb", "is required"),
         (json!("play"), "/steps/a", "must be an object"),

@@ -79,7 +79,9 @@ pub enum NoAnswer {
     #[error("the webhook answered with HTTP status {0}")]
     Status(u16),
     /// It answered something that is no answer.
-    #[error("the webhook's answer is none that it may give")]
+    #[error(
+        "the webhook's answer is not an object with what it may hold: a flow or a rejection of a call, variables, a next step"
+    )]
     Unreadable,
     /// It names a flow that is not stored.
     #[error("the webhook names a flow that does not exist")]

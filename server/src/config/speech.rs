@@ -82,10 +82,11 @@ fn voice(
                     "a voice without url is one of espeak-ng, and espeak = \"\" leaves that out",
                 );
             }
-            let its = voice.as_ref().unwrap_or(name);
             // It is an argument of a program.
-            faults.require(its, is_name(its.get_ref()), rule);
-            Synthesiser::Espeak(its.get_ref().clone())
+            if let Some(voice) = voice {
+                faults.require(voice, is_name(voice.get_ref()), rule);
+            }
+            Synthesiser::Espeak(voice.as_ref().unwrap_or(name).get_ref().clone())
         }
         Some(url) => {
             stir::check_url("url", url, http, faults);

@@ -74,7 +74,10 @@ async fn what_is_no_audio_is_no_prompt() {
     nothing.problem(422, "validation");
     assert_eq!(nothing.faults(), ["/nme unknown field; allowed here: name, file"]);
     let json = carillon.post("/v1/prompts", &json!({"name": "greeting"})).await;
-    json.problem(415, "unsupported-media-type");
+    json.problem(422, "validation");
+    assert_eq!(json.faults(), ["/say is required"]);
+    let text = carillon.request(Method::POST, "/v1/prompts").body("greeting");
+    carillon.send(text).await.problem(415, "unsupported-media-type");
     let unnamed = carillon.send(carillon.upload("a b", crate::support::tone())).await;
     assert_eq!(unnamed.problem(422, "validation"), "1 fault, listed in errors");
     carillon.check_untouched().await;

@@ -58,7 +58,10 @@ async fn a_web_server_says_what_becomes_of_a_call() {
         (&call["id"], &json!({"who": "Ann", "greeted": "Ann"}))
     );
     assert_eq!(find("200")["disposition"], "busy");
-    assert_eq!(find("300")["sip_reason"], "the answer of the route's webhook is not a flow or a rejection");
+    assert_eq!(
+        find("300")["sip_reason"],
+        "the webhook's answer is not an object with what it may hold: a flow or a rejection of a call, variables, a next step"
+    );
     assert_eq!((&find("400")["sip_status"], &find("400")["ended_by"]), (&json!(503), &json!("engine")));
     carillon.check_no_panic().await;
 }

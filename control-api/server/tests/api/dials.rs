@@ -19,7 +19,7 @@ async fn a_token_that_may_not_place_calls_may_not_have_a_flow_do_it() {
     for step in [
         json!({"verb": "dial", "to": "endpoint:anna"}),
         json!({"verb": "transfer", "to": "sip:anna@192.0.2.1"}),
-        json!({"verb": "webhook", "url": "http://127.0.0.1:9/flow"}),
+        json!({"verb": "webhook", "url": "https://hooks.example.com/flow"}),
     ] {
         put(&control, flow(step.clone())).await.problem(403, "forbidden");
         put(&both, flow(step.clone())).await.ok(200);

@@ -96,7 +96,10 @@ async fn what_is_not_a_prompt() {
     let empty = multipart::Form::new().text("name", "x");
     let answer = app.send(app.request(Method::POST, "/v1/prompts").multipart(empty)).await;
     assert_eq!(answer.pointers(), ["/file"]);
-    app.post("/v1/prompts", &json!({"name": "x"})).await.problem(415, "unsupported-media-type");
+    let answer = app.post("/v1/prompts", &json!({"name": "x"})).await;
+    assert_eq!(answer.pointers(), ["/say"]);
+    let text = app.send(app.request(Method::POST, "/v1/prompts").body("x")).await;
+    text.problem(415, "unsupported-media-type");
     app.stop().await;
 }
 
