@@ -1,7 +1,7 @@
 //! Queues: how callers wait for an agent.
 
 use crate::{
-    CallId, Fault, Play, Timestamp,
+    CallId, Fault, Play, Say, Sound, Timestamp,
     call::words,
     fault::{self, Faults, Fields, kind},
 };
@@ -44,8 +44,9 @@ pub struct Announce {
     /// Whether it tells the caller's place in the queue, 1 being the next: as `{position}` in the texts of `play`.
     #[schema(required = false, default = false)]
     pub position: bool,
-    /// What is played: the name of a prompt, or all that `play` takes, once.
-    #[schema(value_type = PlayOrPrompt)]
+    /// What is played: the name of a prompt, or all that `play` takes, once. May be left out where `position` is true: then it
+    /// says "You are number {position}" in English.
+    #[schema(value_type = PlayOrPrompt, required = false)]
     pub play: Play,
 }
 
@@ -151,9 +152,18 @@ impl Announce {
         let every_s = fields.required("every_s", every_s);
         let position = fields.bool("position").unwrap_or(false);
         let play = fields.nested("play", read_once);
-        let play = fields.required("play", play);
+        let play = match play {
+            None if position && !fields.has("play") => Some(Self::of_position()),
+            play => fields.required("play", play),
+        };
         fields.finish();
         Some(Self { every_s: every_s?, position, play: play? })
+    }
+
+    /// The caller's place and nothing else.
+    fn of_position() -> Play {
+        let (text, language) = ("You are number {position}.".to_owned(), "en".to_owned());
+        Play::of(Sound::Say { say: Say { text, language, voice: None, rate: 100 } })
     }
 }
 
@@ -294,6 +304,17 @@ mod tests {
             assert_eq!(written["hold_music"]["loop"], 0);
             assert_eq!(Queue::from_json(&written).unwrap(), queue);
             assert_eq!(serde_json::from_value::<Queue>(written).unwrap(), queue);
+        }
+    }
+
+    #[test]
+    fn an_announcement_of_the_place_needs_no_words() {
+        let with = |announce: Value| json!({"hold_music": "m", "max_wait_s": 60, "announce": announce});
+        let queue = Queue::from_json(&with(json!({"every_s": 30, "position": true}))).unwrap();
+        let play = queue.announce.map(|announce| serde_json::to_value(announce.play).unwrap());
+        assert_eq!(play.unwrap()["say"], json!({"text": "You are number {position}.", "language": "en"}));
+        for without in [json!({"every_s": 30, "position": false}), json!({"every_s": 30})] {
+            assert_eq!(pointers(&with(without)), ["/announce/play"]);
         }
     }
 
