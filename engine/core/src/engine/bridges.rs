@@ -366,6 +366,9 @@ impl Engine {
         if self.dials.is_caller(leg) {
             return Err(call.wrong_state("it is being transferred"));
         }
+        if self.dials.is_transferor(leg) {
+            return Err(call.wrong_state("it hands its call over, and may have to take it back"));
+        }
         match self.bridges.of(leg) {
             None => Ok(()),
             Some(_) => Err(call.wrong_state("it is in a bridge already; take it out first")),

@@ -179,6 +179,9 @@ impl Engine {
         if let (Some(_), Some(call)) = (self.bridges.of(leg), self.calls.get(&leg)) {
             return Err(call.wrong_state("it is in a bridge; take it out first"));
         }
+        if let (true, Some(call)) = (self.dials.is_transferor(leg), self.calls.get(&leg)) {
+            return Err(call.wrong_state("it hands its call over, and may have to take it back"));
+        }
         let given = self.with_call(now, leg, |call, ctx| Some(call.give_flow(ctx, flow, variables)));
         given.unwrap_or(Err(Refusal::NotFound))?;
         // Those whom the flow before has called, before this one calls others.

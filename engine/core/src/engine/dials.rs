@@ -27,6 +27,8 @@ use crate::io::BridgePlan;
 pub(super) struct Dials {
     by_caller: BTreeMap<LegId, Dialling>,
     callers: BTreeMap<LegId, LegId>,
+    /// Those who have transferred a caller and do not know yet what comes of it.
+    transferors: BTreeSet<LegId>,
 }
 
 /// The branches of one caller that are left.
@@ -87,6 +89,11 @@ impl Dials {
         self.by_caller.contains_key(&leg)
     }
 
+    /// Whether it waits for what comes of its transfer: to take its call back, or to be hung up.
+    pub(super) fn is_transferor(&self, leg: LegId) -> bool {
+        self.transferors.contains(&leg)
+    }
+
     /// Something has happened to a call.
     pub(super) fn note(&mut self, leg: LegId, call: &LiveCall) {
         let dialling = self.callers.get(&leg).and_then(|caller| self.by_caller.get_mut(caller));
@@ -97,6 +104,9 @@ impl Dials {
 
     fn begin(&mut self, caller: LegId, dialling: Dialling) {
         self.callers.extend(dialling.branches.keys().map(|branch| (*branch, caller)));
+        if let By::Transfer(transfer) = dialling.by {
+            self.transferors.insert(transfer.transferor);
+        }
         self.by_caller.insert(caller, dialling);
     }
 
@@ -104,6 +114,9 @@ impl Dials {
         let dialling = self.by_caller.remove(&caller)?;
         for branch in dialling.branches.keys() {
             self.callers.remove(branch);
+        }
+        if let By::Transfer(transfer) = dialling.by {
+            self.transferors.remove(&transfer.transferor);
         }
         Some(dialling)
     }

@@ -1,6 +1,6 @@
 //! Agents who hand their call over from their phone: blind to another endpoint, or to whom they talk to in a second call.
 
-use control_api_types::{BridgeCall, HangupReason};
+use control_api_types::{BridgeCall, GiveFlow, HangupReason};
 use engine_core::{Account, Refusal, RegistrarConfig};
 use serde_json::json;
 use sip_core::{NameAddr, Refer, ReferProgress, ReferTo, Replaces, Uri};
@@ -83,6 +83,14 @@ fn a_blind_transfer_rings_another_endpoint_and_leaves_the_agent() {
     let a = world.id("a");
     let with = BridgeCall::from_json(&json!({"with": world.of("alice")})).unwrap();
     assert!(matches!(world.engine.bridge(world.now, &a, &with), Err(Refusal::WrongState { .. })));
+    // The agent may have to take the customer back, and is hung up if not: nothing else may be made of that leg.
+    let room = world.create_bridge(json!({"calls": [world.of("alice")]}));
+    assert!(matches!(room, Err(Refusal::WrongState { .. })), "{room:?}");
+    let parked = json!({"flow": {"start": "p", "steps": {"p": {"verb": "park"}}}});
+    let given = GiveFlow::from_json(&parked).unwrap();
+    let agent = world.id(&world.of("alice"));
+    let given = world.engine.give_flow(world.now, &agent, given);
+    assert!(matches!(given, Err(Refusal::WrongState { .. })), "{given:?}");
     world.run_for(2_000);
     assert_eq!(world.hears(), [(1, vec![3]), (3, vec![1])]);
     assert_eq!(
