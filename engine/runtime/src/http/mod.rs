@@ -43,6 +43,8 @@ const LOOKUPS: usize = 128;
 
 /// Octets read of an answer that nobody is interested in.
 const UNREAD: usize = 16 * 1024;
+/// And how long reading it may take.
+const UNREAD_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why a request had no usable answer.
 #[derive(Debug, thiserror::Error)]
@@ -153,8 +155,8 @@ impl Client {
         headers.insert(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let mut response = self.client.post(url).headers(headers).body(json).send().await.map_err(failure)?;
         let status = response.status();
-        // The connection is used again if its answer was read, as far as that is worth it.
-        drop(read(&mut response, UNREAD).await);
+        // The connection is used again if its answer was read, as far as that is worth it; the status counts however slow it is.
+        drop(tokio::time::timeout(UNREAD_WITHIN, read(&mut response, UNREAD)).await);
         if status.is_success() { Ok(()) } else { Err(Failure::Status(status.as_u16())) }
     }
 

@@ -1,5 +1,6 @@
 //! Web servers that say what becomes of calls: where inbound ones go, and how a flow goes on.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +8,9 @@ use std::time::Duration;
 use control_api_types::{Call, RouteAnswer, StepAnswer};
 use engine_core::NoAnswer;
 use media_core::LegId;
+use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use ulid::Ulid;
 
 use super::{Client, Failure};
@@ -18,14 +20,54 @@ use crate::webhooks::sign;
 
 /// Largest answer, in bytes: as large as a flow may be that is put over the API.
 const MAX_ANSWER: usize = 256 * 1024;
-/// Most questions under way; further ones wait their turn, within their time.
-const QUESTIONS: usize = 64;
+/// Most questions under way; further ones wait their turn, within their time. Each takes a socket.
+const QUESTIONS: usize = 256;
+/// Most to one server: the share that one which hangs can take.
+const TO_ONE_SERVER: usize = 16;
+/// Servers that are remembered before those that nobody asks are forgotten.
+const SERVERS: usize = 64;
+
+/// Whose turn it is to ask.
+#[derive(Clone, Debug)]
+struct Turns {
+    all: Arc<Semaphore>,
+    /// By scheme, host and port.
+    servers: Arc<Mutex<BTreeMap<String, Arc<Semaphore>>>>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { all: Arc::new(Semaphore::new(QUESTIONS)), servers: Arc::default() }
+    }
+}
+
+impl Turns {
+    /// Waits for a turn at the server of this URL, and only then for one among all. The semaphores are never closed.
+    async fn take(&self, url: &str) -> [Option<OwnedSemaphorePermit>; 2] {
+        let server = self.of_server(url);
+        let at_server = server.acquire_owned().await.ok();
+        [at_server, Arc::clone(&self.all).acquire_owned().await.ok()]
+    }
+
+    fn of_server(&self, url: &str) -> Arc<Semaphore> {
+        let server = url
+            .parse::<reqwest::Url>()
+            .map_or_else(|_| url.to_owned(), |url| url.origin().ascii_serialization());
+        let mut servers = self.servers.lock();
+        if servers.len() >= SERVERS {
+            // Whoever waits or asks holds it, too.
+            servers
+                .retain(|_, turns| Arc::strong_count(turns) > 1 || turns.available_permits() < TO_ONE_SERVER);
+        }
+        Arc::clone(servers.entry(server).or_insert_with(|| Arc::new(Semaphore::new(TO_ONE_SERVER))))
+    }
+}
 
 /// Asks.
 #[derive(Clone)]
 pub(crate) struct Questions {
     client: Client,
-    turns: Arc<Semaphore>,
+    turns: Turns,
     tell: mpsc::Sender<Answer>,
     /// Signs what is asked, as events are signed.
     secret: Option<Arc<[u8]>>,
@@ -33,8 +75,7 @@ pub(crate) struct Questions {
 
 impl Questions {
     pub(crate) fn new(client: Client, tell: mpsc::Sender<Answer>, secret: Option<Vec<u8>>) -> Self {
-        let turns = Arc::new(Semaphore::new(QUESTIONS));
-        Self { client, turns, tell, secret: secret.map(Into::into) }
+        Self { client, turns: Turns::default(), tell, secret: secret.map(Into::into) }
     }
 
     /// Where a call goes; the answer comes as [`Answer::Route`], in any case. Calls are few enough to bound the questions.
@@ -76,8 +117,7 @@ impl Questions {
         read: fn(&Value) -> Result<T, F>,
     ) -> Result<T, NoAnswer> {
         let asking = async {
-            // The semaphore is never closed.
-            let _turn = self.turns.acquire().await;
+            let _turn = self.turns.take(&url).await;
             let body = serde_json::to_vec(&call).map_err(|error| Failure::Transport(error.to_string()))?;
             let id = Ulid::generate().to_string();
             let headers = sign::headers(self.secret.as_deref(), &id, now().unix_ms() / 1000, &body);
@@ -108,5 +148,44 @@ impl Questions {
 impl Debug for Questions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Questions").field("turns", &self.turns).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether there is a turn now; it is given back at once.
+    async fn is_free(turns: &Turns, url: &str) -> bool {
+        tokio::select! {
+            biased;
+            _ = turns.take(url) => true,
+            () = std::future::ready(()) => false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_takes_its_share_and_no_more() {
+        let turns = Turns::default();
+        let mut held = Vec::new();
+        for n in 0..TO_ONE_SERVER {
+            held.push(turns.take(&format!("https://hangs.example.com/{n}")).await);
+        }
+        assert!(!is_free(&turns, "https://hangs.example.com:443/more").await, "the same server");
+        assert!(is_free(&turns, "https://answers.example.com/").await);
+        held.pop();
+        assert!(is_free(&turns, "https://hangs.example.com/more").await);
+    }
+
+    #[tokio::test]
+    async fn servers_that_nobody_asks_are_forgotten() {
+        let turns = Turns::default();
+        let asked = turns.take("https://asked.example.com/").await;
+        for n in 0..10 * SERVERS {
+            let _ = turns.take(&format!("https://{n}.example.com/")).await;
+        }
+        assert!(turns.servers.lock().len() <= SERVERS);
+        assert!(turns.servers.lock().contains_key("https://asked.example.com"));
+        drop(asked);
     }
 }

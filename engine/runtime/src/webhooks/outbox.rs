@@ -386,7 +386,7 @@ impl Outbox {
         due_at_ms: u64,
     ) -> bool {
         let Some(state) = self.receivers.get_mut(receiver) else { return false };
-        if state.target(lane).is_none() {
+        if state.target(lane).is_none() || matches!(state.to, To::Webhook { enabled: false, .. }) {
             return false;
         }
         state.figures.pending += 1;
